@@ -1,0 +1,55 @@
+"""The one place where options are checked and refused."""
+
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from typing import Any
+
+import jax
+
+
+class InputError(ValueError):
+    """Something the user gave (option, file, path, shape) is refused; the message is one line that names it."""
+
+
+def check_option(name: str, value: Any, ok: Callable[[Any], Any], accepted: str) -> None:
+    """Refuses a bad option, but only when its value is concrete.
+
+    Traced values pass unchecked, so that a sweep can `vmap` over a temperature or a weight.
+
+    Args:
+      name: the option's name, as the caller spells it.
+      value: the value given.
+      ok: a predicate of the value.
+      accepted: what is accepted, in words.
+
+    Raises:
+      InputError: when the value is concrete and `ok(value)` is false.
+
+    >>> check_option("temperature", 4.0, lambda t: t > 0, "a number above 0")
+    """
+    if isinstance(value, jax.core.Tracer):
+        return
+    if not ok(value):
+        raise InputError(f"{name}={value!r} is not accepted: expected {accepted}")
+
+
+def nearest(name: str, accepted: Iterable[str]) -> str:
+    """The accepted names as one phrase, nearest to `name` first.
+
+    >>> nearest("adma", ["sgd", "adam"])
+    'adam, sgd'
+    """
+    names = sorted(accepted)
+    close = get_close_matches(name, names, n=3, cutoff=0.4)
+    return ", ".join(close + [n for n in names if n not in close])
+
+
+def pick(kind: str, name: str, table: dict[str, Any]) -> Any:
+    """`table[name]`, or an `InputError` that lists what the table holds.
+
+    >>> pick("optimiser", "sgd", {"sgd": 1})
+    1
+    """
+    if name not in table:
+        raise InputError(f"{kind} {name!r} is not known; accepted: {nearest(name, table)}")
+    return table[name]

@@ -1,0 +1,60 @@
+"""Reductions over the batch that mean the same on one device and on many.
+
+Every function takes `axis_name`: the name of the mapped axis inside `shard_map`, `pmap` or `vmap`, or None, where the arrays
+are already global and the collective is the identity.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+
+def total(tree: Any, axis_name: str | None = None) -> Any:
+    """The sum of every array over the devices of `axis_name`."""
+    return tree if axis_name is None else lax.psum(tree, axis_name)
+
+
+def average(tree: Any, axis_name: str | None = None) -> Any:
+    """The mean of every floating array over the devices of `axis_name`; other dtypes (keys, counters) pass."""
+    if axis_name is None:
+        return tree
+    return jax.tree.map(lambda x: lax.pmean(x, axis_name) if jnp.issubdtype(jnp.result_type(x), jnp.floating) else x, tree)
+
+
+def mean(x: jax.Array, where: jax.Array | None = None, axis_name: str | None = None) -> jax.Array:
+    """The mean over all elements of the global batch, in float32 or wider.
+
+    With a mask it is `total(sum) / total(count)`, never a mean of local means: devices may hold different counts. An empty
+    mask gives 0.
+
+    Args:
+      x: any shape.
+      where: mask that broadcasts against `x`; True (or 1) keeps an element.
+      axis_name: mapped axis to reduce over, or None.
+
+    Returns:
+      A scalar.
+
+    >>> float(mean(jnp.array([1.0, 2.0, 9.0]), jnp.array([True, True, False])))
+    1.5
+    """
+    x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    if where is None:
+        return average(jnp.mean(x), axis_name)
+    kept = jnp.broadcast_to(where, x.shape)
+    # The inner `where` keeps a NaN in a masked row out of the value and of the gradient.
+    summed = jnp.sum(jnp.where(kept, x, 0.0))
+    count = jnp.sum(kept.astype(x.dtype))
+    return total(summed, axis_name) / jnp.maximum(total(count, axis_name), 1.0)
+
+
+def gather(x: jax.Array, axis_name: str | None = None) -> jax.Array:
+    """The rows of all devices in global order: `[B, ...] -> [N * B, ...]`. Gradients flow back to their rows."""
+    return x if axis_name is None else lax.all_gather(x, axis_name, tiled=True)
+
+
+def offset(rows: int, axis_name: str | None = None) -> jax.Array | int:
+    """The global number of this device's first row, when every device holds `rows` rows."""
+    return 0 if axis_name is None else lax.axis_index(axis_name) * rows

@@ -1,0 +1,66 @@
+"""The kinds of things a State is made of, and the one walk over them.
+
+A State is any pytree of these kinds and of plain arrays (queues, centres, `step`).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from flax import struct
+
+
+class Learner(struct.PyTreeNode):
+    """Parameters trained by `learn`, the statistics of their net and the state of their optimiser."""
+
+    params: Any
+    stats: Any
+    opt: Any
+
+
+class Follower(struct.PyTreeNode):
+    """Parameters that are moved by `ema`, copied, or random and fixed: saved and donated, never differentiated."""
+
+    params: Any
+    stats: Any
+
+
+class Frozen(struct.PyTreeNode):
+    """Parameters that come from outside and never change. Saved by digest only, shared by all members, never donated.
+
+    Attributes:
+      source: the digest of the file or stage they came from; static, so that another teacher is another program.
+    """
+
+    params: Any
+    stats: Any
+    source: str = struct.field(pytree_node=False, default="")
+
+
+def is_frozen(x: Any) -> bool:
+    """Whether a node of a State is `Frozen`."""
+    return isinstance(x, Frozen)
+
+
+def split(state: Any) -> tuple[Any, list[Frozen]]:
+    """Takes a State apart into what moves and what is frozen: `(moving, frozen)`, with None in the place of each `Frozen`."""
+    leaves, tree = jax.tree.flatten(state, is_leaf=is_frozen)
+    moving = [None if is_frozen(x) else x for x in leaves]
+    return jax.tree.unflatten(tree, moving), [x for x in leaves if is_frozen(x)]
+
+
+def join(moving: Any, frozen: list[Frozen]) -> Any:
+    """The inverse of `split`."""
+    left = iter(frozen)
+    return jax.tree.map(lambda x: next(left) if x is None else x, moving, is_leaf=lambda x: x is None)
+
+
+def map_by_kind(state: Any, moving: Callable, frozen: Callable, step: Callable) -> Any:
+    """Maps every array of a State by its kind: `Frozen` parts, the shared counter `step`, and all that moves."""
+
+    def one(path, x):
+        if is_frozen(x):
+            return jax.tree.map(frozen, x)
+        return step(x) if path and getattr(path[-1], "name", None) == "step" else moving(x)
+
+    return jax.tree_util.tree_map_with_path(one, state, is_leaf=is_frozen)
