@@ -14,10 +14,12 @@ class Method(NamedTuple):
       init: `(key, batch, given) -> State`; `given` is `{name: Frozen}`, the weights that come from outside.
       step: `(state, batch, key) -> (State, Metrics)`; pure, jittable, one optimisation step as the paper has it.
       predict: `(state, inputs) -> {name: taps}` in evaluation mode; the first name is the network one would ship.
+      weights: `state -> {name: (params, stats)}` for the networks of `predict`: what is saved to be used elsewhere.
       needs: the names that `given` must hold, such as `("teacher",)`.
     """
 
     init: Callable[..., Any]
     step: Callable[..., tuple[Any, Metrics]]
     predict: Callable[..., dict[str, dict]]
+    weights: Callable[[Any], dict[str, tuple[Any, Any]]]
     needs: tuple[str, ...] = ()

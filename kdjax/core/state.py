@@ -42,17 +42,22 @@ def is_frozen(x: Any) -> bool:
     return isinstance(x, Frozen)
 
 
+class _Hole(struct.PyTreeNode):
+    """Where a `Frozen` part was: a node without arrays."""
+
+
 def split(state: Any) -> tuple[Any, list[Frozen]]:
-    """Takes a State apart into what moves and what is frozen: `(moving, frozen)`, with None in the place of each `Frozen`."""
+    """Takes a State apart into what moves, with a hole in the place of each `Frozen`, and the frozen parts in order."""
     leaves, tree = jax.tree.flatten(state, is_leaf=is_frozen)
-    moving = [None if is_frozen(x) else x for x in leaves]
-    return jax.tree.unflatten(tree, moving), [x for x in leaves if is_frozen(x)]
+    moving = jax.tree.unflatten(tree, [_Hole() if is_frozen(x) else x for x in leaves])
+    return moving, [x for x in leaves if is_frozen(x)]
 
 
 def join(moving: Any, frozen: list[Frozen]) -> Any:
     """The inverse of `split`."""
     left = iter(frozen)
-    return jax.tree.map(lambda x: next(left) if x is None else x, moving, is_leaf=lambda x: x is None)
+    fill = lambda x: next(left) if isinstance(x, _Hole) else x  # noqa: E731
+    return jax.tree.map(fill, moving, is_leaf=lambda x: isinstance(x, _Hole))
 
 
 def map_by_kind(state: Any, moving: Callable, frozen: Callable, step: Callable) -> Any:

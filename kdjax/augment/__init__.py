@@ -1,0 +1,51 @@
+"""Pure keyed image transforms that run on the device.
+
+A transform is `f(key, image, *, options) -> image` for ONE image `[H, W, C]`, float32 in [0, 1]; one without randomness
+is `f(image, *, options)`. Callers `vmap` over keys and images; `on_images` and `two_views` do so for a batch.
+"""
+
+from kdjax.augment.affine import affine, warp
+from kdjax.augment.blur import gaussian_blur
+from kdjax.augment.chance import sometimes
+from kdjax.augment.colour import brightness, colour_jitter, contrast, hue, saturation, solarise, to_grey
+from kdjax.augment.crop import center_crop, crop_box, pad_crop, random_resized_crop, resize, resize_box
+from kdjax.augment.erase import cutout
+from kdjax.augment.flip import flip
+from kdjax.augment.hsv import hsv_to_rgb, rgb_to_hsv
+from kdjax.augment.lift import as_float, on_images, two_views
+from kdjax.augment.mix import cutmix, mixup, partners
+from kdjax.augment.noise import gaussian_noise
+from kdjax.augment.views import byol_views, grey_views
+
+__all__ = [
+    "affine",
+    "as_float",
+    "brightness",
+    "byol_views",
+    "center_crop",
+    "colour_jitter",
+    "contrast",
+    "crop_box",
+    "cutmix",
+    "cutout",
+    "flip",
+    "gaussian_blur",
+    "gaussian_noise",
+    "grey_views",
+    "hsv_to_rgb",
+    "hue",
+    "mixup",
+    "on_images",
+    "pad_crop",
+    "partners",
+    "random_resized_crop",
+    "resize",
+    "resize_box",
+    "rgb_to_hsv",
+    "saturation",
+    "solarise",
+    "sometimes",
+    "to_grey",
+    "two_views",
+    "warp",
+]

@@ -1,0 +1,39 @@
+"""Transforms that happen only sometimes."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from kdjax.augment._image import happens
+from kdjax.core.check import check_option
+
+
+def sometimes(transform: Callable, *, p: float | jax.Array) -> Callable:
+    """The transform that applies `transform` with probability `p` and else returns the image.
+
+    Both are computed and one is selected, as `vmap` would do anyway; a plain 0 or 1 computes only the one.
+
+    Args:
+      transform: `(key, image) -> image`, of the same shape.
+      p: probability.
+
+    Returns:
+      `(key, image) -> image`.
+
+    Raises:
+      InputError: for a bad probability.
+
+    >>> darken = sometimes(lambda key, image: image * 0.5, p=1.0)
+    >>> darken(jax.random.key(0), jnp.ones((1, 1, 1))).item()
+    0.5
+    """
+    check_option("p", p, lambda v: 0 <= v <= 1, "a probability in [0, 1]")
+    if isinstance(p, int | float) and p in (0, 1):
+        return transform if p else lambda key, image: image
+
+    def apply(key, image):
+        key_coin, key_transform = jax.random.split(key)
+        return jnp.where(happens(key_coin, p), transform(key_transform, image), image)
+
+    return apply

@@ -1,0 +1,141 @@
+"""Ready pairs of views for self-supervised methods. Normalisation belongs to the Net, not here."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from kdjax.augment.affine import affine
+from kdjax.augment.blur import gaussian_blur
+from kdjax.augment.chance import sometimes
+from kdjax.augment.colour import colour_jitter, solarise, to_grey
+from kdjax.augment.crop import random_resized_crop
+from kdjax.augment.flip import flip
+from kdjax.augment.noise import gaussian_noise
+
+View = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+def byol_views(
+    size: int | tuple[int, int],
+    *,
+    area: tuple = (0.08, 1.0),
+    ratio: tuple = (3 / 4, 4 / 3),
+    method: str = "bicubic",
+    antialias: bool = True,
+    flip_p: float = 0.5,
+    jitter_p: float = 0.8,
+    brightness: float = 0.4,
+    contrast: float = 0.4,
+    saturation: float = 0.2,
+    hue: float = 0.1,
+    grey_p: float = 0.2,
+    blur_p: tuple[float, float] = (1.0, 0.1),
+    sigma: tuple = (0.1, 2.0),
+    solarise_p: tuple[float, float] = (0.0, 0.2),
+) -> tuple[View, View]:
+    """The asymmetric pair of BYOL: crop, flip, colour jitter, grey, blur, solarise, clip, in this order.
+
+    Only the probabilities of blur and solarisation differ between the two. Equal ones give the symmetric pairs of other
+    methods.
+
+    Args:
+      size: height and width of the views, or one number for both.
+      area: share of the image's area that a crop covers.
+      ratio: width / height of a crop.
+      method: `"bicubic"` or `"bilinear"`.
+      antialias: whether the kernel widens when a crop shrinks.
+      flip_p: probability of a mirror image.
+      jitter_p: probability of the colour jitter.
+      brightness: its amount, as in `colour_jitter`; likewise the next three.
+      contrast: amount.
+      saturation: amount.
+      hue: amount.
+      grey_p: probability of greys.
+      blur_p: probabilities of blur in view 1 and view 2.
+      sigma: range of the blur's standard deviation, pixels of the view.
+      solarise_p: probabilities of solarisation in view 1 and view 2.
+
+    Returns:
+      `(view1, view2)`, each `(key, image [H, W, C]) -> [*size, C]` in [0, 1]. Give each its own key.
+
+    Reference:
+      Grill, Strub, Altché, Tallec, Richemond et al., Bootstrap Your Own Latent: A New Approach to Self-Supervised
+      Learning, NeurIPS 2020, arXiv 2006.07733. Differs from the authors' code in the resizing, which there has no
+      antialiasing (`antialias=False`), and in the key of each draw.
+
+    >>> view1, view2 = byol_views(4)
+    >>> jax.jit(view2)(jax.random.key(0), jnp.ones((8, 8, 3))).shape
+    (4, 4, 3)
+    """
+
+    def crop(key, image):
+        return random_resized_crop(key, image, size=size, area=area, ratio=ratio, method=method, antialias=antialias)
+
+    def jitter(key, image):
+        return colour_jitter(
+            key, image, brightness=brightness, contrast=contrast, saturation=saturation, hue=hue, p=jitter_p
+        )
+
+    def view(blur, solar):
+        steps = (
+            crop,
+            lambda key, image: flip(key, image, p=flip_p),
+            jitter,
+            sometimes(lambda key, image: to_grey(image), p=grey_p),
+            sometimes(lambda key, image: gaussian_blur(key, image, sigma=sigma), p=blur),
+            sometimes(lambda key, image: solarise(image), p=solar),
+        )
+        return _in_turn(*steps)
+
+    return view(blur_p[0], solarise_p[0]), view(blur_p[1], solarise_p[1])
+
+
+def grey_views(
+    *,
+    rotation: float = 0.35,
+    scale: tuple = (0.75, 1.25),
+    shear: float = 0.3,
+    shift: float = 1.0,
+    fill: str = "zero",
+    noise: float = 0.0,
+    blur_p: float = 0.0,
+    sigma: tuple = (0.1, 2.0),
+    radius: int | None = 1,
+) -> tuple[View, View]:
+    """A symmetric pair for small images of 1 channel, such as digits: affine map, blur, noise, clip.
+
+    Args:
+      rotation: as in `affine`; likewise the next four.
+      scale: range.
+      shear: amount.
+      shift: pixels.
+      fill: `"zero"` or `"edge"`.
+      noise: standard deviation of normal noise; 0 for none.
+      blur_p: probability of blur.
+      sigma: range of the blur's standard deviation, pixels.
+      radius: of the blur's kernel, as in `gaussian_blur`; its rule (None) would leave images under 20 rows sharp.
+
+    Returns:
+      `(view, view)`, each `(key, image [H, W, C]) -> [H, W, C]` in [0, 1]. Give each its own key.
+
+    >>> view1, view2 = grey_views(noise=0.1)
+    >>> jax.jit(view1)(jax.random.key(0), jnp.ones((8, 8, 1))).shape
+    (8, 8, 1)
+    """
+    steps = (
+        lambda key, image: affine(key, image, rotation=rotation, scale=scale, shear=shear, shift=shift, fill=fill),
+        sometimes(lambda key, image: gaussian_blur(key, image, sigma=sigma, radius=radius), p=blur_p),
+        lambda key, image: gaussian_noise(key, image, std=noise),
+    )
+    view = _in_turn(*(steps if noise else steps[:2]))
+    return view, view
+
+
+def _in_turn(*steps: View) -> View:
+    def view(key, image):
+        for number, step in enumerate(steps):
+            image = step(jax.random.fold_in(key, number), image)
+        return jnp.clip(image, 0.0, 1.0)
+
+    return view

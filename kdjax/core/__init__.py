@@ -1,0 +1,19 @@
+"""The contracts: what a net, a state and a method are, and the one way to learn."""
+
+from kdjax.core.check import InputError, check_option, nearest, pick
+from kdjax.core.collectives import average, gather, mean, offset, total
+from kdjax.core.ema import cosine_to_one, ema, linear_warmup
+from kdjax.core.keys import example_keys, row_keys, row_normal
+from kdjax.core.learn import descend, learn, mean_grad, new_learner
+from kdjax.core.method import Batch, Method, Metrics
+from kdjax.core.net import Net, batch_norms, chain, from_linen, from_nnx, normalised
+from kdjax.core.queue import Queue, new_queue, push
+from kdjax.core.state import Follower, Frozen, Learner, join, map_by_kind, split
+from kdjax.core.terms import labelled, weighted_sum
+
+__all__ = [
+    "Batch", "Follower", "Frozen", "InputError", "Learner", "Method", "Metrics", "Net", "Queue", "average", "batch_norms",
+    "chain", "check_option", "cosine_to_one", "descend", "ema", "example_keys", "from_linen", "from_nnx", "gather", "join",
+    "labelled",    "learn", "linear_warmup", "map_by_kind", "mean", "mean_grad", "nearest", "new_learner", "new_queue", "normalised",
+    "offset", "pick", "push", "row_keys", "row_normal", "split", "total", "weighted_sum",
+]  # fmt: skip

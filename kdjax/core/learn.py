@@ -1,0 +1,116 @@
+"""The only places that differentiate for training."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from kdjax.core.check import InputError, check_option
+from kdjax.core.collectives import average
+from kdjax.core.net import Net
+from kdjax.core.state import Learner
+
+
+def mean_grad(
+    loss: Callable, params: Any, *args: Any, axis_name: str | None = None, rows: bool = False, micro: int = 1
+) -> tuple[tuple[jax.Array, Any], Any]:
+    """The gradient of the mean loss over the global batch, the same on one device and on many.
+
+    The loss is averaged over `axis_name` inside the differentiated function *and* the gradient outside: averaging the
+    gradient of a local loss alone gives gradients N times too large under `jax.shard_map` with its default checks.
+
+    Args:
+      loss: `(params, *args) -> (scalar, aux)`, the scalar a mean over the local rows.
+      params: what to differentiate by.
+      *args: pytrees whose arrays share one leading axis of rows.
+      axis_name: mapped axis that holds the batch, or None.
+      rows: the parameters are sharded with the batch (latents, pixels being inverted): their gradient is not averaged.
+      micro: slices of the batch to accumulate over; each sees its own batch statistics.
+
+    Returns:
+      `((value, aux), gradient)`; floating parts of `aux` are averaged over devices and slices.
+
+    Raises:
+      InputError: when `micro` does not divide the batch, or is asked for together with `rows`.
+
+    >>> (value, _), g = mean_grad(lambda p, x: (jnp.mean(p * x), None), jnp.float32(2.0), jnp.array([1.0, 3.0]))
+    >>> float(value), float(g)
+    (4.0, 2.0)
+    """
+    check_option("micro", micro, lambda n: isinstance(n, int) and n >= 1, "a whole number of at least 1")
+    if rows and micro > 1:
+        raise InputError(f"micro={micro} is not accepted with rows=True: parameters sharded with the batch need micro=1")
+
+    def averaged(params, *args):
+        value, aux = loss(params, *args)
+        return (_varying(value, axis_name) if rows else average(value, axis_name)), aux
+
+    def one(*args):
+        (value, aux), grads = jax.value_and_grad(averaged, has_aux=True)(params, *args)
+        if not rows:
+            return (value, average(aux, axis_name)), average(grads, axis_name)
+        # Each row's gradient of the *global* mean: the local one over the number of devices.
+        devices = 1 if axis_name is None else lax.axis_size(axis_name)
+        return (average(value, axis_name), average(aux, axis_name)), jax.tree.map(lambda g: g / devices, grads)
+
+    if micro == 1:
+        return one(*args)
+    # Interleaved slices: every device keeps its own rows in every slice.
+    slices = jax.tree.map(lambda x: jnp.swapaxes(x.reshape(x.shape[0] // micro, micro, *x.shape[1:]), 0, 1), _divisible(args, micro))
+    _, results = lax.scan(lambda carry, part: (carry, one(*part)), None, slices)
+    return jax.tree.map(lambda x: jnp.mean(x, 0) if jnp.issubdtype(x.dtype, jnp.floating) else x[-1], results)
+
+
+def learn(
+    loss: Callable,
+    learner: Learner,
+    tx: optax.GradientTransformation,
+    *args: Any,
+    axis_name: str | None = None,
+    rows: bool = False,
+    micro: int = 1,
+) -> tuple[Learner, dict]:
+    """One optimiser step on the mean of `loss` over the global batch.
+
+    Args:
+      loss: `(params, *args) -> (scalar, (stats, metrics))`.
+      learner: what is trained.
+      tx: its optimiser.
+      *args: pytrees with one leading axis of rows; all else is closed over.
+      axis_name: as in `mean_grad`.
+      rows: as in `mean_grad`.
+      micro: as in `mean_grad`; the new statistics are the mean over the slices.
+
+    Returns:
+      `(learner, metrics)`; the metrics gain `"loss"`.
+    """
+    (value, (stats, metrics)), grads = mean_grad(loss, learner.params, *args, axis_name=axis_name, rows=rows, micro=micro)
+    return descend(grads, learner, tx).replace(stats=stats), {**metrics, "loss": value}
+
+
+def descend(grads: Any, learner: Learner, tx: optax.GradientTransformation) -> Learner:
+    """Applies an update direction to a learner, gradient or not (Reptile, mean of trajectories)."""
+    updates, opt = tx.update(grads, learner.opt, learner.params)
+    return learner.replace(params=optax.apply_updates(learner.params, updates), opt=opt)
+
+
+def new_learner(key: jax.Array, net: Net, tx: optax.GradientTransformation, x: Any) -> Learner:
+    """A freshly initialised learner for `net` on inputs like `x`."""
+    params, stats = net.init(key, x)
+    return Learner(params, stats, tx.init(params))
+
+
+def _varying(x, axis_name):
+    """Marks a scalar as the device's own, so that its gradient is a plain sum over devices in every mode."""
+    # Adding a zero that differs in kind, not in value, works with and without shard_map's checks.
+    return x if axis_name is None else x + 0 * lax.axis_index(axis_name).astype(x.dtype)
+
+
+def _divisible(args, micro):
+    sizes = {x.shape[0] for x in jax.tree.leaves(args)}
+    if any(n % micro for n in sizes):
+        raise InputError(f"micro={micro} is not accepted: it must divide the rows of a batch, {sorted(sizes)}")
+    return args

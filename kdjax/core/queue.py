@@ -1,0 +1,54 @@
+"""A ring buffer of rows as a pytree: negatives, banks, pools of synthetic images."""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from kdjax.core.check import InputError
+from kdjax.core.collectives import offset, total
+
+
+class Queue(struct.PyTreeNode):
+    """The newest rows.
+
+    Attributes:
+      rows: `[size, ...]`.
+      pushed: int32 scalar, how many rows were ever pushed; the next one goes to `pushed % size`.
+    """
+
+    rows: jax.Array
+    pushed: jax.Array
+
+    @property
+    def filled(self) -> jax.Array:
+        """Mask `[size]` of the rows that were pushed, as against those the queue began with."""
+        return jnp.arange(self.rows.shape[0]) < self.pushed
+
+
+def new_queue(rows: jax.Array) -> Queue:
+    """A queue that begins with `rows` `[size, ...]` (random directions, zeros) and counts none of them as pushed."""
+    return Queue(rows, jnp.int32(0))
+
+
+def push(queue: Queue, rows: jax.Array, axis_name: str | None = None) -> Queue:
+    """Overwrites the oldest rows by `rows` `[B, ...]`, those of all devices in global order.
+
+    >>> q = push(new_queue(jnp.zeros((3, 1))), jnp.array([[1.0], [2.0]]))
+    >>> q.rows[:, 0].tolist(), q.filled.tolist()
+    ([1.0, 2.0, 0.0], [True, True, False])
+    """
+    rows = _rows_of_all(rows, axis_name)
+    size, n = queue.rows.shape[0], rows.shape[0]
+    if n > size:
+        raise InputError(f"a queue of {size} rows cannot take {n} at once: its size must be at least the global batch")
+    places = (queue.pushed + jnp.arange(n, dtype=jnp.int32)) % size
+    return Queue(queue.rows.at[places].set(rows.astype(queue.rows.dtype)), queue.pushed + n)
+
+
+def _rows_of_all(rows, axis_name):
+    # A sum of placed slices, not an all-gather: shard_map then knows that the result is the same on every device.
+    if axis_name is None:
+        return rows
+    n = rows.shape[0]
+    everywhere = jnp.zeros((n * jax.lax.axis_size(axis_name), *rows.shape[1:]), rows.dtype)
+    return total(jax.lax.dynamic_update_slice_in_dim(everywhere, rows, offset(n, axis_name), 0), axis_name)

@@ -1,0 +1,125 @@
+"""Which rows a step sees: pure functions of the seed and the step, so the position of a run is its step."""
+
+from functools import lru_cache
+
+import numpy as np
+
+from kdjax.core.check import InputError, check_option
+
+EPOCHS, TEST_SPLIT, VAL_SPLIT, FEW_LABELS = range(4)  # streams of random bits that never meet
+
+
+def shuffled(n: int, seed: int, number: int, stream: int) -> np.ndarray:
+    """A permutation of 0 .. n - 1, the same on every machine and for every version of NumPy.
+
+    The raw bits of the counter-based generator Philox are sorted. NumPy promises those bits, but not the algorithm of
+    its own `permutation`.
+
+    Args:
+      n: the length.
+      seed: the seed of the run, 0 or more.
+      number: which permutation of this seed (an epoch, a class), 0 or more.
+      stream: what it is for, one of the constants of this file.
+
+    Returns:
+      int64 `[n]`.
+
+    >>> sorted(shuffled(4, 0, 0, EPOCHS).tolist())
+    [0, 1, 2, 3]
+    """
+    whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
+    check_option("seed", seed, lambda s: whole and 0 <= s < 2**64, "a whole number, 0 or more, of at most 64 bits")
+    bits = np.random.Philox(key=np.array([seed, number], np.uint64), counter=np.array([0, 0, 0, stream], np.uint64))
+    return np.argsort(bits.random_raw(n), kind="stable")
+
+
+@lru_cache(maxsize=8)
+def epoch_order(seed: int, epoch: int, n: int) -> np.ndarray:
+    """The order in which an epoch visits the rows.
+
+    Args:
+      seed: the seed of the run.
+      epoch: the number of the epoch, from 0.
+      n: the number of rows.
+
+    Returns:
+      A permutation of 0 .. n - 1, int32 `[n]`, read-only because it is kept for the next call.
+
+    >>> sorted(epoch_order(0, 3, 5).tolist())
+    [0, 1, 2, 3, 4]
+    """
+    check_option("epoch", epoch, lambda e: e >= 0, "0 or more")
+    order = shuffled(n, seed, epoch, EPOCHS).astype(np.int32)
+    order.flags.writeable = False
+    return order
+
+
+def epoch_of(step: int, *, size: int, batch: int) -> int:
+    """The epoch a step lies in, from 0. The last partial batch of an epoch is dropped.
+
+    Args:
+      step: the number of the step, from 0.
+      size: the number of rows of the set.
+      batch: rows a step.
+
+    Returns:
+      `step // (size // batch)`.
+
+    Raises:
+      InputError: when `batch` is below 1 or above `size`, or `step` below 0.
+
+    >>> epoch_of(5, size=10, batch=4)
+    2
+    """
+    check_option("step", step, lambda s: s >= 0, "0 or more")
+    check_option("batch", batch, lambda b: 1 <= b <= size, f"1 to {size}, the number of training images")
+    return int(step // (size // batch))
+
+
+def epoch_rows(seed: int, step: int, *, size: int, batch: int) -> np.ndarray:
+    """The rows of one step. Each epoch visits every row at most once, in its own order.
+
+    Args:
+      seed: the seed of the run.
+      step: the number of the step, from 0 over the whole run.
+      size: the number of rows of the set.
+      batch: rows a step, over all devices and processes.
+
+    Returns:
+      int32 `[batch]`.
+
+    Raises:
+      InputError: when `batch` is below 1 or above `size`, or `step` below 0.
+
+    >>> first, second = (epoch_rows(0, step, size=5, batch=2) for step in (0, 1))
+    >>> set(first.tolist()) & set(second.tolist())
+    set()
+    """
+    epoch = epoch_of(step, size=size, batch=batch)
+    at = int(step - epoch * (size // batch)) * batch
+    return epoch_order(int(seed), epoch, int(size))[at : at + batch]
+
+
+def process_rows(rows: np.ndarray, process: int, processes: int) -> np.ndarray:
+    """The part `[pB/P, (p+1)B/P)` of the rows of a step that process p of P reads.
+
+    Args:
+      rows: `[B]`, the rows of the whole step.
+      process: the number of this process, from 0.
+      processes: how many there are; it divides B.
+
+    Returns:
+      `[B / P]`.
+
+    Raises:
+      InputError: when the rows cannot be shared out evenly, or there is no such process.
+
+    >>> process_rows(np.arange(6), 1, 3).tolist()
+    [2, 3]
+    """
+    check_option("processes", processes, lambda p: p >= 1, "1 or more")
+    check_option("process", process, lambda p: 0 <= p < processes, f"0 to {processes - 1}")
+    if len(rows) % processes:
+        raise InputError(f"batch={len(rows)} is not accepted: expected a multiple of {processes}, the processes")
+    share = len(rows) // processes
+    return rows[process * share : (process + 1) * share]

@@ -1,0 +1,74 @@
+"""Class-balanced cuts of a set of labels, fixed by a seed."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from kdjax.core.check import InputError, check_option
+from kdjax.data.sampler import FEW_LABELS, shuffled
+
+
+def stratified(
+    labels: np.ndarray, fraction: float, *, seed: int, stream: int, names: Sequence[str] = ()
+) -> tuple[np.ndarray, np.ndarray]:
+    """Cuts the same fraction out of every class: `round(fraction * n)` of n rows, at least 1 and at most n - 1.
+
+    Args:
+      labels: integers `[N]`; rows without a label (-1) count as a class of their own.
+      fraction: the part to cut, above 0 and below 1.
+      seed: the seed of the draw.
+      stream: what the cut is for, a constant of `kdjax.data.sampler`.
+      names: the names of the classes, for the message of an error.
+
+    Returns:
+      `(kept, cut)`, two int64 arrays of rows, each in ascending order.
+
+    Raises:
+      InputError: when a class has one row only.
+
+    >>> kept, cut = stratified(np.array([0, 0, 0, 0, 1, 1, 1, 1]), 0.25, seed=0, stream=2)
+    >>> kept.size, cut.size
+    (6, 2)
+    """
+    cut = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        if len(rows) < 2:
+            name = repr(names[label]) if 0 <= label < len(names) else label
+            what = f"class {name} has 1 example" if label >= 0 else "the set has 1 image"
+            raise InputError(f"{what}, too few to cut a part of {fraction} from: expected 2 or more")
+        count = min(max(round(fraction * len(rows)), 1), len(rows) - 1)
+        cut[rows[shuffled(len(rows), seed, int(label) + 1, stream)[:count]]] = True
+    return np.flatnonzero(~cut), np.flatnonzero(cut)
+
+
+def few_labels(labels: np.ndarray, per_class: int, seed: int) -> np.ndarray:
+    """Draws the same number of rows from every class, for probes and few-label settings.
+
+    For one seed a smaller draw is a part of a larger one.
+
+    Args:
+      labels: integers `[N]`, 0 or more.
+      per_class: rows a class.
+      seed: the seed of the draw.
+
+    Returns:
+      int64 `[classes * per_class]`, rows in ascending order.
+
+    Raises:
+      InputError: when a class holds fewer rows, or a label is missing (-1).
+
+    >>> few_labels(np.array([0, 1, 0, 1, 1]), 2, 0).size
+    4
+    """
+    check_option("per_class", per_class, lambda k: k >= 1, "1 or more")
+    labels = np.asarray(labels)
+    if labels.size and labels.min() < 0:
+        raise InputError(f"labels hold {labels.min()}: a class-balanced draw needs a label of 0 or more for every row")
+    parts = []
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        if len(rows) < per_class:
+            raise InputError(f"per_class={per_class} is not accepted: class {label} has {len(rows)} examples")
+        parts.append(rows[shuffled(len(rows), seed, int(label) + 1, FEW_LABELS)[:per_class]])
+    return np.sort(np.concatenate(parts)) if parts else np.zeros(0, np.int64)

@@ -1,0 +1,78 @@
+"""How closely a student follows its teacher, whatever the labels say."""
+
+import chex
+import jax
+import jax.numpy as jnp
+
+
+def top1_agreement(student: jax.Array, teacher: jax.Array) -> jax.Array:
+    """Whether both name the same class first.
+
+    Args:
+      student: logits `[B, C]`.
+      teacher: logits `[B, C]`.
+
+    Returns:
+      1.0 or 0.0, `[B]`.
+
+    Reference:
+      Samuel Stanton, Pavel Izmailov, Polina Kirichenko, Alexander A. Alemi, Andrew Gordon Wilson, "Does Knowledge
+      Distillation Really Work?", NeurIPS 2021, arXiv:2106.05945.
+
+    >>> top1_agreement(jnp.array([[0.0, 1.0]]), jnp.array([[2.0, 9.0]])).tolist()
+    [1.0]
+    """
+    _check(student, teacher)
+    return (jnp.argmax(student, axis=-1) == jnp.argmax(teacher, axis=-1)).astype(jnp.float32)
+
+
+def divergence(student: jax.Array, teacher: jax.Array) -> jax.Array:
+    """KL(teacher || student) of the softmax distributions, at temperature 1.
+
+    Args:
+      student: logits `[B, C]`.
+      teacher: logits `[B, C]`.
+
+    Returns:
+      Nats, `[B]`, float32.
+
+    >>> divergence(jnp.array([[0.0, 1.0]]), jnp.array([[0.0, 1.0]])).tolist()
+    [0.0]
+    """
+    _check(student, teacher)
+    log_s, log_t = (jax.nn.log_softmax(x.astype(jnp.float32), axis=-1) for x in (student, teacher))
+    return jnp.sum(jnp.exp(log_t) * (log_t - log_s), axis=-1)
+
+
+def logit_correlation(student: jax.Array, teacher: jax.Array) -> jax.Array:
+    """Pearson's correlation of the logits of an example, over the classes.
+
+    Adding a number to all logits of an example, or scaling them, changes nothing. Constant logits give 0.
+
+    Args:
+      student: logits `[B, C]`.
+      teacher: logits `[B, C]`.
+
+    Returns:
+      Between -1 and 1, `[B]`, float32.
+
+    >>> logit_correlation(jnp.array([[0.0, 1.0, 2.0]]), jnp.array([[5.0, 7.0, 9.0]])).round(4).tolist()
+    [1.0]
+    """
+    _check(student, teacher)
+    s, t = (
+        _unit(x.astype(jnp.float32) - jnp.mean(x, axis=-1, keepdims=True, dtype=jnp.float32))
+        for x in (student, teacher)
+    )
+    return jnp.sum(s * t, axis=-1)
+
+
+def _unit(x: jax.Array) -> jax.Array:
+    # Scaled by the largest entry first: the squares of logits of 1e4 and more, or of 1e-20, would lose their precision.
+    x = x / jnp.maximum(jnp.max(jnp.abs(x), axis=-1, keepdims=True), jnp.finfo(jnp.float32).tiny)
+    return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
+
+
+def _check(student: jax.Array, teacher: jax.Array) -> None:
+    chex.assert_rank([student, teacher], 2)
+    chex.assert_equal_shape([student, teacher])

@@ -1,0 +1,40 @@
+"""Losses of methods that predict one view's representation from another view, without negatives."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from kdjax.losses._check import check_shapes, wide
+
+
+def byol(prediction: jax.Array, target: jax.Array) -> jax.Array:
+    """The squared distance of two directions: `|u(p) - u(z)|^2 = 2 - 2 cos(p, z)`, with `u(x) = x / |x|`.
+
+    The gradient stops at the target. This is one direction of the method's loss, which *adds* the one of the swapped
+    views. `u` divides by `sqrt(max(sum x^2, 1e-12))`, so a zero vector stays zero and has a finite gradient.
+
+    Args:
+      prediction: the online network's predictions `[B, D]`.
+      target: the target network's projections `[B, D]`.
+
+    Returns:
+      `[B]`, in [0, 4].
+
+    Raises:
+      InputError: for other or unequal shapes.
+
+    Reference:
+      Grill, Strub, Altché, Tallec, Richemond, et al., "Bootstrap Your Own Latent: A New Approach to Self-Supervised
+      Learning", NeurIPS 2020, arXiv 2006.07733.
+
+    >>> byol(jnp.array([[2.0, 0.0]]), jnp.array([[0.0, 3.0]]))
+    Array([2.], dtype=float32)
+    """
+    check_shapes("B D", prediction=prediction, target=target)
+    # The difference, not 2 - 2 cos: the same number, but exact where the two nearly agree.
+    apart = _direction(wide(prediction)) - _direction(lax.stop_gradient(wide(target)))
+    return jnp.sum(apart**2, axis=-1)
+
+
+def _direction(x: jax.Array) -> jax.Array:
+    return x * lax.rsqrt(jnp.maximum(jnp.sum(x**2, axis=-1, keepdims=True), 1e-12))

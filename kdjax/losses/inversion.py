@@ -1,0 +1,196 @@
+"""Losses that shape images made without data: what a trained teacher says about them, and what images look like.
+
+They move a generator or the pixels themselves through a fixed teacher, so no gradient stops at the logits or features.
+"""
+
+import math
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.typing import ArrayLike
+
+from kdjax.core import collectives
+from kdjax.core.check import InputError, check_option
+from kdjax.losses._check import check_number, check_shapes, wide
+
+# Under each square root, so that the gradient of a norm at zero is 0 and not NaN; other norms do not change in float32.
+_EPSILON = 1e-16
+
+
+def one_hot_confidence(logits: jax.Array) -> jax.Array:
+    """The cross-entropy of a prediction with its own most likely class: small where the teacher is sure.
+
+        -log softmax(logits)[argmax logits]
+
+    Of several equal largest logits the first counts, in the value and in the gradient. With drawn labels, as inversion
+    methods have them, use `cross_entropy`.
+
+    Args:
+      logits: the teacher's logits `[B, K]` of made images.
+
+    Returns:
+      `[B]`, in nats.
+
+    Raises:
+      InputError: for another shape.
+
+    Reference:
+      Chen, Wang, Xu, Yang, Liu, Shi, Xu, Xu, Tian, "Data-Free Learning of Student Networks", ICCV 2019,
+      arXiv 1904.01186.
+
+    >>> logits = jnp.log(jnp.array([[0.5, 0.25, 0.25]]))
+    >>> print(f"{one_hot_confidence(logits)[0]:.4f}")
+    0.6931
+    """
+    check_shapes("B K", logits=logits)
+    log_p = jax.nn.log_softmax(wide(logits))
+    top = jnp.argmax(log_p, axis=-1, keepdims=True)
+    return -jnp.take_along_axis(log_p, top, axis=-1)[:, 0]
+
+
+def class_balance(logits: jax.Array, *, base: ArrayLike = math.e, axis_name: str | None = None) -> jax.Array:
+    """The negative entropy of the mean prediction: least, `-log K`, where every class is made equally often.
+
+        sum_k m[k] log m[k],   m = the mean over the batch of softmax(logits)
+
+    Args:
+      logits: the teacher's logits `[B, K]` of made images.
+      base: of the logarithm, above 1: natural by default, as in the benchmarks; DAFL's own code has 10.
+      axis_name: mapped axis that holds the rest of the batch, or None.
+
+    Returns:
+      A scalar in [-log K, 0].
+
+    Raises:
+      InputError: for another shape or base.
+
+    Reference:
+      Chen, Wang, Xu, Yang, Liu, Shi, Xu, Xu, Tian, "Data-Free Learning of Student Networks", ICCV 2019,
+      arXiv 1904.01186.
+
+    >>> print(f"{class_balance(100 * jnp.eye(10), base=10):.4f}")
+    -1.0000
+    """
+    check_shapes("B K", logits=logits)
+    check_number("base", base, lambda v: 1 < v < math.inf, "a finite number above 1")
+    m = collectives.average(jnp.mean(jax.nn.softmax(wide(logits)), axis=0), axis_name)
+    # A class that nobody predicts counts 0 (the limit), and its gradient stays finite.
+    return jnp.sum(m * jnp.log(jnp.maximum(m, jnp.finfo(m.dtype).tiny))) / jnp.log(base)
+
+
+def activation_norm(features: jax.Array) -> jax.Array:
+    """Minus the mean absolute feature: images of the teacher's own domain excite its last layer more than others do.
+
+    Args:
+      features: the teacher's pooled features `[B, D]`, or a map `[B, ..., C]`.
+
+    Returns:
+      `[B]`, at most 0.
+
+    Raises:
+      InputError: for fewer than two axes.
+
+    Reference:
+      Chen, Wang, Xu, Yang, Liu, Shi, Xu, Xu, Tian, "Data-Free Learning of Student Networks", ICCV 2019,
+      arXiv 1904.01186.
+
+    >>> activation_norm(jnp.array([[1.0, -3.0]]))
+    Array([-2.], dtype=float32)
+    """
+    check_shapes("B ... C", features=features)
+    x = wide(features)
+    return -jnp.mean(_absolute(x), axis=tuple(range(1, x.ndim)))
+
+
+def batch_norm_statistics(
+    features: jax.Array, running_mean: jax.Array, running_variance: jax.Array, *, axis_name: str | None = None
+) -> jax.Array:
+    """How far a batch's statistics at one batch-norm layer lie from those the teacher stored in training.
+
+        |mean(x) - running_mean|_2 + |var(x) - running_variance|_2
+
+    Plain norms over the channels, not squared; the variance is the biased one. Sum this over the teacher's layers
+    (`kdjax.core.net.batch_norms` lists them). No gradient flows into the stored statistics.
+
+    Args:
+      features: the *input* of the layer `[B, ..., C]`.
+      running_mean: `[C]`.
+      running_variance: `[C]`.
+      axis_name: mapped axis that holds the rest of the batch, or None.
+
+    Returns:
+      A scalar, at least 0.
+
+    Raises:
+      InputError: for other shapes.
+
+    Reference:
+      Yin, Molchanov, Li, Alvarez, Mallya, Hoiem, Jha, Kautz, "Dreaming to Distill: Data-free Knowledge Transfer via
+      DeepInversion", CVPR 2020, arXiv 1912.08795.
+
+    >>> x = jnp.array([[1.0], [3.0]])  # mean 2, variance 1
+    >>> batch_norm_statistics(x, jnp.array([0.0]), jnp.array([4.0]))
+    Array(5., dtype=float32)
+    """
+    sizes = check_shapes("B ... C", features=features)
+    check_shapes("C", sizes, running_mean=running_mean, running_variance=running_variance)
+    x = wide(features)
+    channels = x.shape[-1]
+    x = x.reshape(-1, channels)
+    mean = collectives.average(jnp.mean(x, axis=0, keepdims=True), axis_name)
+    variance = collectives.average(jnp.mean((x - mean) ** 2, axis=0), axis_name)
+    mean_apart = mean.reshape(channels) - lax.stop_gradient(wide(running_mean))
+    variance_apart = variance - lax.stop_gradient(wide(running_variance))
+    return _norm(jnp.sum(mean_apart**2)) + _norm(jnp.sum(variance_apart**2))
+
+
+def image_prior(images: jax.Array, *, norm: Literal["l1", "l2"] = "l1", axis_name: str | None = None) -> jax.Array:
+    """The total variation of images: how much neighbouring pixels differ to the right, down and along both diagonals.
+
+    With d_j the differences of direction j: `"l1"` is `sum_j mean |d_j|`; `"l2"` is `sum_j |d_j|_2`, one norm over the
+    whole batch, and larger by about the square root of the number of pixels. A weight belongs to one of the two: 2.5e-5
+    in DeepInversion on CIFAR is for `"l2"`.
+
+    Args:
+      images: `[B, H, W, C]`, with at least 2 rows and 2 columns of pixels.
+      norm: `"l1"` (the benchmarks) or `"l2"` (DeepInversion on CIFAR).
+      axis_name: mapped axis that holds the rest of the batch, or None.
+
+    Returns:
+      A scalar, at least 0.
+
+    Raises:
+      InputError: for another shape or norm.
+
+    Reference:
+      Yin, Molchanov, Li, Alvarez, Mallya, Hoiem, Jha, Kautz, "Dreaming to Distill: Data-free Knowledge Transfer via
+      DeepInversion", CVPR 2020, arXiv 1912.08795.
+
+    >>> image_prior(jnp.array([0.0, 1.0, 0.0, 1.0]).reshape(1, 2, 2, 1))  # 1 to the right and on each diagonal, 0 down
+    Array(3., dtype=float32)
+    """
+    check_shapes("B H W C", images=images)
+    check_option("norm", norm, lambda v: v in ("l1", "l2"), "'l1' or 'l2'")
+    x = wide(images)
+    if min(x.shape[1:3]) < 2:
+        raise InputError(f"images has shape {x.shape}: expected [B, H, W, C] with H and W of at least 2")
+    right = x[:, :, 1:] - x[:, :, :-1]
+    down = x[:, 1:] - x[:, :-1]
+    diagonal = x[:, 1:, 1:] - x[:, :-1, :-1]
+    other = x[:, 1:, :-1] - x[:, :-1, 1:]
+    if norm == "l1":
+        each = [collectives.mean(_absolute(d), axis_name=axis_name) for d in (right, down, diagonal, other)]
+    else:
+        each = [_norm(collectives.total(jnp.sum(d**2), axis_name)) for d in (right, down, diagonal, other)]
+    return jnp.sum(jnp.stack(each))
+
+
+def _absolute(x: jax.Array) -> jax.Array:
+    # The gradient at 0 is 0, where jnp.abs has 1: flat images and dead features are not pushed anywhere.
+    return x * lax.stop_gradient(jnp.sign(x))
+
+
+def _norm(sum_of_squares: jax.Array) -> jax.Array:
+    return jnp.sqrt(sum_of_squares + _EPSILON)

@@ -1,0 +1,160 @@
+"""Losses on class logits: distillation, cross-entropy and the Jensen-Shannon divergence."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.typing import ArrayLike
+
+from kdjax.core.check import InputError
+from kdjax.losses._check import check_flag, check_number, check_positive, check_shapes, wide
+
+
+def kl_distillation(
+    student: jax.Array, teacher: jax.Array, *, temperature: ArrayLike, stop_teacher: bool = True
+) -> jax.Array:
+    """The divergence of the student's softened prediction from the teacher's, times the squared temperature.
+
+        T^2 sum_k p_t[k] (log p_t[k] - log p_s[k]),   p = softmax(logits / T)
+
+    The factor T^2 keeps the size of the gradient when T changes. The gradient stops at the teacher unless
+    `stop_teacher=False`.
+
+    Args:
+      student: logits `[B, K]`.
+      teacher: logits `[B, K]`.
+      temperature: T, a number above 0.
+      stop_teacher: False lets the gradient through the teacher's logits too. A generator or an image that is moved to
+        make teacher and student disagree needs both sides.
+
+    Returns:
+      `[B]`, in nats times T^2.
+
+    Raises:
+      InputError: for other shapes, or a temperature that is not above 0.
+
+    Reference:
+      Hinton, Vinyals, Dean, "Distilling the Knowledge in a Neural Network", NIPS Deep Learning Workshop 2014,
+      arXiv 1503.02531. The paper has the cross-entropy of the softened predictions, which differs by a constant.
+
+    >>> logits = jnp.array([[2.0, 0.0, -1.0]])
+    >>> float(kl_distillation(logits, logits, temperature=4.0)[0])
+    0.0
+    """
+    check_shapes("B K", student=student, teacher=teacher)
+    check_positive("temperature", temperature)
+    check_flag("stop_teacher", stop_teacher)
+    t = wide(temperature)
+    log_s = jax.nn.log_softmax(wide(student) / t)
+    log_t = jax.nn.log_softmax(wide(lax.stop_gradient(teacher) if stop_teacher else teacher) / t)
+    return t**2 * jnp.sum(jnp.exp(log_t) * (log_t - log_s), axis=-1)
+
+
+def cross_entropy(logits: jax.Array, labels: jax.Array, *, smoothing: ArrayLike = 0.0) -> jax.Array:
+    """The cross-entropy of a prediction with its label.
+
+        -sum_k q[k] log softmax(logits)[k],   q = (1 - smoothing) label + smoothing / K
+
+    The smoothing mass is spread evenly over all K classes, the true one included, as in Szegedy et al. and in PyTorch;
+    some codes spread it over the other K - 1. No gradient flows into the labels.
+
+    Args:
+      logits: `[B, K]`.
+      labels: class numbers `[B]` (an integer type), or distributions over the classes `[B, K]`.
+      smoothing: the mass that is spread, in [0, 1].
+
+    Returns:
+      `[B]`, in nats. The row of a class number outside [0, K) is NaN.
+
+    Raises:
+      InputError: for other shapes, class numbers that are not integers, or a smoothing outside [0, 1].
+
+    Reference:
+      Szegedy, Vanhoucke, Ioffe, Shlens, Wojna, "Rethinking the Inception Architecture for Computer Vision", CVPR 2016,
+      arXiv 1512.00567 (label smoothing).
+
+    >>> logits = jnp.log(jnp.array([[0.5, 0.25, 0.25]]))
+    >>> print(f"{cross_entropy(logits, jnp.array([0]))[0]:.4f}")
+    0.6931
+    """
+    sizes = check_shapes("B K", logits=logits)
+    labels = jnp.asarray(labels)
+    if labels.ndim == 1:
+        check_shapes("B", sizes, labels=labels)
+        if not jnp.issubdtype(labels.dtype, jnp.integer):
+            raise InputError(
+                f"labels has type {labels.dtype}: expected integer class numbers [B] or distributions [B, K]"
+            )
+    else:
+        check_shapes("B K", sizes, labels=labels)
+    check_number("smoothing", smoothing, lambda v: 0 <= v <= 1, "a number in [0, 1]")
+
+    log_p = jax.nn.log_softmax(wide(logits))
+    if labels.ndim == 1:
+        # A negative index would count from the end: out of range is made visible instead.
+        index = jnp.where(labels < 0, log_p.shape[-1], labels.astype(jnp.int32))
+        hit = jnp.take_along_axis(log_p, index[:, None], axis=-1, mode="fill")[:, 0]
+    else:
+        hit = jnp.sum(lax.stop_gradient(wide(labels)) * log_p, axis=-1)
+    spread = wide(smoothing)
+    return -((1 - spread) * hit + spread * jnp.mean(log_p, axis=-1))
+
+
+def jensen_shannon(
+    student: jax.Array,
+    teacher: jax.Array,
+    *,
+    temperature: ArrayLike,
+    clip: ArrayLike = 0.01,
+    reverse: bool = True,
+    stop_teacher: bool = False,
+) -> jax.Array:
+    """The Jensen-Shannon divergence of two softened predictions, as the data-free methods compute it.
+
+        (KL(M || P) + KL(M || Q)) / 2,   P = softmax(teacher / T),  Q = softmax(student / T),  M = (P + Q) / 2
+
+    M is made from the unclipped P and Q; then all three are limited to [clip, 1 - clip] and not normalised again.
+    There is no factor T^2. All released code has this order of arguments, and it is the default; the textbook
+    divergence `(KL(P || M) + KL(Q || M)) / 2`, at most log 2, is `reverse=False, clip=0`.
+
+    Unlike in `kl_distillation`, the gradient flows through both sides by default: this term moves images, not students.
+
+    Args:
+      student: logits `[B, K]`.
+      teacher: logits `[B, K]`.
+      temperature: T, a number above 0; DeepInversion has 3.
+      clip: probabilities are limited to [clip, 1 - clip]; in [0, 0.5), 0 for none.
+      reverse: False for the textbook order of arguments.
+      stop_teacher: True stops the gradient at the teacher.
+
+    Returns:
+      `[B]`, in nats.
+
+    Raises:
+      InputError: for other shapes, a temperature that is not above 0, or a clip outside [0, 0.5).
+
+    Reference:
+      Yin, Molchanov, Li, Alvarez, Mallya, Hoiem, Jha, Kautz, "Dreaming to Distill: Data-free Knowledge Transfer via
+      DeepInversion", CVPR 2020, arXiv 1912.08795. The paper has the textbook divergence, the authors' code the
+      default here.
+
+    >>> a, b = jnp.array([[100.0, 0.0]]), jnp.array([[0.0, 100.0]])
+    >>> print(f"{jensen_shannon(a, b, temperature=1.0, clip=0.0, reverse=False)[0]:.4f}")
+    0.6931
+    """
+    check_shapes("B K", student=student, teacher=teacher)
+    check_positive("temperature", temperature)
+    check_number("clip", clip, lambda v: 0 <= v < 0.5, "a number in [0, 0.5)")
+    check_flag("reverse", reverse)
+    check_flag("stop_teacher", stop_teacher)
+    t = wide(temperature)
+    log_p = jax.nn.log_softmax(wide(lax.stop_gradient(teacher) if stop_teacher else teacher) / t)
+    log_q = jax.nn.log_softmax(wide(student) / t)
+    log_m = jnp.logaddexp(log_p, log_q) - jnp.log(2.0)
+    # Clipping the logarithms is clipping the probabilities, and stays finite where a probability underflows.
+    low, high = jnp.log(wide(clip)), jnp.log1p(-wide(clip))
+    log_p, log_q, log_m = (jnp.clip(x, low, high) for x in (log_p, log_q, log_m))
+    if reverse:
+        terms = jnp.exp(log_m) * (2 * log_m - log_p - log_q)
+    else:
+        terms = jnp.exp(log_p) * (log_p - log_m) + jnp.exp(log_q) * (log_q - log_m)
+    return 0.5 * jnp.sum(terms, axis=-1)

@@ -1,0 +1,48 @@
+"""Bootstrap your own latent."""
+
+import optax
+
+from kdjax import losses
+from kdjax.core import Method, Net, check_option, cosine_to_one
+from kdjax.methods.siamese._recipe import siamese
+
+
+def byol(
+    encoder: Net,
+    projector: Net,
+    predictor: Net,
+    tx: optax.GradientTransformation,
+    *,
+    steps: int,
+    tau: float = 0.996,
+    probe: Net | None = None,
+    axis_name: str | None = None,
+) -> Method:
+    """The online network predicts, from one view, what a slow copy of itself makes of the other view.
+
+    `L = mean_B [ r(q(z_1), z'_2) + r(q(z_2), z'_1) ]` with `r(p, z) = 2 - 2 cos(p, z)`: the *sum* of both directions, from 0 to
+    8. The target's decay rises as `1 - (1 - tau) (cos(pi k / steps) + 1) / 2`.
+
+    Args:
+      encoder: image to `"pooled"`.
+      projector: `"pooled"` to `"embedding"`.
+      predictor: `"embedding"` to `"embedding"`.
+      tx: the optimiser; the paper's is LARS.
+      steps: length of the run, for the schedule of the decay.
+      tau: the decay at the start: 0.996 for 1000 ImageNet epochs, 0.99 for 100 and 300.
+      probe: a linear classifier trained alongside as a monitor, or None.
+      axis_name: mapped axis that holds the batch, or None.
+
+    Reference: Grill et al., Bootstrap Your Own Latent: A New Approach to Self-Supervised Learning, NeurIPS 2020
+    (arXiv 2006.07733).
+    """
+    check_option("tau", tau, lambda t: 0 <= t <= 1, "a number from 0 to 1")
+
+    def objective(predictions, targets):
+        (p1, p2), (z1, z2) = predictions, targets
+        return {"byol": losses.byol(p1, z2) + losses.byol(p2, z1)}
+
+    def decay(step):
+        return cosine_to_one(step, steps, tau)
+
+    return siamese(encoder, projector, predictor, tx, objective, decay=decay, probe=probe, axis_name=axis_name)

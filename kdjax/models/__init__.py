@@ -1,0 +1,88 @@
+"""Backbones with named taps, heads and generators, as functions that return a `Net`."""
+
+from collections.abc import Callable
+
+from kdjax.core.net import Net
+from kdjax.models.conv import canonical_convolution, conv2d, convolution, fan_in_uniform, he_normal
+from kdjax.models.conv_net import ConvNet, conv_net
+from kdjax.models.generator import Generator, generator
+from kdjax.models.heads import MLPHead, mlp_head, pooled_and_logits
+from kdjax.models.norm import batch_norm
+from kdjax.models.resnet import BasicBlock, Bottleneck, ResNet, resnet18, resnet34, resnet50
+from kdjax.models.resnet_cifar import (
+    resnet8,
+    resnet8x4,
+    resnet14,
+    resnet20,
+    resnet32,
+    resnet32x4,
+    resnet44,
+    resnet56,
+    resnet110,
+)
+from kdjax.models.size import parameter_count
+from kdjax.models.wide_resnet import PreactBlock, WideResNet, wrn, wrn_16_1, wrn_16_2, wrn_28_10, wrn_40_1, wrn_40_2
+
+# Image classifiers by name, for configs and for loading a saved run: each takes `classes`, `dtype` and `axis_name`.
+NETS: dict[str, Callable[..., Net]] = {
+    "conv_net": conv_net,
+    "resnet8": resnet8,
+    "resnet14": resnet14,
+    "resnet20": resnet20,
+    "resnet32": resnet32,
+    "resnet44": resnet44,
+    "resnet56": resnet56,
+    "resnet110": resnet110,
+    "resnet8x4": resnet8x4,
+    "resnet32x4": resnet32x4,
+    "resnet18": resnet18,
+    "resnet34": resnet34,
+    "resnet50": resnet50,
+    "wrn": wrn,
+    "wrn_16_1": wrn_16_1,
+    "wrn_16_2": wrn_16_2,
+    "wrn_28_10": wrn_28_10,
+    "wrn_40_1": wrn_40_1,
+    "wrn_40_2": wrn_40_2,
+}
+
+__all__ = [
+    "NETS",
+    "BasicBlock",
+    "Bottleneck",
+    "ConvNet",
+    "Generator",
+    "MLPHead",
+    "PreactBlock",
+    "ResNet",
+    "WideResNet",
+    "batch_norm",
+    "canonical_convolution",
+    "conv2d",
+    "conv_net",
+    "convolution",
+    "fan_in_uniform",
+    "generator",
+    "he_normal",
+    "mlp_head",
+    "parameter_count",
+    "pooled_and_logits",
+    "resnet8",
+    "resnet8x4",
+    "resnet14",
+    "resnet18",
+    "resnet20",
+    "resnet32",
+    "resnet32x4",
+    "resnet34",
+    "resnet44",
+    "resnet50",
+    "resnet56",
+    "resnet110",
+    "wrn",
+    "wrn_16_1",
+    "wrn_16_2",
+    "wrn_28_10",
+    "wrn_40_1",
+    "wrn_40_2",
+]

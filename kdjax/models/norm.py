@@ -1,0 +1,44 @@
+"""Batch norm as all nets use it."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+
+def batch_norm(
+    train: bool,
+    *,
+    dtype: Any = jnp.float32,
+    axis_name: str | None = None,
+    zero_scale: bool = False,
+    name: str | None = None,
+) -> nn.BatchNorm:
+    """Batch norm over the last axis: running averages keep 0.9, epsilon is 1e-5, statistics are float32.
+
+    The running variance is the biased one (PyTorch keeps the unbiased one, larger by n / (n - 1)).
+
+    Args:
+      train: whether the batch's own statistics are used and the running ones move.
+      dtype: dtype of the result.
+      axis_name: mapped axis over which the statistics are averaged, or None.
+      zero_scale: whether the scale starts at 0, which makes a residual block start as the identity.
+      name: name of the layer in its module.
+
+    Returns:
+      An unbound Linen layer.
+
+    >>> import jax
+    >>> layer = batch_norm(train=False)
+    >>> layer.init(jax.random.key(0), jnp.zeros((2, 3)))["batch_stats"]["var"].tolist()
+    [1.0, 1.0, 1.0]
+    """
+    return nn.BatchNorm(
+        use_running_average=not train,
+        momentum=0.9,
+        epsilon=1e-5,
+        dtype=dtype,
+        axis_name=axis_name,
+        scale_init=nn.initializers.zeros if zero_scale else nn.initializers.ones,
+        name=name,
+    )

@@ -1,0 +1,155 @@
+"""Orbax checkpoints with a manifest that is verified on restore."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from kdjax.core import InputError
+from kdjax.train import fingerprint
+
+
+class Checkpoints:
+    """The checkpoints of one stage: asynchronous, the newest kept and the best by validation.
+
+    Orbax by itself restores a flipped byte and another dtype without complaint. So each checkpoint holds a manifest: path,
+    shape, dtype and sha256 of every array, and the fingerprint of the stage that wrote it.
+
+    Args:
+      folder: where they are, one sub-folder a step.
+      stage: the fingerprint of the stage; None takes any (to read what another run has left).
+      keep: how many of the newest to keep.
+      best: the name of the metric in the manifest's `metrics` whose largest value is kept as well, or None.
+    """
+
+    def __init__(self, folder: Path, stage: str | None, *, keep: int = 2, best: str | None = None):
+        import orbax.checkpoint as ocp
+        from orbax.checkpoint.checkpoint_managers import preservation_policy as policy
+
+        kept: list[Any] = [policy.LatestN(keep)]
+        if best:
+            kept.append(policy.BestN(get_metric_fn=lambda metrics: metrics[best], n=1, keep_checkpoints_without_metrics=False))
+        options = ocp.CheckpointManagerOptions(
+            create=True, preservation_policy=policy.AnyPreservationPolicy(kept), enable_async_checkpointing=True
+        )
+        self._ocp, self._stage, self._folder = ocp, stage, folder
+        self._manager = ocp.CheckpointManager(folder.absolute(), options=options, item_names=("state", "manifest"))
+
+    def save(self, step: int, state: Any, notes: dict, metrics: dict[str, float]) -> None:
+        """Copies the state to the host and writes it in the background.
+
+        Args:
+          step: the absolute step.
+          state: a pytree of arrays, without frozen parts.
+          notes: JSON values to keep with it.
+          metrics: floats by name, for keep-best.
+        """
+        found = jax.tree_util.tree_leaves_with_path(state)
+        arrays = {f"{i:05d}": np.asarray(x) for i, (_, x) in enumerate(found)}
+        leaves = [
+            {"path": jax.tree_util.keystr(path, simple=True, separator="/"), "shape": list(x.shape), "dtype": x.dtype.name, "sha256": fingerprint.of_array(x)}
+            for (path, _), x in zip(found, arrays.values(), strict=True)
+        ]
+        manifest = {"stage": self._stage, "step": step, "leaves": leaves, "notes": notes}
+        args = self._ocp.args.Composite(
+            state=self._ocp.args.StandardSave(arrays), manifest=self._ocp.args.JsonSave(manifest)
+        )
+        self._manager.save(step, args=args, metrics=metrics)
+
+    def steps(self) -> list[int]:
+        """The steps on disk, newest first."""
+        return sorted(self._manager.all_steps(), reverse=True)
+
+    def restore(self, step: int, template: Any = None) -> tuple[Any, dict]:
+        """One checkpoint, verified: `(state, notes)`; without a template, nested dicts by the paths in the manifest.
+
+        Raises:
+          InputError: one line that says what is wrong with it.
+        """
+        place = f"checkpoint {self._folder.name}/{step}"
+        manifest = self._read(step, place, "manifest", self._ocp.args.JsonRestore())
+        if self._stage is not None and manifest.get("stage") != self._stage:
+            raise InputError(f"{place} is refused: it was written by another configuration")
+        if template is not None:
+            _check_leaves(place, manifest["leaves"], template)
+        shapes = {f"{i:05d}": jax.ShapeDtypeStruct(x["shape"], x["dtype"]) for i, x in enumerate(manifest["leaves"])}
+        arrays = self._read(step, place, "state", self._ocp.args.StandardRestore(_on_host(shapes)))
+        for leaf, x in zip(manifest["leaves"], (arrays[k] for k in sorted(arrays)), strict=True):
+            if fingerprint.of_array(x) != leaf["sha256"]:
+                raise InputError(f"{place} is refused: {leaf['path']} does not match its sha256, the file is damaged")
+        leaves = [np.asarray(arrays[k]) for k in sorted(arrays)]
+        if template is None:
+            return _nested({x["path"]: leaf for x, leaf in zip(manifest["leaves"], leaves, strict=True)}), manifest["notes"]
+        return jax.tree.unflatten(jax.tree.structure(template), leaves), manifest["notes"]
+
+    def newest(self, template: Any, say: Callable[[str], None]) -> tuple[int, Any, dict] | None:
+        """The newest good checkpoint as `(step, state, notes)`, or None where there is none at all.
+
+        Bad ones are refused with one line each, and the one before is tried.
+
+        Raises:
+          InputError: where there are checkpoints and none is good.
+        """
+        for step in self.steps():
+            try:
+                state, notes = self.restore(step, template)
+            except InputError as error:
+                say(str(error))
+                continue
+            for refused in (s for s in self.steps() if s > step):
+                self._manager.delete(refused)
+            return step, state, notes
+        if self.steps():
+            raise InputError(f"no checkpoint in {self._folder} can be used; remove that folder to start this stage afresh")
+        return None
+
+    def best(self) -> int:
+        """The step of the best checkpoint by validation; of equals, the latest."""
+        self._manager.wait_until_finished()
+        return self._manager.best_step()
+
+    def close(self) -> None:
+        """Waits for what is being written."""
+        self._manager.wait_until_finished()
+        self._manager.close()
+
+    def _read(self, step, place, item, args):
+        try:
+            return self._manager.restore(step, args=self._ocp.args.Composite(**{item: args}))[item]
+        except Exception as error:  # Orbax and tensorstore raise many kinds; all mean that the files cannot be read
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            raise InputError(f"{place} is refused: its {item} cannot be read ({reason[0][:160]})") from error
+
+
+def _check_leaves(place, leaves, template):
+    wanted = [
+        {"path": jax.tree_util.keystr(path, simple=True, separator="/"), "shape": list(x.shape), "dtype": np.dtype(x.dtype).name}
+        for path, x in jax.tree_util.tree_leaves_with_path(template)
+    ]
+    for want, leaf in zip(wanted, leaves, strict=False):
+        if any(want[k] != leaf[k] for k in want):
+            raise InputError(f"{place} is refused: it holds {_said(leaf)} where {_said(want)} is expected")
+    if len(wanted) != len(leaves):
+        raise InputError(f"{place} is refused: it holds {len(leaves)} arrays, {len(wanted)} are expected")
+
+
+def _nested(flat):
+    tree = {}
+    for path, x in flat.items():
+        *above, name = path.split("/")
+        node = tree
+        for part in above:
+            node = node.setdefault(part, {})
+        node[name] = x
+    return tree
+
+
+def _said(leaf):
+    return f"{leaf['path']} {leaf['dtype']}{leaf['shape']}"
+
+
+def _on_host(shapes):
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices(backend="cpu")[0])
+    return {k: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=device) for k, s in shapes.items()}

@@ -1,0 +1,81 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+from skimage.filters import gaussian
+
+from kdjax.augment import byol_views, colour_jitter, grey_views, to_grey
+
+IMAGE = np.random.default_rng(0).random((20, 20, 3), np.float32)
+OFF = {"flip_p": 0.0, "jitter_p": 0.0, "grey_p": 0.0, "blur_p": (0.0, 0.0), "solarise_p": (0.0, 0.0)}
+WHOLE = {"area": (1.0, 1.0), "ratio": (1.0, 1.0)}
+
+
+def share(options, changed, view):
+    """How many of 1000 views of a tiny image equal `changed`; the others must equal the image."""
+    image = IMAGE[:2, :2]
+    keys = jax.random.split(jax.random.key(3), 1000)
+    one = byol_views(2, **{**WHOLE, **OFF, **options})[view]
+    out = np.asarray(jax.jit(jax.vmap(lambda k: one(k, jnp.asarray(image))))(keys))
+    is_changed, is_same = (np.abs(out - x).max((1, 2, 3)) < 1e-5 for x in (changed, image))
+    assert (is_changed ^ is_same).all()
+    return is_changed.sum()
+
+
+def test_all_off_is_identity():
+    one, _ = byol_views(20, **WHOLE, **OFF)
+    np.testing.assert_allclose(jax.jit(one)(jax.random.key(0), jnp.asarray(IMAGE)), IMAGE, atol=1e-6)
+
+
+def test_order_is_flip_grey_blur_solarise():
+    one, _ = byol_views(20, **WHOLE, flip_p=1.0, jitter_p=0.0, grey_p=1.0, sigma=(1.0, 1.0), solarise_p=(1.0, 0.0))
+    grey = np.repeat((IMAGE[:, ::-1] @ np.array([0.2989, 0.5870, 0.1140]))[..., None], 3, -1)
+    blurred = gaussian(grey, 1.0, mode="constant", truncate=1.0, channel_axis=-1)
+    expected = np.where(blurred < 0.5, blurred, 1 - blurred)
+    np.testing.assert_allclose(jax.jit(one)(jax.random.key(0), jnp.asarray(IMAGE)), expected, atol=1e-5)
+
+
+def test_jitter_comes_before_grey():
+    image, options = jnp.asarray(IMAGE[:4, :4]), {"brightness": 0.2, "contrast": 0.9, "saturation": 0.9, "hue": 0.5}
+    one, _ = byol_views(4, **WHOLE, **{**OFF, "jitter_p": 1.0, "grey_p": 1.0}, **options)
+    out = jax.jit(one)(jax.random.key(1), image)
+    step_key = jax.random.fold_in(jax.random.key(1), 2)
+    expected = jax.jit(lambda k: to_grey(colour_jitter(k, image, p=1.0, **options)))(step_key)
+    np.testing.assert_allclose(out, expected, atol=1e-5)
+
+
+def test_the_defaults_are_the_card_s():
+    light = IMAGE[:2, :2]
+    turned = np.where(light < 0.5, light, 1 - light)
+    defaults = byol_views.__kwdefaults__
+    assert defaults["solarise_p"] == (0.0, 0.2) and defaults["blur_p"] == (1.0, 0.1) and defaults["flip_p"] == 0.5
+    assert defaults["sigma"] == (0.1, 2.0) and defaults["area"] == (0.08, 1.0) and defaults["method"] == "bicubic"
+    amounts = [defaults[k] for k in ("brightness", "contrast", "saturation", "hue", "jitter_p", "grey_p")]
+    assert amounts == [0.4, 0.4, 0.2, 0.1, 0.8, 0.2]
+    bound = 4 * np.sqrt(1000 * 0.2 * 0.8)
+    solar = {"solarise_p": defaults["solarise_p"]}
+    assert share(solar, turned, 0) == 0
+    assert abs(share(solar, turned, 1) - 200) < bound
+    assert abs(share({"grey_p": 0.2}, np.asarray(to_grey(jnp.asarray(light))), 0) - 200) < bound
+
+
+def test_blur_differs_between_the_views():
+    image = np.zeros((20, 20, 1), np.float32)
+    image[10, 10] = 1.0
+    keys = jax.random.split(jax.random.key(3), 300)
+    blurs = []
+    for one in byol_views(20, **WHOLE, **{**OFF, "blur_p": (1.0, 0.1)}, sigma=(1.0, 1.0)):
+        out = jax.jit(jax.vmap(lambda k, one=one: one(k, jnp.asarray(image))))(keys)
+        blurs.append(int((out[:, 10, 10, 0] < 0.9).sum()))
+    assert blurs[0] == 300 and abs(blurs[1] - 30) < 4 * np.sqrt(300 * 0.1 * 0.9)
+
+
+def test_grey_views_switch_blur_and_noise_on():
+    still = {"rotation": 0.0, "scale": (1.0, 1.0), "shear": 0.0, "shift": 0.0}
+    image = IMAGE[:8, :8, :1]
+    view, same = grey_views(**still)
+    assert view is same
+    np.testing.assert_array_equal(jax.jit(view)(jax.random.key(0), jnp.asarray(image)), image)
+    blurred = jax.jit(grey_views(**still, blur_p=1.0, sigma=(1.0, 1.0))[0])(jax.random.key(0), jnp.asarray(image))
+    np.testing.assert_allclose(blurred, gaussian(image, 1.0, mode="constant", truncate=1.0, channel_axis=-1), atol=1e-5)
+    noisy = np.asarray(jax.jit(grey_views(**still, noise=0.01)[0])(jax.random.key(0), jnp.asarray(image)))
+    assert 0.005 < np.std(noisy - image) < 0.015

@@ -1,0 +1,120 @@
+import io
+import zipfile
+
+import numpy as np
+import pytest
+
+from kdjax.core.check import InputError
+from kdjax.data.npz import read_npz
+
+GOOD = {
+    "train_images": np.arange(6 * 2 * 3 * 3, dtype=np.uint8).reshape(6, 2, 3, 3),
+    "train_labels": np.array([0, 1, 2, 0, 1, 2]),
+    "test_images": np.arange(2 * 2 * 3 * 3, dtype=np.uint8).reshape(2, 2, 3, 3),
+    "test_labels": np.array([2, 0]),
+}
+
+
+def write(path, **changes):
+    file = path / "set.npz"
+    np.savez(file, **{k: v for k, v in (GOOD | changes).items() if v is not None})
+    return file
+
+
+def refused(file, *words):
+    with pytest.raises(InputError) as error:
+        read_npz(str(file))
+    line = str(error.value)
+    assert "\n" not in line
+    for word in words:
+        assert word in line, line
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int32, np.int64, np.uint64])
+def test_round_trip(tmp_path, dtype):
+    labels = {k: GOOD[k].astype(dtype) for k in ("train_labels", "test_labels")}
+    arrays = read_npz(str(write(tmp_path, **labels, train_domains=np.zeros(6))))
+    for key, value in GOOD.items():
+        np.testing.assert_array_equal(getattr(arrays, key), value)
+    assert arrays.train_labels.dtype == np.int32 and arrays.names == ("0", "1", "2")
+
+
+def test_grey_gets_a_channel_and_compressed_files_are_read(tmp_path):
+    file = tmp_path / "grey.npz"
+    np.savez_compressed(file, **(GOOD | {k: GOOD[k][..., 0] for k in ("train_images", "test_images")}))
+    arrays = read_npz(str(file))
+    np.testing.assert_array_equal(arrays.train_images, GOOD["train_images"][..., :1])
+    assert arrays.test_images.shape == (2, 2, 3, 1)
+
+
+def test_home_directory(tmp_path, monkeypatch):
+    write(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert len(read_npz("~/set.npz").train_images) == 6
+
+
+def test_classes_may_be_missing_in_between(tmp_path):
+    assert len(read_npz(str(write(tmp_path, train_labels=np.array([0, 5, 0, 5, 5, 0])))).names) == 6
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"train_labels": None, "train_label": np.zeros(6, int)}, ("'train_labels'", "missing", "holds: train_label,")),
+        ({"train_images": GOOD["train_images"] / 255}, ("train_images is float64", "expected uint8", "255 * x")),
+        ({"test_images": GOOD["test_images"].astype(int)}, ("test_images is int64", "expected uint8")),
+        ({"train_images": np.zeros((6, 4), np.uint8)}, ("train_images", "(6, 4)", "[N, H, W]")),
+        ({"train_images": np.zeros((6, 3, 32, 32), np.uint8)}, ("train_images", "(6, 3, 32, 32)", "channels last")),
+        ({"test_images": np.zeros((0, 2, 3, 3), np.uint8)}, ("test_images", "(0, 2, 3, 3)", "1 image or more")),
+        ({"test_images": np.zeros((2, 4, 3, 3), np.uint8)}, ("test_images hold 4x3x3", "train_images 2x3x3")),
+        ({"train_labels": np.zeros(6)}, ("train_labels is float64", "integers")),
+        ({"train_labels": np.zeros(6, bool)}, ("train_labels is bool", "integers")),
+        ({"train_labels": np.zeros((6, 1), int)}, ("train_labels", "(6, 1)", "[N]")),
+        ({"train_labels": np.zeros(5, int)}, ("train_labels has 5", "train_images 6")),
+        ({"test_labels": np.zeros(3, int)}, ("test_labels has 3", "test_images 2")),
+        ({"train_labels": np.array([0, 1, 2, -1, 1, 2])}, ("train_labels hold -1", "from 0")),
+        ({"train_labels": np.array([1, 1, 2, 1, 1, 2])}, ("train_labels start at 1", "from 0")),
+        ({"train_labels": np.array([0, 1, 2, 0, 1, 2**40])}, ("train_labels hold 1099511627776", "2^31")),
+        ({"test_labels": np.array([3, 0])}, ("test_labels hold 3", "0 to 2")),
+        ({"train_labels": np.array([0, 1, 2, 0, 1, None])}, ("'train_labels'", "pickled objects")),
+    ],
+)
+def test_refused_content(tmp_path, changes, words):
+    file = write(tmp_path, **changes)
+    refused(file, str(file), *words)
+
+
+def test_refused_files(tmp_path, monkeypatch):
+    refused("", "no file is named")
+    refused(tmp_path / "none.npz", "none.npz", "no such file")
+    refused(tmp_path, "is a directory", "folder:<dir>")
+    np.save(tmp_path / "one.npy", np.zeros(3))
+    refused(tmp_path / "one.npy", "one.npy", "is no npz file")
+    file = write(tmp_path)
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    refused(file, "set.npz", "is damaged")
+
+    def denied(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.open", denied)
+    refused(file, "set.npz", "no permission")
+
+
+def test_refuses_a_flipped_byte_and_a_foreign_member(tmp_path):
+    file = write(tmp_path)
+    flipped = bytearray(file.read_bytes())
+    at = flipped.index(GOOD["train_images"].tobytes())
+    flipped[at] ^= 1
+    file.write_bytes(flipped)
+    refused(file, "'train_images'", "is damaged")
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("train_images", b"text")
+    refused(file, "'train_images' is not an array")
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("train_images.npy", io.BytesIO(b"text").getvalue())
+    refused(file, "'train_images'")
+    with zipfile.ZipFile(file, "w"):
+        pass
+    refused(file, "the file holds: nothing")

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+
+from kdjax.core.check import InputError
+from kdjax.data.sampler import EPOCHS, VAL_SPLIT, epoch_of, epoch_order, epoch_rows, process_rows, shuffled
+
+
+def test_order_is_a_permutation_and_repeats_itself():
+    order = epoch_order(3, 2, 1000)
+    assert order.dtype == np.int32
+    np.testing.assert_array_equal(np.sort(order), np.arange(1000))
+    epoch_order.cache_clear()
+    np.testing.assert_array_equal(order, epoch_order(3, 2, 1000))
+
+
+def test_order_differs_by_epoch_and_seed():
+    orders = [epoch_order(seed, epoch, 100).tolist() for seed, epoch in [(0, 0), (0, 1), (1, 0), (1, 1)]]
+    assert len({tuple(o) for o in orders}) == 4
+    assert not np.array_equal(shuffled(100, 0, 1, EPOCHS), shuffled(100, 0, 1, VAL_SPLIT))
+
+
+def test_the_stream_is_pinned():
+    # These numbers are part of the format of a run: if they change, runs can no longer be resumed or compared.
+    assert epoch_order(0, 0, 10).tolist() == [0, 2, 9, 1, 8, 5, 4, 3, 6, 7]
+    assert epoch_order(2**63 + 1, 7, 1_000)[:8].tolist() == [509, 877, 197, 507, 967, 599, 438, 668]
+
+
+def test_a_cached_order_cannot_be_written():
+    with pytest.raises(ValueError, match="read-only"):
+        epoch_order(0, 0, 4)[0] = 1
+
+
+def test_an_epoch_visits_each_row_at_most_once():
+    size, batch = 11, 3
+    steps = size // batch
+    seen = np.concatenate([epoch_rows(5, step, size=size, batch=batch) for step in range(steps)])
+    np.testing.assert_array_equal(seen, epoch_order(5, 0, size)[: steps * batch])
+    np.testing.assert_array_equal(epoch_rows(5, steps, size=size, batch=batch), epoch_order(5, 1, size)[:batch])
+
+
+def test_epoch_of():
+    assert [epoch_of(step, size=11, batch=3) for step in (0, 2, 3, 5, 6)] == [0, 0, 1, 1, 2]
+
+
+@pytest.mark.parametrize("processes", [1, 2, 4])
+def test_process_rows_together_are_the_global_rows(processes):
+    rows = epoch_rows(0, 9, size=50, batch=8)
+    parts = [process_rows(rows, p, processes) for p in range(processes)]
+    np.testing.assert_array_equal(np.concatenate(parts), rows)
+
+
+@pytest.mark.parametrize(
+    ("call", "line"),
+    [
+        (lambda: epoch_rows(0, 0, size=4, batch=5), "batch=5 .* 1 to 4"),
+        (lambda: epoch_rows(0, 0, size=4, batch=0), "batch=0 .* 1 to 4"),
+        (lambda: epoch_rows(0, -1, size=4, batch=2), "step=-1"),
+        (lambda: epoch_order(0, -1, 4), "epoch=-1"),
+        (lambda: epoch_order(-1, 0, 4), "seed=-1"),
+        (lambda: shuffled(4, 0.5, 0, EPOCHS), "seed=0.5"),
+        (lambda: process_rows(np.arange(6), 0, 4), "batch=6 .* multiple of 4"),
+        (lambda: process_rows(np.arange(6), 2, 2), "process=2 .* 0 to 1"),
+        (lambda: process_rows(np.arange(6), 0, 0), "processes=0"),
+    ],
+)
+def test_refusals(call, line):
+    with pytest.raises(InputError, match=line) as error:
+        call()
+    assert "\n" not in str(error.value)

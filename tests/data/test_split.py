@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+
+from kdjax.core.check import InputError
+from kdjax.data.sampler import TEST_SPLIT, VAL_SPLIT
+from kdjax.data.split import few_labels, stratified
+
+LABELS = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [40, 20, 3]))
+
+
+def test_stratified_cuts_the_same_part_of_every_class():
+    kept, cut = stratified(LABELS, 0.25, seed=0, stream=VAL_SPLIT)
+    assert np.bincount(LABELS[cut]).tolist() == [10, 5, 1]
+    np.testing.assert_array_equal(np.sort(np.concatenate([kept, cut])), np.arange(63))
+    assert (np.diff(kept) > 0).all() and (np.diff(cut) > 0).all()
+
+
+def test_stratified_follows_seed_and_stream_only():
+    cut = stratified(LABELS, 0.25, seed=0, stream=VAL_SPLIT)[1]
+    np.testing.assert_array_equal(cut, stratified(LABELS, 0.25, seed=0, stream=VAL_SPLIT)[1])
+    assert not np.array_equal(cut, stratified(LABELS, 0.25, seed=1, stream=VAL_SPLIT)[1])
+    assert not np.array_equal(cut, stratified(LABELS, 0.25, seed=0, stream=TEST_SPLIT)[1])
+
+
+@pytest.mark.parametrize(("fraction", "counts"), [(0.01, [1, 1, 1]), (0.99, [39, 19, 2])])
+def test_stratified_leaves_every_class_on_both_sides(fraction, counts):
+    assert np.bincount(LABELS[stratified(LABELS, fraction, seed=0, stream=VAL_SPLIT)[1]]).tolist() == counts
+
+
+def test_unlabelled_rows_are_one_class():
+    kept, cut = stratified(np.full(10, -1), 0.2, seed=0, stream=TEST_SPLIT)
+    assert (kept.size, cut.size) == (8, 2)
+
+
+def test_stratified_refuses_a_class_of_one():
+    with pytest.raises(InputError, match="class 1 has 1 example"):
+        stratified(np.array([0, 0, 1]), 0.2, seed=0, stream=VAL_SPLIT)
+    with pytest.raises(InputError, match="class 'dog' has 1 example"):
+        stratified(np.array([0, 0, 1]), 0.2, seed=0, stream=VAL_SPLIT, names=("cat", "dog"))
+    with pytest.raises(InputError, match="the set has 1 image"):
+        stratified(np.array([-1]), 0.2, seed=0, stream=VAL_SPLIT)
+
+
+def test_few_labels_is_balanced_nested_and_seeded():
+    rows = few_labels(LABELS, 3, 0)
+    assert np.bincount(LABELS[rows]).tolist() == [3, 3, 3]
+    assert (np.diff(rows) > 0).all()
+    assert set(few_labels(LABELS, 2, 0)) < set(rows)
+    assert not np.array_equal(rows, few_labels(LABELS, 3, 1))
+
+
+@pytest.mark.parametrize(
+    ("labels", "per_class", "line"),
+    [(LABELS, 4, "per_class=4 .* class 2 has 3"), (LABELS, 0, "per_class=0"), (np.array([0, -1]), 1, "labels hold -1")],
+)
+def test_few_labels_refusals(labels, per_class, line):
+    with pytest.raises(InputError, match=line):
+        few_labels(labels, per_class, 0)
