@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from kdjax.core.check import InputError, check_option
 
@@ -16,7 +17,7 @@ def check_image(image: jax.Array) -> None:
 
 def check_range(name: str, bounds: tuple, low: float = 0.0) -> None:
     """Refuses a pair that is not `low <= bounds[0] <= bounds[1]`; traced ends pass."""
-    if any(isinstance(x, jax.core.Tracer) for x in bounds):
+    if any(isinstance(x, Tracer) for x in bounds):
         return
     check_option(
         name, bounds, lambda b: len(b) == 2 and low <= b[0] <= b[1], f"a pair (low, high), {low} <= low <= high"
@@ -25,7 +26,7 @@ def check_range(name: str, bounds: tuple, low: float = 0.0) -> None:
 
 def check_positive_range(name: str, bounds: tuple) -> None:
     """Refuses a pair that is not `0 < bounds[0] <= bounds[1]`; traced ends pass."""
-    if any(isinstance(x, jax.core.Tracer) for x in bounds):
+    if any(isinstance(x, Tracer) for x in bounds):
         return
     check_option(name, bounds, lambda b: len(b) == 2 and 0 < b[0] <= b[1], "a pair (low, high), 0 < low <= high")
 
@@ -35,6 +36,11 @@ def pair(size: int | tuple[int, int]) -> tuple[int, int]:
     height, width = (size, size) if isinstance(size, int) else size
     check_option("size", size, lambda _: height > 0 and width > 0, "a whole number above 0, or a pair of them")
     return height, width
+
+
+def is_zero(value: float | jax.Array) -> bool:
+    """Whether a number is known to be 0 while tracing."""
+    return not isinstance(value, Tracer) and bool(value == 0)
 
 
 def happens(key: jax.Array, p: float | jax.Array) -> jax.Array:

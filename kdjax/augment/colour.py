@@ -6,7 +6,7 @@ An image has 3 channels (RGB) or 1. What needs colour leaves an image of 1 chann
 import jax
 import jax.numpy as jnp
 
-from kdjax.augment._image import between, check_image, happens
+from kdjax.augment._image import between, check_image, happens, is_zero
 from kdjax.augment.hsv import hsv_to_rgb, rgb_to_hsv
 from kdjax.core.check import InputError, check_option
 
@@ -179,7 +179,9 @@ def colour_jitter(
     check_option("hue", hue, lambda v: 0 <= v <= 0.5, "a number in [0, 0.5]")
     key_coin, key_order, *keys = jax.random.split(key, 6)
     sizes = (brightness, contrast) if _is_grey(image) else (brightness, contrast, saturation, hue)
-    kinds = [kind for kind, size in enumerate(sizes) if isinstance(size, jax.core.Tracer) or size != 0]
+    kinds = [kind for kind, size in enumerate(sizes) if not is_zero(size)]
+    if is_zero(p) or not kinds:
+        return image
     amounts = (
         between(keys[_BRIGHTNESS], -brightness, brightness),
         between(keys[_CONTRAST], jnp.maximum(1.0 - contrast, 0.0), 1.0 + contrast),

@@ -85,7 +85,7 @@ def resize(
     (4, 6, 1)
     """
     check_image(image)
-    return resize_box(image, (0, 0, *image.shape[:2]), size=size, method=method, antialias=antialias)
+    return resize_box(image, (0, 0, image.shape[0], image.shape[1]), size=size, method=method, antialias=antialias)
 
 
 def random_resized_crop(

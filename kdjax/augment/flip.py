@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from kdjax.augment._image import check_image, happens
+from kdjax.augment._image import check_image, happens, is_zero
 
 
 def flip(key: jax.Array, image: jax.Array, *, p: float | jax.Array = 0.5) -> jax.Array:
@@ -24,4 +24,4 @@ def flip(key: jax.Array, image: jax.Array, *, p: float | jax.Array = 0.5) -> jax
     [[2.0, 1.0]]
     """
     check_image(image)
-    return jnp.where(happens(key, p), image[:, ::-1], image)
+    return image if is_zero(p) else jnp.where(happens(key, p), image[:, ::-1], image)

@@ -43,7 +43,7 @@ def cutmix(
     """Pastes a box of another row into each row; labels are mixed by the area that the box really covers.
 
     With `lam ~ Beta(alpha, alpha)` the box has sides `int(H sqrt(1 - lam))`, `int(W sqrt(1 - lam))` and a middle
-    uniform over the pixels. It is cut at the border, and `lam` becomes 1 - covered area / (H W). All rows share one box.
+    uniform over the pixels. It is cut at the border, and `lam` becomes 1 - covered area / (H W). All rows share it.
 
     Args:
       key: random key; one a batch.
@@ -96,9 +96,9 @@ def partners(key: jax.Array, rows: int) -> jax.Array:
 
 def _share(key: jax.Array, alpha: float | jax.Array) -> jax.Array:
     check_option("alpha", alpha, lambda a: a >= 0, "a number, 0 or more")
-    # The second operand keeps NaN out where alpha is 0, which means no mixing.
-    drawn = jax.random.beta(key, *[jnp.where(jnp.asarray(alpha) > 0, alpha, 1.0).astype(jnp.float32)] * 2)
-    return jnp.where(jnp.asarray(alpha) > 0, drawn, 1.0)
+    alpha = jnp.asarray(alpha, jnp.float32)
+    shape = jnp.where(alpha > 0, alpha, 1.0)  # a Beta of shape 0 would be NaN
+    return jnp.where(alpha > 0, jax.random.beta(key, shape, shape), 1.0)
 
 
 def _check(images: jax.Array, labels: jax.Array) -> None:

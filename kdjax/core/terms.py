@@ -1,6 +1,6 @@
 """Named loss terms to one scalar."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -37,9 +37,12 @@ def weighted_sum(
     return sum((weights.get(name, 1.0) * value for name, value in means.items()), jnp.float32(0.0)), means
 
 
-def labelled(values: jax.Array, labels: jax.Array) -> Any:
-    """The term of a supervised loss `values` `[B]`: rows with a negative label (unlabelled images) do not count.
+def labelled(loss: Callable[..., jax.Array], outputs: jax.Array, labels: jax.Array, **options: Any) -> Any:
+    """The term of a supervised loss `(outputs, labels) -> [B]`: rows with a negative label (unlabelled images) do not count.
 
     Labels that are distributions `[B, K]` count in every row.
     """
-    return values if jnp.ndim(labels) == 2 else (values, labels >= 0)
+    if jnp.ndim(labels) == 2:
+        return loss(outputs, labels, **options)
+    # Class 0 stands in for a missing label, so that no gradient of an uncounted row is undefined.
+    return loss(outputs, jnp.maximum(labels, 0), **options), labels >= 0

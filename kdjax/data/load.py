@@ -85,3 +85,6 @@ def _resized(arrays: Arrays, size: int | None) -> Arrays:
         return arrays
     train, test = (np.stack([resize_crop(x, size) for x in part]) for part in (arrays.train_images, arrays.test_images))
     return arrays._replace(train_images=train, test_images=test)
+
+
+FORMS = tuple(kind.form for kind in _KINDS.values())  # what `load` takes, for messages and lists

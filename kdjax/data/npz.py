@@ -60,7 +60,7 @@ def _found(file: Path) -> dict[str, np.ndarray]:
             raise InputError(f"npz {file}: is a directory; expected a file (folder:<dir> reads images in folders)")
         if not file.exists():
             raise InputError(f"npz {file}: no such file")
-        # By name, NumPy would leave a damaged file open; of a file that is no archive it would say something on pickles.
+        # By name, NumPy would leave a damaged file open; of a file that is no archive it would say a word on pickles.
         with file.open("rb") as stream:
             if stream.read(2) != b"PK":
                 raise InputError(f"npz {file}: is no npz file; expected an archive of numpy.savez")

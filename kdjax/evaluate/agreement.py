@@ -68,8 +68,6 @@ def logit_correlation(student: jax.Array, teacher: jax.Array) -> jax.Array:
 
 
 def _unit(x: jax.Array) -> jax.Array:
-    # Scaled by the largest entry first: the squares of logits of 1e4 and more, or of 1e-20, would lose their precision.
-    x = x / jnp.maximum(jnp.max(jnp.abs(x), axis=-1, keepdims=True), jnp.finfo(jnp.float32).tiny)
     return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
 
 

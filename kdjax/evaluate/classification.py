@@ -44,14 +44,14 @@ def negative_log_likelihood(logits: jax.Array, labels: jax.Array) -> jax.Array:
       labels: integers `[B]`, 0 to C - 1.
 
     Returns:
-      Nats, `[B]`, float32.
+      Nats, `[B]`, float32; NaN for a row without a label (-1).
 
-    >>> negative_log_likelihood(jnp.zeros((1, 2)), jnp.array([0])).round(4).tolist()
-    [0.6931]
+    >>> print(negative_log_likelihood(jnp.zeros((1, 2)), jnp.array([0])))
+    [0.6931472]
     """
     _check(logits, labels)
     log_p = jax.nn.log_softmax(logits.astype(jnp.float32), axis=-1)
-    return -jnp.take_along_axis(log_p, labels[:, None], axis=-1)[:, 0]
+    return _known(-jnp.take_along_axis(log_p, labels[:, None], axis=-1)[:, 0], labels)
 
 
 def brier(logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -59,10 +59,10 @@ def brier(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
     Args:
       logits: `[B, C]`.
-      labels: integers `[B]`.
+      labels: integers `[B]`, 0 to C - 1.
 
     Returns:
-      `[B]`, float32.
+      `[B]`, float32; NaN for a row without a label (-1).
 
     Reference:
       Glenn W. Brier, "Verification of forecasts expressed in terms of probability", Monthly Weather Review 78, 1950.
@@ -72,7 +72,7 @@ def brier(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """
     _check(logits, labels)
     p = jax.nn.softmax(logits.astype(jnp.float32), axis=-1)
-    return jnp.sum(jnp.square(p - jax.nn.one_hot(labels, logits.shape[-1])), axis=-1)
+    return _known(jnp.sum(jnp.square(p - jax.nn.one_hot(labels, logits.shape[-1])), axis=-1), labels)
 
 
 def expected_calibration_error(
@@ -85,8 +85,8 @@ def expected_calibration_error(
 ) -> jax.Array:
     """The expected calibration error: how far confidence lies from accuracy, on average over bins of confidence.
 
-    ECE = sum over bins of (n_b / n) |accuracy_b - confidence_b|, where bin b of M holds the rows whose highest probability
-    lies in ((b - 1) / M, b / M].
+    ECE = sum over bins of (n_b / n) |accuracy_b - confidence_b|, where bin b of M holds the rows whose highest
+    probability lies in ((b - 1) / M, b / M].
 
     Args:
       logits: `[N, C]`, all rows at once: the error of a set is not the mean of its batches' errors.
@@ -119,6 +119,11 @@ def expected_calibration_error(
     # n_b |accuracy_b - confidence_b| / n is the absolute mean over all rows of the gap inside the bin.
     gap = member * (correct - confidence)[:, None]
     return jnp.sum(jnp.abs(jax.vmap(mean, (1, None))(gap, where)))
+
+
+def _known(values: jax.Array, labels: jax.Array) -> jax.Array:
+    # An index of -1 would silently mean the last class.
+    return jnp.where(labels < 0, jnp.nan, values)
 
 
 def _check(logits: jax.Array, labels: jax.Array) -> None:

@@ -34,7 +34,7 @@ def rank_me(features: jax.Array, *, epsilon: float = 1e-7) -> jax.Array:
 def effective_rank(features: jax.Array) -> jax.Array:
     """The effective rank of the covariance: exp of the entropy of its eigenvalues, divided by their sum.
 
-    Unlike `rank_me` it is centred and weighs directions by variance (squares), not by deviation.
+    Unlike in `rank_me` the rows are centred, and directions count by their variance (the squares).
 
     Args:
       features: `[N, D]`.
@@ -43,7 +43,8 @@ def effective_rank(features: jax.Array) -> jax.Array:
       A scalar between 1 and min(N - 1, D); 1 where all rows are equal.
 
     Reference:
-      Olivier Roy, Martin Vetterli, "The effective rank: A measure of effective dimensionality", EUSIPCO 2007.
+      Olivier Roy, Martin Vetterli, "The effective rank: A measure of effective dimensionality", EUSIPCO 2007 (there
+      with singular values).
 
     >>> round(float(effective_rank(jnp.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]))), 3)
     2.0
@@ -68,7 +69,7 @@ def feature_std(features: jax.Array) -> jax.Array:
       A scalar.
 
     Reference:
-      Xinlei Chen, Kaiming He, "Exploring Simple Siamese Representation Learning", CVPR 2021, arXiv:2011.10566, figure 2.
+      Xinlei Chen, Kaiming He, "Exploring Simple Siamese Representation Learning", CVPR 2021, arXiv:2011.10566.
 
     >>> float(feature_std(jnp.ones((3, 4))))
     0.0
@@ -88,8 +89,8 @@ def alignment(first: jax.Array, second: jax.Array) -> jax.Array:
       A scalar; the smaller, the closer the views.
 
     Reference:
-      Tongzhou Wang, Phillip Isola, "Understanding Contrastive Representation Learning through Alignment and Uniformity on
-      the Hypersphere", ICML 2020, arXiv:2005.10242.
+      Tongzhou Wang, Phillip Isola, "Understanding Contrastive Representation Learning through Alignment and Uniformity
+      on the Hypersphere", ICML 2020, arXiv:2005.10242.
 
     >>> float(alignment(jnp.array([[1.0, 0.0]]), jnp.array([[0.0, 5.0]])))
     2.0
@@ -100,7 +101,7 @@ def alignment(first: jax.Array, second: jax.Array) -> jax.Array:
 
 
 def uniformity(features: jax.Array) -> jax.Array:
-    """How evenly normalised features cover the sphere: log mean exp(-2 |zi - zj|^2) over all pairs of different rows.
+    """How evenly normalised features cover the sphere: log mean exp(-2 |zi - zj|^2), pairs of different rows.
 
     Args:
       features: `[N, D]`, N at least 2; the memory needed is N^2 numbers, so give a sample of a large set.
@@ -112,8 +113,8 @@ def uniformity(features: jax.Array) -> jax.Array:
       InputError: when there are fewer than two rows.
 
     Reference:
-      Tongzhou Wang, Phillip Isola, "Understanding Contrastive Representation Learning through Alignment and Uniformity on
-      the Hypersphere", ICML 2020, arXiv:2005.10242.
+      Tongzhou Wang, Phillip Isola, "Understanding Contrastive Representation Learning through Alignment and Uniformity
+      on the Hypersphere", ICML 2020, arXiv:2005.10242.
 
     >>> float(uniformity(jnp.array([[1.0, 0.0], [-2.0, 0.0]])))
     -8.0

@@ -10,7 +10,7 @@ from kdjax.core.check import check_option
 from kdjax.evaluate.classification import top_k
 
 
-def knn(
+def knn_scores(
     features: jax.Array,
     labels: jax.Array,
     queries: jax.Array,
@@ -22,8 +22,8 @@ def knn(
 ) -> jax.Array:
     """Class scores of the queries by a weighted vote of their k nearest neighbours.
 
-    With all rows normalised to length 1 and s = query . feature, the score of class c is the sum over the k largest s of
-    exp(s / temperature) [label = c], divided by the sum over all classes.
+    With all rows normalised to length 1 and s = query . feature, the score of class c is the sum over the k largest s
+    of exp(s / temperature) [label = c], divided by the sum over all classes.
 
     Args:
       features: rows with known labels, `[N, D]`.
@@ -46,7 +46,7 @@ def knn(
       Self-Supervised Vision Transformers", ICCV 2021, arXiv:2104.14294.
 
     >>> features = jnp.array([[1.0, 0.0], [0.0, 1.0]])
-    >>> knn(features, jnp.array([0, 1]), jnp.array([[3.0, 0.1]]), classes=2, k=1).tolist()
+    >>> knn_scores(features, jnp.array([0, 1]), jnp.array([[3.0, 0.1]]), classes=2, k=1).tolist()
     [[1.0, 0.0]]
     """
     chex.assert_rank([features, labels, queries], [2, 1, 2])
@@ -71,14 +71,14 @@ def knn_accuracy(
     temperature: float = 0.07,
     chunk: int = 256,
 ) -> jax.Array:
-    """The part of the queries whose highest score in `knn` is that of their label (top-1).
+    """The part of the queries whose highest score in `knn_scores` is that of their label (top-1).
 
     Args:
       features: rows with known labels, `[N, D]`.
       labels: their labels `[N]`.
       queries: rows to classify, `[M, D]`.
       query_labels: the right answers `[M]`.
-      classes: as in `knn`, like the other options.
+      classes: as in `knn_scores`, like the other options.
       k: neighbours.
       temperature: of the vote.
       chunk: queries at a time.
@@ -93,7 +93,7 @@ def knn_accuracy(
     >>> float(knn_accuracy(rows, jnp.array([0, 1]), rows, jnp.array([0, 0]), classes=2, k=1))
     0.5
     """
-    scores = knn(features, labels, queries, classes=classes, k=k, temperature=temperature, chunk=chunk)
+    scores = knn_scores(features, labels, queries, classes=classes, k=k, temperature=temperature, chunk=chunk)
     return jnp.mean(top_k(scores, query_labels))
 
 

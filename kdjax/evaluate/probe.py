@@ -24,10 +24,10 @@ def linear_probe(
 ) -> dict[str, float]:
     """Multinomial logistic regression by L-BFGS on standardised features.
 
-    Every feature is shifted and scaled to mean 0 and deviation 1 over the training rows, with the same numbers for the test
-    rows. The objective is C * (summed cross entropy) + |W|^2 / 2. C is fixed, or the one of the grid with the highest mean
-    accuracy over stratified folds of the training rows (the smallest of equals); then all training rows are fitted. The
-    test rows choose nothing.
+    Every feature is shifted and scaled to mean 0 and deviation 1 over the training rows, with the same numbers for the
+    test rows. The objective is C * (summed cross entropy) + |W|^2 / 2. C is fixed, or the one of the grid with the
+    highest mean accuracy over stratified folds of the training rows (the smallest of equals); then all training rows
+    are fitted. The test rows choose nothing.
 
     Args:
       train: features `[N, D]`.
@@ -44,8 +44,8 @@ def linear_probe(
       `{"accuracy": a part of 1, "C": the value used}`.
 
     Raises:
-      InputError: when shapes do not fit, a feature is not finite, there is one class only, or a class has one row and `c`
-        is None.
+      InputError: when shapes do not fit, a feature is not finite, there is one class only, or a class has one row and
+        `c` is None.
 
     Reference:
       Linus Ericsson, Henry Gouk, Timothy M. Hospedales, "How Well Do Self-Supervised Models Transfer?", CVPR 2021,

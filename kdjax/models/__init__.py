@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from kdjax.core.net import Net
+from kdjax.models.build import DTYPES, build
 from kdjax.models.conv import canonical_convolution, conv2d, convolution, fan_in_uniform, he_normal
 from kdjax.models.conv_net import ConvNet, conv_net
 from kdjax.models.generator import Generator, generator
@@ -47,6 +48,7 @@ NETS: dict[str, Callable[..., Net]] = {
 }
 
 __all__ = [
+    "DTYPES",
     "NETS",
     "BasicBlock",
     "Bottleneck",
@@ -57,6 +59,7 @@ __all__ = [
     "ResNet",
     "WideResNet",
     "batch_norm",
+    "build",
     "canonical_convolution",
     "conv2d",
     "conv_net",

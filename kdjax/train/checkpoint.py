@@ -32,7 +32,7 @@ class Checkpoints:
         if best:
             kept.append(policy.BestN(get_metric_fn=lambda metrics: metrics[best], n=1, keep_checkpoints_without_metrics=False))
         options = ocp.CheckpointManagerOptions(
-            create=True, preservation_policy=policy.AnyPreservationPolicy(kept), enable_async_checkpointing=True
+            preservation_policy=policy.AnyPreservationPolicy(kept), best_fn=None if best is None else lambda metrics: metrics[best]
         )
         self._ocp, self._stage, self._folder = ocp, stage, folder
         self._manager = ocp.CheckpointManager(folder.absolute(), options=options, item_names=("state", "manifest"))
@@ -121,6 +121,19 @@ class Checkpoints:
         except Exception as error:  # Orbax and tensorstore raise many kinds; all mean that the files cannot be read
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise InputError(f"{place} is refused: its {item} cannot be read ({reason[0][:160]})") from error
+
+
+def read_model(folder: Path, identity: str | None) -> tuple[dict, dict]:
+    """The networks a finished stage has saved, verified: `(weights, notes)`."""
+    saved = Checkpoints(folder, identity)
+    try:
+        weights, notes = saved.restore(0)
+    finally:
+        saved.close()
+    for network in weights.values():
+        if isinstance(network, dict):
+            network.setdefault("stats", {})
+    return weights, notes
 
 
 def _check_leaves(place, leaves, template):

@@ -16,8 +16,8 @@ from kdjax.train.members import over_members
 def collector(method: Method, how: str, splits: dict[str, dict], batch: int = 256) -> Callable:
     """Makes `collect(state, split, *taps)`, compiled once for each split and choice of taps.
 
-    It returns `({network: {tap: [members, N, ...]}}, labels [N])` as NumPy arrays, for the networks that the method trains and
-    for those it was given (`"teacher"`).
+    It returns `({network: {tap: [members, N, ...]}}, labels [N])` as NumPy arrays, for the networks that the method trains and,
+    with `given=True`, for those it was given (`"teacher"`).
 
     Args:
       method: whose `predict` is asked.
@@ -30,22 +30,23 @@ def collector(method: Method, how: str, splits: dict[str, dict], batch: int = 25
     def images(arrays, rows):
         return as_float(take(arrays, rows)["image"])
 
-    def run(taps, state, arrays, rows):
+    def run(taps, given, state, arrays, rows):
         def one(state):
             def predict(rows):
                 outputs = method.predict(state, images(arrays, rows))
-                return {network: {t: out[t] for t in taps if t in out} for network, out in outputs.items()}
+                asked = [n for n in outputs if given or n not in method.needs]
+                return {n: {t: outputs[n][t] for t in taps if t in outputs[n]} for n in asked}
 
             return None, lax.map(predict, rows)
 
         return over_members(one, how, state)(state)[1]
 
-    compiled = jax.jit(run, static_argnums=0)
+    compiled = jax.jit(run, static_argnums=(0, 1))
 
-    def collect(state: Any, split: str, *taps: str) -> tuple[dict, np.ndarray]:
+    def collect(state: Any, split: str, *taps: str, given: bool = False) -> tuple[dict, np.ndarray]:
         arrays = splits[split]
         rows, where = padded_batches(len(arrays["label"]), batch)
-        outputs = compiled(taps, state, arrays, rows)
+        outputs = compiled(taps, given, state, arrays, rows)
         flat = jax.tree.map(lambda x: np.asarray(x).reshape(x.shape[0], -1, *x.shape[3:])[:, where.reshape(-1)], outputs)
         return flat, np.asarray(arrays["label"])
 

@@ -17,7 +17,7 @@ from kdjax.core import InputError, join, split
 from kdjax.data import Source, epoch_of, epoch_rows, resident
 from kdjax.train import fingerprint
 from kdjax.train.block import block
-from kdjax.train.checkpoint import Checkpoints
+from kdjax.train.checkpoint import Checkpoints, read_model
 from kdjax.train.collect import collector
 from kdjax.train.members import stack, unstack
 from kdjax.train.records import Records
@@ -102,7 +102,7 @@ def _finished(name: str, stage: Stage, run: Run, identity: str, order: list[str]
     kept = None if run.cache is None else run.cache / identity
     if not own.exists() and kept is not None and kept.exists():
         try:
-            _, notes = _read_model(kept, identity)
+            _, notes = read_model(kept, identity)
         except InputError as error:
             run.say(f"cached {error}")
             return None
@@ -116,7 +116,7 @@ def _finished(name: str, stage: Stage, run: Run, identity: str, order: list[str]
     if not own.exists():
         return None
     try:
-        weights, notes = _read_model(own, identity)
+        weights, notes = read_model(own, identity)
     except InputError as error:
         run.say(str(error))
         shutil.rmtree(own)
@@ -215,18 +215,6 @@ def _networks(stage: Stage, state: Any) -> dict[str, dict]:
     names = [n for n in singles[0] if n not in stage.method.needs]
     parts = [{n: {"params": one[n][0], "stats": one[n][1]} for n in names} for one in singles]
     return jax.tree.map(lambda *xs: np.stack([np.asarray(x) for x in xs]), *parts)
-
-
-def _read_model(folder: Path, identity: str | None) -> tuple[dict, dict]:
-    saved = Checkpoints(folder, identity)
-    try:
-        weights, notes = saved.restore(0)
-    finally:
-        saved.close()
-    for network in weights.values():
-        if isinstance(network, dict):
-            network.setdefault("stats", {})
-    return weights, notes
 
 
 def _initial(stage: Stage, run: Run, given: dict, results: dict, arrays: dict | None) -> Any:

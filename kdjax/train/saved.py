@@ -1,0 +1,47 @@
+"""Trained networks on disk, and the way back to a Net."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from kdjax import models
+from kdjax.core import InputError, Net, nearest
+from kdjax.train.checkpoint import read_model
+from kdjax.train.members import member
+
+
+def load(run_dir: str | Path, stage: str | None = None, *, network: str | None = None, member_number: int = 0) -> tuple[Net, Any, Any]:
+    """A trained network of a run.
+
+    Args:
+      run_dir: the run's folder (`--workdir`).
+      stage: which stage; the last one if none is named.
+      network: which of its networks; the first if none is named.
+      member_number: which seed, counted from 0.
+
+    Returns:
+      `(net, params, stats)`; `net.apply(params, stats, images, train=False)` takes images `[B, H, W, C]` in [0, 1].
+
+    Raises:
+      InputError: one line that says what is missing or damaged.
+    """
+    folder = Path(run_dir) / "models"
+    stages = json.loads((Path(run_dir) / "config.json").read_text())["stages"] if folder.is_dir() else []
+    done = [name for name in stages if (folder / name).is_dir()]
+    if not done:
+        raise InputError(f"{run_dir} holds no finished run: expected a folder that launch/main.py wrote as its --workdir")
+    if stage is not None and stage not in done:
+        raise InputError(f"stage {stage!r} is not in {run_dir}; accepted: {nearest(stage, done)}")
+    weights, notes = read_model(folder / (stage or done[-1]), None)
+    weights.pop("picture", None)
+    if network is not None and network not in weights:
+        raise InputError(f"network {network!r} is not in {folder / (stage or done[-1])}; accepted: {nearest(network, weights)}")
+    name = network or next(iter(notes["nets"]))
+    chosen, specification = weights[name], notes["nets"].get(name)
+    if specification is None:
+        raise InputError(f"network {name!r} is not one of kdjax's own: rebuild it yourself around the weights in {folder}")
+    members = len(notes["measures"] and next(iter(notes["measures"].values())))
+    if not 0 <= member_number < members:
+        raise InputError(f"member_number={member_number} is not accepted: the run has members 0 to {members - 1}")
+    one = member(chosen, member_number)
+    return models.build(specification), one["params"], one["stats"]

@@ -1,0 +1,123 @@
+"""Command lines that answer a wrong word with one line and exit code 2."""
+
+import argparse
+import ast
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))  # config files import each other from the checkout
+
+from kdjax.core import InputError, nearest  # noqa: E402
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with one-line refusals."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(message)
+
+
+def run(main: Callable[[], None]) -> NoReturn:
+    """Runs `main`: exit code 0 when done, or saved after a signal; 2 with one line for refused input; 1 for a failure."""
+    from kdjax.train import Diverged, Stopped
+
+    try:
+        main()
+    except Stopped as stopped:
+        print(stopped)
+    except Diverged as error:
+        sys.exit(_one_line(error, 1))
+    except InputError as error:
+        sys.exit(_one_line(error, 2))
+    except OSError as error:
+        if error.filename is None:
+            raise
+        sys.exit(_one_line(f"{error.filename}: {error.strerror}", 2))
+    sys.exit(0)
+
+
+def _one_line(error: object, code: int) -> int:
+    print("error: " + " ".join(str(error).split()), file=sys.stderr)
+    return code
+
+
+def read_config(text: str, overrides: Sequence[str]) -> tuple[Any, Any]:
+    """The module of `path.py[:variant]` and its config with the overrides `--config.a.b=value` applied."""
+    path, _, variant = text.partition(":")
+    module = _module(Path(path))
+    config = module.get_config(variant)
+    config.lock()
+    for override in overrides:
+        name, equals, value = override.partition("=")
+        if not name.startswith("--config."):
+            known = ["--config", "--config.<field>", "--workdir", "--list", "--help"]
+            raise InputError(f"{override!r} is not known; accepted: {nearest(name, known)}")
+        if not equals:
+            raise InputError(f"{override!r} has no value: expected {name}=<value>")
+        _set(config, name.removeprefix("--config."), value)
+    return module, config
+
+
+def _module(path: Path) -> Any:
+    if not path.is_file():
+        here = [str(p.relative_to(ROOT)) for p in sorted((ROOT / "configs").glob("[!_]*.py"))]
+        raise InputError(f"config file {str(path)!r} is not there; accepted: {nearest(str(path), here)}, or a file of your own")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except (SyntaxError, ImportError) as error:
+        raise InputError(f"config file {str(path)!r} cannot be imported: {error}") from error
+    if not (hasattr(module, "get_config") and hasattr(module, "build")):
+        raise InputError(f"config file {str(path)!r} is refused: expected functions get_config(variant) and build(config) in it")
+    return module
+
+
+def _set(config: Any, field: str, text: str) -> None:
+    """Sets one field, whose present value says which type is accepted."""
+    *sections, name = field.split(".")
+    node, at = config, "config"
+    for part in [*sections, name]:
+        if not hasattr(node, "keys") or part not in node:
+            accepted = nearest(part, node.keys()) if hasattr(node, "keys") else f"{at}=<value> itself"
+            raise InputError(f"field --{at}.{part} is not known; accepted: {accepted}")
+        parent, node, at = node, node[part], f"{at}.{part}"
+    if hasattr(node, "keys"):
+        raise InputError(f"--{at} is a section; accepted: {', '.join(f'--{at}.{k}=<value>' for k in node)}")
+    with parent.unlocked():
+        parent[name] = _value(f"--{at}", node, text)
+
+
+def _value(name: str, present: Any, text: str) -> Any:
+    """The text as a value of the type of the present one."""
+
+    def refuse(accepted: str) -> NoReturn:
+        raise InputError(f"{name}={text!r} is not accepted: expected {accepted}")
+
+    if isinstance(present, str):
+        return text
+    if isinstance(present, bool):
+        words = {"true": True, "1": True, "false": False, "0": False}
+        return words[text.lower()] if text.lower() in words else refuse("true or false")
+    if isinstance(present, int):
+        return int(text) if text.removeprefix("-").isdigit() else refuse("a whole number")
+    if isinstance(present, float):
+        try:
+            value = float(text)
+        except ValueError:
+            refuse("a number")
+        return value if abs(value) < float("inf") else refuse("a finite number")
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        refuse("values with commas between them")
+    value = tuple(value) if isinstance(value, tuple | list) else (value,)
+    kinds = {type(x) for x in present}
+    if kinds and any(type(x) not in kinds | ({int} if float in kinds else set()) for x in value):
+        refuse(f"values of type {', '.join(k.__name__ for k in kinds)} with commas between them")
+    return value

@@ -1,0 +1,90 @@
+"""Runs an experiment: teacher, students, numbers, plots.
+
+    python launch/main.py --config=configs/quickstart.py --workdir=runs/quickstart --config.seeds=3
+
+The same command again resumes; a finished run prints its summary.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from launch import cli  # noqa: E402
+
+USAGE = """python launch/main.py [--config=<file.py>[:<variant>]] [--workdir=<dir>] [--config.<field>=<value> ...]
+
+  --config=<file.py>[:<variant>]  the experiment; default configs/quickstart.py. A variant picks code: a=b,c=d.
+  --workdir=<dir>                 where the run is kept; default runs/<config name>. The same command resumes.
+  --config.<field>=<value>        overrides one field; --help shows all fields of the chosen config.
+  --list                          methods, nets, data sources, optimisers, augmentations, configs.
+  --help                          this text.
+"""
+
+
+def main() -> None:
+    parser = cli.Parser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config", default=str(cli.ROOT / "configs" / "quickstart.py"))
+    parser.add_argument("--workdir", default="")
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--help", "-h", action="store_true")
+    args, overrides = parser.parse_known_args()
+    if args.list:
+        return print(_listed())
+    module, config = cli.read_config(args.config, overrides)
+    if args.help:
+        return print(f"{USAGE}\n{(module.__doc__ or '').strip()}\n\nFields of {args.config}:\n{_fields(config)}")
+    _use_caches()
+    from launch.experiment import run
+
+    name = Path(args.config.partition(":")[0]).stem
+    variant = args.config.partition(":")[2]
+    default = f"runs/{name}" + (f"-{variant.replace(',', '-')}" if variant else "")
+    run(module.build, config, Path(args.workdir or default), source={"file": name + ".py", "variant": variant})
+
+
+def _use_caches() -> None:
+    """Compiled programs are kept between processes; JAX_COMPILATION_CACHE_DIR chooses another place."""
+    import jax
+
+    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def cache_folder() -> Path:
+    """`$KDJAX_CACHE`, or `kdjax` in the user's cache folder."""
+    above = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("KDJAX_CACHE") or above / "kdjax")
+
+
+def _fields(config, above="config") -> str:
+    lines = []
+    for name, value in config.items():
+        at = f"{above}.{name}"
+        lines.append(_fields(value, at) if hasattr(value, "items") else f"  --{at}={value}")
+    return "\n".join(lines)
+
+
+def _listed() -> str:
+    from configs import _parts as parts
+    from kdjax import methods, models
+    from kdjax.data.load import FORMS
+    from kdjax.train.optimiser import OPTIMISERS
+
+    configs = sorted((cli.ROOT / "configs").glob("[!_]*.py"))
+    rows = {
+        "methods": methods.__all__,
+        "nets": models.NETS,
+        "data sources": FORMS,
+        "optimisers": OPTIMISERS,
+        "augmentations": parts.AUGMENTATIONS,
+        "configs": [f"configs/{p.name}" for p in configs],
+    }
+    return "\n".join(f"{title}: {', '.join(names)}" for title, names in rows.items())
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,112 @@
+"""Figures of a run, from its records alone."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def draw(folder: Path, lines: list[dict], summary: dict, results: dict, experiment: Any) -> None:
+    """Writes `plots/*.png`: curves, bars, and where there are any, generated images and the map of an encoder's features."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    (folder / "plots").mkdir(exist_ok=True)
+    _curves(folder / "plots" / "curves.png", lines)
+    _bars(folder / "plots" / "accuracy.png", summary)
+    for name, result in results.items():
+        if result.picture is not None:
+            _images(folder / "plots" / f"{name}_images.png", np.asarray(result.picture))
+        if "test_rank_me" in result.measures:
+            _embedding(folder / "plots" / f"{name}_embedding.png", result, experiment.stages[name].nets, experiment.dataset)
+
+
+def _curves(path: Path, lines: list[dict]) -> None:
+    """Loss and validation accuracy over the run: mean over seeds, with the range between the least and the largest."""
+    from matplotlib import pyplot as plt
+
+    stages = list(dict.fromkeys(x["stage"] for x in lines))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    for stage in stages:
+        own = [x for x in lines if x["stage"] == stage]
+        loss = next((k for k in own[0] if k.endswith("loss")), None)
+        scores = [k for x in own for k in x if k.endswith("accuracy")]
+        for axes, key in ((left, loss), (right, scores[0] if scores else None)):
+            if key is not None:
+                _band(axes, [(x["step"], x[key]) for x in own if key in x], stage)
+                axes.set_ylabel(key.replace("_", " ") + ("" if axes is left else " (%)"))
+    left.set_yscale("log")
+    for axes in (left, right):
+        axes.set_xlabel("step")
+        axes.legend(frameon=False)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def _band(axes, points, label):
+    steps = [s for s, _ in points]
+    values = np.array([np.ravel(v) for _, v in points], float)
+    (line,) = axes.plot(steps, np.nanmean(values, 1), label=label, marker="." if len(steps) == 1 else None)
+    axes.fill_between(steps, np.nanmin(values, 1), np.nanmax(values, 1), alpha=0.2, color=line.get_color(), linewidth=0)
+
+
+def _bars(path: Path, summary: dict) -> None:
+    """Test accuracy of every network: bar for the mean, whisker for the standard deviation, a dot a seed."""
+    from matplotlib import pyplot as plt
+
+    found = {k: v for k, v in summary["results"].items() if k.endswith("accuracy") and "top5" not in k}
+    if not found:
+        return
+    figure, axes = plt.subplots(figsize=(1.6 + 1.3 * len(found), 4), layout="constrained")
+    for x, cell in enumerate(found.values()):
+        values = np.array(cell["values"])
+        axes.bar(x, cell["mean"], yerr=cell["std"], color=f"C{x % 10}", alpha=0.6, capsize=4)
+        axes.plot(x + np.linspace(-0.15, 0.15, len(values)), values, "k.", markersize=5)
+        axes.annotate(f"{cell['mean']:.2f}", (x, cell["mean"]), xytext=(0, 8), textcoords="offset points", ha="center")
+    low = min(min(c["values"]) for c in found.values())
+    high = max(max(c["values"]) for c in found.values())
+    axes.set_ylim(max(0, low - 0.4 * (high - low) - 1), min(101, high + 0.4 * (high - low) + 1))
+    axes.set_xticks(range(len(found)), [k.replace("/test_", "\n").replace("_", " ") for k in found])
+    axes.set_ylabel("% of test images")
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def _images(path: Path, images: np.ndarray) -> None:
+    """A square grid of images in [0, 1]."""
+    from PIL import Image
+
+    side = int(np.sqrt(len(images)))
+    images = np.clip(images[: side * side], 0, 1)
+    images = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=1.0)
+    n, height, width, channels = images.shape
+    grid = images.reshape(side, side, height, width, channels).swapaxes(1, 2).reshape(side * height, side * width, channels)
+    zoom = max(1, 512 // grid.shape[0])
+    pixels = np.repeat(np.repeat(np.round(grid * 255).astype(np.uint8), zoom, 0), zoom, 1)
+    Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(path)
+
+
+def _embedding(path: Path, result: Any, nets: dict, dataset: Any) -> None:
+    """t-SNE of the encoder's features of at most 1000 test images, coloured by class."""
+    import jax
+    from matplotlib import pyplot as plt
+    from sklearn.manifold import TSNE
+
+    from kdjax import models
+    from kdjax.augment import as_float
+
+    batch = dataset.test.read(np.arange(min(dataset.test.size, 1000)))
+    frozen = result.frozen()
+    net = models.build(next(iter(nets.values())))
+    taps, _ = jax.jit(lambda x: net.apply(frozen.params, frozen.stats, as_float(x), train=False))(batch["image"])
+    points = TSNE(random_state=0, init="pca", perplexity=min(30, len(batch["image"]) // 4)).fit_transform(np.asarray(taps["pooled"]))
+    figure, axes = plt.subplots(figsize=(6, 5.4), layout="constrained")
+    for label in np.unique(batch["label"]):
+        own = batch["label"] == label
+        axes.scatter(*points[own].T, s=8, label=dataset.names[label] if label >= 0 else "unlabelled")
+    if len(dataset.names) <= 20:
+        axes.legend(frameon=False, ncols=2, fontsize=8)
+    axes.set_xticks([]), axes.set_yticks([])
+    axes.set_title("t-SNE of test features")
+    figure.savefig(path, dpi=120)
+    plt.close(figure)

@@ -1,0 +1,197 @@
+"""One contract over all nets: taps, batch norms, dtypes, modes, statistics of the global batch."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from kdjax import models
+from kdjax.core.check import InputError
+from kdjax.core.net import batch_norms, from_linen
+from kdjax.models import NETS, BasicBlock, Bottleneck, ResNet
+
+CIFAR = {"stem": 16, "stage1": 16, "stage2": 32, "stage3": 64}
+WIDE = {"stem": 32, "stage1": 64, "stage2": 128, "stage3": 256}
+
+# name: options, side of the image, {tap: (side, channels)}, batch norms
+EXPECTED = {
+    "conv_net": ({}, 28, {"stem": (28, 16), "stage1": (28, 16), "stage2": (14, 32), "stage3": (7, 64)}, 3),
+    **{
+        f"resnet{d}": ({}, 32, {k: (s, CIFAR[k]) for k, s in zip(CIFAR, (32, 32, 16, 8), strict=True)}, d + 1)
+        for d in (8, 14, 20, 32, 44, 56, 110)
+    },
+    **{
+        f"resnet{d}x4": ({}, 32, {k: (s, WIDE[k]) for k, s in zip(WIDE, (32, 32, 16, 8), strict=True)}, d + 2)
+        for d in (8, 32)
+    },
+    "wrn": ({"depth": 10, "width": 3}, 32, {"stem": (32, 16), "stage1": (32, 48), "stage2": (16, 96)}, 7),
+    "wrn_16_1": ({}, 32, {"stem": (32, 16), "stage1": (32, 16), "stage2": (16, 32), "stage3": (8, 64)}, 13),
+    "wrn_16_2": ({}, 32, {"stem": (32, 16), "stage1": (32, 32), "stage2": (16, 64), "stage3": (8, 128)}, 13),
+    "wrn_28_10": ({}, 32, {"stem": (32, 16), "stage1": (32, 160), "stage2": (16, 320), "stage3": (8, 640)}, 25),
+    "wrn_40_1": ({}, 32, {"stem": (32, 16), "stage1": (32, 16), "stage2": (16, 32), "stage3": (8, 64)}, 37),
+    "wrn_40_2": ({}, 32, {"stem": (32, 16), "stage1": (32, 32), "stage2": (16, 64), "stage3": (8, 128)}, 37),
+    "resnet18": ({}, 224, {"stem": (56, 64), "stage1": (56, 64), "stage3": (14, 256), "stage4": (7, 512)}, 20),
+    "resnet34": ({"stem": "cifar"}, 32, {"stem": (32, 64), "stage1": (32, 64), "stage4": (4, 512)}, 36),
+    "resnet50": ({}, 224, {"stem": (56, 64), "stage1": (56, 256), "stage2": (28, 512), "stage4": (7, 2048)}, 53),
+}
+
+
+def images(side, batch=2, channels=3):
+    return jax.ShapeDtypeStruct((batch, side, side, channels), jnp.float32)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_taps_shapes_and_batch_norms(name, shapes):
+    options, side, expected, norms = EXPECTED[name]
+    _, stats, taps, new = shapes(NETS[name](classes=7, **options), images(side))
+    stages = [k for k in taps if k.startswith("stage") and not k.endswith("_preact")]
+    assert stages == [f"stage{i + 1}" for i in range(len(stages))]
+    for tap, (size, channels) in expected.items():
+        assert taps[tap].shape == (2, size, size, channels), tap
+    for stage in stages:
+        assert taps[stage + "_preact"].shape == taps[stage].shape
+    assert taps["pooled"].shape == (2, taps[stages[-1]].shape[-1])
+    assert taps["logits"].shape == (2, 7)
+    assert len(batch_norms(taps, stats)) == norms
+    assert len(jax.tree.leaves(stats)) == 2 * norms
+    assert jax.tree.structure(new) == jax.tree.structure(stats)
+
+
+@pytest.mark.parametrize(("name", "classes"), [(name, 0) for name in NETS] + [("conv_net", None)])
+def test_encoders_have_no_logits_and_take_grey_images(name, classes, shapes):
+    options, _, _, _ = EXPECTED[name]
+    params, _, taps, _ = shapes(NETS[name](classes=classes, **options), images(28, channels=1), train=False)
+    assert "logits" not in taps
+    assert "classifier" not in params
+    assert taps["pooled"].shape[0] == 2
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_bfloat16_computes_in_bfloat16_and_keeps_float32(name, shapes):
+    options, _, _, _ = EXPECTED[name]
+    params, stats, taps, new = shapes(NETS[name](classes=7, dtype=jnp.bfloat16, **options), images(32))
+    assert {leaf.dtype for leaf in jax.tree.leaves((params, stats, new))} == {jnp.dtype("float32")}
+    for tap, value in taps.items():
+        assert value.dtype == (jnp.float32 if tap in ("pooled", "logits") else jnp.bfloat16), tap
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_a_negative_number_of_classes_is_refused(name):
+    options, _, _, _ = EXPECTED[name]
+    with pytest.raises(InputError, match="classes=-1"):
+        NETS[name](classes=-1, **options)
+
+
+def test_names_are_the_functions():
+    assert all(f is getattr(models, name) for name, f in NETS.items())
+    assert all(hasattr(models, name) for name in models.__all__)
+
+
+def small_bottleneck(classes=5, *, dtype=jnp.float32, axis_name=None):
+    return from_linen(ResNet((1, 1), (4, 8), Bottleneck, "imagenet", 4, classes, dtype=dtype, axis_name=axis_name))
+
+
+def small_basic(classes=5, *, dtype=jnp.float32, axis_name=None):
+    return from_linen(ResNet((1, 1), (4, 8), BasicBlock, "cifar", 4, classes, dtype=dtype, axis_name=axis_name))
+
+
+SMALL = {
+    "conv_net": (lambda **k: models.conv_net((4, 6), 5, **k), (8, 8, 8, 1), "logits"),
+    "basic": (small_basic, (8, 6, 6, 3), "logits"),
+    "bottleneck": (small_bottleneck, (8, 9, 9, 3), "logits"),
+    "wrn": (lambda **k: models.wrn(10, 1, 5, **k), (8, 6, 6, 3), "logits"),
+    "mlp_head": (lambda **k: models.mlp_head(6, 4, **k), (8, 5), "embedding"),
+    "generator": (lambda **k: models.generator((5, 6), channels=1, features=4, **k), (8, 3), "image"),
+}
+
+
+@pytest.fixture
+def built(drawn):
+    def build(name):
+        make, shape, tap = SMALL[name]
+        net, x = make(), jax.random.normal(jax.random.key(1), shape)
+        return net, x, tap, *drawn(net, x)
+
+    return build
+
+
+def assert_close(a, b, tolerance=2e-5):
+    jax.tree.map(lambda u, v: np.testing.assert_allclose(u, v, rtol=tolerance, atol=tolerance), a, b)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_two_halves_are_the_whole(name, built):
+    net, x, tap, params, stats = built(name)
+    whole, new = jax.jit(lambda x: net.apply(params, stats, x, train=True))(x)
+    split = SMALL[name][0](axis_name="data")
+    halves, parts = jax.jit(jax.vmap(lambda x: split.apply(params, stats, x, train=True), axis_name="data"))(
+        x.reshape(2, 4, *x.shape[1:])
+    )
+    assert_close(halves[tap].reshape(whole[tap].shape), whole[tap])
+    for i in (0, 1):
+        assert_close(jax.tree.map(lambda s, i=i: s[i], parts), new)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_evaluation_keeps_statistics_and_rows_apart(name, built):
+    net, x, tap, params, stats = built(name)
+    evaluate = jax.jit(lambda s, x: net.apply(params, s, x, train=False))
+    _, moved = jax.jit(lambda x: net.apply(params, stats, x, train=True))(x)
+    taps, kept = evaluate(moved, x)
+    assert all(bool(jnp.any(a != b)) for a, b in zip(*map(jax.tree.leaves, (stats, moved)), strict=True))
+    jax.tree.map(np.testing.assert_array_equal, kept, moved)
+    assert_close(evaluate(moved, x.at[1:].multiply(-1.0))[0][tap][0], taps[tap][0], 1e-5)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_running_statistics_are_those_of_the_inputs(name, built):
+    net, x, _, params, stats = built(name)
+    taps, new = jax.jit(lambda x: net.apply(params, stats, x, train=True))(x)
+    layers = batch_norms(taps, new)
+    assert layers
+    for (inputs, mean, variance), (_, old_mean, old_variance) in zip(layers, batch_norms(taps, stats), strict=True):
+        axes = tuple(range(inputs.ndim - 1))
+        assert_close(mean, 0.9 * old_mean + 0.1 * np.mean(inputs, axes), 1e-4)
+        assert_close(variance, 0.9 * old_variance + 0.1 * np.var(inputs, axes), 1e-4)
+
+
+@pytest.mark.parametrize("name", ["conv_net", "wrn", "mlp_head", "generator"])
+def test_bfloat16_is_near_float32_and_trains(name, built):
+    net, x, tap, params, stats = built(name)
+    low = SMALL[name][0](dtype=jnp.bfloat16)
+
+    def run(n):
+        def loss(p):
+            taps, new = n.apply(p, stats, x, train=True)
+            return jnp.mean(jnp.square(taps[tap])), (taps[tap], new)
+
+        return jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
+
+    (_, (exact, _)), _ = run(net)
+    (_, (near, new)), gradients = run(low)
+    assert near.dtype == jnp.float32
+    assert {leaf.dtype for leaf in jax.tree.leaves((gradients, new))} == {jnp.dtype("float32")}
+    assert float(jnp.abs(near - exact).mean()) < 0.1 * float(exact.std())
+
+
+def test_a_training_step_inside_scan_is_the_step_outside(built):
+    net, x, _, params, stats = built("basic")
+
+    def step(carry, _):
+        p, s = carry
+
+        def loss(p):
+            taps, new = net.apply(p, s, x, train=True)
+            return jnp.mean(jnp.square(taps["logits"] - 1.0)), new
+
+        (value, s), g = jax.value_and_grad(loss, has_aux=True)(p)
+        return (jax.tree.map(lambda a, b: a - 0.05 * b, p, g), s), value
+
+    scanned, losses = jax.jit(lambda c: lax.scan(step, c, None, length=2))((params, stats))
+    single = jax.jit(step)
+    carry, first = single((params, stats), None)
+    carry, second = single(carry, None)
+    assert_close(losses, jnp.stack([first, second]), 1e-4)
+    assert_close(scanned, carry, 1e-4)
+    assert losses[1] < losses[0]
