@@ -70,7 +70,9 @@ def data_section(source: str, *, batch: int, val_fraction: float, augmentation: 
 
 
 def training_section(net: str, *, epochs: int, optimiser: dict, **options: Any) -> dict:
-    """One network and how it is trained."""
+    """One network and how it is trained; of `options`, those that this net takes."""
+    takes = inspect.signature(pick("net", net, models.NETS)).parameters
+    options = {k: v for k, v in options.items() if k in takes}
     return {"net": {"name": net, **options}, "epochs": epochs, "micro": 1, "optimiser": optimiser}
 
 

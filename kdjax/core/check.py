@@ -29,8 +29,14 @@ def check_option(name: str, value: Any, ok: Callable[[Any], Any], accepted: str)
     """
     if isinstance(value, jax.core.Tracer):
         return
-    if not ok(value):
-        raise InputError(f"{name}={value!r} is not accepted: expected {accepted}")
+    try:
+        fine = bool(ok(value))
+    except (TypeError, ValueError):  # the predicate does not apply: a word for a number, an array for one number
+        fine = False
+    if not fine:
+        shown = " ".join(repr(value).split())
+        shown = shown if len(shown) <= 80 else shown[:77] + "..."
+        raise InputError(f"{name}={shown} is not accepted: expected {accepted}")
 
 
 def nearest(name: str, accepted: Iterable[str]) -> str:

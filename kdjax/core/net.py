@@ -128,7 +128,8 @@ def normalised(net: Net, mean: Any, std: Any) -> Net:
 def chain(first: Net, then: Net, tap: str = "pooled") -> Net:
     """`then` on the tap `tap` of `first`: a projector behind an encoder, a regressor behind a stage.
 
-    The taps of both are kept; where names meet, those of `then` win. Params and stats are `{"first", "then"}`.
+    The taps of both are kept; where names meet, those of `then` win. Params and stats are `{"first", "then"}`, and so
+    `"norm/<path>"` becomes `"norm/first/<path>"` or `"norm/then/<path>"`.
     """
 
     def init(key, x):
@@ -143,7 +144,7 @@ def chain(first: Net, then: Net, tap: str = "pooled") -> Net:
         a, b = (None, None) if key is None else jax.random.split(key)
         taps, stats_first = first.apply(params["first"], stats["first"], x, train=train, key=a)
         more, stats_then = then.apply(params["then"], stats["then"], taps[tap], train=train, key=b)
-        return {**taps, **more}, {"first": stats_first, "then": stats_then}
+        return {**_within("first", taps), **_within("then", more)}, {"first": stats_first, "then": stats_then}
 
     return Net(init, apply)
 
@@ -153,14 +154,13 @@ def batch_norms(taps: dict[str, jax.Array], stats: Any) -> list[tuple[jax.Array,
 
     Empty where the net has none, or where its taps hold no `"norm/<path>"`.
     """
-    flat = _flatten(stats)
-    found = []
-    for name in sorted(taps):
-        if name.startswith(NORM):
-            path = name.removeprefix(NORM)
-            stem = next(k.removesuffix("mean") for k in flat if k == f"batch_stats/{path}/mean" or k == f"{path}/mean")
-            found.append((taps[name], flat[stem + "mean"], flat[stem + "var"]))
-    return found
+    flat = {path.replace("batch_stats/", ""): value for path, value in _flatten(stats).items()}
+    paths = sorted(name.removeprefix(NORM) for name in taps if name.startswith(NORM))
+    return [(taps[NORM + path], flat[f"{path}/mean"], flat[f"{path}/var"]) for path in paths]
+
+
+def _within(part: str, taps: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    return {k.replace(NORM, f"{NORM}{part}/", 1) if k.startswith(NORM) else k: v for k, v in taps.items()}
 
 
 def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:

@@ -7,7 +7,7 @@ from kdjax.models.build import DTYPES, build
 from kdjax.models.conv import canonical_convolution, conv2d, convolution, fan_in_uniform, he_normal
 from kdjax.models.conv_net import ConvNet, conv_net
 from kdjax.models.generator import Generator, generator
-from kdjax.models.heads import MLPHead, mlp_head, pooled_and_logits
+from kdjax.models.heads import LinearHead, MLPHead, linear_head, mlp_head, pooled_and_logits
 from kdjax.models.norm import batch_norm
 from kdjax.models.resnet import BasicBlock, Bottleneck, ResNet, resnet18, resnet34, resnet50
 from kdjax.models.resnet_cifar import (
@@ -54,6 +54,7 @@ __all__ = [
     "Bottleneck",
     "ConvNet",
     "Generator",
+    "LinearHead",
     "MLPHead",
     "PreactBlock",
     "ResNet",
@@ -67,6 +68,7 @@ __all__ = [
     "fan_in_uniform",
     "generator",
     "he_normal",
+    "linear_head",
     "mlp_head",
     "parameter_count",
     "pooled_and_logits",

@@ -79,3 +79,35 @@ def mlp_head(hidden: int, out: int, *, dtype: Any = jnp.float32, axis_name: str 
     (2, 4)
     """
     return from_linen(MLPHead(hidden, out, dtype=dtype, axis_name=axis_name))
+
+
+class LinearHead(nn.Module):
+    """One linear layer on vectors: the tap `"logits"`.
+
+    Attributes:
+      classes: number of logits.
+    """
+
+    classes: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> dict[str, jax.Array]:
+        """Vectors `[B, D]` to `{"logits": [B, classes]}`."""
+        return {"logits": nn.Dense(self.classes, kernel_init=fan_in_uniform, name="classifier")(x)}
+
+
+def linear_head(classes: int) -> Net:
+    """A linear classifier on vectors `[B, D]`, such as the online probe of a self-supervised encoder.
+
+    Args:
+      classes: number of logits.
+
+    Returns:
+      A Net with the tap `"logits"` `[B, classes]`.
+
+    >>> net = linear_head(3)
+    >>> params, stats = net.init(jax.random.key(0), jnp.ones((2, 8)))
+    >>> net.apply(params, stats, jnp.ones((2, 8)), train=False)[0]["logits"].shape
+    (2, 3)
+    """
+    return from_linen(LinearHead(classes))

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -121,13 +123,13 @@ def test_any_damage_is_one_line(tmp_path):
     save(tmp_path / "1.png", size=(4, 4))
     whole = file.read_bytes()
     refusals = 0
-    for at in range(len(whole)):
-        file.write_bytes(whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :])
+    for at, flip in itertools.product(range(64), (0x01, 0x55)):
+        file.write_bytes(whole[:at] + bytes([whole[at] ^ flip]) + whole[at + 1 :])
         try:
             read_folder(str(tmp_path), image_size=4)
         except InputError as error:
             refusals += "0.png" in str(error)
-    assert refusals > 0.9 * len(whole)
+    assert refusals > 100
 
 
 def test_refused_forms(tmp_path):

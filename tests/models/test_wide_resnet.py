@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import lax
 
 from kdjax.core.check import InputError
 from kdjax.models import NETS, parameter_count, wrn
@@ -37,23 +38,51 @@ def test_parameter_counts(depth, width, classes, published):
     assert round(count / 1e6, 2) == published
 
 
-def test_preact_taps_are_the_next_batch_norm_of_the_sums(drawn):
-    net = wrn(10, 2, 3)
+def written_out(params, stats, x):
+    """The taps of a net with one block a stage, from the names of its parameters."""
+
+    def conv(x, at, stride=1):
+        pads = [(at["kernel"].shape[0] // 2,) * 2] * 2
+        return lax.conv_general_dilated(
+            x, at["kernel"], (stride, stride), pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+
+    def norm(x, p, s):
+        scale, bias, mean, var = (a.reshape(1, 1, 1, -1) for a in (p["scale"], p["bias"], s["mean"], s["var"]))
+        return (x - mean) / jnp.sqrt(var + 1e-5) * scale + bias
+
+    x = conv(x, params["conv"])
+    taps = {"stem": x}
+    for stage in (1, 2, 3):
+        p, s = params[f"stage{stage}_block1"], stats[f"stage{stage}_block1"]
+        stride = 1 if stage == 1 else 2
+        taps[f"stage{stage - 1}_preact"] = norm(x, p["bn1"], s["bn1"])
+        y = jax.nn.relu(taps[f"stage{stage - 1}_preact"])
+        x = conv(y, p["shortcut_conv"], stride) if "shortcut_conv" in p else x
+        y = jax.nn.relu(norm(conv(y, p["conv1"], stride), p["bn2"], s["bn2"]))
+        x = x + conv(y, p["conv2"])
+        taps[f"stage{stage}"] = x
+    taps["stage3_preact"] = norm(x, params["bn"], stats["bn"])
+    pooled = jax.nn.relu(taps["stage3_preact"]).mean((1, 2))
+    c = params["classifier"]
+    del taps["stage0_preact"]
+    return taps | {"pooled": pooled, "logits": pooled @ c["kernel"] + c["bias"].reshape(1, -1)}
+
+
+@pytest.mark.parametrize("width", [1, 2])
+def test_every_tap_is_as_written_out(width, drawn):
+    net = wrn(10, width, 3)
     x = jax.random.normal(jax.random.key(1), (2, 8, 9, 3))
     params, stats = drawn(net, x)
-    taps, _ = jax.jit(lambda x: net.apply(params, stats, x, train=False))(x)
-    norms = {1: ("stage2_block1", "bn1"), 2: ("stage3_block1", "bn1"), 3: ("bn",)}
-    for stage, path in norms.items():
-        s, p = stats["batch_stats"], params
-        for name in path:
-            s, p = s[name], p[name]
-        s, p = jax.tree.map(np.asarray, (s, p))
-        expected = (np.asarray(taps[f"stage{stage}"]) - s["mean"]) / np.sqrt(s["var"] + 1e-5) * p["scale"] + p["bias"]
-        np.testing.assert_allclose(taps[f"stage{stage}_preact"], expected, rtol=1e-4, atol=1e-4)
-        assert float(taps[f"stage{stage}"].min()) < 0  # a sum, not rectified
-    np.testing.assert_allclose(taps["norm/stage1_block1/bn1"], taps["stem"])
-    pooled = np.maximum(taps["stage3_preact"], 0).mean((1, 2))
-    np.testing.assert_allclose(taps["pooled"], pooled, rtol=1e-5, atol=1e-6)
+
+    def both(x):
+        return net.apply(params, stats, x, train=False)[0], written_out(params, stats["batch_stats"], x)
+
+    taps, expected = jax.jit(both)(x)
+    assert set(expected) == {name for name in taps if not name.startswith("norm/")}
+    for name, value in expected.items():
+        np.testing.assert_allclose(taps[name], value, rtol=1e-4, atol=1e-4, err_msg=name)
+    assert all(float(taps[f"stage{i}"].min()) < 0 for i in (1, 2, 3))  # sums, not rectified
 
 
 def test_shortcuts():
@@ -63,7 +92,9 @@ def test_shortcuts():
     assert with_shortcut == ["stage2_block1", "stage3_block1"]
 
 
-@pytest.mark.parametrize(("depth", "width", "named"), [(17, 1, "depth=17"), (4, 1, "depth=4"), (16, 0, "width=0")])
+@pytest.mark.parametrize(
+    ("depth", "width", "named"), [(17, 1, "depth=17"), (19, 1, "depth=19"), (4, 1, "depth=4"), (16, 0, "width=0")]
+)
 def test_bad_sizes_are_refused(depth, width, named):
     with pytest.raises(InputError, match=named):
         wrn(depth, width)

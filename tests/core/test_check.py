@@ -1,0 +1,55 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from kdjax import core
+
+
+def positive(value):
+    core.check_option("temperature", value, lambda t: t > 0, "a number above 0")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [0, -1.5, "hot", "two\nlines", None, np.arange(5000.0), np.zeros((4, 4)), [[1, 2]] * 500, {"a": np.eye(9)}, float("nan")],
+    ids=lambda v: type(v).__name__,
+)
+def test_a_bad_option_is_refused_in_one_line(value):
+    with pytest.raises(core.InputError) as refused:
+        positive(value)
+    message = str(refused.value)
+    assert "\n" not in message and len(message) < 150
+    assert message.startswith("temperature=") and message.endswith("expected a number above 0")
+    assert isinstance(refused.value, ValueError)
+
+
+def test_a_short_value_is_shown_whole():
+    with pytest.raises(core.InputError, match=r"^temperature=-1.5 is not accepted: expected a number above 0$"):
+        positive(-1.5)
+
+
+def test_good_values_and_tracers_pass():
+    for value in (4, 0.5, np.float32(2), jnp.float32(2)):
+        positive(value)
+    jax.jit(positive)(-1.0)
+    jax.vmap(positive)(jnp.array([-1.0, 2.0]))
+
+
+def test_errors_of_other_kinds_are_not_hidden():
+    def broken(_):
+        raise KeyError("a bug in the predicate")
+
+    with pytest.raises(KeyError):
+        core.check_option("temperature", 1.0, broken, "a number")
+
+
+def test_nearest_names_come_first():
+    assert core.nearest("resnt20", ["wrn", "vgg", "resnet20"]) == "resnet20, vgg, wrn"
+    assert core.nearest("qqq", ["b", "a"]) == "a, b"
+
+
+def test_pick():
+    assert core.pick("net", "a", {"a": 3}) == 3
+    with pytest.raises(core.InputError, match=r"^net 'conv_nt' is not known; accepted: conv_net, wrn$"):
+        core.pick("net", "conv_nt", {"wrn": 1, "conv_net": 2})

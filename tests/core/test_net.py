@@ -1,0 +1,266 @@
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from kdjax import core
+
+X = jnp.asarray(np.random.default_rng(0).normal(size=(8, 3)), jnp.float32)
+KEY = jax.random.key(0)
+
+
+class Block(nn.Module):
+    @nn.compact
+    def __call__(self, x, train):
+        x = nn.Dense(4, name="dense")(x)
+        return nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.9, name="bn")(x))
+
+
+class Blocks(nn.Module):
+    """Two blocks and a layer; with `remat` the blocks are computed again on the way back."""
+
+    remat: bool = False
+
+    @nn.compact
+    def __call__(self, x, train):
+        block = nn.remat(Block, static_argnums=(2,)) if self.remat else Block
+        hidden = block(name="a")(x, train)
+        return {"hidden": hidden, "logits": nn.Dense(2, name="head")(block(name="b")(hidden, train))}
+
+
+class DropoutNet(nn.Module):
+    @nn.compact
+    def __call__(self, x, train):
+        return nn.Dropout(0.5, deterministic=not train)(x)
+
+
+class Plain(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(2)(x)
+
+
+class NNXNet(nnx.Module):
+    def __init__(self, rngs):
+        self.layers = nnx.List([nnx.Linear(3, 4, rngs=rngs), nnx.Linear(4, 2, rngs=rngs)])
+        self.bn = nnx.BatchNorm(4, momentum=0.9, rngs=rngs)
+        self.dropout = nnx.Dropout(0.5, rngs=rngs)
+
+    def __call__(self, x):
+        hidden = jax.nn.relu(self.bn(self.layers[0](x)))
+        return {"hidden": hidden, "logits": self.layers[1](self.dropout(hidden))}
+
+
+def same(a, b, **tolerance):
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, **({"rtol": 0} | tolerance)), a, b)
+
+
+def differ(a, b):
+    return any(not np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+
+# Linen
+
+
+@pytest.mark.parametrize("remat", [False, True])
+def test_linen_statistics_move_in_training_only(remat):
+    net = core.from_linen(Blocks(remat))
+    params, stats = net.init(KEY, X)
+    taps, same_stats = net.apply(params, stats, X, train=False)
+    same(same_stats, stats)
+    _, new = jax.jit(lambda p, s: net.apply(p, s, X, train=True))(params, stats)
+    inputs = X @ params["a"]["dense"]["kernel"] + params["a"]["dense"]["bias"]
+    same(new["batch_stats"]["a"]["bn"]["mean"], 0.1 * inputs.mean(0), atol=1e-6)
+    same(new["batch_stats"]["a"]["bn"]["var"], 0.9 + 0.1 * inputs.var(0), atol=1e-6)
+    assert jax.tree.structure(new) == jax.tree.structure(stats) and set(taps) == {"hidden", "logits", "norm/a/bn", "norm/b/bn"}
+
+
+@pytest.mark.parametrize("train", [False, True])
+@pytest.mark.parametrize("remat", [False, True])
+def test_the_inputs_of_batch_norms_are_taps(remat, train):
+    net = core.from_linen(Blocks(remat))
+    params, stats = net.init(KEY, X)
+    stats = jax.tree.map(lambda x: x + jax.random.uniform(KEY, x.shape), stats)
+
+    @jax.jit
+    def run(params):
+        taps, _ = net.apply(params, stats, X, train=train)
+        return jnp.sum(taps["norm/b/bn"] ** 2), taps
+
+    (_, taps), gradient = jax.value_and_grad(run, has_aux=True)(params)
+    (first, mean, variance), (second, *_) = core.batch_norms(taps, stats)
+    same(first, X @ params["a"]["dense"]["kernel"] + params["a"]["dense"]["bias"], atol=1e-6)
+    same(second, taps["hidden"] @ params["b"]["dense"]["kernel"] + params["b"]["dense"]["bias"], atol=1e-6)
+    same((mean, variance), (stats["batch_stats"]["a"]["bn"]["mean"], stats["batch_stats"]["a"]["bn"]["var"]))
+    assert np.abs(gradient["a"]["dense"]["kernel"]).max() > 1e-3  # the taps are part of the graph
+
+
+def test_remat_computes_the_same_gradients():
+    def gradient(remat):
+        net = core.from_linen(Blocks(remat))
+        params, stats = net.init(KEY, X)
+        return jax.jit(jax.grad(lambda p: jnp.sum(net.apply(p, stats, X, train=True)[0]["logits"] ** 2)))(params)
+
+    same(gradient(True), gradient(False), rtol=1e-5, atol=1e-6)
+
+
+def test_the_key_seeds_linen_dropout():
+    net = core.from_linen(DropoutNet())
+    params, stats = net.init(KEY, X)
+    assert params == {} and stats == {}
+    dropped = [net.apply({}, {}, X, train=True, key=jax.random.key(k))[0]["logits"] for k in (1, 1, 2)]
+    same(dropped[0], dropped[1])
+    assert differ(dropped[0], dropped[2])
+    assert set(np.unique(np.round(dropped[0] / X, 4))) == {0.0, 2.0}
+    same(net.apply({}, {}, X, train=False)[0]["logits"], X)
+
+
+@pytest.mark.parametrize("train", [False, True])
+def test_one_array_is_logits_and_the_flag_may_be_absent(train):
+    net = core.from_linen(Plain())
+    params, stats = net.init(KEY, X)
+    taps, new = net.apply(params, stats, X, train=train)
+    same(taps, {"logits": X @ params["Dense_0"]["kernel"]}, atol=1e-6)
+    assert new == stats == {}
+
+
+# NNX
+
+
+def test_nnx_equals_linen():
+    net = core.from_nnx(NNXNet)
+    params, stats = net.init(KEY, X)
+    assert jax.tree.map(type, stats) == {"bn": {"mean": type(X), "var": type(X)}}
+    assert set(params) == {"layers", "bn"} and type(params["layers"][0]["kernel"]) is type(X)
+
+    block = core.from_linen(Block())
+    layer = params["layers"][0]
+    linen = {"dense": layer, "bn": params["bn"]}, {"batch_stats": {"bn": stats["bn"]}}
+    for train in (True, False):
+        taps, new = jax.jit(lambda p, s, k, train=train: net.apply(p, s, X, train=train, key=k))(params, stats, KEY)
+        expected, expected_new = block.apply(*linen, X, train=train)
+        same(taps["hidden"], expected["logits"], atol=1e-5)
+        same(new["bn"], expected_new["batch_stats"]["bn"], atol=1e-6)
+        assert differ(new, stats) == train
+    same(taps["logits"], taps["hidden"] @ params["layers"][1]["kernel"], atol=1e-5)
+
+
+def test_nnx_keys():
+    net = core.from_nnx(NNXNet)
+    params, stats = net.init(KEY, X)
+    apply = jax.jit(lambda key: net.apply(params, stats, X, train=True, key=key))
+    (a, stats_a), (b, _), (c, stats_c) = (apply(jax.random.key(k)) for k in (1, 1, 2))
+    same(a, b)
+    same(stats_a, stats_c)
+    assert differ(a["logits"], c["logits"]) and not differ(a["hidden"], c["hidden"])
+
+
+def test_nnx_seeds_under_vmap():
+    net = core.from_nnx(NNXNet)
+    keys = jax.random.split(KEY, 3)
+    params, stats = jax.vmap(lambda k: net.init(k, X))(keys)
+    kernels = params["layers"][0]["kernel"]
+    assert differ(kernels[0], kernels[1]) and differ(kernels[1], kernels[2])
+    same(jax.tree.map(lambda x: x[2], params), net.init(keys[2], X)[0], atol=1e-6)
+    taps, _ = jax.vmap(lambda p, s, k: net.apply(p, s, X, train=True, key=k))(params, stats, keys)
+    alone, _ = net.apply(*jax.tree.map(lambda x: x[1], (params, stats)), X, train=True, key=keys[1])
+    same(jax.tree.map(lambda x: x[1], taps), alone, atol=1e-5)
+
+
+def test_nnx_arrays_are_not_shared_between_calls():
+    net = core.from_nnx(NNXNet)
+    params, stats = net.init(KEY, X)
+    before = jax.tree.map(np.array, (params, stats))
+    _, new = net.apply(params, stats, X, train=True, key=KEY)
+    net.apply(params, new, X, train=True, key=KEY)
+    same((params, stats), before)
+    doubled = jax.tree.map(lambda x: 2 * x, params)
+    assert differ(*(net.apply(p, stats, X, train=False)[0] for p in (params, doubled)))
+
+
+# Pairs of functions
+
+
+def haiku_like():
+    """What `hk.transform_with_state` returns: two functions with the order of arguments of its own."""
+
+    def init(key, x, train):
+        return {"linear": {"w": jax.random.normal(key, (x.shape[-1], 2))}}, {"counter": {"calls": jnp.int32(0)}}
+
+    def apply(params, state, key, x, train):
+        return x @ params["linear"]["w"], {"counter": {"calls": state["counter"]["calls"] + train}}
+
+    return init, apply
+
+
+def test_a_pair_of_functions_is_a_net():
+    init, apply = haiku_like()
+
+    def call(params, stats, x, *, train, key=None):
+        out, stats = apply(params, stats, key, x, train)
+        return {"logits": out}, stats
+
+    net = core.Net(lambda key, x: init(key, x, True), call)
+    learner = core.new_learner(KEY, net, core_sgd(), X)
+
+    def loss(params, x):
+        taps, stats = net.apply(params, learner.stats, x, train=True)
+        return jnp.mean(taps["logits"] ** 2), (stats, {})
+
+    new, metrics = jax.jit(lambda learner: core.learn(loss, learner, core_sgd(), X))(learner)
+    assert new.stats["counter"]["calls"] == 1
+    w = learner.params["linear"]["w"]
+    same(new.params["linear"]["w"], w - 0.1 * X.T @ (X @ w) / len(X), atol=1e-6)
+    same(metrics["loss"], jnp.mean((X @ w) ** 2), rtol=1e-6)
+
+
+def core_sgd():
+    import optax
+
+    return optax.sgd(0.1)
+
+
+def test_normalised_sees_its_own_scale():
+    plain = core.from_linen(Plain())
+    net = core.normalised(plain, [0.5, 0.0, 1.0], [2.0, 1.0, 4.0])
+    params, stats = net.init(KEY, X)
+    scaled = (np.asarray(X) - [0.5, 0.0, 1.0]) / [2.0, 1.0, 4.0]
+    same(net.apply(params, stats, X, train=False)[0], plain.apply(params, stats, jnp.float32(scaled), train=False)[0], atol=1e-6)
+    same(params, plain.init(KEY, X)[0])
+    one = core.normalised(plain, 0.5, 2.0)
+    same(one.apply(params, stats, X, train=True)[0], plain.apply(params, stats, (X - 0.5) / 2, train=True)[0], atol=1e-6)
+
+
+def test_chain_feeds_a_tap_and_names_the_norms_of_both():
+    first, then = core.from_linen(Blocks()), core.from_linen(Block())
+    net = core.chain(first, then, tap="hidden")
+    params, stats = net.init(KEY, X)
+    taps, new = jax.jit(lambda p, s: net.apply(p, s, X, train=True))(params, stats)
+    inner, inner_stats = first.apply(params["first"], stats["first"], X, train=True)
+    outer, outer_stats = then.apply(params["then"], stats["then"], inner["hidden"], train=True)
+    same({"hidden": taps["hidden"], "logits": taps["logits"]}, {"hidden": inner["hidden"], "logits": outer["logits"]}, atol=1e-5)
+    same(new, {"first": inner_stats, "then": outer_stats}, atol=1e-5)
+    layers = core.batch_norms(taps, new)
+    expected = [*core.batch_norms(inner, inner_stats), *core.batch_norms(outer, outer_stats)]
+    assert len(layers) == 3
+    same(layers, expected, atol=1e-5)
+    twice = core.chain(net, core.from_linen(Plain()), tap="logits")
+    params, stats = twice.init(KEY, X)
+    assert len(core.batch_norms(twice.apply(params, stats, X, train=True)[0], stats)) == 3
+
+
+def test_chain_splits_its_key():
+    net = core.chain(core.from_linen(DropoutNet()), core.from_linen(DropoutNet()), tap="logits")
+    params, stats = net.init(KEY, X)
+    ones = jnp.ones((64, 64))
+    out = net.apply(params, stats, ones, train=True, key=KEY)[0]["logits"]
+    assert abs(float(jnp.mean(out == 4.0)) - 0.25) < 0.05  # two independent masks, not one mask twice
+    same(net.apply(params, stats, X, train=False)[0]["logits"], X)
+
+
+def test_a_net_without_batch_norm_has_no_layers():
+    net = core.from_linen(Plain())
+    params, stats = net.init(KEY, X)
+    assert core.batch_norms(net.apply(params, stats, X, train=True)[0], stats) == []

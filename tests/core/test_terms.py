@@ -1,0 +1,70 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from kdjax import core, losses
+
+A, B = jnp.array([1.0, 3.0, 5.0, 7.0]), jnp.array([2.0, 2.0, 4.0, 4.0])
+KEEP = jnp.array([True, False, False, True])
+
+
+def test_weighted_means_are_added_and_the_log_is_unweighted():
+    value, means = core.weighted_sum({"a": A, "b": (A, KEEP), "c": jnp.float32(0.5)}, {"a": 0.1, "b": 2.0})
+    np.testing.assert_allclose(value, 0.1 * 4 + 2 * 4 + 0.5, rtol=1e-6)
+    assert {k: float(v) for k, v in means.items()} == {"a": 4.0, "b": 4.0, "c": 0.5}
+
+
+def test_no_terms_are_zero():
+    value, means = core.weighted_sum({}, {})
+    assert value == 0 and value.dtype == jnp.float32 and means == {}
+
+
+def test_weights_may_be_traced():
+    swept = jax.vmap(lambda w: core.weighted_sum({"a": A}, {"a": w})[0])(jnp.array([0.0, 2.0]))
+    assert swept.tolist() == [0.0, 8.0]
+
+
+def test_a_masked_term_is_global():
+    def part(a, keep):
+        return core.weighted_sum({"a": (a, keep)}, {}, axis_name="data")[0]
+
+    both = jax.vmap(part, axis_name="data")(A.reshape(2, 2), jnp.array([[True, False], [True, True]]))
+    np.testing.assert_allclose(both, [(1 + 5 + 7) / 3] * 2, rtol=1e-6)
+
+
+def test_micro_refuses_a_term_whose_rows_see_each_other():
+    core.weighted_sum({"a": A, "b": (A, KEEP)}, {}, micro=2)
+    core.weighted_sum({"c": jnp.float32(1.0)}, {}, micro=1)
+    with pytest.raises(core.InputError, match=r"^micro=2 is not accepted: the term 'c' couples the rows of a batch, so micro must be 1$"):
+        core.weighted_sum({"a": A, "c": jnp.float32(1.0)}, {}, micro=2)
+
+
+LOGITS = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3)), jnp.float32)
+
+
+def test_unlabelled_rows_do_not_count():
+    labels = jnp.array([2, -1, 0, -1])
+
+    def loss(logits, labels):
+        return core.weighted_sum({"ce": core.labelled(losses.cross_entropy, logits, labels)}, {})[0]
+
+    value, gradient = jax.value_and_grad(loss)(LOGITS, labels)
+    expected = jax.value_and_grad(lambda z: jnp.mean(losses.cross_entropy(z, labels[::2])))(LOGITS[::2])
+    np.testing.assert_allclose(value, expected[0], rtol=1e-6)
+    np.testing.assert_allclose(gradient[::2], expected[1], rtol=1e-5)
+    assert not np.any(gradient[1::2])
+    for extreme in (LOGITS.at[1].set(jnp.array([1e4, -1e4, 0.0])), LOGITS.at[1].set(-1e38)):
+        value, gradient = jax.value_and_grad(loss)(extreme, labels)
+        assert np.isfinite(value) and np.all(np.isfinite(gradient)) and not np.any(gradient[1])
+    value, gradient = jax.value_and_grad(loss)(LOGITS, jnp.full(4, -1))
+    assert value == 0 and not np.any(gradient)
+
+
+def test_distributions_count_in_every_row_and_options_are_passed():
+    soft = jax.nn.softmax(LOGITS[::-1])
+    rows = core.labelled(losses.cross_entropy, LOGITS, soft, smoothing=0.1)
+    np.testing.assert_allclose(rows, losses.cross_entropy(LOGITS, soft, smoothing=0.1))
+    rows, counted = core.labelled(losses.cross_entropy, LOGITS, jnp.array([0, 1, -1, 2]), smoothing=0.1)
+    np.testing.assert_allclose(rows[:2], losses.cross_entropy(LOGITS[:2], jnp.array([0, 1]), smoothing=0.1))
+    assert counted.tolist() == [True, True, False, True]
