@@ -17,7 +17,7 @@ import kdjax
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-MODULES = {"sklearn": "scikit-learn", "PIL": "pillow", "orbax": "orbax-checkpoint"}  # where they differ from their package's name
+MODULES = {"jaxlib": "jax", "sklearn": "scikit-learn", "PIL": "pillow", "orbax": "orbax-checkpoint"}  # where they differ from their package's name
 
 
 @pytest.fixture(scope="module")

@@ -19,9 +19,7 @@ def check_range(name: str, bounds: tuple, low: float = 0.0) -> None:
     """Refuses a pair that is not `low <= bounds[0] <= bounds[1]`; traced ends pass."""
     if any(isinstance(x, Tracer) for x in bounds):
         return
-    check_option(
-        name, bounds, lambda b: len(b) == 2 and low <= b[0] <= b[1], f"a pair (low, high), {low} <= low <= high"
-    )
+    check_option(name, bounds, lambda b: len(b) == 2 and low <= b[0] <= b[1], f"a pair (low, high), {low} <= low <= high")
 
 
 def check_positive_range(name: str, bounds: tuple) -> None:

@@ -8,9 +8,7 @@ from kdjax.augment._image import between, check_image, check_positive_range
 from kdjax.core.check import check_option
 
 
-def gaussian_blur(
-    key: jax.Array, image: jax.Array, *, sigma: tuple = (0.1, 2.0), radius: int | None = None
-) -> jax.Array:
+def gaussian_blur(key: jax.Array, image: jax.Array, *, sigma: tuple = (0.1, 2.0), radius: int | None = None) -> jax.Array:
     """Blurs by a Gaussian of random width, cut at `radius`; outside the image all is zero.
 
     The taps `exp(-d^2 / (2 sigma^2))`, |d| <= radius, are scaled to sum to 1. Rows and columns are blurred one after

@@ -32,9 +32,7 @@ def pad_crop(key: jax.Array, image: jax.Array, *, padding: int = 4, mode: str = 
     check_option("mode", mode, lambda m: m in ("constant", "reflect"), "'constant' or 'reflect'")
     check_option("padding", padding, lambda n: n >= 0, "a whole number, 0 or more")
     if mode == "reflect" and padding >= min(image.shape[:2]):
-        raise InputError(
-            f"padding={padding} is not accepted: reflection of {image.shape} needs less than its shorter side"
-        )
+        raise InputError(f"padding={padding} is not accepted: reflection of {image.shape} needs less than its shorter side")
     padded = jnp.pad(image, ((padding, padding), (padding, padding), (0, 0)), mode)
     top, left = jax.random.randint(key, (2,), 0, 2 * padding + 1)
     return lax.dynamic_slice(padded, (top, left, jnp.zeros_like(top)), image.shape)
@@ -64,9 +62,7 @@ def center_crop(image: jax.Array, *, size: int | tuple[int, int]) -> jax.Array:
     return image[top : top + height, left : left + width]
 
 
-def resize(
-    image: jax.Array, *, size: int | tuple[int, int], method: str = "bicubic", antialias: bool = True
-) -> jax.Array:
+def resize(image: jax.Array, *, size: int | tuple[int, int], method: str = "bicubic", antialias: bool = True) -> jax.Array:
     """The whole image at another size, clipped to [0, 1]. Options as in `random_resized_crop`.
 
     Args:
@@ -128,9 +124,7 @@ def random_resized_crop(
     return resize_box(image, box, size=size, method=method, antialias=antialias)
 
 
-def crop_box(
-    key: jax.Array, height: int, width: int, *, area: tuple = (0.08, 1.0), ratio: tuple = (3 / 4, 4 / 3)
-) -> Box:
+def crop_box(key: jax.Array, height: int, width: int, *, area: tuple = (0.08, 1.0), ratio: tuple = (3 / 4, 4 / 3)) -> Box:
     """Draws a box of random area, shape and place: `w = min(round(sqrt(a r)), W)`, `h = min(round(sqrt(a / r)), H)`.
 
     Here `a` is uniform in `area * H * W` and `log r` uniform in `log ratio`. A box that does not fit is cut to the
@@ -197,9 +191,7 @@ def resize_box(
     scale = jnp.array([rows, columns], jnp.float32) / jnp.array([tall, wide], jnp.float32)
 
     def sample(x, shape, dims, axes):
-        return jax.image.scale_and_translate(
-            x, shape, dims, scale[axes], -start[axes] * scale[axes], method, antialias=antialias
-        )
+        return jax.image.scale_and_translate(x, shape, dims, scale[axes], -start[axes] * scale[axes], method, antialias=antialias)
 
     masked = image * inside_y[:, None, None] * inside_x[None, :, None]
     resized = sample(masked, (rows, columns, image.shape[2]), (0, 1), slice(0, 2))

@@ -6,9 +6,7 @@ import jax.numpy as jnp
 from kdjax.augment._image import box_mask, check_image, pair
 
 
-def cutout(
-    key: jax.Array, image: jax.Array, *, size: int | tuple[int, int], fill: float | jax.Array = 0.0
-) -> jax.Array:
+def cutout(key: jax.Array, image: jax.Array, *, size: int | tuple[int, int], fill: float | jax.Array = 0.0) -> jax.Array:
     """Fills one box whose middle is uniform over the pixels; what reaches over the border is cut off.
 
     Args:

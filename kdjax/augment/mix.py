@@ -7,9 +7,7 @@ from kdjax.augment._image import box_mask
 from kdjax.core.check import InputError, check_option
 
 
-def mixup(
-    key: jax.Array, images: jax.Array, labels: jax.Array, *, alpha: float | jax.Array = 1.0
-) -> tuple[jax.Array, jax.Array]:
+def mixup(key: jax.Array, images: jax.Array, labels: jax.Array, *, alpha: float | jax.Array = 1.0) -> tuple[jax.Array, jax.Array]:
     """Blends each row with another: `lam * row + (1 - lam) * partner`, one `lam ~ Beta(alpha, alpha)` a batch.
 
     Args:
@@ -37,9 +35,7 @@ def mixup(
     return lam * images + (1.0 - lam) * images[rows], lam * labels + (1.0 - lam) * labels[rows]
 
 
-def cutmix(
-    key: jax.Array, images: jax.Array, labels: jax.Array, *, alpha: float | jax.Array = 1.0
-) -> tuple[jax.Array, jax.Array]:
+def cutmix(key: jax.Array, images: jax.Array, labels: jax.Array, *, alpha: float | jax.Array = 1.0) -> tuple[jax.Array, jax.Array]:
     """Pastes a box of another row into each row; labels are mixed by the area that the box really covers.
 
     With `lam ~ Beta(alpha, alpha)` the box has sides `int(H sqrt(1 - lam))`, `int(W sqrt(1 - lam))` and a middle

@@ -73,9 +73,7 @@ def byol_views(
         return random_resized_crop(key, image, size=size, area=area, ratio=ratio, method=method, antialias=antialias)
 
     def jitter(key, image):
-        return colour_jitter(
-            key, image, brightness=brightness, contrast=contrast, saturation=saturation, hue=hue, p=jitter_p
-        )
+        return colour_jitter(key, image, brightness=brightness, contrast=contrast, saturation=saturation, hue=hue, p=jitter_p)
 
     def view(blur, solar):
         steps = (

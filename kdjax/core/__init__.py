@@ -14,6 +14,6 @@ from kdjax.core.terms import labelled, weighted_sum
 __all__ = [
     "Batch", "Follower", "Frozen", "InputError", "Learner", "Method", "Metrics", "Net", "Queue", "average", "batch_norms",
     "chain", "check_option", "cosine_to_one", "descend", "ema", "example_keys", "from_linen", "from_nnx", "gather", "join",
-    "labelled",    "learn", "linear_warmup", "map_by_kind", "mean", "mean_grad", "nearest", "new_learner", "new_queue", "normalised",
+    "labelled", "learn", "linear_warmup", "map_by_kind", "mean", "mean_grad", "nearest", "new_learner", "new_queue", "normalised",
     "offset", "pick", "push", "row_keys", "row_normal", "split", "total", "weighted_sum",
 ]  # fmt: skip

@@ -59,7 +59,8 @@ def mean_grad(
     if micro == 1:
         return one(*args)
     # Interleaved slices: every device keeps its own rows in every slice.
-    slices = jax.tree.map(lambda x: jnp.swapaxes(x.reshape(x.shape[0] // micro, micro, *x.shape[1:]), 0, 1), _divisible(args, micro))
+    cut = lambda x: jnp.swapaxes(x.reshape(x.shape[0] // micro, micro, *x.shape[1:]), 0, 1)  # noqa: E731
+    slices = jax.tree.map(cut, _divisible(args, micro))
     _, results = lax.scan(lambda carry, part: (carry, one(*part)), None, slices)
     return jax.tree.map(lambda x: jnp.mean(x, 0) if jnp.issubdtype(x.dtype, jnp.floating) else x[-1], results)
 

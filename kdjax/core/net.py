@@ -117,7 +117,7 @@ def normalised(net: Net, mean: Any, std: Any) -> Net:
     mean, std = jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32)
 
     def scaled(x):
-        return (x - mean) / std
+        return (x - jnp.broadcast_to(mean, x.shape)) / jnp.broadcast_to(std, x.shape)
 
     def apply(params, stats, x, *, train, key=None):
         return net.apply(params, stats, scaled(x), train=train, key=key)

@@ -25,9 +25,9 @@ def build(specification: Mapping[str, Any]) -> Net:
     from kdjax.models import NETS
 
     options = {k: tuple(v) if isinstance(v, list) else v for k, v in specification.items()}
-    make = pick("net", options.pop("name"), NETS)
+    make = pick("net", str(options.pop("name")), NETS)
     mean, std = options.pop("mean", None), options.pop("std", None)
-    options["dtype"] = pick("dtype", options.get("dtype", "float32"), DTYPES)
+    options["dtype"] = pick("dtype", str(options.get("dtype", "float32")), DTYPES)
     try:
         net = make(**options)
     except TypeError as error:

@@ -55,4 +55,5 @@ def block(stage: Stage, state: Any, how: str, own: bool, mesh: Mesh | None) -> C
         moving, metrics = lax.scan(body, moving, (rows, epochs, numbers))
         return moving, jax.tree.map(lambda x: jnp.mean(x, 0), metrics)
 
-    return jax.jit(run, donate_argnums=0)
+    # What comes out is placed as what goes in: a resumed run then compiles the same program.
+    return jax.jit(run, donate_argnums=0, out_shardings=None if mesh is None else NamedSharding(mesh, P()))

@@ -1,5 +1,6 @@
 """Orbax checkpoints with a manifest that is verified on restore."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ class Checkpoints:
     """The checkpoints of one stage: asynchronous, the newest kept and the best by validation.
 
     Orbax by itself restores a flipped byte and another dtype without complaint. So each checkpoint holds a manifest: path,
-    shape, dtype and sha256 of every array, and the fingerprint of the stage that wrote it.
+    shape, dtype and sha256 of every array, the fingerprint of the stage that wrote it, and a sha256 of all that.
 
     Args:
       folder: where they are, one sub-folder a step.
@@ -28,11 +29,14 @@ class Checkpoints:
         import orbax.checkpoint as ocp
         from orbax.checkpoint.checkpoint_managers import preservation_policy as policy
 
+        def score(metrics):  # a checkpoint saved between evaluations has none
+            return metrics.get(best, -math.inf)
+
         kept: list[Any] = [policy.LatestN(keep)]
         if best:
-            kept.append(policy.BestN(get_metric_fn=lambda metrics: metrics[best], n=1, keep_checkpoints_without_metrics=False))
+            kept.append(policy.BestN(get_metric_fn=score, n=1, keep_checkpoints_without_metrics=False))
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=policy.AnyPreservationPolicy(kept), best_fn=None if best is None else lambda metrics: metrics[best]
+            preservation_policy=policy.AnyPreservationPolicy(kept), best_fn=score if best else None
         )
         self._ocp, self._stage, self._folder = ocp, stage, folder
         self._manager = ocp.CheckpointManager(folder.absolute(), options=options, item_names=("state", "manifest"))
@@ -49,13 +53,17 @@ class Checkpoints:
         found = jax.tree_util.tree_leaves_with_path(state)
         arrays = {f"{i:05d}": np.asarray(x) for i, (_, x) in enumerate(found)}
         leaves = [
-            {"path": jax.tree_util.keystr(path, simple=True, separator="/"), "shape": list(x.shape), "dtype": x.dtype.name, "sha256": fingerprint.of_array(x)}
+            {
+                "path": jax.tree_util.keystr(path, simple=True, separator="/"),
+                "shape": list(x.shape),
+                "dtype": x.dtype.name,
+                "sha256": fingerprint.of_array(x),
+            }
             for (path, _), x in zip(found, arrays.values(), strict=True)
         ]
-        manifest = {"stage": self._stage, "step": step, "leaves": leaves, "notes": notes}
-        args = self._ocp.args.Composite(
-            state=self._ocp.args.StandardSave(arrays), manifest=self._ocp.args.JsonSave(manifest)
-        )
+        content = {"stage": self._stage, "step": step, "leaves": leaves, "notes": notes}
+        manifest = {"content": content, "sha256": fingerprint.of_json(content)}
+        args = self._ocp.args.Composite(state=self._ocp.args.StandardSave(arrays), manifest=self._ocp.args.JsonSave(manifest))
         self._manager.save(step, args=args, metrics=metrics)
 
     def steps(self) -> list[int]:
@@ -69,8 +77,11 @@ class Checkpoints:
           InputError: one line that says what is wrong with it.
         """
         place = f"checkpoint {self._folder.name}/{step}"
-        manifest = self._read(step, place, "manifest", self._ocp.args.JsonRestore())
-        if self._stage is not None and manifest.get("stage") != self._stage:
+        found = self._read(step, place, "manifest", self._ocp.args.JsonRestore())
+        manifest = found.get("content")
+        if manifest is None or fingerprint.of_json(manifest) != found.get("sha256"):
+            raise InputError(f"{place} is refused: its manifest does not match its sha256, the file is damaged")
+        if self._stage is not None and manifest["stage"] != self._stage:
             raise InputError(f"{place} is refused: it was written by another configuration")
         if template is not None:
             _check_leaves(place, manifest["leaves"], template)

@@ -1,5 +1,6 @@
 """Outputs of a State's networks over a whole split."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -35,7 +36,8 @@ def collector(method: Method, how: str, splits: dict[str, dict], batch: int = 25
             def predict(rows):
                 outputs = method.predict(state, images(arrays, rows))
                 asked = [n for n in outputs if given or n not in method.needs]
-                return {n: {t: outputs[n][t] for t in taps if t in outputs[n]} for n in asked}
+                # Plain dicts leave a compiled function in alphabetical order.
+                return OrderedDict((n, {t: outputs[n][t] for t in taps if t in outputs[n]}) for n in asked)
 
             return None, lax.map(predict, rows)
 

@@ -14,7 +14,7 @@ def sgd(schedule: Any, *, momentum: float, weight_decay: float, nesterov: bool =
 
     `g <- g + weight_decay w; m <- momentum m + g; w <- w - rate m`.
     """
-    return optax.chain(optax.add_decayed_weights(weight_decay), optax.sgd(schedule, momentum or None, nesterov=nesterov))
+    return optax.chain(optax.add_decayed_weights(weight_decay), optax.sgd(schedule, momentum, nesterov=nesterov))
 
 
 def adam(schedule: Any, *, weight_decay: float, b1: float = 0.9, b2: float = 0.999) -> optax.GradientTransformation:
@@ -51,10 +51,14 @@ def schedule(kind: str, rate: float, *, steps: int, warmup: int = 0, drops: Sequ
     """
     if any(not 0 < d < 1 for d in drops):
         raise InputError(f"drops={tuple(drops)} is not accepted: expected fractions of the run, above 0 and below 1")
+    scales: dict[int, float] = {}
+    for drop in drops:  # in a short run several may fall on one step
+        at = round(drop * steps) - warmup
+        scales[at] = scales.get(at, 1.0) * factor
     kinds = {
         "constant": lambda: optax.constant_schedule(rate),
         "cosine": lambda: optax.cosine_decay_schedule(rate, max(steps - warmup, 1)),
-        "steps": lambda: optax.piecewise_constant_schedule(rate, {round(d * steps) - warmup: factor for d in drops}),
+        "steps": lambda: optax.piecewise_constant_schedule(rate, scales),
     }
     main = pick("schedule", kind, kinds)()
     return main if warmup == 0 else optax.join_schedules([optax.linear_schedule(0.0, rate, warmup), main], [warmup])

@@ -1,5 +1,6 @@
 """What a run leaves on disk while it goes: measurements as JSON lines, times in a file of their own."""
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,4 @@ def _plain(value: Any) -> Any:
 
 
 def _dumped(line: dict) -> str:
-    import json
-
     return json.dumps(line) + "\n"

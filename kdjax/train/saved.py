@@ -4,13 +4,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from kdjax import models
 from kdjax.core import InputError, Net, nearest
 from kdjax.train.checkpoint import read_model
 from kdjax.train.members import member
 
 
-def load(run_dir: str | Path, stage: str | None = None, *, network: str | None = None, member_number: int = 0) -> tuple[Net, Any, Any]:
+def load(
+    run_dir: str | Path, stage: str | None = None, *, network: str | None = None, member_number: int = 0
+) -> tuple[Net, Any, Any]:
     """A trained network of a run.
 
     Args:
@@ -26,22 +30,32 @@ def load(run_dir: str | Path, stage: str | None = None, *, network: str | None =
       InputError: one line that says what is missing or damaged.
     """
     folder = Path(run_dir) / "models"
-    stages = json.loads((Path(run_dir) / "config.json").read_text())["stages"] if folder.is_dir() else []
-    done = [name for name in stages if (folder / name).is_dir()]
+    done = [name for name in _stages(Path(run_dir)) if (folder / name).is_dir()]
     if not done:
         raise InputError(f"{run_dir} holds no finished run: expected a folder that launch/main.py wrote as its --workdir")
     if stage is not None and stage not in done:
         raise InputError(f"stage {stage!r} is not in {run_dir}; accepted: {nearest(stage, done)}")
-    weights, notes = read_model(folder / (stage or done[-1]), None)
+    place = folder / (stage or done[-1])
+    weights, notes = read_model(place, None)
     weights.pop("picture", None)
     if network is not None and network not in weights:
-        raise InputError(f"network {network!r} is not in {folder / (stage or done[-1])}; accepted: {nearest(network, weights)}")
-    name = network or next(iter(notes["nets"]))
-    chosen, specification = weights[name], notes["nets"].get(name)
+        raise InputError(f"network {network!r} is not in {place}; accepted: {nearest(network, weights)}")
+    name = network or next(iter(weights))
+    specification = notes["nets"].get(name)
     if specification is None:
-        raise InputError(f"network {name!r} is not one of kdjax's own: rebuild it yourself around the weights in {folder}")
-    members = len(notes["measures"] and next(iter(notes["measures"].values())))
+        raise InputError(f"network {name!r} in {place} is not one of kdjax's own: rebuild it yourself around its weights")
+    members = jax.tree.leaves(weights[name])[0].shape[0]
     if not 0 <= member_number < members:
         raise InputError(f"member_number={member_number} is not accepted: the run has members 0 to {members - 1}")
-    one = member(chosen, member_number)
+    one = member(weights[name], member_number)
     return models.build(specification), one["params"], one["stats"]
+
+
+def _stages(run_dir: Path) -> list[str]:
+    file = run_dir / "config.json"
+    if not file.is_file():
+        return []
+    try:
+        return list(json.loads(file.read_text())["stages"])
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{file} is damaged: expected the records of a run, with its stages") from None

@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from kdjax.augment import on_images
-from kdjax.core import Frozen, Method
+from kdjax.core import Frozen, InputError, Method
 from kdjax.data import Source
 
 
@@ -85,6 +86,40 @@ class Result(NamedTuple):
 
     def frozen(self, network: str | None = None, member: int = 0) -> Frozen:
         """One member's network for a later stage; the first network if none is named."""
-        chosen = self.weights[network or next(iter(self.weights))]
-        one = jax.tree.map(lambda x: x[member], chosen)
-        return Frozen(one["params"], one["stats"], f"{self.digest}/{network}/{member}")
+        name = network or next(iter(self.weights))
+        one = jax.tree.map(lambda x: x[member], self.weights[name])
+        return Frozen(one["params"], one["stats"], f"{self.digest}/{name}/{member}")
+
+
+def blank_batch(stage: Stage) -> dict:
+    """A batch of zeros, shaped like those that the stage's method sees."""
+    rows = np.zeros(stage.batch, np.int32)
+    if stage.source is None:
+        return {"index": jnp.asarray(rows)}
+    keys = jax.random.split(jax.random.key(0), stage.batch)
+    shapes = jax.eval_shape(stage.augment, keys, stage.source.read(rows))
+    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+
+
+def check_stage(name: str, stage: Stage, given: Mapping[str, Frozen]) -> None:
+    """Refuses a stage that cannot run as it says.
+
+    Raises:
+      InputError: one line that names what is wrong.
+    """
+    block, evaluate, save = stage.pace
+    if min(stage.pace) < 1 or evaluate % block or save % evaluate:
+        wanted = "block, evaluate and save of at least 1, each a multiple of the one before"
+        raise InputError(f"stage {name!r}: pace={tuple(stage.pace)} is not accepted: expected {wanted}")
+    if stage.refresh_every < 0 or stage.refresh_every % block:
+        wanted = f"a multiple of pace.block={block}"
+        raise InputError(f"stage {name!r}: refresh_every={stage.refresh_every} is not accepted: expected {wanted}")
+    if stage.steps < 1 or stage.members < 1:
+        raise InputError(f"stage {name!r}: steps={stage.steps}, members={stage.members} is not accepted: expected at least 1")
+    for number, values in (stage.hyper or {}).items():
+        if len(values) != stage.members:
+            raise InputError(f"stage {name!r}: {len(values)} values of {number} for {stage.members} members: expected one each")
+    if missing := [n for n in stage.method.needs if n not in given]:
+        raise InputError(f"stage {name!r} needs {', '.join(missing)}; it was given {', '.join(given) or 'nothing'}")
+    if unnamed := [n for n, value in given.items() if not value.source]:
+        raise InputError(f"stage {name!r}: {', '.join(unnamed)} is given without a source: expected a digest of the weights")

@@ -59,9 +59,7 @@ def test_resize_box_equals_pillow_crop_then_resize(method):
 @pytest.mark.parametrize("method", ["bicubic", "bilinear"])
 def test_resize_equals_pillow(method):
     image = RNG.random((9, 12, 1), np.float32)
-    np.testing.assert_allclose(
-        resize(jnp.asarray(image), size=(20, 5), method=method), pillow(image, (20, 5), method), atol=3e-6
-    )
+    np.testing.assert_allclose(resize(jnp.asarray(image), size=(20, 5), method=method), pillow(image, (20, 5), method), atol=3e-6)
     with pytest.raises(InputError, match="method='nearest'"):
         resize(jnp.asarray(image), size=4, method="nearest")
 

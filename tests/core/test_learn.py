@@ -72,7 +72,8 @@ def one_step(loss):
 def problem():
     a, b = jax.random.split(jax.random.key(0))
     params = {"w": jax.random.normal(a, (5, 3))}
-    return core.Learner(params, {"mean": jnp.zeros(3), "count": jnp.int32(0)}, optax.sgd(0.1).init(params)), jax.random.normal(b, (16, 5))
+    stats = {"mean": jnp.zeros(3), "count": jnp.int32(0)}
+    return core.Learner(params, stats, optax.sgd(0.1).init(params)), jax.random.normal(b, (16, 5))
 
 
 @pytest.mark.parametrize("loss", [per_example, batch_coupled, statistic_inside])

@@ -2,6 +2,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from flax import nnx
 
@@ -9,6 +10,7 @@ from kdjax import core
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(8, 3)), jnp.float32)
 KEY = jax.random.key(0)
+SGD = optax.sgd(0.1)
 
 
 class Block(nn.Module):
@@ -34,6 +36,10 @@ class DropoutNet(nn.Module):
     @nn.compact
     def __call__(self, x, train):
         return nn.Dropout(0.5, deterministic=not train)(x)
+
+
+def dense(layer, x):
+    return x @ layer["kernel"] + layer["bias"][None]
 
 
 class Plain(nn.Module):
@@ -71,7 +77,7 @@ def test_linen_statistics_move_in_training_only(remat):
     taps, same_stats = net.apply(params, stats, X, train=False)
     same(same_stats, stats)
     _, new = jax.jit(lambda p, s: net.apply(p, s, X, train=True))(params, stats)
-    inputs = X @ params["a"]["dense"]["kernel"] + params["a"]["dense"]["bias"]
+    inputs = dense(params["a"]["dense"], X)
     same(new["batch_stats"]["a"]["bn"]["mean"], 0.1 * inputs.mean(0), atol=1e-6)
     same(new["batch_stats"]["a"]["bn"]["var"], 0.9 + 0.1 * inputs.var(0), atol=1e-6)
     assert jax.tree.structure(new) == jax.tree.structure(stats) and set(taps) == {"hidden", "logits", "norm/a/bn", "norm/b/bn"}
@@ -91,8 +97,8 @@ def test_the_inputs_of_batch_norms_are_taps(remat, train):
 
     (_, taps), gradient = jax.value_and_grad(run, has_aux=True)(params)
     (first, mean, variance), (second, *_) = core.batch_norms(taps, stats)
-    same(first, X @ params["a"]["dense"]["kernel"] + params["a"]["dense"]["bias"], atol=1e-6)
-    same(second, taps["hidden"] @ params["b"]["dense"]["kernel"] + params["b"]["dense"]["bias"], atol=1e-6)
+    same(first, dense(params["a"]["dense"], X), atol=1e-6)
+    same(second, dense(params["b"]["dense"], taps["hidden"]), atol=1e-6)
     same((mean, variance), (stats["batch_stats"]["a"]["bn"]["mean"], stats["batch_stats"]["a"]["bn"]["var"]))
     assert np.abs(gradient["a"]["dense"]["kernel"]).max() > 1e-3  # the taps are part of the graph
 
@@ -203,23 +209,17 @@ def test_a_pair_of_functions_is_a_net():
         return {"logits": out}, stats
 
     net = core.Net(lambda key, x: init(key, x, True), call)
-    learner = core.new_learner(KEY, net, core_sgd(), X)
+    learner = core.new_learner(KEY, net, SGD, X)
 
     def loss(params, x):
         taps, stats = net.apply(params, learner.stats, x, train=True)
         return jnp.mean(taps["logits"] ** 2), (stats, {})
 
-    new, metrics = jax.jit(lambda learner: core.learn(loss, learner, core_sgd(), X))(learner)
+    new, metrics = jax.jit(lambda learner: core.learn(loss, learner, SGD, X))(learner)
     assert new.stats["counter"]["calls"] == 1
     w = learner.params["linear"]["w"]
     same(new.params["linear"]["w"], w - 0.1 * X.T @ (X @ w) / len(X), atol=1e-6)
     same(metrics["loss"], jnp.mean((X @ w) ** 2), rtol=1e-6)
-
-
-def core_sgd():
-    import optax
-
-    return optax.sgd(0.1)
 
 
 def test_normalised_sees_its_own_scale():

@@ -12,7 +12,7 @@ def test_the_newest_rows_stay_over_many_turns():
     for turn in range(7):
         rows = 10.0 * turn + jnp.arange(3.0)
         pushed += rows.tolist()
-        queue = push(queue, rows[:, None] * jnp.ones(2))
+        queue = push(queue, jnp.stack([rows, rows], 1))
         count = len(pushed)
         assert int(queue.pushed) == count
         assert sorted(queue.rows[queue.filled, 0].tolist()) == sorted(pushed[-5:])

@@ -1,0 +1,122 @@
+"""Finished stages on disk: their fingerprint, the way out and the way back."""
+
+import shutil
+import tempfile
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from kdjax.core import Frozen, InputError
+from kdjax.train import fingerprint
+from kdjax.train.checkpoint import Checkpoints, read_model
+from kdjax.train.members import unstack
+from kdjax.train.run import Run
+from kdjax.train.stage import Result, Stage, blank_batch
+
+
+def identity_of(stage: Stage, run: Run, given: dict[str, Frozen], results: dict[str, Result]) -> str:
+    """The fingerprint of all that a stage's result depends on, but for the machine."""
+    shared = {"seed": run.seed, "data_seed": run.data_seed, "share": run.share, "how": run.how, "select": run.select}
+    own = {"steps": stage.steps, "batch": stage.batch, "pace": stage.pace, "members": stage.members, "recipe": stage.recipe}
+    numbers = {name: np.asarray(values, np.float64).tolist() for name, values in (stage.hyper or {}).items()}
+    weights = {name: value.source for name, value in given.items()}
+    adopted = {name: result.digest for name, result in results.items()} if stage.adopt else {}
+    more = {"hyper": numbers, "refresh": stage.refresh_every, "given": weights, "adopted": adopted}
+    return fingerprint.of_json({**shared, **own, **more, "data": run.digest, "code": fingerprint.of_code()})
+
+
+def machine_of(run: Run) -> str:
+    """The fingerprint of the machine: what a bit-for-bit repetition needs to be the same besides."""
+    return fingerprint.of_json({"mesh": 1 if run.mesh is None else run.mesh.size, **fingerprint.of_platform()})
+
+
+def read_back(name: str, stage: Stage, run: Run, identity: str, given: dict[str, Frozen], order: list[str]) -> Result | None:
+    """The result of a stage that this run, or another one with the same cache, has finished."""
+    own = run.folder / "models" / name
+    kept = _cached(run, identity)
+    if not own.exists() and kept is not None and kept.exists():
+        try:
+            _, notes = read_model(kept, identity)
+        except InputError as error:
+            run.say(f"cached {error}")
+            shutil.rmtree(kept, ignore_errors=True)
+            return None
+        run.records.cut(order, name, -1)
+        run.records.add(notes["lines"])
+        _copy(kept, own)
+        run.say(f"{name}: taken from the cache of finished stages")
+    if not own.exists():
+        return None
+    try:
+        found, notes = read_model(own, identity)
+    except InputError as error:
+        run.say(str(error))
+        return None
+    run.progress(name, stage.steps, {})
+    shapes = jax.eval_shape(lambda key: _networks(stage, stage.method.init(key, blank_batch(stage), given)), jax.random.key(0))
+    return Result(_like(shapes, found, own), notes["measures"], notes["digest"], notes["step"], found.get("picture"))
+
+
+def keep(
+    name: str, stage: Stage, run: Run, identity: str, state: Any, measures: dict[str, list[float]], step: int, *, share: bool
+) -> Result:
+    """Saves the networks of a finished stage in the run's folder and, with `share`, in the cache."""
+    singles = unstack(state)
+    weights = jax.tree.map(lambda *xs: np.stack([np.asarray(x) for x in xs]), *(_networks(stage, one) for one in singles))
+    digest = fingerprint.of_tree(weights)
+    picture = None if stage.picture is None else np.asarray(stage.picture(singles[0], jax.random.key(run.data_seed)), np.float32)
+    notes = {"nets": dict(stage.nets), "measures": measures, "digest": digest, "step": step, "lines": run.records.of(name)}
+    own = run.folder / "models" / name
+    writing = own.with_name(f".{name}.partial")
+    shutil.rmtree(writing, ignore_errors=True)
+    saved = Checkpoints(writing, identity)
+    saved.save(0, weights if picture is None else OrderedDict(weights, picture=picture), notes, {})
+    saved.close()
+    shutil.rmtree(own, ignore_errors=True)  # a damaged one
+    writing.rename(own)
+    kept = _cached(run, identity)
+    if share and kept is not None and not kept.exists():
+        try:
+            _copy(own, kept)
+        except OSError as error:
+            if not kept.exists():  # another run may have been faster
+                run.say(f"the cache of finished stages cannot be written ({error}); going on without it")
+    return Result(weights, measures, digest, step, picture)
+
+
+def _cached(run: Run, identity: str) -> Path | None:
+    return None if run.cache is None else run.cache / fingerprint.of_json([identity, machine_of(run)])
+
+
+def _networks(stage: Stage, state: Any) -> OrderedDict:
+    """The networks that a stage trains, in the order of the method: the first is the one to ship."""
+    found = stage.method.weights(state)
+    # Plain dicts come out of tree maps in alphabetical order.
+    return OrderedDict((n, {"params": p, "stats": s}) for n, (p, s) in found.items() if n not in stage.method.needs)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copies a folder; the target is there as a whole or not at all."""
+    writing = Path(tempfile.mkdtemp(prefix=".copy.", dir=target.parent))
+    try:
+        shutil.copytree(source, writing / "whole")
+        (writing / "whole").rename(target)
+    finally:
+        shutil.rmtree(writing, ignore_errors=True)
+
+
+def _like(shapes: Any, found: dict, folder: Path) -> Any:
+    """The arrays of nested dicts in the structure of `shapes`: lists, other keys and empty parts are not lost."""
+
+    def pick(path, _):
+        node: Any = found
+        for part in jax.tree_util.keystr(path, simple=True, separator="/").split("/"):
+            if part not in node:
+                raise InputError(f"{folder} is refused: it was written by another method; remove that folder")
+            node = node[part]
+        return node
+
+    return jax.tree_util.tree_map_with_path(pick, shapes)

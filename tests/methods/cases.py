@@ -1,0 +1,134 @@
+"""Every method on tiny nets: one function a method, all in one table."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from kdjax import methods
+from kdjax.core import Frozen, Method, Net, chain
+from kdjax.models import conv_net, generator, linear_head, mlp_head
+
+ROWS, CLASSES = 16, 4
+
+
+class Case(NamedTuple):
+    """A method with what a test of it needs.
+
+    Attributes:
+      method: the method.
+      batch: what one step takes.
+      given: weights from outside.
+      nets: the networks of `predict` by name, the shipped one first.
+      moved: `state -> ` parameters that a step must change.
+      falls: the metric that training lowers.
+      noisy: whether the key of a step matters.
+    """
+
+    method: Method
+    batch: dict
+    given: dict
+    nets: dict[str, Net]
+    moved: Callable[[Any], Any]
+    falls: str
+    noisy: bool = False
+
+
+def images(seed: int = 0) -> jax.Array:
+    return jnp.asarray(np.random.default_rng(seed).uniform(size=(ROWS, 8, 8, 1)), jnp.float32)
+
+
+def labelled_images() -> dict:
+    return {"image": images(), "label": jnp.arange(ROWS) % CLASSES, "index": jnp.arange(ROWS)}
+
+
+def frozen(net: Net, seed: int = 9, x: jax.Array | None = None) -> Frozen:
+    """A teacher whose statistics are not those it starts with."""
+    params, stats = jax.jit(net.init)(jax.random.key(seed), images() if x is None else x)
+    return Frozen(params, jax.tree.map(lambda s: s + 0.1, stats), source="of a test")
+
+
+def without_batch_norm(width: int = 5) -> Net:
+    """A net as a plain pair of functions; its rows do not see each other."""
+
+    def init(key, x):
+        a, b = jax.random.split(key)
+        inputs = int(np.prod(x.shape[1:]))
+        return {"a": jax.random.normal(a, (inputs, width)) / 8, "b": jax.random.normal(b, (width, CLASSES))}, {}
+
+    def apply(params, stats, x, *, train, key=None):
+        pooled = jnp.tanh(x.reshape(x.shape[0], -1) @ params["a"])
+        return {"pooled": pooled, "logits": pooled @ params["b"]}, stats
+
+    return Net(init, apply)
+
+
+def small(axis_name: str | None = None, width: int = 4) -> Net:
+    return conv_net((width,), CLASSES, axis_name=axis_name)
+
+
+def supervised(axis_name: str | None = None, net: Net | None = None, tx: Any = None, **options: Any) -> Case:
+    net = net or small(axis_name)
+    method = methods.supervised(net, tx or optax.sgd(0.1), axis_name=axis_name, **options)
+    return Case(method, labelled_images(), {}, {"network": net}, lambda s: s.network.params, "loss")
+
+
+def kd(axis_name: str | None = None, net: Net | None = None, tx: Any = None, **options: Any) -> Case:
+    net, teacher = net or small(axis_name), small(axis_name, 6)
+    method = methods.kd(net, teacher, tx or optax.sgd(0.1), axis_name=axis_name, **options)
+    given, nets = {"teacher": frozen(teacher)}, {"student": net, "teacher": teacher}
+    return Case(method, labelled_images(), given, nets, lambda s: s.student.params, "loss")
+
+
+def dml(axis_name: str | None = None, nets: tuple[Net, ...] | None = None, tx: Any = None, **options: Any) -> Case:
+    nets = nets or (small(axis_name), small(axis_name, 6))
+    method = methods.dml(nets, tx or optax.sgd(0.1), axis_name=axis_name, **options)
+    named = {f"peer{k}": net for k, net in enumerate(nets)}
+    return Case(method, labelled_images(), {}, named, lambda s: [p.params for p in s.peers], "peer0_loss")
+
+
+def byol(axis_name: str | None = None, tx: Any = None, probe: Net | None = None, **options: Any) -> Case:
+    encoder = conv_net((4,), None, axis_name=axis_name)
+    projector, predictor = (mlp_head(6, 5, axis_name=axis_name) for _ in range(2))
+    probe = probe or linear_head(CLASSES)
+    options = {"steps": 40, "tau": 0.9} | options
+    method = methods.byol(encoder, projector, predictor, tx or optax.sgd(0.05), probe=probe, axis_name=axis_name, **options)
+    batch = {"views": (images(), images() + 0.1 * images(1)), "label": jnp.arange(ROWS) % CLASSES, "index": jnp.arange(ROWS)}
+    return Case(method, batch, {}, {"encoder": encoder}, lambda s: (s.online.params, s.target.params), "byol")
+
+
+def dafl(axis_name: str | None = None, tx: Any = None, **options: Any) -> Case:
+    student, teacher = small(axis_name), small(axis_name, 6)
+    maker = generator(8, channels=1, features=2, axis_name=axis_name)
+    options = {"latent": 3, "student_steps": 2, "batch_norm": 1.0, "adversarial": 1.0} | options
+    tx = tx or optax.sgd(0.1)
+    method = methods.dafl(student, teacher, maker, tx, tx, axis_name=axis_name, **options)
+    given, nets = {"teacher": frozen(teacher)}, {"student": student, "teacher": teacher}
+    moved = lambda s: (s.student.params, s.generator.params)  # noqa: E731
+    return Case(method, {"index": jnp.arange(ROWS)}, given, nets, moved, "student_loss", noisy=True)
+
+
+CASES: dict[str, Callable[..., Case]] = {"supervised": supervised, "kd": kd, "dml": dml, "byol": byol, "dafl": dafl}
+
+
+def chained_teacher(axis_name: str | None = None) -> Net:
+    """An encoder and a linear classifier on top: what a probed self-supervised net is."""
+    return chain(conv_net((4,), None, axis_name=axis_name), linear_head(CLASSES))
+
+
+def start(case: Case, seed: int = 0) -> Any:
+    return jax.jit(case.method.init)(jax.random.key(seed), case.batch, case.given)
+
+
+def close(a: Any, b: Any, **tolerance: float) -> None:
+    """Equal trees, every leaf to the tolerance (none: bit for bit)."""
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_allclose(x, y, **({"rtol": 0} | tolerance))
+
+
+def equal(a: Any, b: Any) -> bool:
+    return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))

@@ -1,0 +1,195 @@
+"""What every method promises, checked on all of them."""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cases import CASES, Case, close, dml, equal, kd, start, supervised, without_batch_norm
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from kdjax import methods
+from kdjax.core import Follower, Frozen, InputError, Learner, Method, join, split
+
+KEY = jax.random.key(5)
+
+
+class Compiled(NamedTuple):
+    """A case with its first State, its jitted step and the number of times that step was traced."""
+
+    case: Case
+    state: object
+    step: object
+    traces: list
+
+
+@pytest.fixture(scope="module", params=CASES)
+def compiled(request):
+    case, traces = CASES[request.param](), []
+
+    def step(state, batch, key):
+        traces.append(1)
+        return case.method.step(state, batch, key)
+
+    return Compiled(case, start(case), jax.jit(step), traces)
+
+
+def nodes(state, kind):
+    return [x for x in jax.tree.leaves(state, is_leaf=lambda x: isinstance(x, kind)) if isinstance(x, kind)]
+
+
+def kernels(params):
+    """The weights of layers. Left out: a bias in front of batch norm, whose gradient is zero."""
+    flat = jax.tree_util.tree_leaves_with_path(params)
+    return [x for path, x in flat if getattr(path[-1], "key", None) == "kernel"]
+
+
+def test_every_public_method_is_in_the_table():
+    assert set(CASES) == {name for name in methods.__all__ if callable(getattr(methods, name))}
+
+
+def test_a_state_is_made_of_kinds_and_counts_steps(compiled):
+    case, state, *_ = compiled
+    assert isinstance(case.method, Method)
+    assert nodes(state, Learner)
+    assert state.step.dtype == jnp.int32 and state.step == 0
+    shapes = jax.eval_shape(case.method.init, KEY, case.batch, case.given)  # how a saved State is restored
+    assert jax.tree.structure(shapes) == jax.tree.structure(state)
+    assert [(x.shape, x.dtype) for x in jax.tree.leaves(shapes)] == [(x.shape, x.dtype) for x in jax.tree.leaves(state)]
+    assert all(x.size for x in jax.tree.leaves(state))  # empty arrays cannot be saved
+
+
+def test_steps_keep_the_form_of_the_state_in_one_trace(compiled):
+    case, state, step, traces = compiled
+    form = lambda tree: [(x.shape, x.dtype, x.weak_type) for x in jax.tree.leaves(tree)]  # noqa: E731
+    metrics = []
+    new = state
+    for k in range(3):
+        new, logged = step(new, case.batch, jax.random.key(k))
+        metrics.append(logged)
+        assert jax.tree.structure(new) == jax.tree.structure(state) and form(new) == form(state)
+        assert new.step == k + 1
+    assert len(traces) == 1
+    assert all(jnp.shape(v) == () and np.isfinite(v) for logged in metrics for v in logged.values())
+    assert len({tuple(sorted(logged)) for logged in metrics}) == 1
+
+
+def test_frozen_bits_stay_and_trained_bits_move(compiled):
+    case, state, step, _ = compiled
+    new, _ = step(state, case.batch, KEY)
+    assert len(nodes(state, Frozen)) == len(case.given)
+    assert equal(nodes(new, Frozen), nodes(state, Frozen)) and equal(nodes(new, Frozen), list(case.given.values()))
+    before, after = kernels(case.moved(state)), kernels(case.moved(new))
+    assert before and all(not np.array_equal(a, b) for a, b in zip(after, before, strict=True))
+    trained = sum(len(kernels(x.params)) for x in nodes(state, Learner) + nodes(state, Follower))
+    assert trained == len(before)  # the case has named all of them
+
+
+def test_the_same_key_gives_the_same_bits(compiled):
+    case, state, step, _ = compiled
+    first, again, other = (step(state, case.batch, jax.random.key(k)) for k in (1, 1, 2))
+    assert equal(first, again)
+    assert equal(first, other) == (not case.noisy)
+    assert not equal(case.moved(start(case, 1)), case.moved(state))
+
+
+def test_the_loss_falls(compiled):
+    case, state, step, _ = compiled
+    values = []
+    for k in range(20):
+        state, metrics = step(state, case.batch, jax.random.key(k))
+        values.append(float(metrics[case.falls]))
+    assert np.mean(values[-3:]) < 0.9 * np.mean(values[:3])
+
+
+def test_predictions_and_weights_name_the_same_networks(compiled):
+    case, state, *_ = compiled
+    x = jnp.asarray(np.random.default_rng(3).uniform(size=(6, 8, 8, 1)), jnp.float32)
+    outputs, weights = jax.jit(case.method.predict)(state, x), case.method.weights(state)
+    assert list(weights) == list(case.nets)  # under jit a dict comes back sorted
+    assert list(case.method.predict(state, x)) == list(case.nets)
+    for name, net in case.nets.items():
+        alone, _ = net.apply(*weights[name], x, train=False)
+        shown = {tap: outputs[name].get(tap, outputs[name].get(tap.replace("norm/", "norm/first/"))) for tap in alone}
+        close(shown, alone, atol=1e-5)
+    rows = jax.jit(case.method.predict)(state, x[:3])  # evaluation mode: rows do not see each other
+    close(rows, jax.tree.map(lambda a: a[:3], outputs), atol=1e-5)
+
+
+def test_needs_are_what_init_reads(compiled):
+    case = compiled.case
+    assert set(case.method.needs) == set(case.given) and set(case.method.needs) <= set(case.nets)
+    for name in case.method.needs:
+        with pytest.raises(KeyError, match=name):
+            case.method.init(KEY, case.batch, {k: v for k, v in case.given.items() if k != name})
+    assert equal(start(case._replace(given=case.given | {"another": Frozen({}, {})})), compiled.state)
+
+
+def test_donating_what_moves_leaves_the_teacher_alive(compiled):
+    case, state, step, _ = compiled
+    expected, _ = step(state, case.batch, KEY)
+    moving, frozen = split(jax.tree.map(jnp.copy, state))
+
+    @partial(jax.jit, donate_argnums=0)
+    def donating(moving, frozen):
+        new, _ = case.method.step(join(moving, frozen), case.batch, KEY)
+        return split(new)[0]
+
+    new = donating(moving, frozen)
+    assert all(x.is_deleted() for x in jax.tree.leaves(moving))
+    assert not any(x.is_deleted() for x in jax.tree.leaves(frozen))
+    close(join(new, frozen), expected, atol=1e-6)
+
+
+def mesh():
+    return jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
+
+
+def test_a_sharded_batch_gives_the_same_step(compiled):
+    case, state, step, _ = compiled
+    expected, metrics = step(state, case.batch, KEY)
+    everywhere, rows = NamedSharding(mesh(), P()), NamedSharding(mesh(), P("data"))
+    sharded = jax.jit(case.method.step, in_shardings=(everywhere, rows, everywhere), out_shardings=everywhere)
+    new, logged = sharded(state, case.batch, KEY)
+    assert jax.tree.leaves(new)[0].sharding.device_set == set(jax.devices())
+    close(new, expected, atol=1e-6)
+    close(logged, metrics, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_eight_devices_under_shard_map_take_the_same_step(name):
+    """Batch norm and the terms whose rows see each other are global, and made rows are keyed by their global number."""
+    single, many = CASES[name](), CASES[name]("data")
+    state = start(single)
+    expected, metrics = jax.jit(single.method.step)(state, single.batch, KEY)
+    step = jax.shard_map(many.method.step, mesh=mesh(), in_specs=(P(), P("data"), P()), out_specs=P())
+    new, logged = jax.jit(step)(state, many.batch, KEY)
+    close(new, expected, atol=1e-6)
+    close(logged, metrics, atol=1e-5)
+
+
+@pytest.mark.parametrize("make", [supervised, kd, partial(dml, nets=(without_batch_norm(), without_batch_norm(7)))])
+def test_micro_batches_equal_the_whole(make):
+    options = {} if isinstance(make, partial) else {"net": without_batch_norm()}
+    whole = make(**options)
+    expected, metrics = jax.jit(whole.method.step)(start(whole), whole.batch, KEY)
+    micro = make(**options, micro=4)
+    new, logged = jax.jit(micro.method.step)(start(micro), micro.batch, KEY)
+    close(new, expected, atol=1e-6)
+    close(logged, metrics, atol=1e-6)
+
+
+@pytest.mark.parametrize("make", [supervised, kd, dml])
+def test_micro_batches_that_do_not_divide_the_batch_are_refused(make):
+    case = make(micro=3)
+    with pytest.raises(InputError, match=r"micro=3 .* must divide the rows of a batch, \[16\]"):
+        jax.eval_shape(case.method.step, jax.eval_shape(case.method.init, KEY, case.batch, case.given), case.batch, KEY)
+
+
+@pytest.mark.parametrize("make", [CASES["byol"], CASES["dafl"]])
+def test_methods_whose_rows_see_each_other_take_no_micro_batches(make):
+    with pytest.raises(TypeError, match="micro"):
+        make(micro=2)

@@ -1,0 +1,198 @@
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tiny import assert_same
+
+from kdjax.core import Frozen, InputError, Learner, split
+from kdjax.train import Checkpoints
+from kdjax.train.checkpoint import read_model
+
+
+def state(shift=0.0):
+    params = {"kernel": jnp.arange(6.0).reshape(2, 3) + shift, "half": jnp.arange(4, dtype=jnp.bfloat16) / 3, "list": [jnp.ones(2)]}
+    learner = Learner(params, {}, (jnp.int32(7), jnp.float32(0.5)))
+    return {"student": learner, "teacher": Frozen({"w": jnp.ones(3)}, {}, "digest"), "step": jnp.int32(4)}
+
+
+def moving(shift=0.0):
+    return split(state(shift))[0]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three steps saved, of which the last two are kept."""
+    checkpoints = Checkpoints(tmp_path / "student", "stage one")
+    for step in (4, 8, 12):
+        checkpoints.save(step, moving(step), {"note": [step, "x"]}, {})
+    checkpoints.close()
+    return tmp_path / "student"
+
+
+NOISE = {"noise": np.random.default_rng(0).standard_normal(20000).astype(np.float32)}
+
+
+@pytest.fixture
+def single(tmp_path):
+    """Steps 8 and 12 of a State of one array, large enough for a file of its own."""
+    checkpoints = Checkpoints(tmp_path / "student", "stage one")
+    for step in (8, 12):
+        checkpoints.save(step, {"noise": NOISE["noise"] + step}, {"note": step}, {})
+    checkpoints.close()
+    return tmp_path / "student"
+
+
+def opened(folder, stage="stage one", **options):
+    return Checkpoints(folder, stage, **options)
+
+
+def refused(folder, step=12, template=None, stage="stage one"):
+    """The one line a restore is refused with."""
+    with pytest.raises(InputError) as info:
+        opened(folder, stage).restore(step, moving() if template is None else template)
+    line = str(info.value)
+    assert "\n" not in line and f"checkpoint student/{step} is refused" in line
+    return line
+
+
+def data_files(folder, step):
+    """The files that hold the arrays of a step, largest first."""
+    files = [p for p in (folder / str(step) / "state").rglob("d/*") if p.is_file()]
+    return sorted(files, key=lambda p: -p.stat().st_size)
+
+
+def test_round_trip(folder):
+    checkpoints = opened(folder)
+    assert checkpoints.steps() == [12, 8]
+    for step in (12, 8):
+        found, notes = checkpoints.restore(step, moving())
+        assert_same(found, moving(step))
+        assert notes == {"note": [step, "x"]}
+
+
+def test_without_a_template_nested_dicts(folder):
+    found, _ = opened(folder, None).restore(12)
+    assert set(found) == {"student", "step"} and set(found["student"]) == {"params", "opt"}
+    np.testing.assert_array_equal(found["student"]["params"]["kernel"], np.arange(6.0).reshape(2, 3) + 12)
+    assert found["student"]["params"]["half"].dtype == jnp.bfloat16
+    assert found["student"]["opt"]["0"] == 7 and found["step"].shape == ()
+
+
+def test_a_flipped_byte_is_refused(single):
+    path = data_files(single, 12)[0]
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    refused(single, template=NOISE)
+
+
+@pytest.mark.parametrize("damage", [lambda p: p.write_bytes(p.read_bytes()[: p.stat().st_size // 2]), Path.unlink])
+def test_a_truncated_or_missing_file_is_refused(single, damage):
+    damage(data_files(single, 12)[0])
+    assert "its state cannot be read" in refused(single, template=NOISE)
+
+
+def test_a_removed_manifest_is_refused(folder):
+    (folder / "12" / "manifest" / "metadata").unlink()
+    assert "its manifest cannot be read" in refused(folder)
+
+
+def test_changed_notes_are_refused(folder):
+    path = folder / "12" / "manifest" / "metadata"
+    path.write_text(path.read_text().replace('"x"', '"y"'))
+    assert "manifest does not match its sha256" in refused(folder)
+
+
+def test_arrays_that_are_not_those_of_the_manifest_are_refused(folder):
+    """A whole file of another step: Orbax itself has nothing against it."""
+    import shutil
+
+    shutil.rmtree(folder / "12" / "state")
+    shutil.copytree(folder / "8" / "state", folder / "12" / "state")
+    assert "student/params/kernel does not match its sha256" in refused(folder)
+
+
+def test_another_tree_is_refused(folder):
+    kernel = {**moving()["student"].params, "kernel": jnp.zeros((2, 4))}
+    assert "holds student/params/kernel float32[2, 3] where student/params/kernel float32[2, 4]" in refused(
+        folder, template={**moving(), "student": moving()["student"].replace(params=kernel)}
+    )
+    half = {**moving()["student"].params, "half": jnp.zeros(4)}
+    assert "half bfloat16[4] where student/params/half float32[4]" in refused(
+        folder, template={**moving(), "student": moving()["student"].replace(params=half)}
+    )
+    assert "holds 6 arrays, 7 are expected" in refused(folder, template={**moving(), "zoo": jnp.zeros(1)})
+    assert "where steps int32[] is expected" in refused(
+        folder, template={"steps": jnp.int32(0), **{k: v for k, v in moving().items() if k != "step"}}
+    )
+
+
+def test_another_stage_is_refused(folder):
+    assert "written by another configuration" in refused(folder, stage="stage two")
+    assert opened(folder, None).restore(12, moving())[1] == {"note": [12, "x"]}
+
+
+def test_newest_falls_back_to_a_good_one_and_removes_the_bad(single):
+    data_files(single, 12)[0].unlink()
+    said, checkpoints = [], opened(single)
+    step, found, notes = checkpoints.newest(NOISE, said.append)
+    assert step == 8 and notes == {"note": 8} and len(said) == 1 and "student/12" in said[0]
+    assert_same(found, {"noise": NOISE["noise"] + 8})
+    checkpoints.close()
+    assert opened(single).steps() == [8]
+
+
+def test_newest_raises_where_none_is_good(folder, tmp_path):
+    said = []
+    with pytest.raises(InputError, match=r"no checkpoint in .*student can be used"):
+        opened(folder, "stage two").newest(moving(), said.append)
+    assert len(said) == 2
+    assert Checkpoints(tmp_path / "empty", "stage one").newest(moving(), said.append) is None
+
+
+def test_the_last_two_and_the_best_are_kept(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "c", "s", best="val")
+    for step, value in ((1, 30.0), (2, 90.0), (3, 90.0), (4, 10.0), (5, 20.0)):
+        checkpoints.save(step, {"x": jnp.float32(step)}, {}, {"val": value})
+    checkpoints.save(6, {"x": jnp.float32(6)}, {}, {})  # saved between evaluations
+    assert checkpoints.best() == 3
+    checkpoints.close()
+    again = Checkpoints(tmp_path / "c", "s", best="val")
+    assert again.steps() == [6, 5, 3] and again.best() == 3
+    again.close()
+
+
+def test_a_save_survives_the_donation_of_its_arrays(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "c", "s", keep=8)
+    add = jax.jit(lambda tree: jax.tree.map(lambda x: x + 1, tree), donate_argnums=0)
+    tree = {"a": jnp.zeros((300, 300)), "b": jnp.zeros(5, jnp.int32)}
+    for step in range(8):
+        checkpoints.save(step, tree, {}, {})
+        tree = add(tree)
+    checkpoints.close()
+    again = Checkpoints(tmp_path / "c", "s")
+    for step in range(8):
+        found, _ = again.restore(step, tree)
+        assert np.all(found["a"] == step) and np.all(found["b"] == step)
+
+
+def test_read_model_gives_empty_stats_back(tmp_path):
+    saved = Checkpoints(tmp_path / "m", "s")
+    weights = {"network": {"params": {"w": np.ones((2, 3), np.float32)}, "stats": {}}, "picture": np.zeros((1, 2, 2, 1), np.float32)}
+    saved.save(0, weights, {"nets": {"network": {"name": "conv_net"}}, "nan": float("nan")}, {})
+    saved.close()
+    found, notes = read_model(tmp_path / "m", "s")
+    assert_same(found, weights)
+    assert notes["nets"] == {"network": {"name": "conv_net"}} and np.isnan(notes["nan"])
+    with pytest.raises(InputError, match="another configuration"):
+        read_model(tmp_path / "m", "t")
+
+
+def test_the_manifest_can_be_read_by_a_person(folder):
+    content = json.loads((folder / "12" / "manifest" / "metadata").read_text())["content"]
+    assert content["stage"] == "stage one" and content["step"] == 12
+    kernel = next(x for x in content["leaves"] if x["path"] == "student/params/kernel")
+    assert kernel["shape"] == [2, 3] and kernel["dtype"] == "float32" and len(kernel["sha256"]) == 64
