@@ -10,11 +10,13 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from kdjax import augment, data, methods, models
-from kdjax.core import InputError, pick
+from kdjax.core import InputError, check_option, pick
 from kdjax.train import Pace, Stage
 from kdjax.train.measures import classification
 from kdjax.train.optimiser import OPTIMISERS, schedule
 from kdjax.train.saved import load
+
+Config = Any  # a filled ConfigDict, whose fields no type checker can know
 
 METHODS = {"kd": methods.kd}  # offline methods: what `method=` takes in a variant
 
@@ -33,12 +35,14 @@ class Experiment(NamedTuple):
       dataset: for evaluation and for the records.
       compare: pairs `(stage, baseline)` whose paired difference over seeds is reported.
       measure: of which measure.
+      sweep: the stage whose members are points of a sweep, or "".
     """
 
     stages: dict[str, Stage]
     dataset: data.Dataset
     compare: tuple[tuple[str, str], ...] = ()
     measure: str = "test_accuracy"
+    sweep: str = ""
 
 
 def run_section(*, seeds: int, select: str = "last") -> dict:
@@ -72,11 +76,14 @@ def data_section(source: str, *, batch: int, val_fraction: float, augmentation: 
 def training_section(net: str, *, epochs: int, optimiser: dict, **options: Any) -> dict:
     """One network and how it is trained; of `options`, those that this net takes."""
     takes = inspect.signature(pick("net", net, models.NETS)).parameters
+    options = {"widths": (32, 64, 128), "depth": 16, "width": 2, "stem": "cifar"} | options
     options = {k: v for k, v in options.items() if k in takes}
     return {"net": {"name": net, **options}, "epochs": epochs, "micro": 1, "optimiser": optimiser}
 
 
-def sgd_section(rate: float, *, kind: str = "cosine", drops: tuple[float, ...] = (), warmup_epochs: float = 0.0, **options: Any) -> dict:
+def sgd_section(
+    rate: float, *, kind: str = "cosine", drops: tuple[float, ...] = (), warmup_epochs: float = 0.0, **options: Any
+) -> dict:
     """SGD with momentum and a schedule."""
     options = {"momentum": 0.9, "weight_decay": 5e-4, "nesterov": False} | options
     return _optimiser_section("sgd", rate, kind, drops, warmup_epochs, options)
@@ -112,15 +119,17 @@ def variant(text: str, **defaults: str) -> dict[str, str]:
     return chosen
 
 
-def load_data(config: ConfigDict) -> data.Dataset:
-    """The data set a config names."""
+def load_data(config: Config) -> data.Dataset:
+    """The data set a config names; results need labels."""
     section = config.data
-    return data.load(
-        section.source, val_fraction=section.val_fraction, seed=section.seed, image_size=section.image_size or None
-    )
+    found = data.load(section.source, val_fraction=section.val_fraction, seed=section.seed, image_size=section.image_size or None)
+    if found.classes < 2:
+        has = "1 class" if found.classes else "no labels"
+        raise InputError(f"--config.data.source={section.source} has {has}: expected images of 2 classes or more")
+    return found
 
 
-def net_specification(section: ConfigDict, dataset: data.Dataset, precision: str, **more: Any) -> dict:
+def net_specification(section: Config, dataset: data.Dataset, precision: str, **more: Any) -> dict:
     """The specification of a net for this data: classes, normalisation by the training images, precision."""
     sample = dataset.train.read(np.arange(min(dataset.train.size, 10_000)))["image"].astype(np.float64) / 255
     mean, std = sample.mean((0, 1, 2)), sample.std((0, 1, 2))
@@ -128,7 +137,7 @@ def net_specification(section: ConfigDict, dataset: data.Dataset, precision: str
     return {"classes": dataset.classes, "dtype": precision, **rounded, **more, **_plain(section)}
 
 
-def make_optimiser(section: ConfigDict, steps: int, per_epoch: int, **swept: Any):
+def make_optimiser(section: Config, steps: int, per_epoch: int, **swept: Any):
     """The optax transformation a section describes, for a run of `steps`."""
     options = _plain(section) | swept
     name, rate = options.pop("name"), options.pop("learning_rate")
@@ -140,25 +149,33 @@ def make_optimiser(section: ConfigDict, steps: int, per_epoch: int, **swept: Any
         raise InputError(f"optimiser {name!r}: {error}; give it its own fields") from None
 
 
-def per_epoch(config: ConfigDict, dataset: data.Dataset) -> int:
+def per_epoch(config: Config, dataset: data.Dataset) -> int:
     """Steps an epoch; the last partial batch is dropped."""
     if dataset.train.size < config.data.batch:
-        raise InputError(f"data.batch={config.data.batch} is not accepted: expected 1 to {dataset.train.size}, the training images")
+        raise InputError(
+            f"--config.data.batch={config.data.batch} is not accepted: expected 1 to {dataset.train.size}, the training images"
+        )
     return dataset.train.size // config.data.batch
 
 
-def pace(config: ConfigDict, steps_an_epoch: int) -> Pace:
-    """Blocks of an epoch, or of an equal part of one where epochs are long."""
-    evaluate, save = config.evaluate_epochs, config.save_epochs
-    if evaluate < 1 or save < 1 or save % evaluate:
-        raise InputError(f"save_epochs={save} is not accepted: expected a multiple of evaluate_epochs={evaluate}, both at least 1")
-    return Pace(steps_an_epoch, steps_an_epoch * evaluate, steps_an_epoch * save)
+def pace(config: Config, steps_an_epoch: int) -> Pace:
+    """Blocks of an epoch."""
+    return Pace(steps_an_epoch, steps_an_epoch * config.evaluate_epochs, steps_an_epoch * config.save_epochs)
 
 
 def classifier_stage(
-    config: ConfigDict, dataset: data.Dataset, section: ConfigDict, make: Callable, *, nets: dict, members: int, recipe: dict, **more: Any
+    config: Config,
+    dataset: data.Dataset,
+    section: Config,
+    make: Callable,
+    *,
+    nets: dict,
+    members: int,
+    recipe: dict,
+    source: data.Source | None = None,
+    **more: Any,
 ) -> Stage:
-    """A stage that trains a classifier on the training images.
+    """A stage that trains a classifier for a number of epochs of all training images.
 
     Args:
       config: the whole config.
@@ -168,22 +185,19 @@ def classifier_stage(
       nets: specifications of the networks it trains, by name.
       members: how many side by side.
       recipe: what the method was made from, for the fingerprint.
+      source: the rows it learns from, where they are not all; the number of steps stays.
       **more: further fields of `Stage`.
     """
     each = per_epoch(config, dataset)
     steps = section.epochs * each
-    if section.epochs < 1:
-        raise InputError(f"epochs={section.epochs} is not accepted: expected at least 1")
-    if config.data.batch % section.micro:
-        raise InputError(f"micro={section.micro} is not accepted: it must divide data.batch={config.data.batch}")
     return Stage(
         method=make(make_optimiser(section.optimiser, steps, each), section.micro),
         steps=steps,
-        batch=config.data.batch,
+        batch=config.data.batch if source is None else min(config.data.batch, source.size),
         pace=pace(config, each),
         recipe={"training": _plain(section), "data": _plain(config.data), "nets": nets, **recipe},
         nets=nets,
-        source=dataset.train,
+        source=source or dataset.train,
         augment=pick("augmentation", config.data.augment, AUGMENTATIONS)(),
         evaluate=classification,
         members=members,
@@ -191,11 +205,15 @@ def classifier_stage(
     )
 
 
-def teacher_stage(config: ConfigDict, dataset: data.Dataset) -> tuple[Any, dict[str, Stage], Callable]:
+def teacher_stage(config: Config, dataset: data.Dataset) -> tuple[Any, dict[str, Stage], Callable]:
     """The teacher: `(net, stages, given)`, trained here, or read from the run folder in `config.teacher`."""
     if config.teacher:
-        net, params, stats = load(Path(config.teacher))
-        _check_teacher(net, params, stats, dataset)
+        given = f"--config.teacher={config.teacher}"
+        try:
+            net, params, stats = load(Path(config.teacher))
+        except InputError as error:
+            raise InputError(f"{given} is not accepted: {error}") from None
+        _check_teacher(given, net, params, stats, dataset)
         from kdjax.core import Frozen
         from kdjax.train.fingerprint import of_tree
 
@@ -211,46 +229,67 @@ def teacher_stage(config: ConfigDict, dataset: data.Dataset) -> tuple[Any, dict[
     return net, {"teacher": stage}, lambda results: {"teacher": results["teacher"].frozen()}
 
 
-def distillation(config: ConfigDict) -> Experiment:
-    """Teacher, student alone, the same with label smoothing (where `config.smoothing` is above 0), distilled student."""
+def student_sources(config: Config, dataset: data.Dataset) -> tuple[data.Source, data.Source]:
+    """What students learn from: `(the labelled images, all images)`, the same where all labels are known."""
+    per_class = config.get("labels_per_class", 0)
+    check_option("labels_per_class", per_class, lambda n: n >= 0, "0 (all) or more")
+    return data.keep_labels(dataset.train, per_class, config.data.seed) if per_class else (dataset.train, dataset.train)
+
+
+def distillation(config: Config) -> Experiment:
+    """Teacher, student alone, the same with label smoothing (where `config.smoothing` is above 0), distilled student.
+
+    With `config.labels_per_class` above 0 students know only so many labels: the student alone learns from those images, the distilled
+    one from all images, most without a label. All students take the same number of steps.
+    """
+    name, options = method_options(config.method)
+    make = pick("method", name, METHODS)
     dataset = load_data(config)
     teacher, stages, given = teacher_stage(config, dataset)
     section = config.student_training
     specification = net_specification(section.net, dataset, config.precision)
     student = models.build(specification)
-    name, options = method_options(config.method)
+
+    labelled, images = student_sources(config, dataset)
+    few = {"labels_per_class": config.get("labels_per_class", 0)}
 
     def stage(recipe, network, make, **more):
         return classifier_stage(
-            config, dataset, section, make, nets={network: specification}, members=config.seeds, recipe=recipe, **more
+            config, dataset, section, make, nets={network: specification}, members=config.seeds, recipe={**recipe, **few}, **more
         )
 
     def alone(smoothing):
         recipe = {"method": "supervised", "smoothing": smoothing}
-        return stage(recipe, "network", lambda tx, micro: methods.supervised(student, tx, smoothing=smoothing, micro=micro))
+        return stage(
+            recipe, "network", lambda tx, micro: methods.supervised(student, tx, smoothing=smoothing, micro=micro), source=labelled
+        )
 
     stages["student_alone"] = alone(0.0)
     compare = [("student", "student_alone")]
     if config.get("smoothing", 0.0) > 0:
         stages["student_smoothed"] = alone(config.smoothing)
         compare += [("student", "student_smoothed"), ("student_smoothed", "student_alone")]
-    make = pick("method", name, METHODS)
     stages["student"] = stage(
-        {"method": name, **options}, "student", lambda tx, micro: make(student, teacher, tx, micro=micro, **options), given=given
-    )
+        {"method": name, **options}, "student", lambda tx, micro: make(student, teacher, tx, micro=micro, **options),
+        given=given, source=images,
+    )  # fmt: skip
     return Experiment(stages, dataset, tuple(compare))
 
 
-def _check_teacher(net, params, stats, dataset):
+def _check_teacher(given, net, params, stats, dataset):
     import jax
 
     images = jax.ShapeDtypeStruct((1, *dataset.shape), jnp.float32)
     try:
         taps = jax.eval_shape(lambda p, s, x: net.apply(p, s, x, train=False)[0], params, stats, images)
     except Exception as error:  # flax reports a shape that does not fit in many ways
-        raise InputError(f"the teacher does not take images {dataset.shape}: {str(error).splitlines()[0]}") from error
-    if taps["logits"].shape[-1] != dataset.classes:
-        raise InputError(f"the teacher has {taps['logits'].shape[-1]} classes, the data has {dataset.classes}: they must agree")
+        raise InputError(
+            f"{given} is not accepted: it does not take images {dataset.shape}: {str(error).splitlines()[0]}"
+        ) from error
+    if "logits" not in taps:
+        raise InputError(f"{given} is not accepted: it holds an encoder without classes")
+    if (classes := taps["logits"].shape[-1]) != dataset.classes:
+        raise InputError(f"{given} is not accepted: it has {classes} classes, the data has {dataset.classes}")
 
 
 def _plain(section: Any) -> Any:
@@ -260,7 +299,7 @@ def _plain(section: Any) -> Any:
     return list(section) if isinstance(section, tuple) else section
 
 
-def method_options(section: ConfigDict) -> tuple[str, dict]:
+def method_options(section: Config) -> tuple[str, dict]:
     """A method's name and the options of its builder."""
     options = _plain(section)
     return options.pop("name"), options

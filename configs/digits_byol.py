@@ -6,13 +6,17 @@ The stage `untrained` is the same encoder before training, its batch statistics 
 features (`encoder/test_probe_accuracy`) several points above it; `test_knn_accuracy` uses all labels.
 """
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from configs import _parts as parts
 from kdjax import augment, methods, models
-from kdjax.core import check_option
+from kdjax.core import check_option, pick
+from kdjax.data import few_labels
 from kdjax.train import Stage
 from kdjax.train.measures import representation
+
+METHODS = {"byol": methods.byol}
 
 
 def get_config(variant: str = "") -> ConfigDict:
@@ -27,35 +31,40 @@ def get_config(variant: str = "") -> ConfigDict:
                 optimiser=parts.adam_section(1e-3, warmup_epochs=5.0, weight_decay=1e-4),
             ),
             "head": {"hidden": 256, "out": 64},
-            "method": parts.method_section("byol", {"byol": methods.byol}, tau=0.99),
+            "method": parts.method_section("byol", METHODS, tau=0.99),
             "probe": {"per_class": 10, "draws": 5, "neighbours": 20},
         }
     )  # fmt: skip
 
 
-def build(config: ConfigDict) -> parts.Experiment:
-    dataset = parts.load_data(config)
+def build(config: parts.Config) -> parts.Experiment:
     section = config.encoder_training
+    name, options = parts.method_options(config.method)
+    byol = pick("method", name, METHODS)
+    check_option("--config.select", config.select, lambda s: s == "last", "'last': without labels there is no validation accuracy")
+    check_option("--config.encoder_training.micro", section.micro, lambda n: n == 1, "1: this method does not accumulate gradients")
+    dataset = parts.load_data(config)
     specification = parts.net_specification(section.net, dataset, config.precision, classes=0)
     encoder = models.build(specification)
     dtype = models.DTYPES[config.precision]
     projector, predictor = (models.mlp_head(config.head.hidden, config.head.out, dtype=dtype) for _ in range(2))
-    probe = models.linear_head(dataset.classes) if dataset.classes else None
-    name, options = parts.method_options(config.method)
-    check_option("micro", section.micro, lambda n: n == 1, "1: this method does not accumulate gradients")
+    probe = models.linear_head(dataset.classes)
 
-    def stage(epochs: int) -> Stage:
+    # What the measures would refuse after training.
+    rows = dataset.train.size
+    few_labels(dataset.train.read(np.arange(rows))["label"], config.probe.per_class, 0)
+    check_option("--config.probe.neighbours", config.probe.neighbours, lambda k: k <= rows, f"1 to {rows}, the training images")
+
+    def stage(epochs: int, **changed: float) -> Stage:
         each = parts.per_epoch(config, dataset)
-        steps = max(epochs * each, 1)
-        # The untrained encoder takes one epoch at rate 0: its batch statistics settle, its weights stay.
-        rate = {} if epochs > 1 else {"learning_rate": 0.0}
-        tx = parts.make_optimiser(section.optimiser, steps, each, **rate)
+        steps = epochs * each
+        tx = parts.make_optimiser(section.optimiser, steps, each, **changed)
         return Stage(
-            method=methods.byol(encoder, projector, predictor, tx, steps=steps, probe=probe, **options),
+            method=byol(encoder, projector, predictor, tx, steps=steps, probe=probe, **options),
             steps=steps,
             batch=config.data.batch,
             pace=parts.pace(config, each),
-            recipe={"config": config.to_json(), "epochs": epochs, "method": name},
+            recipe={"config": config.to_json(), "epochs": epochs, "method": name, **changed},
             nets={"encoder": specification},
             source=dataset.train,
             augment=augment.two_views(*augment.grey_views(**config.views)),
@@ -63,6 +72,9 @@ def build(config: ConfigDict) -> parts.Experiment:
             members=config.seeds,
         )
 
-    return parts.Experiment(
-        {"untrained": stage(1), "encoder": stage(section.epochs)}, dataset, (("encoder", "untrained"),), "test_probe_accuracy"
-    )
+    stages = {
+        # One epoch at rate 0: its batch statistics settle, its weights stay.
+        "untrained": stage(1, learning_rate=0.0, warmup_epochs=0.0),
+        "encoder": stage(section.epochs),
+    }
+    return parts.Experiment(stages, dataset, (("encoder", "untrained"),), "test_probe_accuracy")

@@ -10,9 +10,11 @@ from ml_collections import ConfigDict
 
 from configs import _parts as parts
 from kdjax import methods, models
-from kdjax.core import check_option
+from kdjax.core import check_option, pick
 from kdjax.train import Stage
 from kdjax.train.measures import classification
+
+METHODS = {"dafl": methods.dafl}
 
 
 def get_config(variant: str = "") -> ConfigDict:
@@ -31,25 +33,26 @@ def get_config(variant: str = "") -> ConfigDict:
             "generator": {"features": 32, "optimiser": parts.adam_section(1e-3, kind="constant", b1=0.5)},
             "steps_per_epoch": 10,  # generator steps; each is followed by method.student_steps student steps
             "method": parts.method_section(
-                "dafl", {"dafl": methods.dafl}, one_hot=1.0, balance=5.0, activation=0.1, batch_norm=1.0, adversarial=1.0,
+                "dafl", METHODS, one_hot=1.0, balance=5.0, activation=0.1, batch_norm=1.0, adversarial=1.0,
                 temperature=4.0, latent=64,
             ),
         }
     )  # fmt: skip
 
 
-def build(config: ConfigDict) -> parts.Experiment:
+def build(config: parts.Config) -> parts.Experiment:
+    section = config.student_training
+    name, options = parts.method_options(config.method)
+    method = pick("method", name, METHODS)
+    check_option("--config.student_training.micro", section.micro, lambda n: n == 1, "1: this method does not accumulate gradients")
     dataset = parts.load_data(config)
     teacher, stages, given = parts.teacher_stage(config, dataset)
-    section = config.student_training
     specification = parts.net_specification(section.net, dataset, config.precision)
     student = models.build(specification)
     height, width, channels = dataset.shape
     maker = models.generator(
         (height, width), channels=channels, features=config.generator.features, dtype=models.DTYPES[config.precision]
     )
-    name, options = parts.method_options(config.method)
-    check_option("micro", section.micro, lambda n: n == 1, "1: this method does not accumulate gradients")
     each = config.steps_per_epoch
     steps = section.epochs * each
     student_steps = options["student_steps"]
@@ -63,7 +66,7 @@ def build(config: ConfigDict) -> parts.Experiment:
         return maker.apply(state.generator.params, state.generator.stats, z, train=True)[0]["image"]
 
     stages["student"] = Stage(
-        method=methods.dafl(student, teacher, maker, tx, maker_tx, **options),
+        method=method(student, teacher, maker, tx, maker_tx, **options),
         steps=steps,
         batch=config.data.batch,
         pace=parts.pace(config, each),

@@ -16,12 +16,13 @@ def get_config(variant: str = "") -> ConfigDict:
         {
             **parts.run_section(seeds=5),
             "data": parts.data_section("digits", batch=64, val_fraction=0.1),
+            "labels_per_class": 20,  # the students'; 0: all
             "teacher": "",
             "teacher_training": parts.training_section(
-                chosen["teacher"], widths=(32, 64, 128), epochs=40, optimiser=parts.sgd_section(0.1)
+                chosen["teacher"], widths=(32, 64, 128), epochs=30, optimiser=parts.sgd_section(0.1)
             ),
             "student_training": parts.training_section(
-                chosen["student"], widths=(4, 4, 8), epochs=120, optimiser=parts.sgd_section(0.1)
+                chosen["student"], widths=(8, 16), epochs=40, optimiser=parts.sgd_section(0.1)
             ),
             "smoothing": 0.1,
             "method": parts.method_section(chosen["method"], parts.METHODS),

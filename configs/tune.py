@@ -2,8 +2,8 @@
 
     python launch/main.py --config=configs/tune.py --workdir=runs/tune --config.rates="(0.03, 0.1, 0.3)"
 
-Every rate is trained with every seed in one program (`train.sweep`). The summary's `points` hold validation and test accuracy a rate,
-mean over seeds, and mark the rate that validation chooses; `configs/quickstart.py` has the result for digits.
+Every rate is trained with every seed in one program (`train.sweep`). The summary's `points` hold the validation and test accuracy of
+every rate, mean over seeds, the best by validation first.
 """
 
 from ml_collections import ConfigDict
@@ -22,7 +22,7 @@ def get_config(variant: str = "") -> ConfigDict:
     return ConfigDict({**config.to_dict(), "rates": (0.03, 0.1, 0.3)})
 
 
-def build(config: ConfigDict) -> parts.Experiment:
+def build(config: parts.Config) -> parts.Experiment:
     dataset = parts.load_data(config)
     section = config.student_training
     specification = parts.net_specification(section.net, dataset, config.precision)
@@ -36,6 +36,7 @@ def build(config: ConfigDict) -> parts.Experiment:
     method, hyper = sweep(make, {"learning_rate": config.rates}, config.seeds)
     stage = parts.classifier_stage(
         config, dataset, section, lambda tx, micro: method, nets={"network": specification},
-        members=config.seeds * len(config.rates), recipe={"method": "supervised", "rates": list(config.rates)}, hyper=hyper,
+        members=config.seeds * len(config.rates), hyper=hyper, source=parts.student_sources(config, dataset)[0],
+        recipe={"method": "supervised", "labels_per_class": config.labels_per_class},
     )  # fmt: skip
-    return parts.Experiment({"student_alone": stage}, dataset)
+    return parts.Experiment({"student_alone": stage}, dataset, sweep="student_alone")

@@ -3,7 +3,10 @@
 import argparse
 import ast
 import importlib.util
+import math
+import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,6 +21,7 @@ class Parser(argparse.ArgumentParser):
     """argparse with one-line refusals."""
 
     def error(self, message: str) -> NoReturn:
+        """Raises what `run` shows."""
         raise InputError(message)
 
 
@@ -27,12 +31,17 @@ def run(main: Callable[[], None]) -> NoReturn:
 
     try:
         main()
+        sys.stdout.flush()
     except Stopped as stopped:
         print(stopped)
     except Diverged as error:
         sys.exit(_one_line(error, 1))
     except InputError as error:
         sys.exit(_one_line(error, 2))
+    except KeyboardInterrupt:
+        sys.exit(_one_line("interrupted; what was saved stays, and the same command goes on from there", 130))
+    except BrokenPipeError:  # `main.py --help | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         if error.filename is None:
             raise
@@ -48,8 +57,10 @@ def _one_line(error: object, code: int) -> int:
 def read_config(text: str, overrides: Sequence[str]) -> tuple[Any, Any]:
     """The module of `path.py[:variant]` and its config with the overrides `--config.a.b=value` applied."""
     path, _, variant = text.partition(":")
-    module = _module(Path(path))
-    config = module.get_config(variant)
+    module = _module(path)
+    config = _imported(path, lambda: module.get_config(variant))
+    if not hasattr(config, "lock"):
+        raise InputError(f"config file {path!r} is refused: expected an ml_collections.ConfigDict from get_config")
     config.lock()
     for override in overrides:
         name, equals, value = override.partition("=")
@@ -62,20 +73,33 @@ def read_config(text: str, overrides: Sequence[str]) -> tuple[Any, Any]:
     return module, config
 
 
-def _module(path: Path) -> Any:
-    if not path.is_file():
+def _module(path: str) -> Any:
+    if not Path(path).is_file():
         here = [str(p.relative_to(ROOT)) for p in sorted((ROOT / "configs").glob("[!_]*.py"))]
-        raise InputError(f"config file {str(path)!r} is not there; accepted: {nearest(str(path), here)}, or a file of your own")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec and spec.loader
+        raise InputError(f"config file {path!r} is not there; accepted: {nearest(path, here)}, or a file of your own")
+    spec = importlib.util.spec_from_file_location(Path(path).stem, path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"config file {path!r} is refused: expected a name that ends in .py")
     module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except (SyntaxError, ImportError) as error:
-        raise InputError(f"config file {str(path)!r} cannot be imported: {error}") from error
+    execute = spec.loader.exec_module
+    _imported(path, lambda: execute(module))
     if not (hasattr(module, "get_config") and hasattr(module, "build")):
-        raise InputError(f"config file {str(path)!r} is refused: expected functions get_config(variant) and build(config) in it")
+        raise InputError(f"config file {path!r} is refused: expected functions get_config(variant) and build(config) in it")
     return module
+
+
+def _imported(path: str, execute: Callable[[], Any]) -> Any:
+    """What a config file gives; an error in it is told with its line."""
+    try:
+        return execute()
+    except InputError:
+        raise
+    except SyntaxError as error:
+        raise InputError(f"config file {path!r} cannot be read: {error}") from error
+    except Exception as error:
+        lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == Path(path)]
+        where = f" (line {lines[-1]})" if lines else ""
+        raise InputError(f"config file {path!r} cannot be read: {type(error).__name__}: {error}{where}") from error
 
 
 def _set(config: Any, field: str, text: str) -> None:
@@ -84,7 +108,7 @@ def _set(config: Any, field: str, text: str) -> None:
     node, at = config, "config"
     for part in [*sections, name]:
         if not hasattr(node, "keys") or part not in node:
-            accepted = nearest(part, node.keys()) if hasattr(node, "keys") else f"{at}=<value> itself"
+            accepted = nearest(part, node.keys()) if hasattr(node, "keys") else f"--{at}=<value> itself"
             raise InputError(f"field --{at}.{part} is not known; accepted: {accepted}")
         parent, node, at = node, node[part], f"{at}.{part}"
     if hasattr(node, "keys"):
@@ -105,19 +129,21 @@ def _value(name: str, present: Any, text: str) -> Any:
         words = {"true": True, "1": True, "false": False, "0": False}
         return words[text.lower()] if text.lower() in words else refuse("true or false")
     if isinstance(present, int):
-        return int(text) if text.removeprefix("-").isdigit() else refuse("a whole number")
+        return int(text) if text.isascii() and text.removeprefix("-").isdecimal() and len(text) < 20 else refuse("a whole number")
     if isinstance(present, float):
         try:
             value = float(text)
         except ValueError:
             refuse("a number")
-        return value if abs(value) < float("inf") else refuse("a finite number")
+        return value if math.isfinite(value) else refuse("a finite number")
     try:
         value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         refuse("values with commas between them")
     value = tuple(value) if isinstance(value, tuple | list) else (value,)
-    kinds = {type(x) for x in present}
-    if kinds and any(type(x) not in kinds | ({int} if float in kinds else set()) for x in value):
-        refuse(f"values of type {', '.join(k.__name__ for k in kinds)} with commas between them")
+    kinds = {type(x) for x in present} or {int, float}
+    if any(type(x) not in kinds | ({int} if float in kinds else set()) for x in value):
+        refuse(f"values of type {', '.join(sorted(k.__name__ for k in kinds))} with commas between them")
+    if any(isinstance(x, float) and not math.isfinite(x) for x in value):
+        refuse("finite numbers")
     return value

@@ -1,5 +1,6 @@
 """One experiment from its config to its records: all side effects of a run."""
 
+import errno
 import json
 import os
 import signal
@@ -10,15 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh
 
 from kdjax.core import InputError
 from kdjax.evaluate import paired_interval
-from kdjax.train import HOW, Records, Result, Run, resolve, run_stages
+from kdjax.train import Records, Result, Run, resolve, run_stages
 from kdjax.train.files import write_json
 from kdjax.train.fingerprint import of_platform
+from kdjax.train.stage import blank_batch, check_stage
 from launch import cli, plots
+from launch.checks import check
 from launch.show import Progress, summary_table
 
 
@@ -33,49 +37,49 @@ def run(build: Callable, config: Any, folder: Path, *, source: dict) -> None:
     """
     plain = json.loads(config.to_json())
     if _same_run(folder, plain, source) and (folder / "summary.json").exists():
+        summary = _read_json(folder / "summary.json")
         print(f"{folder} is finished:")
-        return summary_table(json.loads((folder / "summary.json").read_text()))
-    _check(config)
-    experiment = build(config)
+        return summary_table(summary, folder)
+    check(config, source["file"])
     mesh = _mesh(config)
     how = resolve(config.members, config.seeds)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "models").mkdir(exist_ok=True)
+    experiment = build(config)
+    _rehearse(experiment.stages)
+    _make_folder(folder)
     dataset = experiment.dataset
+    data = {"source": config.data.source, "digest": dataset.digest, "names": list(dataset.names), "shape": list(dataset.shape)}
     about = {
         **source, "config": plain, "stages": list(experiment.stages), "members": how, "platform": of_platform(),
-        "git": _git_commit(), "deterministic": _deterministic(),
-        "data": {"source": config.data.source, "digest": dataset.digest, "names": list(dataset.names), "shape": list(dataset.shape)},
+        "git": _git_commit(), "deterministic": _deterministic(), "data": data,
     }  # fmt: skip
     write_json(folder / "config.json", about)
     splits = {"train": dataset.train, "test": dataset.test} | ({} if dataset.val is None else {"val": dataset.val})
-    stop = _on_signals()
     began = time.perf_counter()
-    with Progress(folder, experiment.stages) as progress:
+    with Progress(folder, experiment.stages) as progress, _Signals() as signals:
         results = run_stages(
             experiment.stages,
             Run(
                 folder=folder, records=Records(folder), seed=config.seed, data_seed=config.data.seed,
                 share=config.seeds_share, how=how, select=config.select, splits=splits, digest=dataset.digest, mesh=mesh,
-                cache=_stage_cache(), stop=stop, say=progress.say, progress=progress.advance,
+                cache=_stage_cache(), stop=signals.came, say=progress.say, progress=progress.advance,
             ),
         )  # fmt: skip
     summary = {
         "method": config.method.name if "method" in config else source["file"].removesuffix(".py"),
         "config": source,
-        "data": about["data"]["source"],
+        "data": config.data.source,
         "steps": {name: stage.steps for name, stage in experiment.stages.items()},
         "seeds": [config.seed + i for i in range(config.seeds)],
         "protocol": _protocol(config, experiment),
         "results": _results(results),
         "comparisons": _comparisons(results, experiment.compare, experiment.measure),
+        "points": _points(results, experiment),
         "wall_seconds": round(time.perf_counter() - began, 1),
         "device": jax.devices()[0].device_kind,
     }
     plots.draw(folder, Records(folder).lines, summary, results, experiment)
     write_json(folder / "summary.json", summary)
-    summary_table(summary)
-    print(f"kept in {folder}: summary.json, metrics.jsonl, plots/, models/, checkpoints/")
+    summary_table(summary, folder)
 
 
 def _same_run(folder: Path, plain: dict, source: dict) -> bool:
@@ -89,16 +93,24 @@ def _same_run(folder: Path, plain: dict, source: dict) -> bool:
         if strange:
             raise InputError(f"--workdir={folder} holds {strange[0]!r} and no run: expected an empty folder or a run's folder")
         return False
-    try:
-        kept = json.loads((folder / "config.json").read_text())
-        old, name = kept["config"], kept["file"]
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"{folder / 'config.json'} is damaged: choose another --workdir, or remove that folder") from None
-    if name != source["file"] or kept["variant"] != source["variant"]:
-        raise InputError(f"--workdir={folder} holds a run of {name}:{kept['variant']}: choose another --workdir")
+    kept = _read_json(folder / "config.json")
+    if not {"config", "file", "variant"} <= set(kept):
+        raise InputError(f"{folder / 'config.json'} is not that of a run: choose another --workdir, or remove that folder")
+    old, theirs, ours = kept["config"], *(f"{x['file']}:{x['variant']}".removesuffix(":") for x in (kept, source))
+    if theirs != ours:
+        raise InputError(f"--workdir={folder} holds a run of {theirs}, this command is one of {ours}: choose another --workdir")
     if different := _difference(old, plain):
         raise InputError(f"--workdir={folder} holds a run with {different}: choose another --workdir, or repeat its command")
     return True
+
+
+def _read_json(file: Path) -> dict:
+    try:
+        if isinstance(found := json.loads(file.read_text()), dict):
+            return found
+    except ValueError:
+        pass
+    raise InputError(f"{file} is damaged: choose another --workdir, or remove that folder")
 
 
 def _difference(old: Any, new: Any, at: str = "config") -> str:
@@ -112,19 +124,32 @@ def _difference(old: Any, new: Any, at: str = "config") -> str:
     return "" if old == new else f"{at}={old}, this command has {new}"
 
 
-def _check(config: Any) -> None:
-    accepted = {"seeds_share": ("batch", "none"), "members": HOW, "parallel": ("jit",), "select": ("last", "best")}
-    for name, values in accepted.items():
-        if config[name] not in values:
-            raise InputError(f"--config.{name}={config[name]!r} is not accepted: expected {', '.join(values)}")
-    for name, value, least in (
-        ("seeds", config.seeds, 1), ("seed", config.seed, 0), ("devices", config.devices, 0),
-        ("data.batch", config.data.batch, 1), ("data.seed", config.data.seed, 0), ("data.image_size", config.data.image_size, 0),
-    ):  # fmt: skip
-        if not least <= value < 2**31:
-            raise InputError(f"--config.{name}={value} is not accepted: expected a whole number of at least {least}")
-    if config.select == "best" and config.data.val_fraction == 0:
-        raise InputError("--config.select=best is not accepted: it needs validation images, --config.data.val_fraction above 0")
+def _rehearse(stages: dict[str, Any]) -> None:
+    """Traces every stage on shapes alone, so that a bad option of the last one is refused before the first is trained."""
+
+    def all_stages():
+        results = {}
+        for name, stage in stages.items():
+            given = stage.given(results)
+            check_stage(name, stage, given)
+            state = stage.method.init(jax.random.key(0), blank_batch(stage), given)
+            state, _ = stage.method.step(state, blank_batch(stage), jax.random.key(0))
+            weights = {n: {"params": params, "stats": stats} for n, (params, stats) in stage.method.weights(state).items()}
+            members = jax.tree.map(lambda x, n=stage.members: jnp.broadcast_to(x, (n, *x.shape)), weights)
+            results[name] = Result(members, {}, name, 0)
+
+    jax.eval_shape(all_stages)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        (folder / "models").mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise InputError(
+            f"--workdir={folder} cannot be written ({error.strerror}): expected a place for the run's folder"
+        ) from None
 
 
 def _mesh(config: Any) -> Mesh | None:
@@ -150,35 +175,66 @@ def _stage_cache() -> Path | None:
     return folder if os.access(folder, os.W_OK) else None
 
 
-def _on_signals() -> Callable[[], bool]:
+class _Signals:
     """After SIGTERM or Ctrl-C the run saves at the end of its block; a second Ctrl-C stops at once."""
-    asked = []
 
-    def note(number, frame):
-        asked.append(number)
+    def __enter__(self):
+        self._asked = False
+        self._before = {n: signal.signal(n, self._note) for n in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def __exit__(self, *error):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def came(self) -> bool:
+        return self._asked
+
+    def _note(self, number, frame):
+        self._asked = True
         signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    signal.signal(signal.SIGTERM, note)
-    signal.signal(signal.SIGINT, note)
-    return lambda: bool(asked)
 
 
 def _results(results: dict[str, Result]) -> dict:
-    return {
-        f"{stage}/{measure}": {"mean": float(np.mean(v)), "std": float(np.std(v, ddof=1)) if len(v) > 1 else 0.0, "values": v}
-        for stage, result in results.items()
-        for measure, v in result.measures.items()
-    }
+    found = {}
+    for stage, result in results.items():
+        for measure, values in result.measures.items():
+            spread = np.std(values, ddof=1) if len(values) > 1 else 0.0
+            found[f"{stage}/{measure}"] = {
+                "mean": _finite(np.mean(values)),
+                "std": _finite(spread),
+                "values": [_finite(v) for v in values],
+            }
+    return found
+
+
+def _finite(value: Any) -> float | None:
+    """A number that JSON knows."""
+    return float(value) if np.isfinite(value) else None
 
 
 def _comparisons(results: dict[str, Result], pairs, measure: str) -> list[dict]:
     found = []
     for name, baseline in pairs:
         a, b = (results[n].measures[measure] for n in (name, baseline))
-        if len(a) == len(b) > 1:
+        if len(a) == len(b) > 1 and np.isfinite([a, b]).all():
             mean, low, high = paired_interval(a, b)
             found.append({"network": name, "baseline": baseline, "measure": measure, "mean": mean, "low": low, "high": high})
     return found
+
+
+def _points(results: dict[str, Result], experiment: Any) -> list[dict]:
+    """The points of a sweep, mean over seeds, the best by validation (without it in the order of the grid) first."""
+    if not experiment.sweep:
+        return []
+    numbers, measures = experiment.stages[experiment.sweep].hyper, results[experiment.sweep].measures
+    members = list(zip(*numbers.values(), strict=True))
+    points = []
+    for point in dict.fromkeys(members):
+        own = [i for i, m in enumerate(members) if m == point]
+        means = {k: float(np.mean([v[i] for i in own])) for k, v in measures.items() if k.endswith("accuracy")}
+        points.append({**{n: float(x) for n, x in zip(numbers, point, strict=True)}, **means})
+    return sorted(points, key=lambda p: -p.get("val_accuracy", 0.0))
 
 
 def _protocol(config: Any, experiment: Any) -> dict:
@@ -201,5 +257,3 @@ def _git_commit() -> str | None:
 
 def _deterministic() -> bool:
     return jax.default_backend() != "gpu" or "xla_gpu_deterministic_ops=true" in os.environ.get("XLA_FLAGS", "").lower()
-
-

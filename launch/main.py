@@ -11,22 +11,24 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from launch import cli  # noqa: E402
+from launch import cli
 
 USAGE = """python launch/main.py [--config=<file.py>[:<variant>]] [--workdir=<dir>] [--config.<field>=<value> ...]
 
-  --config=<file.py>[:<variant>]  the experiment; default configs/quickstart.py. A variant picks code: a=b,c=d.
+  --config=<file.py>[:<variant>]  the experiment; default configs/quickstart.py. A variant
+                                  picks code, such as quickstart.py:student=resnet8,teacher=resnet20.
   --workdir=<dir>                 where the run is kept; default runs/<config name>. The same command resumes.
   --config.<field>=<value>        overrides one field; --help shows all fields of the chosen config.
   --list                          methods, nets, data sources, optimisers, augmentations, configs.
   --help                          this text.
-"""
+
+Finished stages and compiled programs are kept for other runs in $KDJAX_CACHE, or ~/.cache/kdjax."""
 
 
 def main() -> None:
     parser = cli.Parser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config", default=str(cli.ROOT / "configs" / "quickstart.py"))
-    parser.add_argument("--workdir", default="")
+    parser.add_argument("--workdir")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--help", "-h", action="store_true")
     args, overrides = parser.parse_known_args()
@@ -34,7 +36,9 @@ def main() -> None:
         return print(_listed())
     module, config = cli.read_config(args.config, overrides)
     if args.help:
-        return print(f"{USAGE}\n{(module.__doc__ or '').strip()}\n\nFields of {args.config}:\n{_fields(config)}")
+        return print(f"{USAGE}\n\n{(module.__doc__ or '').strip()}\n\nFields of {Path(args.config).name}:\n{_fields(config)}")
+    if args.workdir == "":
+        raise cli.InputError("--workdir='' is not accepted: expected a folder, which is made if it is not there")
     _use_caches()
     from launch.experiment import run
 
@@ -60,12 +64,12 @@ def cache_folder() -> Path:
     return Path(os.environ.get("KDJAX_CACHE") or above / "kdjax")
 
 
-def _fields(config, above="config") -> str:
-    lines = []
-    for name, value in config.items():
-        at = f"{above}.{name}"
-        lines.append(_fields(value, at) if hasattr(value, "items") else f"  --{at}={value}")
-    return "\n".join(lines)
+def _fields(config) -> str:
+    from launch.checks import accepted, fields
+
+    rows = [(f"  --config.{path}={value}", accepted(path)) for path, value in fields(config)]
+    width = max(len(shown) for shown, _ in rows)
+    return "\n".join(f"{shown.ljust(width)}  {takes}".rstrip() for shown, takes in rows)
 
 
 def _listed() -> str:

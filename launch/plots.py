@@ -37,7 +37,7 @@ def _curves(path: Path, lines: list[dict]) -> None:
                 axes.set_ylabel(key.replace("_", " ") + ("" if axes is left else " (%)"))
     left.set_yscale("log")
     for axes in (left, right):
-        axes.set_xlabel("step")
+        axes.set_xlabel("step of the stage")
         axes.legend(frameon=False)
     figure.savefig(path, dpi=120)
     plt.close(figure)
@@ -54,7 +54,7 @@ def _bars(path: Path, summary: dict) -> None:
     """Test accuracy of every network: bar for the mean, whisker for the standard deviation, a dot a seed."""
     from matplotlib import pyplot as plt
 
-    found = {k: v for k, v in summary["results"].items() if k.endswith("accuracy") and "top5" not in k}
+    found = {k: v for k, v in summary["results"].items() if "/test_" in k and k.endswith("accuracy") and "top5" not in k}
     if not found:
         return
     figure, axes = plt.subplots(figsize=(1.6 + 1.3 * len(found), 4), layout="constrained")
@@ -62,7 +62,8 @@ def _bars(path: Path, summary: dict) -> None:
         values = np.array(cell["values"])
         axes.bar(x, cell["mean"], yerr=cell["std"], color=f"C{x % 10}", alpha=0.6, capsize=4)
         axes.plot(x + np.linspace(-0.15, 0.15, len(values)), values, "k.", markersize=5)
-        axes.annotate(f"{cell['mean']:.2f}", (x, cell["mean"]), xytext=(0, 8), textcoords="offset points", ha="center")
+        foot = axes.get_xaxis_transform()  # x in bars, y from the bottom of the axes
+        axes.annotate(f"{cell['mean']:.2f}", (x, 0), xycoords=foot, xytext=(0, 5), textcoords="offset points", ha="center")
     low = min(min(c["values"]) for c in found.values())
     high = max(max(c["values"]) for c in found.values())
     axes.set_ylim(max(0, low - 0.4 * (high - low) - 1), min(101, high + 0.4 * (high - low) + 1))
@@ -79,7 +80,7 @@ def _images(path: Path, images: np.ndarray) -> None:
     side = int(np.sqrt(len(images)))
     images = np.clip(images[: side * side], 0, 1)
     images = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=1.0)
-    n, height, width, channels = images.shape
+    _, height, width, channels = images.shape
     grid = images.reshape(side, side, height, width, channels).swapaxes(1, 2).reshape(side * height, side * width, channels)
     zoom = max(1, 512 // grid.shape[0])
     pixels = np.repeat(np.repeat(np.round(grid * 255).astype(np.uint8), zoom, 0), zoom, 1)
@@ -99,14 +100,15 @@ def _embedding(path: Path, result: Any, nets: dict, dataset: Any) -> None:
     frozen = result.frozen()
     net = models.build(next(iter(nets.values())))
     taps, _ = jax.jit(lambda x: net.apply(frozen.params, frozen.stats, as_float(x), train=False))(batch["image"])
-    points = TSNE(random_state=0, init="pca", perplexity=min(30, len(batch["image"]) // 4)).fit_transform(np.asarray(taps["pooled"]))
+    features = np.asarray(taps["pooled"])
+    points = TSNE(random_state=0, init="pca", perplexity=min(30, len(features) // 4)).fit_transform(features)
     figure, axes = plt.subplots(figsize=(6, 5.4), layout="constrained")
     for label in np.unique(batch["label"]):
         own = batch["label"] == label
         axes.scatter(*points[own].T, s=8, label=dataset.names[label] if label >= 0 else "unlabelled")
     if len(dataset.names) <= 20:
         axes.legend(frameon=False, ncols=2, fontsize=8)
-    axes.set_xticks([]), axes.set_yticks([])
+    axes.set(xticks=[], yticks=[])
     axes.set_title("t-SNE of test features")
     figure.savefig(path, dpi=120)
     plt.close(figure)

@@ -1,16 +1,25 @@
 """Classifies images with a trained network.
 
-    python launch/predict.py runs/quickstart image.png folder/ --top=3
+python launch/predict.py runs/quickstart image.png folder/ --top=3
 """
 
 import csv
+import io
 import json
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from launch import cli  # noqa: E402
+import jax
+import numpy as np
+
+from kdjax import load
+from kdjax.augment import as_float
+from kdjax.core import InputError
+from kdjax.data.folder import TYPES
+from kdjax.train.files import write_text
+from launch import cli
 
 USAGE = """python launch/predict.py <run> <image or folder> ... [--stage=<name>] [--seed=<number>] [--top=<k>] [--csv=<file>]
 
@@ -21,7 +30,7 @@ USAGE = """python launch/predict.py <run> <image or folder> ... [--stage=<name>]
   --top=<k>        classes shown for each image; default 1.
   --csv=<file>     writes a table instead of printing.
 """
-ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
+BATCH = 256  # images a pass
 
 
 def main() -> None:
@@ -29,77 +38,104 @@ def main() -> None:
     parser.add_argument("run", nargs="?")
     parser.add_argument("images", nargs="*")
     parser.add_argument("--stage")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--top", type=int, default=1)
+    parser.add_argument("--seed", default="0")
+    parser.add_argument("--top", default="1")
     parser.add_argument("--csv")
     parser.add_argument("--help", "-h", action="store_true")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     if args.help:
         return print(USAGE)
     if not args.run or not args.images:
-        raise cli.InputError("a run folder and at least one image are needed; --help tells more")
-    if args.top < 1:
-        raise cli.InputError(f"--top={args.top} is not accepted: expected at least 1")
-    rows = classify(Path(args.run), [Path(p) for p in args.images], args.stage, args.seed, args.top)
-    header = ["image", *(f"{what}{i + 1}" for i in range(len(rows[0][1])) for what in ("class", "probability"))]
-    flat = [[str(path), *(x for name, p in found for x in (name, f"{p:.4f}"))] for path, found in rows]
-    if args.csv:
-        from kdjax.train.files import write_text
-
-        lines: list[str] = []
-        writer = csv.writer(type("Lines", (), {"write": staticmethod(lines.append)})(), lineterminator="\n")
-        writer.writerows([header, *flat])
-        write_text(Path(args.csv), "".join(lines))
-        return print(f"{len(flat)} images written to {args.csv}")
-    for path, found in rows:
-        print(f"{path}: " + ", ".join(f"{name} {p:.1%}" for name, p in found))
+        raise InputError("expected a run's folder and at least one image; --help tells more")
+    if args.csv and not Path(args.csv).absolute().parent.is_dir():
+        raise InputError(f"--csv={args.csv} is not accepted: the folder {Path(args.csv).parent} is not there")
+    found = classify(
+        Path(args.run), [Path(p) for p in args.images], args.stage, _whole("--seed", args.seed, 0), _whole("--top", args.top, 1)
+    )
+    if not args.csv:
+        for path, classes in found:
+            print(f"{path}: " + ", ".join(f"{name} {p:.1%}" for name, p in classes))
+        return
+    header = ["image", *(f"{what}{i + 1}" for i in range(len(found[0][1])) for what in ("class", "probability"))]
+    table = io.StringIO()
+    rows = [[str(path), *(x for name, p in classes for x in (name, f"{p:.4f}"))] for path, classes in found]
+    csv.writer(table, lineterminator="\n").writerows([header, *rows])
+    write_text(Path(args.csv), table.getvalue())
+    print(f"{len(rows)} image{'s' * (len(rows) > 1)} written to {args.csv}")
 
 
 def classify(run: Path, paths: list[Path], stage: str | None, seed: int, top: int) -> list[tuple[Path, list[tuple[str, float]]]]:
     """The `top` classes of every image with their probabilities."""
-    import jax
-    import numpy as np
-
-    from kdjax import load
-    from kdjax.augment import as_float
-
-    net, params, stats = load(run, stage, member_number=seed)
-    about = json.loads((run / "config.json").read_text())["data"]
+    try:
+        net, params, stats = load(run, stage, member_number=seed)
+    except InputError as error:
+        raise InputError(str(error).replace("member_number", "--seed")) from None
+    names, shape = _about(run)
+    if not 1 <= top <= len(names):
+        raise InputError(f"--top={top} is not accepted: expected 1 to {len(names)}, the classes of {run}")
     files = [f for p in paths for f in _files(p)]
-    images = np.stack([_read(f, about["shape"]) for f in files])
-    taps, _ = jax.jit(lambda x: net.apply(params, stats, as_float(x), train=False))(images)
-    if "logits" not in taps:
-        raise cli.InputError(f"{run} holds an encoder without classes: nothing to predict")
-    probabilities = np.asarray(jax.nn.softmax(taps["logits"]))
-    order = np.argsort(-probabilities, axis=-1)[:, :top]
-    return [(f, [(about["names"][k], float(p[k])) for k in best]) for f, p, best in zip(files, probabilities, order, strict=True)]
+    predict = jax.jit(lambda x: net.apply(params, stats, as_float(x), train=False)[0])
+    found = []
+    for i in range(0, len(files), BATCH):
+        images = np.stack([_read(f, shape) for f in files[i : i + BATCH]])
+        blank = np.zeros((min(BATCH, len(files)) - len(images), *shape), np.uint8)  # one shape, one compilation
+        taps = predict(np.concatenate([images, blank]))
+        if "logits" not in taps:
+            raise InputError(f"{run} holds an encoder without classes: choose another --stage, or another run")
+        for p in np.asarray(jax.nn.softmax(taps["logits"]))[: len(images)]:
+            found.append([(names[k], float(p[k])) for k in np.argsort(-p)[:top]])
+    return list(zip(files, found, strict=True))
+
+
+def _whole(name: str, text: str, least: int) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) >= least):
+        raise InputError(f"{name}={text!r} is not accepted: expected a whole number, {least} or more")
+    return int(text)
+
+
+def _about(run: Path) -> tuple[list[str], tuple[int, int, int]]:
+    """The names of the classes and the shape of the images that a run was trained on."""
+    try:
+        data = json.loads((run / "config.json").read_text())["data"]
+        names, (height, width, channels) = data["names"], data["shape"]
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{run / 'config.json'} is damaged: expected the records of a run, with its data") from None
+    if channels not in (1, 3):
+        raise InputError(f"{run} takes images of {channels} channels: image files have 1 or 3")
+    return names, (height, width, channels)
 
 
 def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise cli.InputError(f"{path} is not there: expected an image or a folder of images")
-    found = sorted(p for p in path.rglob("*") if p.suffix.lower() in ENDINGS and not p.name.startswith("."))
+        raise InputError(f"image {path} is not there: expected an image or a folder of images")
+    found = sorted(p for p in path.rglob("*") if p.suffix.lower() in TYPES and not p.name.startswith("."))
     if not found:
-        raise cli.InputError(f"{path} holds no image: expected files that end in {', '.join(sorted(ENDINGS))}")
+        raise InputError(f"folder {path} holds no image: expected files that end in {', '.join(TYPES)}")
     return found
 
 
-def _read(path: Path, shape: list[int]):
-    import numpy as np
-    from PIL import Image, UnidentifiedImageError
+def _read(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
+    """One image as the run's data were read: shorter side resized, centre cut out."""
+    from PIL import Image
 
     height, width, channels = shape
     try:
         with Image.open(path) as image:
-            image = image.convert("L" if channels == 1 else "RGB")
-    except (UnidentifiedImageError, OSError) as error:
-        raise cli.InputError(f"{path} cannot be read as an image: {type(error).__name__}") from None
+            if image.mode[0] in "IF":
+                raise InputError(f"image {path} has more than 8 bits a channel: expected 8 bits")
+            # A palette with transparency goes by way of RGBA, or Pillow warns.
+            image = (image.convert("RGBA") if image.mode == "P" else image).convert("L" if channels == 1 else "RGB")
+    except InputError:
+        raise
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError):
+        raise InputError(f"image {path} cannot be decoded: expected a png, jpg or other image file") from None
     scale = max(height / image.height, width / image.width)
-    image = image.resize((max(width, round(image.width * scale)), max(height, round(image.height * scale))), Image.Resampling.BICUBIC)
+    size = max(width, round(image.width * scale)), max(height, round(image.height * scale))
+    image = image.resize(size, Image.Resampling.BILINEAR)
     left, top = (image.width - width) // 2, (image.height - height) // 2
-    return np.asarray(image.crop((left, top, left + width, top + height))).reshape(height, width, channels)
+    return np.asarray(image.crop((left, top, left + width, top + height))).reshape(shape)
 
 
 if __name__ == "__main__":

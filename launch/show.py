@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
+
+PERCENT = ("accuracy", "ece", "agreement")  # measures in percent, by the end of their names
 
 
 class Progress:
@@ -17,18 +20,21 @@ class Progress:
 
     def __init__(self, folder: Path, stages: Mapping[str, Any]):
         self._console = Console()
-        self._console.print(f"run in {folder}: {', '.join(stages)}", highlight=False)
+        self._terminal = self._console.is_terminal
+        self._spoken, self._notes = 0.0, {name: {} for name in stages}
+        self._totals = {name: stage.steps for name, stage in stages.items()}
+        self.say(f"run in {folder}: {', '.join(stages)}")
         self._bars = Bars(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
-            console=self._console, disable=not self._console.is_terminal,
+            TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn(compact=True),
+            TextColumn("{task.fields[note]}"), console=self._console, disable=not self._terminal,
         )  # fmt: skip
         width = max(map(len, stages))
-        self._rows = {n: self._bars.add_task(n.ljust(width), total=s.steps, start=False, note="", visible=False) for n, s in stages.items()}
-        self._totals = {n: s.steps for n, s in stages.items()}
-        self._spoken = 0.0
+        new = {"start": False, "visible": False, "note": ""}
+        self._rows = {name: self._bars.add_task(name.ljust(width), total=total, **new) for name, total in self._totals.items()}
 
     def __enter__(self):
         self._bars.start()
+        self._announce(next(iter(self._totals)))
         return self
 
     def __exit__(self, *error):
@@ -36,50 +42,80 @@ class Progress:
 
     def say(self, text: str) -> None:
         """One line above the bars."""
-        self._console.print(text, highlight=False, soft_wrap=True)
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def advance(self, stage: str, step: int, line: dict) -> None:
-        """The state of a stage after a block."""
-        note = _note(line)
-        if self._console.is_terminal:
+        """The state of a stage after a block; an empty line where the stage was done before."""
+        self._notes[stage] |= _note(line)
+        note = "  ".join(f"{k} {v}" for k, v in self._notes[stage].items()) or ("" if line else "done before")
+        finished = step == self._totals[stage]
+        if self._terminal:
             self._bars.start_task(self._rows[stage])
-            shown = {"note": note} if note else {}
-            self._bars.update(self._rows[stage], completed=step, visible=True, **shown)
-        elif line and (time.monotonic() - self._spoken > 5 or step == self._totals[stage]):
-            self.say(f"{stage} {step}/{self._totals[stage]} {note}")
+            self._bars.update(self._rows[stage], completed=step, visible=True, note=note)
+        elif finished or time.monotonic() - self._spoken > 5:
+            self.say(f"{stage} {step}/{self._totals[stage]}  {note}")
             self._spoken = time.monotonic()
+        if finished:
+            names = list(self._totals)
+            self._announce(*names[names.index(stage) + 1 :][:1])
+
+    def _announce(self, *stages: str) -> None:
+        """Shows the bar of a stage before its first block, whose compilation takes a while."""
+        for stage in stages:
+            self._bars.update(self._rows[stage], visible=True, note="compiling")
 
 
-def summary_table(summary: dict) -> None:
-    """Results by network and measure: mean, standard deviation over seeds; then paired differences."""
+def summary_table(summary: dict, folder: Path) -> None:
+    """Results by network and measure: mean, standard deviation over seeds; then paired differences, and where things are."""
     console = Console()
     seeds = len(summary["seeds"])
-    table = Table(title=f"{summary['method']} on {summary['data']}, {seeds} seed{'s' * (seeds > 1)}, mean ± std")
-    names = list(dict.fromkeys(key.split("/")[0] for key in summary["results"]))
-    measures = list(dict.fromkeys(key.split("/")[1] for key in summary["results"]))
-    table.add_column("measure")
+    title = f"{summary['method']} on {summary['data']}, {seeds} seed{'s' * (seeds > 1)}, mean ± standard deviation"
+    table = Table(title=title, box=box.SIMPLE_HEAD)
+    keys = [key.split("/") for key in summary["results"]]
+    names, measures = (list(dict.fromkeys(column)) for column in zip(*keys, strict=True))
+    table.add_column("on test images")
     for name in names:
-        table.add_column(name, justify="right")
+        table.add_column(_words(name), justify="right", vertical="bottom")
     for measure in measures:
-        cells = [summary["results"].get(f"{name}/{measure}") for name in names]
-        table.add_row(measure, *(_cell(c) for c in cells))
+        table.add_row(_label(measure), *(_cell(summary["results"].get(f"{name}/{measure}")) for name in names))
     console.print(table)
     for c in summary["comparisons"]:
         verdict = "above" if c["low"] > 0 else "below" if c["high"] < 0 else "not told apart from"
         console.print(
-            f"{c['network']} - {c['baseline']}: {c['mean']:+.2f} points of {c['measure']}, 95% interval "
+            f"{c['network']} - {c['baseline']}: {c['mean']:+.2f} points of {_label(c['measure']).removesuffix(' %')}, 95% interval "
             f"[{c['low']:+.2f}, {c['high']:+.2f}] over {seeds} seeds: {verdict} {c['baseline']}",
-            highlight=False, soft_wrap=True,
+            highlight=False, markup=False, soft_wrap=True,
         )  # fmt: skip
+    if summary.get("points"):
+        points = Table(title="points of the sweep, best by validation first", box=box.SIMPLE_HEAD)
+        for name in summary["points"][0]:
+            points.add_column(_label(name), justify="right")
+        for point in summary["points"]:
+            points.add_row(*(f"{value:.4g}" for value in point.values()))
+        console.print(points)
+    console.print(f"kept in {folder}: summary.json, metrics.jsonl, plots/, models/", highlight=False, markup=False, soft_wrap=True)
+    if any(key.endswith("test_accuracy") for key in summary["results"]):
+        next_step = f"classify images with it: python launch/predict.py {folder} <image or folder>"
+        console.print(next_step, highlight=False, markup=False, soft_wrap=True)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _label(measure: str) -> str:
+    return _words(measure.removeprefix("test_")) + (" %" if measure.endswith(PERCENT) else "")
 
 
 def _cell(found: dict | None) -> str:
     if found is None:
         return ""
+    if found["mean"] is None:
+        return "not finite"
     return f"{found['mean']:.2f}" + (f" ± {found['std']:.2f}" if len(found["values"]) > 1 else "")
 
 
-def _note(line: dict) -> str:
+def _note(line: dict) -> dict[str, str]:
     shown = [k for k in line if k.endswith("loss") or k.endswith("accuracy")]
     values = {k: [v for v in np.ravel(line[k]) if v is not None] for k in shown}
-    return "  ".join(f"{k} {np.mean(v):.3g}" for k, v in values.items() if v)
+    return {_words(k): f"{np.mean(v):.3g}" for k, v in values.items() if v}

@@ -164,6 +164,8 @@ def test_augment_takes_the_key_first_and_options_by_name(name):
     parameters = list(inspect.signature(getattr(augment, name)).parameters.values())
     positional = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
     assert all(p.default is p.empty for p in positional)
+    if {"image", "images"} & {p.name for p in positional}:
+        assert {p.name for p in positional} <= {"key", "image", "images", "labels", "box"}
     assert "key" not in [p.name for p in parameters[1:]]
     assert not {"rng", "seed", "prng"} & {p.name for p in parameters}
     for p in parameters:

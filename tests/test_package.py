@@ -17,7 +17,8 @@ import kdjax
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-MODULES = {"jaxlib": "jax", "sklearn": "scikit-learn", "PIL": "pillow", "orbax": "orbax-checkpoint"}  # where they differ from their package's name
+# Modules whose package has another name.
+MODULES = {"jaxlib": "jax", "sklearn": "scikit-learn", "PIL": "pillow", "orbax": "orbax-checkpoint"}
 
 
 @pytest.fixture(scope="module")

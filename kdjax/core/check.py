@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import Any
 
-import jax
+from jax.core import Tracer
 
 
 class InputError(ValueError):
@@ -27,7 +27,7 @@ def check_option(name: str, value: Any, ok: Callable[[Any], Any], accepted: str)
 
     >>> check_option("temperature", 4.0, lambda t: t > 0, "a number above 0")
     """
-    if isinstance(value, jax.core.Tracer):
+    if isinstance(value, Tracer):
         return
     try:
         fine = bool(ok(value))

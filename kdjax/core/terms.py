@@ -34,7 +34,8 @@ def weighted_sum(
         if micro > 1 and jnp.ndim(values) == 0:
             raise InputError(f"micro={micro} is not accepted: the term {name!r} couples the rows of a batch, so micro must be 1")
         means[name] = jnp.mean(values) if where is None else mean(values, where, axis_name)
-    return sum((weights.get(name, 1.0) * value for name, value in means.items()), jnp.float32(0.0)), means
+    weighted = (weights.get(name, 1.0) * value for name, value in means.items())
+    return sum(weighted, start=jnp.zeros(())), means
 
 
 def labelled(loss: Callable[..., jax.Array], outputs: jax.Array, labels: jax.Array, **options: Any) -> Any:

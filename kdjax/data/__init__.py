@@ -4,7 +4,7 @@ from kdjax.data.load import load
 from kdjax.data.resident import padded_batches, resident, take
 from kdjax.data.sampler import epoch_of, epoch_order, epoch_rows, process_rows
 from kdjax.data.source import Dataset, Source, array_source
-from kdjax.data.split import few_labels, stratified
+from kdjax.data.split import few_labels, keep_labels, stratified
 
 __all__ = [
     "Dataset",
@@ -14,6 +14,7 @@ __all__ = [
     "epoch_order",
     "epoch_rows",
     "few_labels",
+    "keep_labels",
     "load",
     "padded_batches",
     "process_rows",

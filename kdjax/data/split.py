@@ -6,6 +6,7 @@ import numpy as np
 
 from kdjax.core.check import InputError, check_option
 from kdjax.data.sampler import FEW_LABELS, shuffled
+from kdjax.data.source import Source
 
 
 def stratified(
@@ -72,3 +73,33 @@ def few_labels(labels: np.ndarray, per_class: int, seed: int) -> np.ndarray:
             raise InputError(f"per_class={per_class} is not accepted: class {label} has {len(rows)} examples")
         parts.append(rows[shuffled(len(rows), seed, int(label) + 1, FEW_LABELS)[:per_class]])
     return np.sort(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
+
+
+def keep_labels(source: Source, per_class: int, seed: int) -> tuple[Source, Source]:
+    """Hides all but a few labels: the few-label setting, with the other images as an unlabelled transfer set.
+
+    Args:
+      source: rows with labels.
+      per_class: labels a class that are kept, drawn as in `few_labels`.
+      seed: the seed of the draw.
+
+    Returns:
+      `(labelled, partly)`: the rows that keep their label; and all rows, with the label -1 for the others.
+
+    Raises:
+      InputError: as in `few_labels`.
+
+    >>> from kdjax.data.source import array_source
+    >>> labelled, partly = keep_labels(array_source(np.zeros((4, 2, 2, 1), np.uint8), np.array([0, 0, 1, 1])), 1, seed=0)
+    >>> labelled.size, np.bincount(partly.read(np.arange(4))["label"] + 1).tolist()
+    (2, [2, 1, 1])
+    """
+    labels = source.read(np.arange(source.size))["label"]
+    kept = few_labels(labels, per_class, seed)
+    hidden = np.full_like(labels, -1)
+    hidden[kept] = labels[kept]
+
+    def read(rows):
+        return {**source.read(rows), "label": hidden[rows]}
+
+    return Source(len(kept), lambda rows: source.read(kept[rows])), Source(source.size, read)

@@ -119,7 +119,9 @@ class Checkpoints:
     def best(self) -> int:
         """The step of the best checkpoint by validation; of equals, the latest."""
         self._manager.wait_until_finished()
-        return self._manager.best_step()
+        step = self._manager.best_step()
+        assert step is not None, "no checkpoint was scored"
+        return step
 
     def close(self) -> None:
         """Waits for what is being written."""

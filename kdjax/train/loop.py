@@ -106,11 +106,16 @@ def _train(name, stage, run, identity, given, results, splits, order) -> Result:
             moving, _ = checkpoints.restore(chosen, moving)
             step = chosen
         state = join(place(moving), frozen)
-        measures = stage.evaluate(partial(ask, state), "test", True)
+        measures = _measured("test", stage.evaluate(partial(ask, state), "test", True))
+        if "val" in splits:
+            measures |= _measured("val", stage.evaluate(partial(ask, state), "val", False))
     finally:
         checkpoints.close()
-    tested = {f"test_{measure}": np.ravel(value).astype(float).tolist() for measure, value in measures.items()}
-    return keep(name, stage, run, identity, state, tested, step, share=len(notes["machines"]) == 1)
+    return keep(name, stage, run, identity, state, measures, step, share=len(notes["machines"]) == 1)
+
+
+def _measured(split: str, measures: dict) -> dict[str, list[float]]:
+    return {f"{split}_{measure}": np.ravel(value).astype(float).tolist() for measure, value in measures.items()}
 
 
 def _initial(stage: Stage, run: Run, given: dict, results: dict) -> Any:

@@ -1,6 +1,7 @@
 """What is measured of a stage's networks: functions `(collect, split, final) -> {measure: [members]}`."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -45,7 +46,7 @@ def representation(*, per_class: int = 10, draws: int = 5, neighbours: int = 20)
         trained, train_labels = collect("train", "pooled")
         network = next(iter(outputs))
         taps, train = outputs[network], trained[network]["pooled"]
-        measures = {
+        measures: dict[str, Any] = {
             "knn_accuracy": [
                 evaluate.knn_accuracy(a, train_labels, b, labels, classes=int(train_labels.max()) + 1, k=neighbours) * 100
                 for a, b in zip(train, taps["pooled"], strict=True)

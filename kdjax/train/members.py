@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from kdjax.core import check_option
 from kdjax.core.state import map_by_kind
 
 HOW = ("auto", "map", "vmap")
@@ -22,6 +23,7 @@ def resolve(how: str, members: int) -> str:
     Measured on CPU, where a vmapped convolution becomes a slow grouped one: 236 ms for `map` over five members, 706 ms for
     `vmap`. Accelerators, which one small net leaves idle, get `vmap`.
     """
+    check_option("members", how, lambda h: h in HOW, ", ".join(HOW))
     if how != "auto":
         return how
     return "map" if members == 1 or jax.default_backend() == "cpu" else "vmap"

@@ -48,9 +48,18 @@ def schedule(kind: str, rate: float, *, steps: int, warmup: int = 0, drops: Sequ
       warmup: steps of the rise.
       drops: fractions of the run, each above 0 and below 1.
       factor: of a drop.
+
+    Raises:
+      InputError: for another kind, a drop outside the run, a rise as long as the run.
+
+    >>> rate = schedule("steps", 0.1, steps=10, drops=(0.5,))
+    >>> [round(float(rate(step)), 3) for step in (4, 5)]
+    [0.1, 0.01]
     """
     if any(not 0 < d < 1 for d in drops):
         raise InputError(f"drops={tuple(drops)} is not accepted: expected fractions of the run, above 0 and below 1")
+    if not 0 <= warmup < max(steps, 1):
+        raise InputError(f"warmup={warmup} is not accepted: expected steps, fewer than the {steps} of the run")
     scales: dict[int, float] = {}
     for drop in drops:  # in a short run several may fall on one step
         at = round(drop * steps) - warmup

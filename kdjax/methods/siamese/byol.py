@@ -37,6 +37,7 @@ def byol(
     (arXiv 2006.07733).
     """
     check_option("tau", tau, lambda t: 0 <= t <= 1, "a number from 0 to 1")
+    check_option("steps", steps, lambda n: n >= 1, "a whole number of at least 1")
 
     def objective(predictions, targets):
         (p1, p2), (z1, z2) = predictions, targets

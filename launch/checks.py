@@ -1,0 +1,126 @@
+"""Which values the fields of a config take: asked before a run, and shown by --help."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from configs import _parts as parts
+from kdjax import models
+from kdjax.core import InputError, check_option, nearest
+from kdjax.data.load import FORMS
+from kdjax.train import HOW
+from kdjax.train.optimiser import OPTIMISERS
+
+# By the end of a field's path, so that every section of a kind obeys the same rule.
+NAMES = {
+    "seeds_share": ("batch", "none"),
+    "members": HOW,
+    "parallel": ("jit",),
+    "precision": tuple(models.DTYPES),
+    "select": ("last", "best"),
+    "data.augment": tuple(parts.AUGMENTATIONS),
+    "net.name": tuple(models.NETS),
+    "optimiser.name": tuple(OPTIMISERS),
+    "optimiser.schedule": ("constant", "cosine", "steps"),
+}
+
+
+def _whole(least: int) -> tuple[Callable, str]:
+    return (lambda v: least <= v < 2**31), f"a whole number, {least} or more"
+
+
+_SHARE = (lambda v: 0 <= v < 1), "a number, 0 or more and below 1"
+_FROM_0 = (lambda v: v >= 0), "a number, 0 or more"
+_ABOVE_0 = (lambda v: v > 0), "a number above 0"
+NUMBERS: dict[str, tuple[Callable, str]] = {
+    **dict.fromkeys(("seed", "devices", "data.image_size"), _whole(0)),
+    **dict.fromkeys(
+        (
+            "seeds", "data.batch", "epochs", "micro", "evaluate_epochs", "save_epochs", "steps_per_epoch", "generator.features",
+            "head.hidden", "head.out", "probe.draws", "probe.neighbours",
+        ),
+        _whole(1),
+    ),
+    "probe.per_class": _whole(2),
+    **dict.fromkeys(("data.val_fraction", "smoothing", "optimiser.momentum", "optimiser.b1", "optimiser.b2"), _SHARE),
+    **dict.fromkeys(("optimiser.weight_decay", "optimiser.warmup_epochs"), _FROM_0),
+    **dict.fromkeys(("optimiser.learning_rate", "optimiser.eta"), _ABOVE_0),
+    "rates": ((lambda v: v and min(v) > 0), "one or more numbers above 0"),
+    "optimiser.drops": ((lambda v: all(0 < x < 1 for x in v)), "fractions of the run, each above 0 and below 1"),
+}  # fmt: skip
+WORDS = {"data.source": ", ".join(FORMS), "teacher": "a finished run's folder; empty: it is trained here"}  # checked elsewhere
+_NEEDED = ("seed", "seeds", "seeds_share", "members", "devices", "precision", "select")  # of every config, for the launcher itself
+_GIVEN = {"schedule", "dtype", "axis_name", "classes"}  # what nets and optimisers get from elsewhere
+_KEPT = {"name", "learning_rate", "schedule", "drops", "warmup_epochs"}  # of an optimiser's section, for its schedule
+
+
+def fields(config: Any, above: str = "") -> Iterator[tuple[str, Any]]:
+    """All fields as `("data.batch", 64)`."""
+    for name, value in config.items():
+        if hasattr(value, "items"):
+            yield from fields(value, f"{above}{name}.")
+        else:
+            yield above + name, value
+
+
+def accepted(path: str) -> str:
+    """What a field takes, in words; empty where only its type is fixed."""
+    names, number = _rule(NAMES, path), _rule(NUMBERS, path)
+    if names:
+        return ", ".join(names) if len(names) < 10 else f"one of the {path.split('.')[-2]}s that --list shows"
+    return number[1] if number else _rule(WORDS, path) or ""
+
+
+def check(config: Any, file: str) -> None:
+    """Refuses what can be refused from the config alone.
+
+    Raises:
+      InputError: one line that names the field, what was given and what is accepted.
+    """
+    for path in (*_NEEDED, "data.source", "data.batch", "data.seed", "data.val_fraction"):
+        if path not in dict(fields(config)):
+            raise InputError(
+                f"config file {file!r} has no field {path}: expected those of configs/_parts.py's run_section, data_section"
+            )
+    for path, value in fields(config):
+        names, number = _rule(NAMES, path), _rule(NUMBERS, path)
+        if names and value not in names:
+            raise InputError(f"--config.{path}={value!r} is not accepted: expected one of {nearest(str(value), names)}")
+        if number:
+            check_option(f"--config.{path}", value, *number)
+        if path.endswith("net.name"):
+            _check_fit(config, path, models.NETS[value], {"name"}, f"use the variant, --config={file}:<which>={value}")
+        if path.endswith("optimiser.name"):
+            _check_fit(config, path, OPTIMISERS[value], _KEPT, f"write that section into a copy of {file}")
+        if path.endswith("micro") and config.data.batch % value:
+            raise InputError(f"--config.{path}={value} is not accepted: expected a divisor of data.batch={config.data.batch}")
+        if path.endswith("optimiser.warmup_epochs") and value >= (epochs := _section(config, path, 2).get("epochs", float("inf"))):
+            raise InputError(f"--config.{path}={value} is not accepted: expected fewer than the {epochs} epochs of its section")
+    if config.select == "best" and config.data.val_fraction == 0:
+        raise InputError("--config.select='best' is not accepted: it needs validation images, --config.data.val_fraction above 0")
+    evaluate, save = config.get("evaluate_epochs", 1), config.get("save_epochs", 1)
+    if save % evaluate:
+        raise InputError(f"--config.save_epochs={save} is not accepted: expected a multiple of --config.evaluate_epochs={evaluate}")
+
+
+def _rule(rules: dict[str, Any], path: str) -> Any:
+    words = path.split(".")
+    return next((rules[end] for i in range(len(words)) if (end := ".".join(words[i:])) in rules), None)
+
+
+def _section(config: Any, path: str, up: int) -> Any:
+    """The section that holds a field, or the one `up - 1` above that."""
+    for name in path.split(".")[:-up]:
+        config = config[name]
+    return config
+
+
+def _check_fit(config: Any, path: str, builder: Callable, own: set[str], advice: str) -> None:
+    """Refuses a name whose function takes other options than its section holds."""
+    section = _section(config, path, 1)
+    takes = inspect.signature(builder).parameters
+    strange = [k for k in section if k not in own and k not in takes]
+    missing = [k for k, p in takes.items() if p.default is p.empty and k not in section and k not in _GIVEN]
+    if strange or missing:
+        what = f"takes no {strange[0]}" if strange else f"needs {missing[0]}"
+        raise InputError(f"--config.{path}={section.name!r} is not accepted: it {what}, unlike this section's fields; {advice}")

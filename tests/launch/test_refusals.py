@@ -1,0 +1,320 @@
+"""Everything wrong that a user can type ends with exit code 2 and one line, and leaves nothing behind."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import TINY, write_npz
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+CONFIG = "from configs import quickstart\nget_config = quickstart.get_config\nbuild = quickstart.build\n"
+STUDENT = "--config.student_training"
+
+# id: (words, what the line must say). {w} is a folder that is not there yet, {d} holds the files of `place` below.
+TABLE = {
+    "flag": ("--wrokdir=x", "'--wrokdir=x' is not known; accepted: --workdir"),
+    "flag without dashes": ("seeds=3", "'seeds=3' is not known"),
+    "stray word": ("--config.seeds=2 hello", "'hello' is not known; accepted"),
+    "value after a space": ("--config.seeds 3", "'--config.seeds' has no value: expected --config.seeds=<value>"),
+    "list with a value": ("--list=all", "--list"),
+    "config without a value": ("--config", "--config: expected one argument"),
+    "field": ("--config.sedes=2", "field --config.sedes is not known; accepted: seeds"),
+    "nested field": (f"{STUDENT}.optimiser.learning_rat=1", "optimiser.learning_rat is not known; accepted: learning_rate"),
+    "nested section": ("--config.optimizer.learning_rate=1", "field --config.optimizer is not known"),
+    "field below a value": ("--config.seeds.x=1", "--config.seeds.x is not known; accepted: --config.seeds=<value> itself"),
+    "section": ("--config.data=digits", "--config.data is a section; accepted: --config.data."),
+    "int": ("--config.seeds=two", "--config.seeds='two' is not accepted: expected a whole number"),
+    "int with a fraction": ("--config.data.batch=64.5", "--config.data.batch='64.5'"),
+    "int with another digit": ("--config.seeds=²", "--config.seeds='²' is not accepted: expected a whole number"),
+    "int without end": ("--config.seeds=" + 30 * "9", "expected a whole number"),
+    "float": ("--config.smoothing=some", "--config.smoothing='some' is not accepted: expected a number"),
+    "float nan": ("--config.smoothing=nan", "--config.smoothing='nan' is not accepted: expected a finite number"),
+    "bool": (f"{STUDENT}.optimiser.nesterov=maybe", "nesterov='maybe' is not accepted: expected true or false"),
+    "tuple": (f"{STUDENT}.net.widths=(4,a)", "widths='(4,a)' is not accepted: expected values with commas"),
+    "tuple of floats": (f"{STUDENT}.net.widths=(4,8.5)", "expected values of type int with commas"),
+    "tuple of words": (f"{STUDENT}.optimiser.drops=('a',)", "expected values of type float, int"),
+    "seeds": ("--config.seeds=0", "--config.seeds=0 is not accepted: expected a whole number, 1 or more"),
+    "seed": ("--config.seed=-1", "--config.seed=-1 is not accepted: expected a whole number, 0 or more"),
+    "batch": ("--config.data.batch=0", "--config.data.batch=0"),
+    "batch above the data": ("--config.data.batch=4000", "data.batch=4000 is not accepted: expected 1 to 1211, the training images"),
+    "epochs": (f"{STUDENT}.epochs=0", "--config.student_training.epochs=0"),
+    "micro": (f"{STUDENT}.micro=3", "student_training.micro=3 is not accepted: expected a divisor of data.batch=64"),
+    "learning rate": (f"{STUDENT}.optimiser.learning_rate=-0.1", "learning_rate=-0.1 is not accepted: expected a number above 0"),
+    "weight decay": (f"{STUDENT}.optimiser.weight_decay=-1", "weight_decay=-1.0 is not accepted: expected a number, 0 or more"),
+    "momentum": (f"{STUDENT}.optimiser.momentum=1", "momentum=1.0 is not accepted: expected a number, 0 or more and below 1"),
+    "drops": (f"{STUDENT}.optimiser.drops=(0.5,1.5)", "drops=(0.5, 1.5) is not accepted: expected fractions of the run"),
+    "warmup": (f"{STUDENT}.optimiser.warmup_epochs=1000", "warmup_epochs=1000.0 is not accepted: expected fewer than the"),
+    "smoothing": ("--config.smoothing=1", "--config.smoothing=1.0"),
+    "temperature": ("--config.method.temperature=0", "temperature=0.0"),
+    "val_fraction": ("--config.data.val_fraction=1", "--config.data.val_fraction=1.0"),
+    "widths": (f"{STUDENT}.net.widths=(4,0)", "widths=(4, 0) is not accepted: expected one or more numbers of at least 1"),
+    "save": ("--config.save_epochs=7", "save_epochs=7 is not accepted: expected a multiple of --config.evaluate_epochs=5"),
+    "best": ("--config.select=best --config.data.val_fraction=0", "--config.select='best' is not accepted: it needs validation"),
+    "precision": ("--config.precision=float23", "--config.precision='float23' is not accepted: expected one of float32"),
+    "net": (f"{STUDENT}.net.name=conv_nte", "net.name='conv_nte' is not accepted: expected one of conv_net"),
+    "net with other fields": (f"{STUDENT}.net.name=resnet8", "it takes no widths, unlike this section's fields; use the variant"),
+    "optimiser": (f"{STUDENT}.optimiser.name=adma", "optimiser.name='adma' is not accepted: expected one of adam"),
+    "optimiser with other fields": (f"{STUDENT}.optimiser.name=adam", "it takes no momentum"),
+    "schedule": (f"{STUDENT}.optimiser.schedule=cosin", "schedule='cosin' is not accepted: expected one of cosine"),
+    "augmentation": ("--config.data.augment=crop_flap", "data.augment='crop_flap' is not accepted: expected one of crop_flip"),
+    "method": ("--config.method.name=dk", "method 'dk' is not known; accepted: kd"),
+    "variant": ("--config=configs/quickstart.py:nett=kd", "variant 'nett=kd' is not known; accepted: method=<name>"),
+    "variant without =": ("--config=configs/quickstart.py:kd", "variant 'kd' is not known"),
+    "variant of method": ("--config=configs/quickstart.py:method=kdd", "method 'kdd' is not known; accepted: kd"),
+    "variant of net": ("--config=configs/quickstart.py:student=resnet9", "net 'resnet9' is not known; accepted: resnet"),
+    "config file": ("--config=configs/quikstart.py", "config file 'configs/quikstart.py' is not there; accepted: configs/quickstart.py"),
+    "config folder": ("--config=configs", "config file 'configs' is not there"),
+    "config with another ending": ("--config={d}/text.txt", "expected a name that ends in .py"),
+    "config without build": ("--config={d}/no_build.py", "expected functions get_config(variant) and build(config)"),
+    "config that does not parse": ("--config={d}/syntax.py", "line 2"),
+    "config that fails": ("--config={d}/fails.py", "NameError: name 'nothing' is not defined (line 2)"),
+    "config of another type": ("--config={d}/dict.py", "expected an ml_collections.ConfigDict from get_config"),
+    "config without seeds": ("--config={d}/no_seeds.py", "has no field seeds"),
+    "workdir empty": ("--workdir=", "--workdir='' is not accepted"),
+    "workdir a file": ("--workdir={d}/text.txt", "is a file: expected a folder"),
+    "workdir below a file": ("--workdir={d}/text.txt/run", "cannot be written (Not a directory)"),
+    "workdir foreign": ("--workdir={d}/foreign", "holds 'thesis.txt' and no run: expected an empty folder or a run's folder"),
+    "workdir with a damaged config": ("--workdir={d}/damaged", "config.json is damaged"),
+    "workdir with another config": ("--workdir={d}/other", "config.json is not that of a run"),
+    "devices": ("--config.devices=9", "--config.devices=9 is not accepted: expected 0 to 8, the devices of this machine"),
+    "batch for devices": ("--config.devices=3", "--config.data.batch=64 is not accepted: expected a multiple of 3, the devices"),
+    "source": ("--config.data.source=digit", "data source 'digit' is not known; accepted: digits"),
+    "source digits with a path": ("--config.data.source=digits:x", "data source 'digits:x' is not known"),
+    "npz missing": ("--config.data.source=npz:{d}/none.npz", "none.npz: no such file"),
+    "npz a folder": ("--config.data.source=npz:{d}", "is a directory"),
+    "npz no archive": ("--config.data.source=npz:{d}/text.txt", "is no npz file"),
+    "npz truncated": ("--config.data.source=npz:{d}/truncated.npz", "is damaged"),
+    "npz with a flipped byte": ("--config.data.source=npz:{d}/flipped.npz", "is damaged"),
+    "npz pickled": ("--config.data.source=npz:{d}/pickled.npz", "array 'train_labels' holds pickled objects"),
+    "npz rank": ("--config.data.source=npz:{d}/rank.npz", "train_images has shape (64, 16): expected [N, H, W] or [N, H, W, C]"),
+    "npz dtype": ("--config.data.source=npz:{d}/dtype.npz", "train_images is float32: expected uint8"),
+    "npz labels": ("--config.data.source=npz:{d}/labels.npz", "test_labels hold 7: expected 0 to 2"),
+    "npz lengths": ("--config.data.source=npz:{d}/lengths.npz", "train_labels has 63 entries, train_images 64"),
+    "npz empty": ("--config.data.source=npz:{d}/empty.npz", "and so no pixels"),
+    "npz key": ("--config.data.source=npz:{d}/key.npz", "array 'test_labels' is missing; the file holds: test_label"),
+    "npz of one class": ("--config.data.source=npz:{d}/one.npz", "has 1 class: expected images of 2 classes or more"),
+    "npz below the batch": ("--config.data.source=npz:{d}/fine.npz --config.data.batch=72", "expected 1 to 5"),
+    "folder missing": ("--config.data.source=folder:{d}/none", "no such directory"),
+    "folder unlabelled": ("--config.data.source=folder:{d}/flat", "has no labels: expected images of 2 classes or more"),
+    "folder with a text": ("--config.data.source=folder:{d}/broken", "bad.png: cannot be decoded"),
+    "teacher missing": ("--config.teacher={d}/none", "none is not accepted"),
+    "teacher no run": ("--config.teacher={d}/foreign", "holds no finished run"),
+    "teacher of other classes": ("--config.teacher={run} --config.data.source=npz:{d}/grey8.npz", "it has 10 classes, the data has 3"),
+    "teacher of other channels": ("--config.teacher={run} --config.data.source=npz:{d}/rgb.npz", "it does not take images (8, 8, 3)"),
+    "byol method": ("--config=configs/digits_byol.py --config.method.name=simsiam", "method 'simsiam' is not known; accepted: byol"),
+    "byol tau": ("--config=configs/digits_byol.py --config.method.tau=1.5", "tau=1.5 is not accepted"),
+    "byol scale": ("--config=configs/digits_byol.py --config.views.scale=(1.5,0.5)", "scale=(1.5, 0.5) is not accepted"),
+    "byol labels": ("--config=configs/digits_byol.py --config.probe.per_class=500", "per_class=500 is not accepted: class"),
+    "byol neighbours": ("--config=configs/digits_byol.py --config.probe.neighbours=5000", "expected 1 to 1347, the training images"),
+    "byol best": ("--config=configs/digits_byol.py --config.select=best --config.data.val_fraction=0.1", "--config.select='best'"),
+    "byol micro": ("--config=configs/digits_byol.py --config.encoder_training.micro=2", "encoder_training.micro=2"),
+    "datafree steps": ("--config=configs/digits_datafree.py --config.method.student_steps=0", "student_steps=0"),
+    "datafree latent": ("--config=configs/digits_datafree.py --config.method.latent=0", "latent=0"),
+    "datafree generator": ("--config=configs/digits_datafree.py --config.generator.features=0", "--config.generator.features=0"),
+    "datafree rate": ("--config=configs/digits_datafree.py --config.steps_per_epoch=0", "--config.steps_per_epoch=0"),
+    "tune without rates": ("--config=configs/tune.py --config.rates=()", "--config.rates=() is not accepted: expected one or more"),
+}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Files and folders that are wrong, each in its own way."""
+    d = tmp_path_factory.mktemp("place")
+    (d / "text.txt").write_text("words\n")
+    (d / "no_build.py").write_text("def get_config(variant):\n    pass\n")
+    (d / "syntax.py").write_text("x = 1\ndef get_config(:\n")
+    (d / "fails.py").write_text("x = 1\ny = nothing\n")
+    (d / "dict.py").write_text("def get_config(variant):\n    return {}\n\ndef build(config):\n    pass\n")
+    (d / "no_seeds.py").write_text(CONFIG + "def get_config(variant):\n    c = quickstart.get_config()\n    del c.seeds\n    return c\n")
+    for name, content in {"foreign/thesis.txt": "mine", "damaged/config.json": "{", "other/config.json": '{"a": 1}'}.items():
+        (d / name).parent.mkdir(exist_ok=True)
+        (d / name).write_text(content)
+    write_npz(d / "fine.npz")
+    write_npz(d / "grey8.npz", size=8)
+    write_npz(d / "rgb.npz", size=8, channels=3)
+    write_npz(d / "one.npz", classes=1)
+    whole = (d / "fine.npz").read_bytes()
+    (d / "truncated.npz").write_bytes(whole[: len(whole) // 2])
+    at = zipfile.ZipFile(d / "fine.npz").getinfo("train_images.npy").header_offset + 300
+    (d / "flipped.npz").write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+    with np.load(d / "fine.npz") as archive:
+        fine = dict(archive)
+    changes = {
+        "pickled": {"train_labels": np.array([{}] * 64, object)},
+        "rank": {"train_images": fine["train_images"].reshape(64, 16)},
+        "dtype": {"train_images": fine["train_images"].astype(np.float32)},
+        "labels": {"test_labels": np.full(16, 7)},
+        "lengths": {"train_labels": fine["train_labels"][1:]},
+        "empty": {"train_images": fine["train_images"][:0], "train_labels": fine["train_labels"][:0]},
+    }
+    for name, change in changes.items():
+        np.savez(d / f"{name}.npz", **fine | change)
+    np.savez(d / "key.npz", **{k if k != "test_labels" else "test_label": v for k, v in fine.items()})
+    for folder in ("flat", "broken/a", "broken/b", "none_inside"):
+        (d / folder).mkdir(parents=True)
+    for i in range(5):
+        for folder in ("flat", "broken/a", "broken/b"):
+            Image.new("L", (4, 4), 40 * i).save(d / folder / f"{i}.png")
+    (d / "broken/b/bad.png").write_text("no image")
+    (d / "words.png").write_text("no image either")
+    Image.new("L", (4, 4)).save(d / "fine.png")
+    Image.fromarray(np.zeros((4, 4), np.uint16)).save(d / "deep.png")
+    return d
+
+
+def snapshot(folder):
+    """Every path below a folder, with a digest of its content."""
+    return {p: hashlib.sha256(p.read_bytes()).digest() if p.is_file() else None for p in folder.rglob("*")}
+
+
+def refused(answer, *said):
+    """Whether the answer is one line of refusal that says so."""
+    lines = answer.err.splitlines()
+    assert answer.code == 2, answer
+    assert len(lines) == 1 and lines[0].startswith("error: "), answer
+    for words in said:
+        assert words in lines[0], answer
+    assert len(lines[0]) < 500
+
+
+@pytest.mark.parametrize("row", TABLE)
+def test_wrong_input_is_refused_in_one_line(row, launch, place, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    words, said = TABLE[row]
+    words = words.format(d=place, run=run[0]).split(" ")
+    if not any(w.startswith("--workdir") for w in words):
+        words.append(f"--workdir={tmp_path / 'run'}")
+    before = snapshot(place), snapshot(run[0]), sorted(ROOT.glob("runs/*"))
+    refused(launch(*words), said)
+    assert before == (snapshot(place), snapshot(run[0]), sorted(ROOT.glob("runs/*")))
+    assert not any(tmp_path.iterdir())
+
+
+def test_the_same_words_without_the_mistake_are_accepted(run):
+    # Else the table above could pass for any command.
+    assert run[1].code == 0 and run[1].err == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--config.seeds=3"], "holds a run with config.seeds=2, this command has 3: choose another --workdir"),
+        (["--config=configs/quickstart.py:student=resnet8"], "holds a run of quickstart.py, this command is one of quickstart.py:student"),
+        (["--config=configs/digits_byol.py"], "holds a run of quickstart.py, this command is one of digits_byol.py"),
+    ],
+)
+def test_another_run_in_the_folder_is_refused(launch, run, words, said, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    before = snapshot(run[0])
+    tiny = TINY if "=configs" not in words[0] else ()
+    refused(launch(f"--workdir={run[0]}", *tiny, *words), said)
+    assert snapshot(run[0]) == before
+
+
+def test_folder_without_permission_is_refused(launch, tmp_path, monkeypatch):
+    (tmp_path / "locked").mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: "locked" not in str(path))  # root may write anywhere
+    refused(launch(f"--workdir={tmp_path / 'locked'}"), f"--workdir={tmp_path / 'locked'} cannot be written (Permission denied)")
+
+
+def test_damaged_summary_is_refused(launch, run, tmp_path):
+    folder = shutil.copytree(run[0], tmp_path / "run")
+    (folder / "summary.json").write_text("{")
+    refused(launch(f"--workdir={folder}", *TINY), "summary.json is damaged")
+
+
+def flip(folder):
+    """Flips a bit in the largest file of a checkpoint."""
+    file = max((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+
+
+def steps_of(half, stage="student_alone"):
+    return sorted((int(p.name) for p in (half / "checkpoints" / stage).iterdir()), reverse=True)
+
+
+def test_damaged_checkpoint_gives_way_to_the_one_before(launch, half):
+    newest, before = steps_of(half)
+    flip(half / "checkpoints/student_alone" / str(newest))
+    answer = launch(f"--workdir={half}", *TINY, "--config.seed=3")
+    assert answer.code == 0 and answer.err == ""
+    assert len([x for x in answer.out.splitlines() if f"checkpoint student_alone/{newest} is refused" in x]) == 1
+    assert f"student_alone: resumed at step {before} of" in answer.out
+
+
+def test_no_good_checkpoint_is_refused(launch, half):
+    for step in steps_of(half):
+        flip(half / "checkpoints/student_alone" / str(step))
+    before = snapshot(half)
+    refused(launch(f"--workdir={half}", *TINY, "--config.seed=3"), "no checkpoint in", "student_alone", "remove that folder")
+    assert snapshot(half) == before
+
+
+def test_foreign_checkpoint_is_refused(launch, half, run):
+    shutil.rmtree(half / "checkpoints/student_alone")
+    shutil.copytree(run[0] / "checkpoints/student", half / "checkpoints/student_alone")
+    answer = launch(f"--workdir={half}", *TINY, "--config.seed=3")
+    refused(answer, "no checkpoint in")
+    assert "it was written by another configuration" in answer.out
+
+
+PREDICT = {
+    "nothing": ("", "expected a run's folder and at least one image"),
+    "no image": ("{run}", "expected a run's folder and at least one image"),
+    "flag": ("{run} {d}/fine.png --topp=2", "--topp=2"),
+    "run missing": ("{d}/none {d}/fine.png", "none holds no finished run"),
+    "run foreign": ("{d}/foreign {d}/fine.png", "foreign holds no finished run"),
+    "run damaged": ("{d}/damaged {d}/fine.png", "config.json is damaged"),
+    "image missing": ("{run} {d}/none.png", "none.png is not there"),
+    "image a text": ("{run} {d}/words.png", "words.png cannot be decoded"),
+    "image of 16 bits": ("{run} {d}/deep.png", "deep.png has more than 8 bits a channel"),
+    "one of two a text": ("{run} {d}/fine.png {d}/words.png", "words.png cannot be decoded"),
+    "folder without images": ("{run} {d}/none_inside", "none_inside holds no image: expected files that end in .bmp"),
+    "top 0": ("{run} {d}/fine.png --top=0", "--top='0' is not accepted: expected a whole number, 1 or more"),
+    "top word": ("{run} {d}/fine.png --top=all", "--top='all'"),
+    "top above": ("{run} {d}/fine.png --top=11", "--top=11 is not accepted: expected 1 to 10"),
+    "seed": ("{run} {d}/fine.png --seed=2", "--seed=2 is not accepted: the run has members 0 to 1"),
+    "seed below 0": ("{run} {d}/fine.png --seed=-1", "--seed='-1'"),
+    "stage": ("{run} {d}/fine.png --stage=studnet", "stage 'studnet' is not in"),
+    "csv": ("{run} {d}/fine.png --csv={d}/none/x.csv", "the folder"),
+    "csv a folder": ("{run} {d}/fine.png --csv={d}/foreign", "foreign"),
+}
+
+
+@pytest.mark.parametrize("row", PREDICT)
+def test_wrong_input_to_predict_is_refused_in_one_line(row, classify, place, run):
+    words, said = PREDICT[row]
+    before = snapshot(place), snapshot(run[0])
+    refused(classify(*words.format(d=place, run=run[0]).split()), said)
+    assert before == (snapshot(place), snapshot(run[0]))
+
+
+@pytest.mark.parametrize(
+    ("program", "words", "said"),
+    [
+        ("main", ["--config.sedes=2"], "accepted: seeds"),
+        ("main", ["--config={d}/syntax.py"], "line 2"),
+        ("main", ["--workdir=/proc/nothing/run", *TINY], "--workdir=/proc/nothing/run cannot be written"),
+        ("predict", ["{d}/none", "{d}/fine.png"], "holds no finished run"),
+    ],
+)
+def test_the_programs_themselves_refuse(program, words, said, place, tmp_path):
+    command = [sys.executable, ROOT / f"launch/{program}.py", *(w.format(d=place) for w in words)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: ") and said in done.stderr and done.stderr.count("\n") == 1
+    assert not any(tmp_path.iterdir())
+
+
+def test_the_records_say_which_config_it_was(run):
+    assert json.loads((run[0] / "config.json").read_text())["file"] == "quickstart.py"

@@ -1,0 +1,119 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from cases import LABELS, byol, close, equal, start
+
+from kdjax import methods
+from kdjax.core import InputError, chain
+from kdjax.models import conv_net, linear_head, mlp_head
+
+KEY = jax.random.key(5)
+ENCODER, PROJECTOR, PREDICTOR = conv_net((4,), None), mlp_head(6, 5), mlp_head(6, 5)
+PROJECT = chain(ENCODER, PROJECTOR)
+
+
+@functools.cache
+def run(steps=1, horizon=40, **options):
+    case = byol(steps=horizon, **options)
+    states, step, metrics = [start(case)], jax.jit(case.method.step), []
+    for _ in range(steps):
+        new, logged = step(states[-1], case.batch, KEY)
+        states.append(new)
+        metrics.append(logged)
+    return case, states, metrics
+
+
+def apart(p, z):
+    p, z = np.float64(p), np.float64(z)
+    return 2 - 2 * np.sum(p * z, -1) / np.linalg.norm(p, axis=-1) / np.linalg.norm(z, axis=-1)
+
+
+def test_the_loss_is_the_sum_of_both_directions():
+    """Each view in a pass of its own; batch statistics on both sides; target without predictor."""
+    case, (state, new), (metrics,) = run()
+    online, target = state.online, state.target
+    p, z, own, other = [], [], dict(online.stats), target.stats
+    for view in case.batch["views"]:
+        taps, own["project"] = PROJECT.apply(online.params["project"], own["project"], view, train=True)
+        out, own["predict"] = PREDICTOR.apply(online.params["predict"], own["predict"], taps["embedding"], train=True)
+        p.append(out["embedding"])
+        taps, other = PROJECT.apply(target.params, other, view, train=True)
+        z.append(taps["embedding"])
+    loss = np.mean(apart(p[0], z[1]) + apart(p[1], z[0]))
+    np.testing.assert_allclose(metrics["byol"], loss, rtol=1e-4)
+    np.testing.assert_allclose(metrics["loss"], loss + float(metrics["probe"]), rtol=1e-4)
+    # Both sides keep statistics of their own passes; the target's are not averaged with the online ones.
+    close(new.online.stats["project"], own["project"], atol=1e-5)
+    close(new.online.stats["predict"], own["predict"], atol=1e-5)
+    close(new.target.stats, other, atol=1e-5)
+
+
+def test_online_and_target_start_apart():
+    _, (state, _), _ = run()
+    assert not equal(state.online.params["project"], state.target.params)
+
+
+def test_a_decay_of_one_leaves_the_target():
+    _, states, _ = run(3, tau=1.0)
+    assert equal(states[-1].target.params, states[0].target.params)
+    assert not equal(states[-1].target.stats, states[0].target.stats)
+
+
+def test_a_decay_of_zero_copies_what_the_online_network_has_just_learned():
+    _, (state, new), _ = run(tau=0.0)
+    close(new.target.params, new.online.params["project"], atol=1e-6)
+    assert not equal(new.online.params["project"], state.online.params["project"])
+
+
+def test_the_target_moves_towards_the_updated_online_network():
+    _, (a, b, c), metrics = run(2, tau=0.9)
+    for old, new, logged in ((a, b, metrics[0]), (b, c, metrics[1])):
+        tau = float(logged["tau"])
+        expected = jax.tree.map(lambda t, o, tau=tau: tau * t + (1 - tau) * o, old.target.params, new.online.params["project"])
+        close(new.target.params, expected, atol=1e-6)
+
+
+def test_the_decay_follows_the_step():
+    _, _, metrics = run(5, horizon=4, tau=0.6)
+    expected = [1 - 0.4 * (np.cos(np.pi * min(k, 4) / 4) + 1) / 2 for k in range(5)]
+    np.testing.assert_allclose([m["tau"] for m in metrics], expected, atol=1e-6)
+
+
+def test_the_probe_watches_without_touching():
+    case, (state, new), _ = run()
+    pure = methods.byol(ENCODER, PROJECTOR, PREDICTOR, optax.sgd(0.05), steps=40, tau=0.9)
+    begun = jax.jit(pure.init)(jax.random.key(0), case.batch, {})
+    alone, metrics = jax.jit(pure.step)(begun, {"views": case.batch["views"]}, KEY)  # no labels at all
+    assert "probe" not in metrics
+    watched = new.online.params
+    close(alone.online.params, {"predict": watched["predict"], "project": watched["project"]}, atol=1e-7)
+    close(alone.target, new.target, atol=1e-7)
+    assert not equal(watched["probe"], state.online.params["probe"])
+    images = case.batch["views"][0]
+    assert "logits" in case.method.predict(new, images)["encoder"] and "logits" not in pure.predict(alone, images)["encoder"]
+
+
+def test_the_probe_skips_unlabelled_rows():
+    case, (state, _), _ = run()
+    known = jnp.arange(16) < 6
+    _, metrics = jax.jit(case.method.step)(state, case.batch | {"label": jnp.where(known, LABELS, -1)}, KEY)
+    pooled = PROJECT.apply(state.online.params["project"], state.online.stats["project"], case.batch["views"][0], train=True)
+    taps, _ = linear_head(4).apply(state.online.params["probe"], {}, pooled[0]["pooled"], train=True)
+    rows = optax.softmax_cross_entropy_with_integer_labels(taps["logits"][:6], LABELS[:6])
+    np.testing.assert_allclose(metrics["probe"], jnp.mean(rows), rtol=1e-4)
+
+
+def test_what_is_shipped_is_the_encoder():
+    case, (_, new), _ = run()
+    params, stats = case.method.weights(new)["encoder"]
+    assert equal(params, new.online.params["project"]["first"]) and equal(stats, new.online.stats["project"]["first"])
+
+
+@pytest.mark.parametrize("options", [{"tau": 1.5}, {"tau": -0.1}, {"steps": 0}])
+def test_options_out_of_range_are_refused(options):
+    with pytest.raises(InputError, match=rf"^{next(iter(options))}="):
+        byol(**options)

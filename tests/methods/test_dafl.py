@@ -1,0 +1,265 @@
+import functools
+import math
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from cases import CLASSES, close, dafl, equal, frozen, images, small, start, without_batch_norm
+from jax import lax
+
+from kdjax import losses, methods
+from kdjax.core import Frozen, InputError, Net, batch_norms, chain
+from kdjax.models import conv_net, generator, linear_head
+
+KEY = jax.random.key(5)
+TERMS = ("one_hot", "balance", "activation", "batch_norm", "adversarial")
+NONE = dict.fromkeys(TERMS, 0.0)
+INDEX = {"index": jnp.arange(16)}
+
+
+def one_step(method, given, batch=INDEX):
+    state = method.init(KEY, batch, given)
+    return state, *jax.jit(method.step)(state, batch, KEY)
+
+
+def easel(pictures):
+    """A generator without a network: its parameters are the images, whatever the latents."""
+    apply = lambda params, stats, z, *, train, key=None: ({"image": params}, stats)  # noqa: E731
+    return Net(lambda key, z: (jnp.asarray(pictures), {}), apply)
+
+
+# Against the authors' code
+
+
+def reference_net(g, who):
+    """The network of the reference file: two convolutions, each before a batch norm in evaluation mode."""
+
+    def apply(params, stats, x, *, train, key=None):
+        taps = {}
+        for layer, stride in (("1", 1), ("2", 2)):
+            numbers = ("NHWC", "HWIO", "NHWC")
+            kernel = params[f"conv{layer}_kernel"]
+            x = lax.conv_general_dilated(x, kernel, (stride, stride), ((1, 1), (1, 1)), dimension_numbers=numbers)
+            taps[f"norm/bn{layer}"] = x
+            row = lambda part, layer=layer: params[f"bn{layer}_{part}"].reshape(1, 1, 1, -1)  # noqa: E731
+            mean, var = (stats[f"bn{layer}"][part].reshape(1, 1, 1, -1) for part in ("mean", "var"))
+            x = jax.nn.relu((x - mean) / jnp.sqrt(var + 1e-5) * row("scale") + row("bias"))
+        pooled = jnp.mean(x, (1, 2))
+        return taps | {"pooled": pooled, "logits": pooled @ params["fc_kernel"] + params["fc_bias"].reshape(1, -1)}, stats
+
+    params = {k.removeprefix(f"w_{who}_"): jnp.asarray(v) for k, v in g.items() if k.startswith(f"w_{who}_")}
+    stats = {bn: {part: params.pop(f"{bn}_{part}") for part in ("mean", "var")} for bn in ("bn1", "bn2")}
+    return Net(lambda key, x: (params, stats), apply), Frozen(params, stats)
+
+
+def test_the_generator_s_objective_is_the_authors():
+    file = pathlib.Path(__file__).parent.parent / "golden/datafree/dafl_objective.npz"
+    g = dict(np.load(file, allow_pickle=False))
+    (student, _), (teacher, weights) = (reference_net(g, who) for who in ("student", "teacher"))
+    batch = {"index": jnp.arange(len(g["images"]))}
+
+    def run(**options):
+        method = methods.dafl(
+            student, teacher, easel(g["images"]), optax.sgd(0.1), optax.sgd(1.0), one_hot=float(g["hp_oh"]),
+            balance=float(g["hp_balance"]), activation=float(g["hp_act"]), latent=2, student_steps=1, **options,
+        )  # fmt: skip
+        return one_step(method, {"teacher": weights}, batch)
+
+    state, new, metrics = run()
+    np.testing.assert_allclose(metrics["generator_loss"], g["loss"], rtol=1e-5)
+    for name, part in (("one_hot", "onehot"), ("balance", "balance"), ("activation", "act")):
+        np.testing.assert_allclose(metrics[f"generator_{name}"], g[f"loss_{part}"], rtol=1e-5)
+    gradient = state.generator.params - new.generator.params
+    np.testing.assert_allclose(gradient, g["grad_images"], atol=1e-4 * np.abs(g["grad_images"]).max())
+    assert set(metrics) == {f"generator_{k}" for k in ("loss", *TERMS[:3])} | {"student_loss", "student_distillation"}
+
+    _, _, metrics = run(batch_norm=1.0, adversarial=1.0)
+    np.testing.assert_allclose(metrics["generator_batch_norm"], g["loss_bn"], rtol=1e-5)
+    np.testing.assert_allclose(metrics["generator_adversarial"], g["loss_adv"], rtol=1e-4)
+    np.testing.assert_allclose(metrics["generator_loss"], g["loss"] + g["loss_bn"] + g["loss_adv"], rtol=1e-5)
+
+
+# The generator's terms, one at a time
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """`alone(weights)`: the gradient of the images under these weights, which may be traced."""
+    student, teacher, given = small(), small(width=6), {"teacher": frozen(small(width=6))}
+
+    def gradient(weights):
+        method = methods.dafl(
+            student, teacher, easel(images()), optax.sgd(0.1), optax.sgd(1.0), latent=2, student_steps=1, **weights
+        )
+        state = method.init(KEY, INDEX, given)
+        new, _ = method.step(state, INDEX, KEY)
+        return state.generator.params - new.generator.params, state
+
+    return jax.jit(gradient), student, teacher, given["teacher"]
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_a_single_weight_leaves_a_single_term(alone, name):
+    gradient, student, teacher, frozen_teacher = alone
+    weights = {k: jnp.float32(2.0 * (k == name)) for k in TERMS}
+    got, state = gradient(weights)
+
+    def term(pictures):
+        taps_t, _ = teacher.apply(frozen_teacher.params, frozen_teacher.stats, pictures, train=False)
+        taps_s, _ = student.apply(state.student.params, state.student.stats, pictures, train=False)
+        log_t, log_s = jax.nn.log_softmax(taps_t["logits"]), jax.nn.log_softmax(taps_s["logits"])
+        share = jnp.mean(jnp.exp(log_t), 0)
+        return {
+            "one_hot": lambda: -jnp.mean(jnp.max(log_t, -1)),
+            "balance": lambda: jnp.sum(share * jnp.log(share)),
+            "activation": lambda: -jnp.mean(jnp.abs(taps_t["pooled"])),
+            "batch_norm": lambda: sum(
+                jnp.linalg.norm(x.mean((0, 1, 2)) - m) + jnp.linalg.norm(x.var((0, 1, 2)) - v)
+                for x, m, v in batch_norms(taps_t, frozen_teacher.stats)
+            ),
+            "adversarial": lambda: -jnp.mean(jnp.sum(jnp.exp(log_t) * (log_t - log_s), -1)),
+        }[name]()
+
+    expected = 2 * np.asarray(jax.jit(jax.grad(term))(images()))
+    assert np.abs(expected).max() > 1e-6
+    np.testing.assert_allclose(got, expected, atol=2e-7 + 1e-4 * np.abs(expected).max())
+
+
+def test_a_weight_of_zero_leaves_its_term_out():
+    for name in ("one_hot", "batch_norm"):
+        case = dafl(**NONE | {name: 1.0})
+        _, metrics = jax.eval_shape(case.method.step, start(case), case.batch, KEY)
+        assert {k for k in metrics if k.startswith("generator_")} == {"generator_loss", f"generator_{name}"}
+
+
+def test_the_base_of_the_logarithm():
+    net = without_batch_norm()
+
+    def balance(**options):
+        method = methods.dafl(net, net, easel(images()), optax.sgd(0.1), optax.sgd(0.1), latent=2, student_steps=1, **options)
+        return one_step(method, {"teacher": frozen(net)})[2]["generator_balance"]
+
+    np.testing.assert_allclose(balance(log_base=10.0), balance() / math.log(10), rtol=1e-5)
+
+
+# What the student sees
+
+
+def watching(net):
+    """The same net, whose statistics are the mean image of the last training pass and the number of those passes."""
+
+    def apply(params, stats, x, *, train, key=None):
+        taps, _ = net.apply(params, {}, x, train=train)
+        return taps, {"seen": jnp.mean(x, 0), "passes": stats["passes"] + 1} if train else stats
+
+    return Net(lambda key, x: (net.init(key, x)[0], {"seen": jnp.zeros(x.shape[1:]), "passes": jnp.int32(0)}), apply)
+
+
+def looking():
+    """A teacher whose features are the pixels."""
+    net = without_batch_norm()
+
+    def apply(params, stats, x, *, train, key=None):
+        taps, _ = net.apply(params, {}, x, train=train)
+        return taps | {"pooled": x.reshape(x.shape[0], -1)}, stats
+
+    return Net(net.init, apply)
+
+
+@functools.cache
+def watched(steps, fresh=True):
+    """One step of this student and this teacher around a generator."""
+    student, teacher = watching(without_batch_norm()), looking()
+    maker = generator(8, channels=1, features=2)
+    method = methods.dafl(student, teacher, maker, optax.adam(0.01), optax.adam(0.1), latent=3, student_steps=steps, fresh=fresh)
+    return one_step(method, {"teacher": Frozen(teacher.init(jax.random.key(1), images())[0], {})})
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_step_holds_one_generator_update_and_k_student_updates(steps):
+    state, new, _ = watched(steps)
+    assert (new.student.opt[0].count, new.generator.opt[0].count) == (steps, 1)
+    assert new.student.stats["passes"] == steps  # evaluation mode while images are made up
+    assert new.step == state.step + 1
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_the_student_trains_on_the_judged_images_or_on_new_ones(fresh):
+    _, new, metrics = watched(3, fresh)
+    judged = -float(metrics["generator_activation"])  # pixels are the features, so this is their mean
+    seen = float(jnp.mean(new.student.stats["seen"]))
+    assert (abs(seen - judged) < 1e-6) == (not fresh)
+
+
+def test_each_student_step_draws_new_images():
+    seen = [watched(k)[1].student.stats["seen"] for k in (1, 3)]  # the last of each
+    assert not equal(*seen)
+
+
+def test_the_student_imitates_the_teacher_on_what_the_generator_has_just_learned():
+    """With an easel for a generator the images after its update are known, and so is the student's step."""
+    net = without_batch_norm()
+    teacher = frozen(net)
+    for fresh in (True, False):
+        method = methods.dafl(
+            net, net, easel(images()), optax.sgd(0.1), optax.sgd(5.0), temperature=3.0, latent=2, student_steps=1, fresh=fresh
+        )
+        state, new, metrics = one_step(method, {"teacher": teacher})
+        pictures = new.generator.params if fresh else state.generator.params
+
+        def imitation(params, pictures=pictures):
+            z, t = (net.apply(p, {}, pictures, train=True)[0]["logits"] for p in (params, teacher.params))
+            return jnp.mean(losses.kl_distillation(z, t, temperature=3.0))
+
+        value, gradient = jax.jit(jax.value_and_grad(imitation))(state.student.params)
+        np.testing.assert_allclose(metrics["student_distillation"], value, rtol=1e-5)
+        close(new.student.params, jax.tree.map(lambda p, g: p - 0.1 * g, state.student.params, gradient), atol=1e-6)
+    assert not equal(state.generator.params, new.generator.params)
+
+
+def test_real_images_are_never_touched():
+    case = dafl()
+    state, step = start(case), jax.jit(case.method.step)
+    tempting = case.batch | {"image": jnp.full((16, 8, 8, 1), jnp.nan), "label": jnp.zeros(16, jnp.int32)}
+    close(step(state, tempting, KEY), step(state, case.batch, KEY))
+
+
+# Teachers
+
+
+def chained(classes=CLASSES):
+    return chain(conv_net((4,), None), linear_head(classes))
+
+
+def test_the_batch_norms_of_a_chained_teacher_are_found():
+    teacher = chained()
+    method = methods.dafl(
+        small(), teacher, easel(images()), optax.sgd(0.1), optax.sgd(0.1), **NONE | {"batch_norm": 1.0}, latent=2, student_steps=1
+    )
+    given = frozen(teacher)
+    _, _, metrics = one_step(method, {"teacher": given})
+    taps, _ = conv_net((4,), None).apply(given.params["first"], given.stats["first"], images(), train=False)
+    running = given.stats["first"]["batch_stats"]["stage1_bn"]
+    value = losses.batch_norm_statistics(taps["norm/stage1_bn"], running["mean"], running["var"])
+    np.testing.assert_allclose(metrics["generator_batch_norm"], value, rtol=1e-5)
+
+
+def test_a_teacher_without_batch_norm():
+    net = without_batch_norm()
+
+    def run(**options):
+        method = methods.dafl(net, net, easel(images()), optax.sgd(0.1), optax.sgd(0.1), latent=2, student_steps=1, **options)
+        return one_step(method, {"teacher": frozen(net)})
+
+    assert np.isfinite(run()[2]["generator_loss"])
+    with pytest.raises(InputError, match=r"^batch_norm=1.0 is not accepted: this teacher has no batch-norm layers"):
+        run(batch_norm=1.0)
+
+
+@pytest.mark.parametrize("options", [{"student_steps": 0}, {"latent": 0}, {"latent": "many"}])
+def test_options_out_of_range_are_refused(options):
+    with pytest.raises(InputError, match=rf"^{next(iter(options))}="):
+        dafl(**options)

@@ -1,0 +1,118 @@
+"""README.md says nothing that does not run: its Python in full, its commands made small."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kdjax import methods, models
+from launch import cli, predict
+from launch import main as launcher
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text()
+FENCED = list(re.finditer(r"^```(\w*)\n(.*?)^```", TEXT, re.M | re.S))
+SNIPPETS = {f"line {len(TEXT[: x.start(2)].splitlines()) + 1}": x[2] for x in FENCED if x[1] == "python"}
+COMMANDS = [line for x in FENCED if x[1] == "sh" for line in x[2].splitlines()]
+SMALL = [
+    "--config.seeds=2", "--config.teacher_training.epochs=1", "--config.student_training.epochs=1",
+    "--config.teacher_training.net.widths=4,", "--config.student_training.net.widths=4,",
+]  # fmt: skip
+
+
+def arguments(command, script):
+    """The words behind `launch/<script>.py` in a command."""
+    _, found, words = command.partition(f"launch/{script}.py ")
+    return shlex.split(words) if found else None
+
+
+def launch(script, *words, cwd, **environment):
+    """Runs a script of launch/ on one device."""
+    environment = os.environ | {"XLA_FLAGS": "", "KDJAX_CACHE": str(cwd / "cache")} | environment
+    command = [sys.executable, ROOT / "launch" / f"{script}.py", *words]
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where the first command was run, with tiny networks."""
+    cwd = tmp_path_factory.mktemp("readme")
+    words = arguments(COMMANDS[0], "main")
+    said = launch("main", words[0].replace("configs/", f"{ROOT}/configs/"), *words[1:], *SMALL, cwd=cwd)
+    assert "kept in runs/quickstart" in said
+    return cwd
+
+
+def test_the_readme_was_read():
+    assert len(SNIPPETS) == TEXT.count("```python") >= 6 and len(COMMANDS) >= 8
+
+
+@pytest.mark.parametrize("where", SNIPPETS)
+def test_snippet_runs(where, request, monkeypatch, capsys):
+    if "runs/quickstart" in SNIPPETS[where]:
+        monkeypatch.chdir(request.getfixturevalue("folder"))
+    exec(compile(SNIPPETS[where], f"README.md, {where}", "exec"), {"__name__": "__main__"})
+    assert "nan" not in capsys.readouterr().out
+
+
+def test_run_folder_is_as_described(folder):
+    table = TEXT.partition("| in the run's folder |")[2].partition("\n\n")[0]
+    described = {name for row in table.splitlines()[2:] for name in re.findall(r"`([^`]+)`", row.split("|")[1])}
+    assert described == {p.name + "/" * p.is_dir() for p in (folder / "runs/quickstart").iterdir() if not p.name.startswith(".")}
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if arguments(c, "predict")])
+def test_predict_command_runs(command, folder):
+    (folder / "photos").mkdir(exist_ok=True)
+    for name in ("image.png", "photos/one.png", "photos/two.png"):
+        Image.fromarray(np.arange(100, dtype=np.uint8).reshape(10, 10)).save(folder / name)
+    said = launch("predict", *arguments(command, "predict"), cwd=folder)
+    assert "image.png: " in said or "2 images written to answers.csv" in said
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if arguments(c, "main")])
+def test_launch_command_is_accepted(command, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    words = arguments(command, "main")
+    plain = [word for word in words if not word.startswith("--config")]
+    assert all(word.partition("=")[0] in ("--workdir", "--list", "--help") for word in plain)
+    config = next((word.removeprefix("--config=") for word in words if word.startswith("--config=")), "configs/quickstart.py")
+    cli.read_config(config, [word for word in words if word.startswith("--config.")])
+
+
+@pytest.mark.parametrize("flag", sorted(set(re.findall(r"(--config\.[\w.]+)", TEXT))))
+def test_fields_named_in_the_text_exist(flag):
+    field = flag.rstrip(".").removeprefix("--config.")
+    _, config = cli.read_config(str(ROOT / "configs" / "quickstart.py"), [])
+    for name in field.split("."):
+        assert name in config
+        config = config[name]
+
+
+def test_usage_texts_hold_the_flags_of_the_readme():
+    known = {"--config", *re.findall(r"--[a-z]+", launcher.USAGE + predict.USAGE)}
+    assert set(re.findall(r"(?<=[ `])--[a-z]+", TEXT)) <= known
+
+
+def test_house_is_listed():
+    assert set(re.findall(r"^\| `methods\.(\w+)`", TEXT, re.M)) == set(methods.__all__)
+    named = set(re.findall(r"`(\w+)`", TEXT.partition("Nets with named taps")[2].partition("Besides")[0]))
+    assert named <= set(models.NETS)
+
+
+def test_links_lead_somewhere():
+    links = [target for target in re.findall(r"\]\(([^)]+)\)", TEXT) if not target.startswith("http")]
+    assert links and not [target for target in links if not (ROOT / target).is_file()]
+
+
+def test_the_check_that_guards_the_tree_runs_the_second_command():
+    marked = [c for c in COMMANDS if "[dev]" in c]
+    assert marked == [COMMANDS[1]] and "[dev]" in (ROOT / ".ci" / "run").read_text()

@@ -1,0 +1,103 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+from tiny import TRAIN, assert_close, noisy, stage
+
+from kdjax import augment, methods, models
+from kdjax.core import split
+from kdjax.data import epoch_of, epoch_rows, resident
+from kdjax.train import stack
+from kdjax.train.block import block
+from kdjax.train.optimiser import sgd
+
+NET = models.conv_net((4,), 3)
+
+
+def plan(steps, size=40, batch=16):
+    epochs = np.array([epoch_of(s, size=size, batch=batch) for s in range(steps)], np.int32)
+    return np.stack([epoch_rows(7, s, size=size, batch=batch) for s in range(steps)]), epochs
+
+
+def trained(mesh, blocks, members=1, how="map"):
+    """The State after blocks of the given lengths, on one device or on a mesh."""
+    method = methods.supervised(NET, sgd(0.05, momentum=0.9, weight_decay=5e-4))
+    one = stage(method)
+    place = (lambda x: x) if mesh is None else lambda x: jax.device_put(x, NamedSharding(mesh, P()))
+    image = jnp.zeros((16, 4, 4, 1))
+    state = stack([method.init(jax.random.key(i), {"image": image}, {}) for i in range(members)])
+    moving, frozen = split(place(state))
+    moving = jax.tree.map(jnp.copy, moving)
+    compiled = block(one, state, how, False, mesh)
+    rows, epochs = plan(sum(blocks))
+    at = 0
+    for k in blocks:
+        moving, metrics = compiled(
+            moving, frozen, place(resident(TRAIN)), jax.random.key(2), rows[at : at + k], epochs[at : at + k], np.int32(at)
+        )
+        at += k
+    return moving, metrics
+
+
+@pytest.fixture(scope="module")
+def mesh():
+    return jax.make_mesh((8, 1), ("data", "model"), axis_types=(AxisType.Auto, AxisType.Auto))
+
+
+@pytest.mark.parametrize(("blocks", "tolerance"), [([1], 1e-6), ([1] * 50, 1e-5)])
+def test_eight_devices_equal_one(mesh, blocks, tolerance):
+    (many, metrics), (one, wanted) = trained(mesh, blocks), trained(None, blocks)
+    assert_close(jax.device_get(many), jax.device_get(one), tolerance)
+    assert_close(jax.device_get(metrics), jax.device_get(wanted), 10 * tolerance)
+    for x in jax.tree.leaves(many):
+        assert len(x.sharding.device_set) == 8 and x.sharding.is_fully_replicated
+
+
+def test_the_batch_is_spread_over_the_devices(mesh):
+    """Every device takes its own rows through the net: an eighth of the work each."""
+    state = stack([stage(methods.supervised(NET, sgd(0.1, momentum=0.9, weight_decay=0.0))).method.init(
+        jax.random.key(0), {"image": jnp.zeros((16, 4, 4, 1))}, {})])  # fmt: skip
+    method = methods.supervised(NET, sgd(0.1, momentum=0.9, weight_decay=0.0))
+    place = lambda x: jax.device_put(x, NamedSharding(mesh, P()))  # noqa: E731
+    rows, epochs = plan(1)
+    compiled = block(stage(method), state, "map", False, mesh)
+    text = compiled.lower(place(state), [], place(resident(TRAIN)), jax.random.key(0), rows, epochs, np.int32(0)).compile().as_text()
+    assert "all-reduce" in text and "f32[2,4,4,4]" in text and "f32[16,4,4,4]" not in text
+
+
+def test_a_block_is_its_steps():
+    (many, last), (one, _) = trained(None, [4, 4]), trained(None, [1] * 8)
+    assert_close(many, one, 1e-6)
+    assert last["loss"].shape == (1,)
+
+
+def test_noise_follows_row_and_epoch_and_the_key_of_a_step_its_number():
+    """The method below trains nothing and shows what it is given."""
+    seen = methods.supervised(NET, sgd(0.0, momentum=0.0, weight_decay=0.0))
+
+    def step(state, batch, key):
+        shown = {"index": batch["index"], "image": batch["image"], "label": batch["label"], "key": jax.random.key_data(key) % 65536}
+        return state._replace(step=state.step + 1), shown
+
+    one = stage(seen._replace(step=step))
+    state = stack([seen.init(jax.random.key(0), {"image": jnp.zeros((16, 4, 4, 1))}, {})])
+    rows, epochs = plan(5)
+    arrays, key = resident(TRAIN), jax.random.key(11)
+    compiled = block(one, state, "map", False, None)
+    moving = split(state)[0]
+    for at in range(5):
+        now = slice(at, at + 1)
+        moving, shown = compiled(moving, [], arrays, key, rows[now], epochs[now], np.int32(at))
+        assert shown["index"][0].tolist() == rows[at].tolist() == epoch_rows(7, at, size=40, batch=16).tolist()
+        np.testing.assert_array_equal(shown["label"][0], TRAIN.read(rows[at])["label"])
+        draw = jax.random.fold_in(jax.random.fold_in(key, 0), at // 2)
+        want = [
+            noisy(jax.random.fold_in(jax.random.fold_in(draw, row), 0), image.astype(np.float32) / 255)
+            for row, image in zip(rows[at], TRAIN.read(rows[at])["image"], strict=True)
+        ]
+        np.testing.assert_allclose(shown["image"][0], np.stack(want), atol=1e-6)
+        wanted = jax.random.key_data(jax.random.fold_in(jax.random.fold_in(key, 1), at))
+        np.testing.assert_array_equal(shown["key"][0], wanted % 65536)  # exact in float32
+    assert int(moving.step) == 5 and one.augment is not augment.on_images

@@ -1,0 +1,147 @@
+import json
+
+import pytest
+from test_checkpoint import data_files
+from tiny import after, assert_same, linear, run, sgd, stage, untrainable
+
+from kdjax import methods
+from kdjax.core import InputError
+from kdjax.train import Stopped, run_stages
+
+
+@pytest.fixture
+def cache(tmp_path):
+    (tmp_path / "cache").mkdir()
+    return tmp_path / "cache"
+
+
+def student(**changed):
+    method = methods.kd(linear(), linear(), sgd())
+    return stage(method, members=2, given=lambda results: {"teacher": results["teacher"].frozen()}, **changed)
+
+
+def both(**changed):
+    return {"teacher": stage(**changed), "student": student()}
+
+
+def text(folder):
+    return (folder / "metrics.jsonl").read_text()
+
+
+def same(a, b):
+    for name in a:
+        assert_same(a[name].weights, b[name].weights)
+        assert a[name].measures == b[name].measures and a[name].digest == b[name].digest and a[name].step == b[name].step
+
+
+def test_a_finished_run_is_read_back(tmp_path):
+    first, before = run_stages(both(), run(tmp_path)), text(tmp_path)
+    seen = []
+    one = run(tmp_path, progress=lambda name, step, line: seen.append((name, step)))
+    again = run_stages({name: untrainable(s) for name, s in both().items()}, one)
+    same(again, first)
+    assert text(tmp_path) == before and seen == [("teacher", 12), ("student", 12)]
+
+
+def test_runs_share_finished_stages(tmp_path, cache):
+    said = []
+    first = run_stages(both(), run(tmp_path / "a", cache=cache))
+    assert len(list(cache.iterdir())) == 2
+    again = run_stages({name: untrainable(s) for name, s in both().items()}, run(tmp_path / "b", said, cache=cache))
+    same(again, first)
+    assert text(tmp_path / "a") == text(tmp_path / "b")
+    assert said == [f"{name}: taken from the cache of finished stages" for name in ("teacher", "student")]
+    same(run_stages({name: untrainable(s) for name, s in both().items()}, run(tmp_path / "b")), first)  # now its own
+
+
+def test_what_changes_a_result_changes_its_place_in_the_cache(tmp_path, cache):
+    run_stages({"teacher": stage()}, run(tmp_path / "a", cache=cache))
+
+    def place(number, one, **options):
+        known = set(cache.iterdir())
+        run_stages({"teacher": one}, run(tmp_path / str(number), cache=cache, **options))
+        (new,) = set(cache.iterdir()) - known
+        return new
+
+    places = [
+        place(0, stage(recipe={"name": "other"})),
+        place(1, stage(steps=6)),
+        place(2, stage(adopt=lambda state, results: state)._replace(recipe={"name": "adopt"})),
+        place(3, stage(), seed=9),
+        place(4, stage(), digest="other data"),
+    ]
+    assert len(set(places)) == len(places)
+
+
+def test_another_teacher_is_another_student(tmp_path, cache):
+    run_stages(both(), run(tmp_path / "a", cache=cache))
+    run_stages(both(steps=10), run(tmp_path / "b", cache=cache))
+    assert len(list(cache.iterdir())) == 4
+    adopting = {"teacher": stage(), "student": student(adopt=lambda state, results: state)}
+    run_stages(adopting, run(tmp_path / "c", cache=cache))
+    assert len(list(cache.iterdir())) == 5
+
+
+def test_a_damaged_cache_entry_is_refused_trained_anew_and_replaced(tmp_path, cache):
+    first = run_stages({"teacher": stage()}, run(tmp_path / "a", cache=cache))
+    (kept,) = cache.iterdir()
+    path = data_files(kept, 0)[0]
+    path.write_bytes(path.read_bytes()[:-7])
+    said = []
+    again = run_stages({"teacher": stage()}, run(tmp_path / "b", said, cache=cache))
+    same(again, first)
+    assert len(said) == 1 and said[0].startswith(f"cached checkpoint {kept.name}/0 is refused")
+    same(run_stages({"teacher": untrainable(stage())}, run(tmp_path / "c", cache=cache)), first)
+
+
+def test_a_damaged_finished_stage_is_made_again_from_its_checkpoint(tmp_path):
+    first, said = run_stages({"teacher": stage()}, run(tmp_path)), []
+    path = data_files(tmp_path / "models" / "teacher", 0)[0]
+    path.write_bytes(path.read_bytes()[:-7])
+    again = run_stages({"teacher": untrainable(stage())}, run(tmp_path, said))
+    same(again, first)
+    assert "checkpoint teacher/0 is refused" in said[0] and "resumed at step 12 of 12" in said[1]
+    same(run_stages({"teacher": untrainable(stage())}, run(tmp_path, said)), first)
+    assert len(said) == 2
+
+
+def test_a_finished_stage_of_another_configuration_is_refused_and_kept(tmp_path):
+    first = run_stages({"teacher": stage()}, run(tmp_path))
+    with pytest.raises(InputError, match="no checkpoint in .*teacher can be used"):
+        run_stages({"teacher": stage(recipe={"name": "other"})}, run(tmp_path))
+    same(run_stages({"teacher": untrainable(stage())}, run(tmp_path)), first)
+
+
+def test_a_cache_that_cannot_be_written_does_not_end_a_run(tmp_path):
+    said = []
+    results = run_stages({"teacher": stage()}, run(tmp_path / "a", said, cache=tmp_path / "missing"))
+    assert results["teacher"].step == 12 and "cache of finished stages cannot be written" in said[0]
+
+
+def test_a_kill_while_networks_are_written_leaves_nothing_half(tmp_path, monkeypatch):
+    """What a kill leaves: a `.partial` folder, and no finished stage."""
+    from kdjax.train import finished
+
+    class Killed(BaseException):
+        pass
+
+    def kill(*_):
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(finished.Checkpoints, "close", lambda self: kill() if "partial" in str(self._folder) else self._manager.close())
+        with pytest.raises(Killed):
+            run_stages({"teacher": stage()}, run(tmp_path))
+    assert [p.name for p in (tmp_path / "models").iterdir()] == [".teacher.partial"]
+    run_stages({"teacher": untrainable(stage())}, run(tmp_path))
+    assert [p.name for p in (tmp_path / "models").iterdir()] == ["teacher"]
+
+
+def test_a_stage_taken_from_the_cache_cuts_the_lines_of_an_earlier_try(tmp_path, cache):
+    run_stages({"teacher": stage()}, run(tmp_path / "a", cache=cache))
+    with pytest.raises(Stopped):
+        run_stages({"teacher": stage()}, run(tmp_path / "b", stop=after(3)))
+    run_stages({"teacher": untrainable(stage())}, run(tmp_path / "b", cache=cache))
+    assert text(tmp_path / "a") == text(tmp_path / "b")
+    lines = [json.loads(x)["step"] for x in text(tmp_path / "b").splitlines()]
+    assert lines == [2, 4, 6, 8, 10, 12]

@@ -1,0 +1,347 @@
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType
+from tiny import TEST, TRAIN, after, assert_close, assert_same, linear, run, sgd, stage
+
+from kdjax import augment, methods, models
+from kdjax.core import Frozen, InputError, Net
+from kdjax.data import epoch_rows
+from kdjax.train import Diverged, Pace, Stopped, run_stages
+
+
+def weights(results, name="network"):
+    return next(iter(results.values())).weights[name]
+
+
+def metrics(folder):
+    return (folder / "metrics.jsonl").read_text()
+
+
+def remembering(source=TRAIN, shown=lambda batch, key: {"index": batch["index"]}):
+    """A method that trains a linear net and shows what it is given."""
+    method = methods.supervised(linear(), sgd())
+
+    def step(state, batch, key):
+        new, logged = method.step(state, batch, key)
+        return new, logged | shown(batch, key)
+
+    return method._replace(step=step)
+
+
+# --- one run
+
+
+def test_a_run_leaves_its_records_and_networks(tmp_path):
+    seen = []
+    one = run(tmp_path, progress=lambda name, step, line: seen.append((name, step)))
+    result = run_stages({"only": stage(steps=7, nets={"network": {"name": "linear"}})}, one)["only"]
+    lines = [json.loads(x) for x in metrics(tmp_path).splitlines()]
+    # Blocks of 2, the last one of what is left; evaluated every 4 steps and at the end.
+    assert [(x["step"], x["epoch"], "val_accuracy" in x) for x in lines] == [(2, 1, 0), (4, 2, 1), (6, 3, 0), (7, 4, 1)]
+    assert seen == [("only", 2), ("only", 4), ("only", 6), ("only", 7)] and all(len(x["loss"]) == 1 for x in lines)
+    assert {k: len(v) for k, v in result.measures.items()} == {"test_accuracy": 1, "val_accuracy": 1} and result.step == 7
+    assert result.measures["val_accuracy"] == lines[-1]["val_accuracy"]
+    assert {p.name for p in tmp_path.iterdir()} == {"metrics.jsonl", "times.jsonl", "models", "checkpoints"}
+    assert [p.name for p in (tmp_path / "models").iterdir()] == ["only"]
+
+
+def test_rows_are_those_of_the_data_in_their_order(tmp_path):
+    one = stage(remembering(), pace=Pace(1, 4, 4), steps=5)
+    run_stages({"only": one}, run(tmp_path, data_seed=6))
+    for step, line in enumerate(map(json.loads, metrics(tmp_path).splitlines())):
+        assert line["index"] == [epoch_rows(6, step, size=40, batch=16).tolist()]
+
+
+def test_without_validation_images_the_test_split_is_watched_but_never_chosen_by(tmp_path):
+    run_stages({"only": stage(steps=4)}, run(tmp_path, splits={"test": TEST}))
+    assert "test_accuracy" in metrics(tmp_path) and "val_" not in metrics(tmp_path)
+    with pytest.raises(InputError, match="select='best' is not accepted: it needs validation images"):
+        run_stages({"only": stage(steps=4)}, run(tmp_path / "b", splits={"test": TEST}, select="best"))
+
+
+def test_micro_batches_accumulate_to_the_same_step(tmp_path):
+    whole, parts = (
+        run_stages({"only": stage(methods.supervised(linear(), sgd(), micro=n), recipe={"micro": n})}, run(tmp_path / str(n)))
+        for n in (1, 4)
+    )
+    assert_close(weights(parts), weights(whole), 1e-6)
+
+
+# --- resume
+
+
+def resumed(folder, stages, stops, said=None, **options):
+    """The results of a run that is stopped after each of the numbers of blocks, then goes on to the end."""
+    for blocks in stops:
+        with pytest.raises(Stopped, match="is saved at step"):
+            run_stages(stages, run(folder, said, stop=after(blocks), **options))
+    return run_stages(stages, run(folder, said, **options))
+
+
+@pytest.mark.parametrize(("share", "net"), [("batch", linear()), ("none", models.conv_net((4,), 3))])
+def test_k_steps_saved_and_resumed_are_2k_steps_bit_for_bit(tmp_path, share, net):
+    stages = {"only": stage(methods.supervised(net, sgd()), steps=11, members=2)}
+    said = []
+    whole = run_stages(stages, run(tmp_path / "whole", share=share))
+    pieces = resumed(tmp_path / "pieces", stages, (1, 4), said, share=share)
+    assert_same(weights(pieces), weights(whole))
+    assert pieces["only"].digest == whole["only"].digest and pieces["only"].measures == whole["only"].measures
+    assert metrics(tmp_path / "pieces") == metrics(tmp_path / "whole")
+    assert [x for x in said if "resumed" in x] == [f"only: resumed at step {k} of 11" for k in (2, 10)]
+
+
+def test_a_damaged_newest_checkpoint_costs_some_steps_and_no_bit(tmp_path):
+    stages = {"only": stage()}
+    whole, said = run_stages(stages, run(tmp_path / "whole")), []
+    with pytest.raises(Stopped):
+        run_stages(stages, run(tmp_path / "pieces", stop=after(5)))
+    (tmp_path / "pieces" / "checkpoints" / "only" / "10" / "manifest" / "metadata").unlink()
+    pieces = run_stages(stages, run(tmp_path / "pieces", said))
+    assert "checkpoint only/10 is refused" in said[0] and "resumed at step 8 of 12" in said[1]
+    assert_same(weights(pieces), weights(whole))
+    assert metrics(tmp_path / "pieces") == metrics(tmp_path / "whole")
+
+
+def test_a_stage_killed_after_its_last_save_is_finished_from_it(tmp_path):
+    import shutil
+
+    stages = {"only": stage()}
+    whole = run_stages(stages, run(tmp_path))
+    text = metrics(tmp_path)
+    shutil.rmtree(tmp_path / "models" / "only")
+    again = run_stages({"only": stages["only"]}, run(tmp_path))
+    assert_same(weights(again), weights(whole))
+    assert metrics(tmp_path) == text
+
+
+def test_another_configuration_does_not_resume(tmp_path):
+    with pytest.raises(Stopped):
+        run_stages({"only": stage()}, run(tmp_path, stop=after(1)))
+    for changed in (stage(recipe={"name": "other"}), stage(batch=8), stage(refresh_every=2), stage(members=2)):
+        with pytest.raises(InputError, match="no checkpoint in .*only can be used"):
+            run_stages({"only": changed}, run(tmp_path))
+    with pytest.raises(InputError, match="no checkpoint in .*only can be used"):
+        run_stages({"only": stage()}, run(tmp_path, data_seed=5))
+
+
+def test_other_devices_resume_and_say_so(tmp_path):
+    stages, said = {"only": stage()}, []
+    whole = run_stages(stages, run(tmp_path / "whole"))
+    with pytest.raises(Stopped):
+        run_stages(stages, run(tmp_path / "pieces", stop=after(2)))
+    (tmp_path / "cache").mkdir()
+    mesh = jax.make_mesh((2, 1), ("data", "model"), axis_types=(AxisType.Auto,) * 2, devices=jax.devices()[:2])
+    pieces = run_stages(stages, run(tmp_path / "pieces", said, mesh=mesh, cache=tmp_path / "cache"))
+    assert_close(weights(pieces), weights(whole), 1e-5)
+    assert any("other devices or versions than before" in line for line in said)
+    assert list((tmp_path / "cache").iterdir()) == []  # such a result is no repetition: it is not shared
+
+
+def test_refresh_is_called_at_absolute_steps_also_after_a_resume(tmp_path):
+    calls = []
+
+    def refresh(state, step, key):
+        calls.append((step, np.asarray(jax.random.key_data(key)).tolist()))
+        bias = state.network.params[1] + jax.random.normal(key, (3,))
+        return state._replace(network=state.network.replace(params=[state.network.params[0], bias]))
+
+    stages = {"only": stage(members=2, refresh=refresh, refresh_every=4)}
+    whole = run_stages(stages, run(tmp_path / "whole"))
+    wanted, calls[:] = list(calls), []
+    assert [step for step, _ in wanted] == [0, 0, 4, 4, 8, 8] and len({str(k) for _, k in wanted}) == 6
+    pieces = resumed(tmp_path / "pieces", stages, (2, 1))
+    assert_same(weights(pieces), weights(whole))
+    assert calls == wanted
+    calls.clear()
+    run_stages({"only": stage(refresh=refresh)}, run(tmp_path / "never"))
+    assert calls == []
+    run_stages({"only": stage(steps=2, refresh=refresh, refresh_every=4)}, run(tmp_path / "single", seed=4))
+    assert calls == wanted[1:2]  # the member that starts from seed 4
+
+
+# --- members
+
+
+@pytest.mark.parametrize("share", ["batch", "none"])
+@pytest.mark.parametrize("how", ["map", "vmap"])
+def test_a_member_is_the_single_run_with_its_seed(tmp_path, share, how):
+    method = remembering(shown=lambda batch, key: {"index": batch["index"], "noise": jax.random.normal(key, ())})
+    together = run_stages({"only": stage(method, members=2, steps=6)}, run(tmp_path / "all", share=share, how=how))
+    lines = [json.loads(x) for x in metrics(tmp_path / "all").splitlines()]
+    for i in range(2):
+        alone = run_stages({"only": stage(method, steps=6)}, run(tmp_path / str(i), share=share, seed=3 + i))
+        assert_close(jax.tree.map(lambda x, i=i: x[i : i + 1], weights(together)), weights(alone), 1e-6)
+        for line, one in zip(lines, map(json.loads, metrics(tmp_path / str(i)).splitlines()), strict=True):
+            for name in ("index", "noise", "loss"):
+                np.testing.assert_allclose(line[name][i], one[name][0], atol=1e-5)
+    first = lines[0]
+    assert (first["index"][0] == first["index"][1]) == (first["noise"][0] == first["noise"][1]) == (share == "batch")
+
+
+def test_one_member_may_diverge_and_all_may_not(tmp_path):
+    from kdjax.train import sweep
+
+    method, _ = sweep(lambda rate: methods.supervised(linear(), sgd(rate)), {"rate": [0.1]})
+    said = []
+    results = run_stages({"only": stage(method, members=2, hyper={"rate": [0.1, 1e38]})}, run(tmp_path / "one", said))
+    last = json.loads(metrics(tmp_path / "one").splitlines()[-1])
+    assert last["loss"][1] is None and last["loss"][0] < 1.2 and any("some members is not finite" in x for x in said)
+    assert np.isfinite(weights(results)["params"][0][0]).all()
+    with pytest.raises(Diverged, match="only diverged: the loss at step"):
+        run_stages({"only": stage(method, members=2, hyper={"rate": [1e38, 1e38]})}, run(tmp_path / "all"))
+
+
+def test_a_member_with_one_finite_loss_of_two_has_diverged(tmp_path):
+    method = remembering(shown=lambda batch, key: {"loss": jnp.float32(jnp.nan), "other_loss": jnp.float32(1.0)})
+    with pytest.raises(Diverged):
+        run_stages({"only": stage(method)}, run(tmp_path))
+
+
+# --- what comes from outside, what goes on
+
+
+def pair():
+    """A teacher with two members, and a student of its second one."""
+    return {
+        "teacher": stage(members=2),
+        "student": stage(
+            methods.kd(linear(), linear(), sgd()), members=2, given=lambda results: {"teacher": results["teacher"].frozen(member=1)}
+        ),
+    }
+
+
+def test_a_student_learns_from_the_stage_before(tmp_path):
+    results = run_stages(pair(), run(tmp_path / "a"))
+    assert list(results["student"].weights) == ["student"]
+    teacher = results["teacher"].frozen(member=1)
+    direct = {"student": pair()["student"]._replace(given=lambda _: {"teacher": teacher})}
+    assert_same(run_stages(direct, run(tmp_path / "b"))["student"].weights, results["student"].weights)
+    other = {"student": pair()["student"]._replace(given=lambda _: {"teacher": results["teacher"].frozen(member=0)})}
+    assert run_stages(other, run(tmp_path / "c"))["student"].digest != results["student"].digest
+
+
+def test_missing_weights_are_refused(tmp_path):
+    student = pair()["student"]._replace(given=lambda results: {})
+    with pytest.raises(InputError, match="stage 'student' needs teacher; it was given nothing"):
+        run_stages({"student": student}, run(tmp_path))
+    student = pair()["student"]._replace(given=lambda results: {"techer": Frozen({}, {}, "x")})
+    with pytest.raises(InputError, match="needs teacher; it was given techer"):
+        run_stages({"student": student}, run(tmp_path))
+
+
+def test_a_stage_may_start_from_weights_of_an_earlier_one(tmp_path):
+    def adopt(state, results):
+        return state._replace(network=state.network.replace(params=results["first"].frozen(member=1).params))
+
+    still = methods.supervised(linear(), sgd(0.0))
+    results = run_stages({"first": stage(members=2), "second": stage(still, adopt=adopt, steps=2)}, run(tmp_path))
+    first, second = (results[name].weights["network"]["params"] for name in ("first", "second"))
+    assert_same([x[1] for x in first], [x[0] for x in second])
+
+
+def test_a_data_free_stage_sees_row_numbers_only_and_members_equal_single_runs(tmp_path):
+    def image(params, stats, z, *, train, key=None):
+        return {"image": jax.nn.sigmoid(z @ params["w"]).reshape(-1, 4, 4, 1)}, stats
+
+    maker = Net(lambda key, z: ({"w": jax.random.normal(key, (z.shape[1], 16))}, {}), image)
+    frozen = Frozen(*linear().init(jax.random.key(0), jnp.zeros((1, 4, 4, 1))), "digest")
+    method = methods.dafl(linear(), linear(), maker, sgd(0.01), sgd(0.01), latent=3, student_steps=1)
+    one = stage(method, source=None, batch=6, steps=3, given=lambda _: {"teacher": frozen}, picture=picture, augment=boom)
+    together = run_stages({"only": one._replace(members=2)}, run(tmp_path / "all", share="none"))["only"]
+    alone = run_stages({"only": one}, run(tmp_path / "one", share="none", seed=4))["only"]
+    assert_close(jax.tree.map(lambda x: x[1:], together.weights), alone.weights, 1e-6)
+    assert together.picture.shape == (2, 4, 4, 1) and together.picture.dtype == np.float32
+    again = run_stages({"only": one._replace(members=2)}, run(tmp_path / "all", share="none"))["only"]
+    assert_same(again.picture, together.picture)
+    assert list(again.weights) == ["student"]
+
+
+def picture(state, key):
+    return np.full((2, 4, 4, 1), 0.1)  # float64, as host code is apt to make it
+
+
+def boom(keys, batch):
+    raise AssertionError("there is nothing to augment")
+
+
+def test_the_first_network_stays_the_first_and_every_structure_comes_back(tmp_path):
+    """Not the first by alphabet; parameters in a list, tuples and empty parts in the statistics."""
+    net = linear()
+    counted = Net(
+        lambda key, x: (net.init(key, x)[0], {"seen": (jnp.float32(0), {}), "none": {}}),
+        lambda p, s, x, *, train, key=None: (net.apply(p, {}, x, train=train)[0], s),
+    )
+    method = methods.supervised(counted, sgd())
+    flipped = method._replace(
+        predict=lambda s, x: {"zeta": method.predict(s, x)["network"], "alpha": {"logits": jnp.zeros((x.shape[0], 3))}},
+        weights=lambda s: {"zeta": method.weights(s)["network"], "alpha": ({"w": jnp.zeros(2)}, {})},
+    )
+    first = run_stages({"only": stage(flipped)}, run(tmp_path / "a"))["only"]
+    plain = run_stages({"only": stage(method)}, run(tmp_path / "b"))["only"]
+    assert first.measures == plain.measures  # those of zeta
+    assert list(first.weights) == ["zeta", "alpha"] and first.frozen().source == f"{first.digest}/zeta/0"
+    again = run_stages({"only": stage(flipped)}, run(tmp_path / "a"))["only"]
+    assert list(again.weights) == ["zeta", "alpha"]
+    assert_same(again.weights, first.weights)
+
+
+def test_an_nnx_net_is_trained_resumed_and_read_back(tmp_path):
+    from flax import nnx
+
+    from kdjax.core import from_nnx
+
+    class Small(nnx.Module):
+        def __init__(self, rngs):
+            self.layers = nnx.List([nnx.Linear(16, 4, rngs=rngs), nnx.BatchNorm(4, rngs=rngs), nnx.Linear(4, 3, rngs=rngs)])
+
+        def __call__(self, x):
+            x = x.reshape(x.shape[0], -1)
+            for layer in self.layers:
+                x = layer(x)
+            return x
+
+    net = from_nnx(lambda rngs: Small(rngs))
+    stages = {"only": stage(methods.supervised(net, sgd()), members=2)}
+    whole = run_stages(stages, run(tmp_path / "whole"))
+    pieces = resumed(tmp_path / "pieces", stages, (2,))
+    assert_same(weights(pieces), weights(whole))
+    again = run_stages(stages, run(tmp_path / "whole"))["only"].frozen(member=1)
+    taps, _ = net.apply(again.params, again.stats, augment.on_images()(None, TRAIN.read(np.arange(4)))["image"], train=False)
+    assert taps["logits"].shape == (4, 3)
+
+
+# --- choice of the step
+
+
+def scored(values):
+    """An evaluation that returns the next of the values on `val`; later ones and those on `test` are not looked at."""
+    left = iter(values)
+    return lambda collect, split, final: {"accuracy": np.array([99.0]) if final else np.array([next(left, 99.0)])}
+
+
+def test_best_takes_the_checkpoint_with_the_best_validation_accuracy(tmp_path):
+    best = stage(steps=14, evaluate=scored([10.0, 30.0, 20.0, 30.0 - 1]))
+    result = run_stages({"only": best}, run(tmp_path / "best", select="best"))["only"]
+    assert result.step == 8
+    until = run_stages({"only": stage(steps=8)}, run(tmp_path / "until"))["only"]
+    assert_same(result.weights, until.weights)
+    last = run_stages({"only": stage(steps=14, evaluate=scored([1.0, 9.0, 2.0, 3.0]))}, run(tmp_path / "last"))["only"]
+    assert last.step == 14
+
+
+def test_best_survives_a_stop_between_evaluations(tmp_path):
+    values = [50.0, 40.0, 30.0]
+    with pytest.raises(Stopped):
+        run_stages({"only": stage(evaluate=scored(values[:1]))}, run(tmp_path, select="best", stop=after(3)))
+    result = run_stages({"only": stage(evaluate=scored(values[1:]))}, run(tmp_path, select="best"))["only"]
+    assert result.step == 4
+
+
+def test_best_needs_an_accuracy(tmp_path):
+    one = stage(evaluate=lambda collect, split, final: {"knn": np.array([1.0])})
+    with pytest.raises(InputError, match="stage 'only' measures knn, no accuracy"):
+        run_stages({"only": one}, run(tmp_path, select="best"))
