@@ -1,7 +1,7 @@
 """What the experiment files share: tables from names to code, and sections of a config."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from kdjax import augment, data, methods, models
 from kdjax.core import InputError, check_option, pick
-from kdjax.train import Pace, Stage
+from kdjax.train import Pace, Stage, sweep
 from kdjax.train.measures import classification
 from kdjax.train.optimiser import OPTIMISERS, schedule
 from kdjax.train.saved import load
@@ -35,14 +35,12 @@ class Experiment(NamedTuple):
       dataset: for evaluation and for the records.
       compare: pairs `(stage, baseline)` whose paired difference over seeds is reported.
       measure: of which measure.
-      sweep: the stage whose members are points of a sweep, or "".
     """
 
     stages: dict[str, Stage]
     dataset: data.Dataset
     compare: tuple[tuple[str, str], ...] = ()
     measure: str = "test_accuracy"
-    sweep: str = ""
 
 
 def run_section(*, seeds: int, select: str = "last") -> dict:
@@ -173,6 +171,7 @@ def classifier_stage(
     members: int,
     recipe: dict,
     source: data.Source | None = None,
+    rates: Sequence[float] = (),
     **more: Any,
 ) -> Stage:
     """A stage that trains a classifier for a number of epochs of all training images.
@@ -186,12 +185,22 @@ def classifier_stage(
       members: how many side by side.
       recipe: what the method was made from, for the fingerprint.
       source: the rows it learns from, where they are not all; the number of steps stays.
+      rates: learning rates to try, every seed with each in one program; validation images choose.
       **more: further fields of `Stage`.
     """
     each = per_epoch(config, dataset)
     steps = section.epochs * each
+
+    def method(**swept):
+        return make(make_optimiser(section.optimiser, steps, each, **swept), section.micro)
+
+    if rates:
+        check_option("rates", rates, lambda r: min(r) > 0, "numbers above 0")
+        swept, hyper = sweep(method, {"learning_rate": rates}, members)
+        more |= {"seeds": members, "hyper": hyper, "choose": "accuracy"}
+        members *= len(rates)
     return Stage(
-        method=make(make_optimiser(section.optimiser, steps, each), section.micro),
+        method=swept if rates else method(),
         steps=steps,
         batch=config.data.batch if source is None else min(config.data.batch, source.size),
         pace=pace(config, each),
@@ -239,6 +248,8 @@ def student_sources(config: Config, dataset: data.Dataset) -> tuple[data.Source,
 def distillation(config: Config) -> Experiment:
     """Teacher, student alone, the same with label smoothing (where `config.smoothing` is above 0), distilled student.
 
+    Students without a teacher have their learning rate chosen among `config.baseline_rates` on validation images.
+
     With `config.labels_per_class` above 0 students know only so many labels: the student alone learns from those images, the distilled
     one from all images, most without a label. All students take the same number of steps.
     """
@@ -261,8 +272,9 @@ def distillation(config: Config) -> Experiment:
     def alone(smoothing):
         recipe = {"method": "supervised", "smoothing": smoothing}
         return stage(
-            recipe, "network", lambda tx, micro: methods.supervised(student, tx, smoothing=smoothing, micro=micro), source=labelled
-        )
+            recipe, "network", lambda tx, micro: methods.supervised(student, tx, smoothing=smoothing, micro=micro),
+            source=labelled, rates=tuple(config.get("baseline_rates", ())),
+        )  # fmt: skip
 
     stages["student_alone"] = alone(0.0)
     compare = [("student", "student_alone")]

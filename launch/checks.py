@@ -33,7 +33,7 @@ _SHARE = (lambda v: 0 <= v < 1), "a number, 0 or more and below 1"
 _FROM_0 = (lambda v: v >= 0), "a number, 0 or more"
 _ABOVE_0 = (lambda v: v > 0), "a number above 0"
 NUMBERS: dict[str, tuple[Callable, str]] = {
-    **dict.fromkeys(("seed", "devices", "data.image_size"), _whole(0)),
+    **dict.fromkeys(("seed", "devices", "data.image_size", "labels_per_class"), _whole(0)),
     **dict.fromkeys(
         (
             "seeds", "data.batch", "epochs", "micro", "evaluate_epochs", "save_epochs", "steps_per_epoch", "generator.features",

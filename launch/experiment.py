@@ -44,7 +44,7 @@ def run(build: Callable, config: Any, folder: Path, *, source: dict) -> None:
     mesh = _mesh(config)
     how = resolve(config.members, config.seeds)
     experiment = build(config)
-    _rehearse(experiment.stages)
+    _rehearse(experiment.stages, 1 if mesh is None else mesh.size)
     _make_folder(folder)
     dataset = experiment.dataset
     data = {"source": config.data.source, "digest": dataset.digest, "names": list(dataset.names), "shape": list(dataset.shape)}
@@ -73,7 +73,7 @@ def run(build: Callable, config: Any, folder: Path, *, source: dict) -> None:
         "protocol": _protocol(config, experiment),
         "results": _results(results),
         "comparisons": _comparisons(results, experiment.compare, experiment.measure),
-        "points": _points(results, experiment),
+        "points": {name: result.points for name, result in results.items() if result.points},
         "wall_seconds": round(time.perf_counter() - began, 1),
         "device": jax.devices()[0].device_kind,
     }
@@ -124,7 +124,7 @@ def _difference(old: Any, new: Any, at: str = "config") -> str:
     return "" if old == new else f"{at}={old}, this command has {new}"
 
 
-def _rehearse(stages: dict[str, Any]) -> None:
+def _rehearse(stages: dict[str, Any], devices: int) -> None:
     """Traces every stage on shapes alone, so that a bad option of the last one is refused before the first is trained."""
 
     def all_stages():
@@ -132,6 +132,8 @@ def _rehearse(stages: dict[str, Any]) -> None:
         for name, stage in stages.items():
             given = stage.given(results)
             check_stage(name, stage, given)
+            if stage.batch % devices:
+                raise InputError(f"stage {name!r} has batches of {stage.batch} images: expected a multiple of {devices}, the devices")
             state = stage.method.init(jax.random.key(0), blank_batch(stage), given)
             state, _ = stage.method.step(state, blank_batch(stage), jax.random.key(0))
             weights = {n: {"params": params, "stats": stats} for n, (params, stats) in stage.method.weights(state).items()}
@@ -223,22 +225,8 @@ def _comparisons(results: dict[str, Result], pairs, measure: str) -> list[dict]:
     return found
 
 
-def _points(results: dict[str, Result], experiment: Any) -> list[dict]:
-    """The points of a sweep, mean over seeds, the best by validation (without it in the order of the grid) first."""
-    if not experiment.sweep:
-        return []
-    numbers, measures = experiment.stages[experiment.sweep].hyper, results[experiment.sweep].measures
-    members = list(zip(*numbers.values(), strict=True))
-    points = []
-    for point in dict.fromkeys(members):
-        own = [i for i, m in enumerate(members) if m == point]
-        means = {k: float(np.mean([v[i] for i in own])) for k, v in measures.items() if k.endswith("accuracy")}
-        points.append({**{n: float(x) for n, x in zip(numbers, point, strict=True)}, **means})
-    return sorted(points, key=lambda p: -p.get("val_accuracy", 0.0))
-
-
 def _protocol(config: Any, experiment: Any) -> dict:
-    return {
+    protocol = {
         "data": config.data.source,
         "train_images": experiment.dataset.train.size,
         "validation_images": 0 if experiment.dataset.val is None else experiment.dataset.val.size,
@@ -246,8 +234,12 @@ def _protocol(config: Any, experiment: Any) -> dict:
         "step": "last" if config.select == "last" else "best validation accuracy, mean over seeds",
         "seeds_share": config.seeds_share,
         "precision": config.precision,
-        "teacher": config.teacher or "trained in this run, one seed, shared by all students",
     }
+    if "labels_per_class" in config:
+        protocol["student_labels_per_class"] = config.labels_per_class or "all"
+    if "teacher" in config:
+        protocol["teacher"] = config.teacher or "trained in this run with all labels, one seed, shared by all students"
+    return protocol
 
 
 def _git_commit() -> str | None:

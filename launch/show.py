@@ -86,13 +86,10 @@ def summary_table(summary: dict, folder: Path) -> None:
             f"[{c['low']:+.2f}, {c['high']:+.2f}] over {seeds} seeds: {verdict} {c['baseline']}",
             highlight=False, markup=False, soft_wrap=True,
         )  # fmt: skip
-    if summary.get("points"):
-        points = Table(title="points of the sweep, best by validation first", box=box.SIMPLE_HEAD)
-        for name in summary["points"][0]:
-            points.add_column(_label(name), justify="right")
-        for point in summary["points"]:
-            points.add_row(*(f"{value:.4g}" for value in point.values()))
-        console.print(points)
+    for name, points in summary.get("points", {}).items():
+        *numbers, score = points[0]
+        tried = "; ".join(f"{', '.join(f'{_words(n)} {p[n]:g}' for n in numbers)}: {p[score]:.2f}" for p in points)
+        console.print(f"{name}: chosen by {_label(score)}: {tried}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"kept in {folder}: summary.json, metrics.jsonl, plots/, models/", highlight=False, markup=False, soft_wrap=True)
     if any(key.endswith("test_accuracy") for key in summary["results"]):
         next_step = f"classify images with it: python launch/predict.py {folder} <image or folder>"

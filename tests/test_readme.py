@@ -20,6 +20,7 @@ TEXT = (ROOT / "README.md").read_text()
 FENCED = list(re.finditer(r"^```(\w*)\n(.*?)^```", TEXT, re.M | re.S))
 SNIPPETS = {f"line {len(TEXT[: x.start(2)].splitlines()) + 1}": x[2] for x in FENCED if x[1] == "python"}
 COMMANDS = [line for x in FENCED if x[1] == "sh" for line in x[2].splitlines()]
+PROSE = re.sub(r"^```.*?^```", "", TEXT, flags=re.M | re.S)
 SMALL = [
     "--config.seeds=2", "--config.teacher_training.epochs=1", "--config.student_training.epochs=1",
     "--config.teacher_training.net.widths=4,", "--config.student_training.net.widths=4,",
@@ -88,7 +89,7 @@ def test_launch_command_is_accepted(command, monkeypatch):
     cli.read_config(config, [word for word in words if word.startswith("--config.")])
 
 
-@pytest.mark.parametrize("flag", sorted(set(re.findall(r"(--config\.[\w.]+)", TEXT))))
+@pytest.mark.parametrize("flag", sorted(set(re.findall(r"(--config\.[\w.]+)", PROSE))))
 def test_fields_named_in_the_text_exist(flag):
     field = flag.rstrip(".").removeprefix("--config.")
     _, config = cli.read_config(str(ROOT / "configs" / "quickstart.py"), [])

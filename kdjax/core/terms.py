@@ -20,7 +20,8 @@ def weighted_sum(
         see each other.
       weights: factors by name; a name without one counts once.
       axis_name: mapped axis that holds the batch, or None.
-      micro: slices the batch is accumulated over; above 1 a scalar term is refused, as its rows must meet in one slice.
+      micro: slices the batch is accumulated over; above 1 a scalar term is refused, as its rows must meet in one slice. A
+        masked mean is then taken slice by slice, and each slice counts once however many rows its mask keeps.
 
     Returns:
       `(scalar, {name: mean})`.

@@ -24,7 +24,7 @@ def identity_of(stage: Stage, run: Run, given: dict[str, Frozen], results: dict[
     numbers = {name: np.asarray(values, np.float64).tolist() for name, values in (stage.hyper or {}).items()}
     weights = {name: value.source for name, value in given.items()}
     adopted = {name: result.digest for name, result in results.items()} if stage.adopt else {}
-    more = {"hyper": numbers, "refresh": stage.refresh_every, "given": weights, "adopted": adopted}
+    more = {"hyper": numbers, "seeds": stage.seeds, "choose": stage.choose, "refresh": stage.refresh_every, "given": weights, "adopted": adopted}
     return fingerprint.of_json({**shared, **own, **more, "data": run.digest, "code": fingerprint.of_code()})
 
 
@@ -57,18 +57,28 @@ def read_back(name: str, stage: Stage, run: Run, identity: str, given: dict[str,
         return None
     run.progress(name, stage.steps, {})
     shapes = jax.eval_shape(lambda key: _networks(stage, stage.method.init(key, blank_batch(stage), given)), jax.random.key(0))
-    return Result(_like(shapes, found, own), notes["measures"], notes["digest"], notes["step"], found.get("picture"))
+    points = tuple(notes["points"])
+    return Result(_like(shapes, found, own), notes["measures"], notes["digest"], notes["step"], found.get("picture"), points)
 
 
 def keep(
-    name: str, stage: Stage, run: Run, identity: str, state: Any, measures: dict[str, list[float]], step: int, *, share: bool
+    name: str,
+    stage: Stage,
+    run: Run,
+    identity: str,
+    state: Any,
+    measures: dict[str, list[float]],
+    step: int,
+    points: tuple[dict, ...],
+    *,
+    share: bool,
 ) -> Result:
     """Saves the networks of a finished stage in the run's folder and, with `share`, in the cache."""
     singles = unstack(state)
     weights = jax.tree.map(lambda *xs: np.stack([np.asarray(x) for x in xs]), *(_networks(stage, one) for one in singles))
     digest = fingerprint.of_tree(weights)
     picture = None if stage.picture is None else np.asarray(stage.picture(singles[0], jax.random.key(run.data_seed)), np.float32)
-    notes = {"nets": dict(stage.nets), "measures": measures, "digest": digest, "step": step, "lines": run.records.of(name)}
+    notes = {"nets": dict(stage.nets), "measures": measures, "digest": digest, "step": step, "points": points, "lines": run.records.of(name)}
     own = run.folder / "models" / name
     writing = own.with_name(f".{name}.partial")
     shutil.rmtree(writing, ignore_errors=True)
@@ -84,7 +94,7 @@ def keep(
         except OSError as error:
             if not kept.exists():  # another run may have been faster
                 run.say(f"the cache of finished stages cannot be written ({error}); going on without it")
-    return Result(weights, measures, digest, step, picture)
+    return Result(weights, measures, digest, step, picture, points)
 
 
 def _cached(run: Run, identity: str) -> Path | None:

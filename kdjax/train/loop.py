@@ -19,7 +19,8 @@ from kdjax.train.collect import collector
 from kdjax.train.finished import identity_of, keep, machine_of, read_back
 from kdjax.train.members import stack, unstack
 from kdjax.train.run import Run
-from kdjax.train.stage import Result, Stage, blank_batch, check_stage
+from kdjax.train.stage import Result, Stage, blank_batch, check_stage, seeds_of
+from kdjax.train.sweep import choose
 
 
 class Stopped(Exception):  # noqa: N818
@@ -38,8 +39,9 @@ def run_stages(stages: dict[str, Stage], run: Run) -> dict[str, Result]:
       Stopped: after a clean save, when `run.stop` asks for it.
       Diverged: when no member has a finite loss.
     """
-    if run.select == "best" and "val" not in run.splits:
-        raise InputError("select='best' is not accepted: it needs validation images")
+    for asked, name in ((run.select == "best", "select='best'"), (any(s.choose for s in stages.values()), "a sweep that chooses")):
+        if asked and "val" not in run.splits:
+            raise InputError(f"{name} is not accepted: it needs validation images")
     (run.folder / "models").mkdir(parents=True, exist_ok=True)
     place = _placed(run.mesh)
     splits = {name: place(resident(source)) for name, source in run.splits.items()}
@@ -106,12 +108,17 @@ def _train(name, stage, run, identity, given, results, splits, order) -> Result:
             moving, _ = checkpoints.restore(chosen, moving)
             step = chosen
         state = join(place(moving), frozen)
+        points = ()
+        if stage.choose:
+            scores = stage.evaluate(partial(ask, state), "val", False)[stage.choose]
+            best_members, points = choose(stage.hyper or {}, f"val_{stage.choose}", scores)
+            state = stack([unstack(state)[i] for i in best_members])
         measures = _measured("test", stage.evaluate(partial(ask, state), "test", True))
         if "val" in splits:
             measures |= _measured("val", stage.evaluate(partial(ask, state), "val", False))
     finally:
         checkpoints.close()
-    return keep(name, stage, run, identity, state, measures, step, share=len(notes["machines"]) == 1)
+    return keep(name, stage, run, identity, state, measures, step, points, share=len(notes["machines"]) == 1)
 
 
 def _measured(split: str, measures: dict) -> dict[str, list[float]]:
@@ -124,8 +131,8 @@ def _initial(stage: Stage, run: Run, given: dict, results: dict) -> Any:
     by_source = {value.source: value for value in given.values()}
     init = jax.jit(lambda key: stage.method.init(key, blank_batch(stage), jax.tree.map(jnp.zeros_like, given)))
     states = []
-    for i in range(stage.members):
-        moving, blank = split(init(jax.random.fold_in(jax.random.key(run.seed + i), 0)))
+    for seed in seeds_of(stage, run.seed):
+        moving, blank = split(init(jax.random.fold_in(jax.random.key(seed), 0)))
         one = join(moving, [by_source[x.source] for x in blank])
         states.append(stage.adopt(one, results) if stage.adopt else one)
     state = stack(states)
@@ -138,7 +145,7 @@ def _noise_keys(stage: Stage, run: Run, own: bool) -> jax.Array:
     shared = jax.random.key(run.data_seed)
     if run.share == "batch":
         return shared
-    keys = [jax.random.fold_in(shared, run.seed + i + 1) for i in range(stage.members)]
+    keys = [jax.random.fold_in(shared, seed + 1) for seed in seeds_of(stage, run.seed)]
     return jnp.stack(keys) if own else keys[0]
 
 
@@ -156,7 +163,7 @@ def _rows(stage: Stage, run: Run, own: bool, step: int, k: int) -> tuple[np.ndar
 
     if run.share == "batch":
         return of(run.data_seed), epochs
-    orders = [of((run.data_seed << 32) + run.seed + i + 1) for i in range(stage.members)]
+    orders = [of((run.data_seed << 32) + seed + 1) for seed in seeds_of(stage, run.seed)]
     return (np.stack(orders, 1) if own else orders[0]), epochs
 
 
@@ -164,7 +171,7 @@ def _refreshed(stage: Stage, run: Run, state: Any, step: int) -> Any:
     """What moves, after a refresh of every member with a key of its own."""
     assert stage.refresh is not None
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(run.data_seed), 2), step)
-    keys = [jax.random.fold_in(key, run.seed + i) for i in range(stage.members)]
+    keys = [jax.random.fold_in(key, seed) for seed in seeds_of(stage, run.seed)]
     return split(stack([stage.refresh(one, step, k) for one, k in zip(unstack(state), keys, strict=True)]))[0]
 
 

@@ -45,7 +45,9 @@ class Stage(NamedTuple):
         is fine.
       refresh_every: a multiple of `pace.block`; 0 is never.
       members: how many are trained side by side.
+      seeds: how many different seeds the members have: member i starts from seed + i modulo this; 0 is one each.
       hyper: swept values by name, `[members]` each, for a method made by `sweep`.
+      choose: of the points of a sweep only the best is kept: that with the highest mean of this measure on validation images.
       picture: `(state of one member, key) -> images [N, H, W, C]` to look at, or None.
     """
 
@@ -63,7 +65,9 @@ class Stage(NamedTuple):
     refresh: Callable | None = None
     refresh_every: int = 0
     members: int = 1
+    seeds: int = 0
     hyper: Mapping[str, Any] | None = None
+    choose: str = ""
     picture: Callable | None = None
 
 
@@ -76,6 +80,7 @@ class Result(NamedTuple):
       digest: sha256 of the weights.
       step: the step they were taken at.
       picture: images to look at, or None.
+      points: of a sweep that chose, each point with its mean on validation images, the chosen one first.
     """
 
     weights: dict[str, dict]
@@ -83,6 +88,7 @@ class Result(NamedTuple):
     digest: str
     step: int
     picture: Any = None
+    points: tuple[dict, ...] = ()
 
     def frozen(self, network: str | None = None, member: int = 0) -> Frozen:
         """One member's network for a later stage; the first network if none is named."""
@@ -99,6 +105,11 @@ def blank_batch(stage: Stage) -> dict:
     keys = jax.random.split(jax.random.key(0), stage.batch)
     shapes = jax.eval_shape(stage.augment, keys, stage.source.read(rows))
     return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+
+
+def seeds_of(stage: Stage, seed: int) -> list[int]:
+    """The seed of every member."""
+    return [seed + i % (stage.seeds or stage.members) for i in range(stage.members)]
 
 
 def check_stage(name: str, stage: Stage, given: Mapping[str, Frozen]) -> None:

@@ -19,12 +19,12 @@ class Swept(NamedTuple):
 
 
 def sweep(make: Callable[..., Method], grid: Mapping[str, Sequence[float]], seeds: int = 1) -> tuple[Method, dict]:
-    """One method for every point of a grid: run it with as many members as there are points.
+    """One method for every point of a grid: run it with as many members as there are points and seeds.
 
     Args:
       make: `(**numbers) -> Method`, built anew from traced numbers inside each step: a learning rate, a temperature, a weight.
       grid: values by name; every combination is a point.
-      seeds: members for each point, next to each other.
+      seeds: members for each point, next to each other; `Stage.seeds` takes the same number.
 
     Returns:
       `(method, hyper)`: `hyper` holds one value a member by name, for `Stage.hyper`.
@@ -55,3 +55,25 @@ def sweep(make: Callable[..., Method], grid: Mapping[str, Sequence[float]], seed
         return plain.weights(state.inner)
 
     return Method(init, step, predict, weights, plain.needs), hyper
+
+
+def choose(hyper: Mapping[str, np.ndarray], measure: str, scores: Sequence[float]) -> tuple[list[int], tuple[dict, ...]]:
+    """The best point of a sweep by the mean score of its members.
+
+    Args:
+      hyper: one value a member by name, as `sweep` gives them.
+      measure: the name of the score, for the table.
+      scores: one a member, higher is better.
+
+    Returns:
+      `(members, points)`: the members of the best point, and all points with their means, the best first; of equals the first.
+
+    >>> choose({"rate": np.array([0.1, 0.1, 0.2, 0.2])}, "accuracy", [1.0, 2.0, 4.0, 3.0])
+    ([2, 3], ({'rate': 0.2, 'accuracy': 3.5}, {'rate': 0.1, 'accuracy': 1.5}))
+    """
+    members: dict[tuple, list[int]] = {}
+    for i, point in enumerate(zip(*hyper.values(), strict=True)):
+        members.setdefault(tuple(float(x) for x in point), []).append(i)
+    means = {point: float(np.mean([scores[i] for i in own])) for point, own in members.items()}
+    ranked = sorted(means, key=lambda point: -means[point])
+    return members[ranked[0]], tuple({**dict(zip(hyper, point, strict=True)), measure: means[point]} for point in ranked)

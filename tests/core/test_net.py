@@ -42,6 +42,15 @@ def dense(layer, x):
     return x @ layer["kernel"] + layer["bias"][None]
 
 
+class Counting(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        calls = self.variable("counters", "calls", lambda: jnp.int32(0))
+        if self.is_mutable_collection("counters") and not self.is_initializing():
+            calls.value += 1
+        return x
+
+
 class Plain(nn.Module):
     @nn.compact
     def __call__(self, x):
@@ -81,6 +90,14 @@ def test_linen_statistics_move_in_training_only(remat):
     same(new["batch_stats"]["a"]["bn"]["mean"], 0.1 * inputs.mean(0), atol=1e-6)
     same(new["batch_stats"]["a"]["bn"]["var"], 0.9 + 0.1 * inputs.var(0), atol=1e-6)
     assert jax.tree.structure(new) == jax.tree.structure(stats) and set(taps) == {"hidden", "logits", "norm/a/bn", "norm/b/bn"}
+
+
+def test_every_collection_but_params_is_a_statistic_that_only_training_may_write():
+    net = core.from_linen(Counting())
+    params, stats = net.init(KEY, X)
+    assert params == {} and stats["counters"]["calls"] == 0
+    assert net.apply({}, stats, X, train=True)[1]["counters"]["calls"] == 1
+    assert net.apply({}, stats, X, train=False)[1]["counters"]["calls"] == 0
 
 
 @pytest.mark.parametrize("train", [False, True])
@@ -141,6 +158,7 @@ def test_nnx_equals_linen():
     assert jax.tree.map(type, stats) == {"bn": {"mean": type(X), "var": type(X)}}
     assert set(params) == {"layers", "bn"} and type(params["layers"][0]["kernel"]) is type(X)
 
+    stats = jax.tree.map(lambda x: x + jax.random.uniform(KEY, x.shape), stats)
     block = core.from_linen(Block())
     layer = params["layers"][0]
     linen = {"dense": layer, "bn": params["bn"]}, {"batch_stats": {"bn": stats["bn"]}}

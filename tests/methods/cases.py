@@ -73,6 +73,18 @@ def without_batch_norm(width: int = 5) -> Net:
     return Net(init, apply)
 
 
+def dropped(net: Net) -> Net:
+    """The same net with dropout on its inputs; without a key it cannot train."""
+
+    def apply(params, stats, x, *, train, key=None):
+        if train:
+            assert key is not None
+            x = 2 * x * jax.random.bernoulli(key, 0.5, x.shape)
+        return net.apply(params, stats, x, train=train, key=key)
+
+    return Net(net.init, apply)
+
+
 def small(axis_name: str | None = None, width: int = 4) -> Net:
     return conv_net((width,), CLASSES, axis_name=axis_name)
 
@@ -102,7 +114,7 @@ def byol(axis_name: str | None = None, tx: Any = None, probe: Net | None = None,
     projector, predictor = (mlp_head(6, 5, axis_name=axis_name) for _ in range(2))
     probe = probe or linear_head(CLASSES)
     options = {"steps": 40, "tau": 0.9} | options
-    method = methods.byol(encoder, projector, predictor, tx or optax.sgd(0.05), probe=probe, axis_name=axis_name, **options)
+    method = methods.byol(encoder, projector, predictor, tx or optax.sgd(0.02), probe=probe, axis_name=axis_name, **options)
     batch = {"views": (images(), images() + 0.1 * images(1)), "label": LABELS, "index": jnp.arange(ROWS)}
     return Case(method, batch, {}, {"encoder": encoder}, lambda s: (s.online.params, s.target.params), "byol")
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import LABELS, byol, close, equal, start
+from cases import LABELS, byol, close, dropped, equal, start
 
 from kdjax import methods
 from kdjax.core import InputError, chain
@@ -85,7 +85,7 @@ def test_the_decay_follows_the_step():
 
 def test_the_probe_watches_without_touching():
     case, (state, new), _ = run()
-    pure = methods.byol(ENCODER, PROJECTOR, PREDICTOR, optax.sgd(0.05), steps=40, tau=0.9)
+    pure = methods.byol(ENCODER, PROJECTOR, PREDICTOR, optax.sgd(0.02), steps=40, tau=0.9)
     begun = jax.jit(pure.init)(jax.random.key(0), case.batch, {})
     alone, metrics = jax.jit(pure.step)(begun, {"views": case.batch["views"]}, KEY)  # no labels at all
     assert "probe" not in metrics
@@ -111,6 +111,12 @@ def test_what_is_shipped_is_the_encoder():
     case, (_, new), _ = run()
     params, stats = case.method.weights(new)["encoder"]
     assert equal(params, new.online.params["project"]["first"]) and equal(stats, new.online.stats["project"]["first"])
+
+
+def test_nets_with_dropout_get_a_key():
+    nets = map(dropped, (ENCODER, PROJECTOR, PREDICTOR))
+    method, batch = methods.byol(*nets, optax.sgd(0.02), steps=40), byol().batch
+    jax.eval_shape(method.step, jax.eval_shape(method.init, KEY, batch, {}), batch, KEY)
 
 
 @pytest.mark.parametrize("options", [{"tau": 1.5}, {"tau": -0.1}, {"steps": 0}])

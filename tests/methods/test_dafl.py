@@ -220,6 +220,22 @@ def test_the_student_imitates_the_teacher_on_what_the_generator_has_just_learned
     assert not equal(state.generator.params, new.generator.params)
 
 
+def test_a_student_with_dropout_draws_a_mask_of_its_own_in_each_step():
+    """A student whose logits do not depend on the images: only the masks tell its steps apart."""
+    seen = []
+    net = without_batch_norm()
+
+    def apply(params, stats, x, *, train, key=None):
+        if train:
+            jax.debug.callback(lambda k: seen.append(tuple(k.tolist())), jax.random.key_data(key), ordered=True)
+        return net.apply(params, stats, x, train=train)
+
+    method = methods.dafl(Net(net.init, apply), net, easel(images()), optax.sgd(0.1), optax.sgd(0.1), latent=2, student_steps=3)
+    one_step(method, {"teacher": frozen(net)})
+    jax.effects_barrier()
+    assert len(seen) == 3 and len(set(seen)) == 3
+
+
 def test_real_images_are_never_touched():
     case = dafl()
     state, step = start(case), jax.jit(case.method.step)

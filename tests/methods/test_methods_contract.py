@@ -160,13 +160,22 @@ def test_a_sharded_batch_gives_the_same_step(compiled):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_eight_devices_under_shard_map_take_the_same_step(name):
-    """Batch norm and the terms whose rows see each other are global, and made rows are keyed by their global number."""
+@pytest.mark.parametrize("mode", ["shard_map", "vmap"])
+def test_a_step_over_a_named_axis_is_the_same_step(name, mode):
+    """Batch norm and the terms whose rows see each other are global, and made rows are keyed by their global number.
+
+    Inside `vmap`, as inside `pmap`, gradients have rules other than those of `shard_map`.
+    """
     single, many = CASES[name](), CASES[name]("data")
     state = start(single)
     expected, metrics = jax.jit(single.method.step)(state, single.batch, KEY)
-    step = jax.shard_map(many.method.step, mesh=mesh(), in_specs=(P(), P("data"), P()), out_specs=P())
-    new, logged = jax.jit(step)(state, many.batch, KEY)
+    if mode == "shard_map":
+        step = jax.shard_map(many.method.step, mesh=mesh(), in_specs=(P(), P("data"), P()), out_specs=P())
+        new, logged = jax.jit(step)(state, many.batch, KEY)
+    else:
+        parts = jax.tree.map(lambda x: x.reshape(2, -1, *x.shape[1:]), many.batch)
+        step = jax.vmap(many.method.step, in_axes=(None, 0, None), out_axes=(None, None), axis_name="data")
+        new, logged = jax.jit(step)(state, parts, KEY)
     close(new, expected, atol=1e-6)
     close(logged, metrics, atol=1e-5)
 

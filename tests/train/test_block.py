@@ -63,7 +63,9 @@ def test_the_batch_is_spread_over_the_devices(mesh):
     place = lambda x: jax.device_put(x, NamedSharding(mesh, P()))  # noqa: E731
     rows, epochs = plan(1)
     compiled = block(stage(method), state, "map", False, mesh)
-    text = compiled.lower(place(state), [], place(resident(TRAIN)), jax.random.key(0), rows, epochs, np.int32(0)).compile().as_text()
+    text = (
+        compiled.lower(place(state), [], place(resident(TRAIN)), jax.random.key(0), rows, epochs, np.int32(0)).compile().as_text()
+    )
     assert "all-reduce" in text and "f32[2,4,4,4]" in text and "f32[16,4,4,4]" not in text
 
 

@@ -44,7 +44,7 @@ def test_sgd_is_that_of_pytorch(momentum, nesterov, weight_decay):
 @pytest.mark.parametrize("weight_decay", [0.0, 0.01])
 def test_adam_decays_kernels_only(weight_decay):
     want = {k: v.astype(np.float64) for k, v in START.items()}
-    m, v = ({k: 0.0 for k in want} for _ in range(2))
+    m, v = (dict.fromkeys(want, 0.0) for _ in range(2))
     for step, grads in enumerate(GRADS, 1):
         for k, g in grads.items():
             m[k], v[k] = 0.8 * m[k] + 0.2 * g, 0.99 * v[k] + 0.01 * g.astype(np.float64) ** 2
@@ -57,7 +57,7 @@ def test_adam_decays_kernels_only(weight_decay):
 
 def test_lars_in_the_order_of_byol():
     want = {k: v.astype(np.float64) for k, v in START.items()}
-    buffer = {k: 0.0 for k in want}
+    buffer = dict.fromkeys(want, 0.0)
     for step, grads in enumerate(GRADS):
         for k, g in grads.items():
             if want[k].ndim > 1:

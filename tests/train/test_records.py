@@ -23,7 +23,9 @@ def test_lines_behind_a_step_are_cut(tmp_path):
     records = filled(tmp_path)
     records.cut(["a", "b", "c"], "b", 4)
     kept = [("a", 2), ("a", 4), ("b", 2), ("b", 4)]
-    assert steps(records.lines) == steps(read_lines(tmp_path / "metrics.jsonl")) == steps(read_lines(tmp_path / "times.jsonl")) == kept
+    assert (
+        steps(records.lines) == steps(read_lines(tmp_path / "metrics.jsonl")) == steps(read_lines(tmp_path / "times.jsonl")) == kept
+    )
     assert steps(records.of("b")) == kept[2:]
     records.add([{"stage": "b", "step": 6}])
     assert steps(Records(tmp_path).lines) == [*kept, ("b", 6)]
@@ -44,7 +46,9 @@ def test_a_torn_last_line_is_dropped_and_written_over(tmp_path):
 
 
 def test_numbers_are_plain_and_what_is_not_finite_is_null(tmp_path):
-    Records(tmp_path).add([{"stage": "a", "step": 1, "x": np.array([1.0, np.nan]), "y": jnp.bfloat16(0.5), "z": float("inf"), "n": 3}])
+    Records(tmp_path).add(
+        [{"stage": "a", "step": 1, "x": np.array([1.0, np.nan]), "y": jnp.bfloat16(0.5), "z": float("inf"), "n": 3}]
+    )
     text = (tmp_path / "metrics.jsonl").read_text()
     assert json.loads(text, parse_constant=lambda name: 1 / 0) == {
         "stage": "a", "step": 1, "x": [1.0, None], "y": 0.5, "z": None, "n": 3,

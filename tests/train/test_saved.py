@@ -3,7 +3,6 @@ import json
 import jax
 import numpy as np
 import pytest
-from test_checkpoint import data_files
 from tiny import TEST, assert_same, linear, run, sgd, stage
 
 from kdjax import methods, models
@@ -72,7 +71,6 @@ def test_damaged_weights_are_refused(folder, tmp_path):
     import shutil
 
     shutil.copytree(folder[0], tmp_path / "run")
-    file = data_files(tmp_path / "run" / "models" / "teacher", 0)[0]
-    file.write_bytes(b"")
+    (tmp_path / "run" / "models" / "teacher" / "0" / "manifest" / "metadata").write_bytes(b"")
     with pytest.raises(InputError, match="checkpoint teacher/0 is refused"):
         load(tmp_path / "run", "teacher")

@@ -11,7 +11,9 @@ from kdjax.train.optimiser import sgd as full_sgd
 
 
 def test_the_grid_has_every_combination_and_its_seeds_together():
-    _, hyper = sweep(lambda rate, decay: methods.supervised(linear(), sgd(rate)), {"rate": [1.0, 2.0], "decay": [3.0, 4.0]}, seeds=2)
+    _, hyper = sweep(
+        lambda rate, decay: methods.supervised(linear(), sgd(rate)), {"rate": [1.0, 2.0], "decay": [3.0, 4.0]}, seeds=2
+    )
     assert hyper["rate"].tolist() == [1, 1, 1, 1, 2, 2, 2, 2] and hyper["decay"].tolist() == [3, 3, 4, 4, 3, 3, 4, 4]
 
 
@@ -34,7 +36,9 @@ def test_a_temperature_may_be_swept():
     """The check of the option lets a traced number pass, and every point has its own loss."""
     batch = {"image": jax.random.uniform(jax.random.key(0), (6, 4, 4, 1)), "label": jnp.arange(6) % 3}
     given = {"teacher": Frozen(*linear().init(jax.random.key(1), batch["image"]), "digest")}
-    method, hyper = sweep(lambda temperature: methods.kd(linear(), linear(), sgd(), temperature=temperature), {"temperature": [1.0, 4.0]})
+    method, hyper = sweep(
+        lambda temperature: methods.kd(linear(), linear(), sgd(), temperature=temperature), {"temperature": [1.0, 4.0]}
+    )
     assert method.needs == ("teacher",)
     state = stack([method.init(jax.random.key(5), batch, given)] * 2)
     state = state._replace(hyper={k: jnp.asarray(v, jnp.float32) for k, v in hyper.items()})

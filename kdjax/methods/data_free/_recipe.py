@@ -74,7 +74,7 @@ def data_free(
         return DataFree(learner, maker, given["teacher"], jnp.int32(0))
 
     def step(state, batch, key):
-        keys = jax.random.split(key, student_steps + 1)
+        *keys, drop = jax.random.split(key, student_steps + 2)
 
         def ask_teacher(images):
             return teacher.apply(state.teacher.params, state.teacher.stats, images, train=False)[0]
@@ -91,17 +91,18 @@ def data_free(
         judged = lax.stop_gradient(generate(state.generator, state.generator.params, first)[0]) if not fresh else None
         maker, made = learn(invention, state.generator, generator_tx, first, axis_name=axis_name)
 
-        def student_step(learner, key):
+        def student_step(learner, now):
+            key, drop = now
             images = generate(maker, maker.params, latents(key, batch))[0] if judged is None else judged
 
             def imitation(params, images):
-                taps, stats = student.apply(params, learner.stats, images, train=True)
+                taps, stats = student.apply(params, learner.stats, images, train=True, key=drop)
                 value, metrics = weighted_sum(distil(taps, ask_teacher(images)), {}, axis_name=axis_name)
                 return value, (stats, metrics)
 
             return learn(imitation, learner, student_tx, lax.stop_gradient(images), axis_name=axis_name)
 
-        learner, learned = lax.scan(student_step, state.student, keys[1:])
+        learner, learned = lax.scan(student_step, state.student, (jnp.stack(keys[1:]), jax.random.split(drop, student_steps)))
         metrics = {f"student_{k}": jnp.mean(v) for k, v in learned.items()} | {f"generator_{k}": v for k, v in made.items()}
         return DataFree(learner, maker, state.teacher, state.step + 1), metrics
 

@@ -36,7 +36,7 @@ def dml(
     Args:
       peers: at least two nets, equal or not; the first is the one that is shipped.
       tx: the optimiser, one state a peer.
-      temperature: softens both sides; 1 in the paper, T^2 included above it.
+      temperature: softens both sides, with the factor T^2; 1 in the paper.
       weight: factor of the imitation term; 0 is independent training.
       simultaneous: all peers imitate the predictions from before this step, instead of one after another.
       axis_name: mapped axis that holds the batch, or None.

@@ -70,7 +70,8 @@ def siamese(
             stats, predictions, pooled = dict(state.online.stats), [], []
             for view in batch["views"]:
                 taps, stats["project"] = project.apply(params["project"], stats["project"], view, train=True, key=key)
-                out, stats["predict"] = predictor.apply(params["predict"], stats["predict"], taps["embedding"], train=True)
+                embedding = taps["embedding"]
+                out, stats["predict"] = predictor.apply(params["predict"], stats["predict"], embedding, train=True, key=key)
                 predictions.append(out["embedding"])
                 pooled.append(taps["pooled"])
             terms = dict(objective(tuple(predictions), targets))

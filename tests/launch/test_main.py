@@ -1,0 +1,372 @@
+"""What a run leaves behind, how it goes on, and what can be made of it."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from conftest import TINY, stop_after, write_npz
+from PIL import Image
+
+import kdjax
+from kdjax import augment, data, evaluate
+from kdjax.train.finished import read_model
+from kdjax.train.stage import blank_batch
+from launch import cli, experiment, show
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted(p.name for p in (ROOT / "configs").glob("[!_]*.py"))
+STAGES = ["teacher", "student_alone", "student"]
+
+
+def read(folder, name):
+    return json.loads((folder / name).read_text())
+
+
+def lines(folder, name="metrics.jsonl"):
+    return [json.loads(x) for x in (folder / name).read_text().splitlines()]
+
+
+def test_config_json_holds_all_that_a_repetition_needs(run):
+    about = read(run[0], "config.json")
+    assert about["stages"] == STAGES and about["members"] == "map" and about["deterministic"] is True
+    assert about["config"]["teacher_training"]["net"] == {"name": "conv_net", "widths": [8]}
+    assert about["platform"]["device"] == "cpu" and {"jax", "jaxlib", "flax", "optax"} <= set(about["platform"])
+    assert about["git"] is None or len(about["git"]) == 40
+    digits = data.load("digits")
+    assert about["data"] == {"source": "digits", "digest": digits.digest, "names": list("0123456789"), "shape": [8, 8, 1]}
+
+
+def test_metrics_hold_one_object_a_log_point_and_times_lie_apart(run):
+    found = lines(run[0])
+    assert [(x["stage"], x["epoch"]) for x in found if x["stage"] != "student_alone"][:3] == [("teacher", 1), ("teacher", 2), ("student", 1)]
+    for line in found:
+        assert len(line["loss"]) == (1 if line["stage"] == "teacher" else 2)
+        assert np.isfinite(line["loss"]).all() and "val_accuracy" in line
+        assert not [k for k in line if "second" in k]
+    times = lines(run[0], "times.jsonl")
+    assert [(t["stage"], t["step"]) for t in times] == [(x["stage"], x["step"]) for x in found]
+    assert all(t["seconds"] > 0 and t["images_per_second"] > 0 for t in times)
+
+
+def test_summary_has_the_keys_that_others_read(run):
+    summary = read(run[0], "summary.json")
+    wanted = {"method", "config", "data", "steps", "seeds", "protocol", "results", "wall_seconds", "device"}
+    assert wanted <= set(summary) <= wanted | {"comparisons", "points"}
+    assert (summary["method"], summary["data"], summary["seeds"], summary["device"]) == ("kd", "digits", [0, 1], "cpu")
+    assert summary["config"] == {"file": "quickstart.py", "variant": ""} and list(summary["steps"]) == STAGES
+    assert {f"{s}/test_{m}" for s in STAGES for m in ("accuracy", "ece", "nll")} <= set(summary["results"])
+    for found in summary["results"].values():
+        assert found["mean"] == pytest.approx(np.mean(found["values"]))
+        assert found["std"] == pytest.approx(np.std(found["values"], ddof=1) if len(found["values"]) > 1 else 0)
+    values = summary["results"]["student/test_accuracy"]["values"]
+    assert len(values) == 2 and all(0 <= v <= 100 for v in values)
+    gain = summary["comparisons"][0]
+    alone = summary["results"]["student_alone/test_accuracy"]["values"]
+    assert gain["mean"] == pytest.approx(np.mean(np.subtract(values, alone))) and gain["low"] <= gain["mean"] <= gain["high"]
+    assert summary["protocol"]["test_images"] == 450 and summary["protocol"]["seeds_share"] == "batch"
+
+
+def test_plots_models_and_checkpoints_are_there(run):
+    for name in ("curves", "accuracy"):
+        with Image.open(run[0] / f"plots/{name}.png") as image:
+            assert image.size > (200, 200) and len(image.convert("L").getcolors()) > 20
+    for stage in STAGES:
+        assert list((run[0] / "checkpoints" / stage).iterdir())
+        weights, notes = read_model(run[0] / "models" / stage, None)
+        assert weights and notes["measures"].keys() >= {"test_accuracy"}
+    assert sorted(p.name for p in run[0].iterdir()) == [
+        "checkpoints", "config.json", "metrics.jsonl", "models", "plots", "summary.json", "times.jsonl",
+    ]  # fmt: skip
+
+
+def test_the_same_command_again_shows_the_summary(launch, run, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("a finished run must not train")
+
+    monkeypatch.setattr(experiment, "run_stages", refuse)
+    before = {p: p.stat().st_mtime_ns for p in run[0].rglob("*")}
+    again = launch(f"--workdir={run[0]}", *TINY)
+    assert again.code == 0 and again.err == "" and "is finished:" in again.out
+    table = run[1].out[run[1].out.index("kd on digits") :].split()
+    assert again.out[again.out.index("kd on digits") :].split() == table
+    assert {p: p.stat().st_mtime_ns for p in run[0].rglob("*")} == before
+
+
+def test_the_table_is_whole_and_says_what_comes_next(run):
+    out = run[1].out
+    assert "…" not in out and "test_" not in out.split("kept in")[0].split("kd on digits")[1]
+    assert "top5 accuracy %" in out and "student - student_alone" in out
+    assert f"python launch/predict.py {run[0]} <image or folder>" in out
+
+
+@pytest.fixture
+def uncached(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDJAX_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("blocks", [1, 4, 7])
+def test_a_run_that_crashed_goes_on_to_the_same_end(blocks, launch, run, tmp_path, monkeypatch, uncached):
+    advance, left = show.Progress.advance, [blocks]
+
+    def fail(self, *args):
+        left[0] -= 1
+        if left[0] < 0:
+            raise RuntimeError("power cut")
+        advance(self, *args)
+
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="power cut"):
+        patch.setattr(show.Progress, "advance", fail)
+        launch(f"--workdir={tmp_path / 'run'}", *TINY)
+    assert not (tmp_path / "run/summary.json").exists()
+    answer = launch(f"--workdir={tmp_path / 'run'}", *TINY)
+    assert answer.code == 0 and ("resumed at step" in answer.out) == (blocks != 2)
+    assert (tmp_path / "run/metrics.jsonl").read_text() == (run[0] / "metrics.jsonl").read_text()
+    assert read(tmp_path / "run", "summary.json")["results"] == read(run[0], "summary.json")["results"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_says_so_in_one_line(number, launch, run, tmp_path, monkeypatch, uncached):
+    advance, blocks, before = show.Progress.advance, [], signal.getsignal(number)
+
+    def poke(self, *args):
+        blocks.append(args)
+        advance(self, *args)
+        if len(blocks) == 4:
+            os.kill(os.getpid(), number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(show.Progress, "advance", poke)
+        answer = launch(f"--workdir={tmp_path / 'run'}", *TINY)
+    step = blocks[-1][1]
+    assert answer.code == 0 and answer.err == "" and len(blocks) == 4
+    assert answer.out.splitlines()[-1].startswith(f"stopped by a signal; student_alone is saved at step {step} of")
+    assert (tmp_path / "run/checkpoints/student_alone" / str(step)).is_dir()
+    assert signal.getsignal(number) is before
+    assert launch(f"--workdir={tmp_path / 'run'}", *TINY).code == 0
+    assert (tmp_path / "run/metrics.jsonl").read_text() == (run[0] / "metrics.jsonl").read_text()
+
+
+def test_a_second_interrupt_ends_at_once_in_one_line(launch, tmp_path, monkeypatch, uncached):
+    def poke(self, *args):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(show.Progress, "advance", poke)
+    answer = launch(f"--workdir={tmp_path / 'run'}", *TINY)
+    assert answer.code == 130 and answer.err.startswith("error: interrupted") and answer.err.count("\n") == 1
+
+
+def test_divergence_is_told_in_one_line(launch, tmp_path, uncached):
+    answer = launch(f"--workdir={tmp_path / 'run'}", *TINY, "--config.teacher_training.optimiser.learning_rate=1e30")
+    assert answer.code == 1 and answer.err.startswith("error: teacher diverged") and answer.err.count("\n") == 1
+
+
+def test_loaded_networks_have_the_recorded_accuracy(run):
+    test = data.load("digits").test
+    batch = test.read(np.arange(test.size))
+    results = read(run[0], "summary.json")["results"]
+    for stage, member in (("teacher", 0), ("student", 0), ("student", 1)):
+        net, params, stats = kdjax.load(run[0], stage, member_number=member)
+        taps, _ = net.apply(params, stats, augment.as_float(batch["image"]), train=False)
+        accuracy = 100 * float(evaluate.top_k(taps["logits"], batch["label"]).mean())
+        assert accuracy == pytest.approx(results[f"{stage}/test_accuracy"]["values"][member], abs=1e-4)
+
+
+def test_a_finished_run_serves_as_teacher(launch, run, tmp_path):
+    answer = launch(f"--workdir={tmp_path / 'run'}", f"--config.teacher={run[0]}", *TINY, "--config.student_training.epochs=1")
+    assert answer.code == 0 and read(tmp_path / "run", "config.json")["stages"] == STAGES[1:]
+    agreement = read(tmp_path / "run", "summary.json")["results"]["student/test_agreement"]
+    assert len(agreement["values"]) == 2
+
+
+def test_another_run_takes_finished_stages_from_the_cache(launch, run, tmp_path):
+    answer = launch(f"--workdir={tmp_path / 'run'}", *TINY, "--config.method.temperature=2")
+    assert answer.code == 0
+    assert "teacher: taken from the cache" in answer.out and "student: taken from the cache" not in answer.out
+    assert lines(tmp_path / "run")[:2] == lines(run[0])[:2]
+    (one, other) = (read(f, "summary.json")["results"]["student/test_nll"] for f in (run[0], tmp_path / "run"))
+    assert one["values"] != other["values"]
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """The test digits as image files, in the order of their rows."""
+    folder = tmp_path_factory.mktemp("pictures")
+    test = data.load("digits").test
+    batch = test.read(np.arange(test.size))
+    for i, image in enumerate(batch["image"]):
+        Image.fromarray(image[..., 0]).save(folder / f"{i:04d}.png")
+    return folder, batch["label"]
+
+
+def test_predict_has_the_recorded_accuracy(classify, run, pictures, tmp_path):
+    folder, labels = pictures
+    answer = classify(run[0], folder, f"--csv={tmp_path / 'x.csv'}", "--seed=1")
+    assert answer.code == 0 and answer.out == f"450 images written to {tmp_path / 'x.csv'}\n"
+    rows = list(csv.DictReader((tmp_path / "x.csv").read_text().splitlines()))
+    assert list(rows[0]) == ["image", "class1", "probability1"] and rows[7]["image"] == str(folder / "0007.png")
+    accuracy = 100 * np.mean([int(r["class1"]) == y for r, y in zip(rows, labels, strict=True)])
+    assert accuracy == pytest.approx(read(run[0], "summary.json")["results"]["student/test_accuracy"]["values"][1], abs=1e-4)
+
+
+def test_predict_names_the_top_classes(classify, run, pictures):
+    folder, _ = pictures
+    answer = classify(run[0], "--top=10", folder / "0000.png", "--stage=teacher", folder / "0001.png")
+    first, second = answer.out.splitlines()
+    assert first.startswith(f"{folder / '0000.png'}: ") and second.startswith(f"{folder / '0001.png'}: ")
+    found = [x.split() for x in first.split(": ")[1].split(", ")]
+    assert sorted(name for name, _ in found) == list("0123456789")
+    shares = [float(p.removesuffix("%")) for _, p in found]
+    assert shares == sorted(shares, reverse=True) and sum(shares) == pytest.approx(100, abs=0.6)
+
+
+def test_predict_takes_images_of_another_size_and_colour(classify, run, pictures, tmp_path):
+    folder, _ = pictures
+    with Image.open(folder / "0000.png") as image:
+        image.resize((80, 80), Image.Resampling.NEAREST).convert("RGB").save(tmp_path / "large.png")
+    plain, large = (classify(run[0], f, "--stage=teacher").out.split(": ")[1] for f in (folder / "0000.png", tmp_path / "large.png"))
+    assert plain.split()[0] == large.split()[0]
+
+
+def test_help_names_every_field(launch, classify):
+    config = cli.read_config(str(ROOT / "configs/quickstart.py"), [])[1]
+    answer = launch("--help")
+    assert answer.code == 0 and answer.err == ""
+
+    def fields(section, above):
+        for name, value in section.items():
+            yield from fields(value, f"{above}.{name}") if hasattr(value, "items") else [f"--{above}.{name}="]
+
+    assert all(field in answer.out for field in fields(config, "config"))
+    for word in ("--config=", "--workdir=", "--list", "--help", "a whole number, 1 or more", "float32, bfloat16", "npz:<path>"):
+        assert word in answer.out
+    answer = launch(f"--config={ROOT / 'configs/digits_byol.py'}", "-h", "--config.seeds=7")
+    assert "--config.seeds=7 " in answer.out and "--config.method.tau=0.99" in answer.out and "BYOL" in answer.out
+    answer = classify("--help")
+    assert answer.code == 0 and all(word in answer.out for word in ("--stage", "--seed", "--top", "--csv"))
+
+
+def test_list_names_methods_nets_and_configs(launch):
+    answer = launch("--list")
+    assert answer.code == 0 and answer.err == ""
+    for word in (*kdjax.methods.__all__, *kdjax.models.NETS, "npz:<path>", "adam", "crop_flip", *(f"configs/{c}" for c in CONFIGS)):
+        assert word in answer.out
+
+
+def built(file, *words):
+    module, config = cli.read_config(str(ROOT / "configs" / file), words)
+    return module.build(config)
+
+
+def words_for(file, folder):
+    """Overrides that let a config build without its data set."""
+    if not file.startswith("cifar"):
+        return ()
+    npz = write_npz(folder / "tiny.npz", n=130, size=32, channels=3, classes=10 if "cifar10." in file else 100)
+    return (f"--config.data.source=npz:{npz}",)
+
+
+VARIANTS = [
+    "quickstart.py:student=resnet8,teacher=wrn_16_1,method=kd",
+    "quickstart.py:student=wrn,teacher=resnet18",
+    "cifar10.py:teacher=resnet20,student=conv_net",
+    "digits_byol.py:encoder=resnet8",
+    "digits_datafree.py:student=resnet8",
+    "tune.py:student=resnet8",
+]
+
+
+@pytest.mark.parametrize("name", [*CONFIGS, *VARIANTS])
+def test_every_config_builds_and_traces(name, tmp_path):
+    stages = built(name, *words_for(name.partition(":")[0], tmp_path)).stages
+    experiment._rehearse(stages, 1)
+    for stage in stages.values():
+        assert stage.steps > 0 and stage.nets
+        for specification in stage.nets.values():
+            json.dumps(specification)
+            kdjax.models.build(specification)
+
+
+def test_a_batch_that_devices_cannot_share_is_refused():
+    with pytest.raises(kdjax.core.InputError, match="stage 'teacher' has batches of 64 images: expected a multiple of 3"):
+        experiment._rehearse(built("quickstart.py").stages, 3)
+
+
+BYOL = (
+    f"--config={ROOT / 'configs/digits_byol.py'}",
+    "--config.devices=1", "--config.seeds=2", "--config.evaluate_epochs=1", "--config.save_epochs=1", "--config.probe.draws=1",
+    "--config.encoder_training.net.widths=(4,)", "--config.encoder_training.epochs=1", "--config.head.hidden=8", "--config.head.out=4",
+    "--config.encoder_training.optimiser.warmup_epochs=0", "--config.data.batch=256",
+)  # fmt: skip
+
+
+def test_byol_runs_and_its_baseline_keeps_its_weights(launch, classify, tmp_path, pictures):
+    folder = tmp_path / "run"
+    answer = launch(f"--workdir={folder}", *BYOL)
+    assert (answer.code, answer.err) == (0, "") and "classify images" not in answer.out
+    results = read(folder, "summary.json")["results"]
+    assert len(results["encoder/test_probe_accuracy"]["values"]) == 2 and "untrained/test_knn_accuracy" in results
+    for stage in ("untrained", "encoder"):
+        with Image.open(folder / f"plots/{stage}_embedding.png") as image:
+            assert len(image.convert("RGB").getcolors(10**6)) > 20
+    stages = built("digits_byol.py", *BYOL[1:]).stages
+    for member in range(2):
+        key = jax.random.fold_in(jax.random.key(member), 0)
+        stage = stages["untrained"]
+        first, stats = stage.method.weights(jax.jit(lambda k, s=stage: s.method.init(k, blank_batch(s), {}))(key))["encoder"]
+        _, params, moved = kdjax.load(folder, "untrained", member_number=member)
+        jax.tree.map(np.testing.assert_array_equal, params, dict(first))
+        assert any(not np.allclose(a, b) for a, b in zip(jax.tree.leaves(stats), jax.tree.leaves(moved), strict=True))
+        trained = jax.tree.leaves(kdjax.load(folder, "encoder", member_number=member)[1])
+        assert any(not np.allclose(a, b) for a, b in zip(trained, jax.tree.leaves(params), strict=True))
+    refused = classify(folder, pictures[0] / "0000.png")
+    assert refused.code == 2 and "holds an encoder without classes" in refused.err
+
+
+def test_datafree_runs_and_shows_its_images(launch, tmp_path):
+    words = (
+        f"--config={ROOT / 'configs/digits_datafree.py'}",
+        "--config.devices=1", "--config.seeds=2", "--config.evaluate_epochs=1", "--config.save_epochs=1", "--config.data.batch=32",
+        "--config.teacher_training.epochs=1", "--config.teacher_training.net.widths=(8,)",
+        "--config.student_training.epochs=1", "--config.student_training.net.widths=(4,)", "--config.generator.features=4",
+        "--config.steps_per_epoch=2", "--config.method.student_steps=2", "--config.method.latent=8",
+    )  # fmt: skip
+    answer = launch(f"--workdir={tmp_path / 'run'}", *words)
+    assert (answer.code, answer.err) == (0, "")
+    with Image.open(tmp_path / "run/plots/student_images.png") as image:
+        assert min(image.size) >= 400 and len(image.getcolors()) > 20
+    last = lines(tmp_path / "run")[-1]
+    assert {"student_loss", "generator_loss", "generator_one_hot", "test_accuracy"} <= set(last) and last["step"] == 2
+
+
+def test_tune_shows_every_rate(launch, tmp_path):
+    words = (f"--config={ROOT / 'configs/tune.py'}", *(w for w in TINY if "teacher" not in w and "smoothing" not in w))
+    answer = launch(f"--workdir={tmp_path / 'run'}", *words, "--config.rates=(0.1,0.01)", "--config.student_training.epochs=1")
+    assert answer.code == 0, answer.err
+    points = read(tmp_path / "run", "summary.json")["points"]
+    assert sorted(p["learning_rate"] for p in points) == pytest.approx([0.01, 0.1])
+    assert "points of the sweep" in answer.out and "learning rate" in answer.out
+
+
+def test_bars_show_the_stage_at_hand(launch, tmp_path, monkeypatch):
+    from rich.console import Console
+
+    monkeypatch.setattr(show, "Console", lambda: Console(force_terminal=True, width=100))
+    stop_after(monkeypatch, 3)
+    answer = launch(f"--workdir={tmp_path / 'run'}", *TINY, "--config.seed=5")
+    assert answer.code == 0 and "compiling" in answer.out
+    assert all(word in answer.out for word in ("teacher", "student_alone", "val accuracy", "loss", "stopped by a signal"))
+
+
+def test_without_a_name_the_run_lies_in_runs(run, tmp_path):
+    command = [sys.executable, ROOT / "launch/main.py", *TINY]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "runs/quickstart/summary.json").is_file() and "kept in runs/quickstart" in done.stdout
