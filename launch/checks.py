@@ -45,7 +45,7 @@ NUMBERS: dict[str, tuple[Callable, str]] = {
     **dict.fromkeys(("data.val_fraction", "smoothing", "optimiser.momentum", "optimiser.b1", "optimiser.b2"), _SHARE),
     **dict.fromkeys(("optimiser.weight_decay", "optimiser.warmup_epochs"), _FROM_0),
     **dict.fromkeys(("optimiser.learning_rate", "optimiser.eta"), _ABOVE_0),
-    "rates": ((lambda v: v and min(v) > 0), "one or more numbers above 0"),
+    "baseline_rates": ((lambda v: all(x > 0 for x in v)), "numbers above 0, or () for none"),
     "optimiser.drops": ((lambda v: all(0 < x < 1 for x in v)), "fractions of the run, each above 0 and below 1"),
 }  # fmt: skip
 WORDS = {"data.source": ", ".join(FORMS), "teacher": "a finished run's folder; empty: it is trained here"}  # checked elsewhere
@@ -98,6 +98,9 @@ def check(config: Any, file: str) -> None:
             raise InputError(f"--config.{path}={value} is not accepted: expected fewer than the {epochs} epochs of its section")
     if config.select == "best" and config.data.val_fraction == 0:
         raise InputError("--config.select='best' is not accepted: it needs validation images, --config.data.val_fraction above 0")
+    if config.get("baseline_rates") and config.data.val_fraction == 0:
+        advice = 'without them --config.baseline_rates="()" keeps the learning rate of the student'
+        raise InputError(f"--config.data.val_fraction=0 is not accepted: validation images choose among baseline_rates; {advice}")
     evaluate, save = config.get("evaluate_epochs", 1), config.get("save_epochs", 1)
     if save % evaluate:
         raise InputError(f"--config.save_epochs={save} is not accepted: expected a multiple of --config.evaluate_epochs={evaluate}")

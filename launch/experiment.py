@@ -133,7 +133,9 @@ def _rehearse(stages: dict[str, Any], devices: int) -> None:
             given = stage.given(results)
             check_stage(name, stage, given)
             if stage.batch % devices:
-                raise InputError(f"stage {name!r} has batches of {stage.batch} images: expected a multiple of {devices}, the devices")
+                raise InputError(
+                    f"stage {name!r} has batches of {stage.batch} images: expected a multiple of {devices}, the devices"
+                )
             state = stage.method.init(jax.random.key(0), blank_batch(stage), given)
             state, _ = stage.method.step(state, blank_batch(stage), jax.random.key(0))
             weights = {n: {"params": params, "stats": stats} for n, (params, stats) in stage.method.weights(state).items()}

@@ -92,6 +92,7 @@ def _embedding(path: Path, result: Any, nets: dict, dataset: Any) -> None:
     import jax
     from matplotlib import pyplot as plt
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
 
     from kdjax import models
     from kdjax.augment import as_float
@@ -101,7 +102,8 @@ def _embedding(path: Path, result: Any, nets: dict, dataset: Any) -> None:
     net = models.build(next(iter(nets.values())))
     taps, _ = jax.jit(lambda x: net.apply(frozen.params, frozen.stats, as_float(x), train=False))(batch["image"])
     features = np.asarray(taps["pooled"])
-    points = TSNE(random_state=0, init="pca", perplexity=min(30, len(features) // 4)).fit_transform(features)
+    with threadpool_limits(1):  # so few rows: on a busy machine threads wait for each other, ten times as long
+        points = TSNE(random_state=0, init="pca", perplexity=min(30, len(features) // 4)).fit_transform(features)
     figure, axes = plt.subplots(figsize=(6, 5.4), layout="constrained")
     for label in np.unique(batch["label"]):
         own = batch["label"] == label

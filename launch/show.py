@@ -73,7 +73,7 @@ def summary_table(summary: dict, folder: Path) -> None:
     table = Table(title=title, box=box.SIMPLE_HEAD)
     keys = [key.split("/") for key in summary["results"]]
     names, measures = (list(dict.fromkeys(column)) for column in zip(*keys, strict=True))
-    table.add_column("on test images")
+    table.add_column("measure", vertical="bottom")
     for name in names:
         table.add_column(_words(name), justify="right", vertical="bottom")
     for measure in measures:

@@ -31,11 +31,6 @@ HEAVY = {"tensorflow_datasets", "sklearn", "matplotlib", "grain", "PIL", "orbax"
 NEVER = {"tensorflow", "torch", "torchvision", "keras"}
 SOURCES = sorted(p for folder in HOUSE for p in (ROOT / folder).rglob("*.py"))
 PACKAGES = sorted(p for p in (ROOT / "kdjax").rglob("__init__.py") if p.parent != ROOT / "kdjax")
-# Files whose tests have another name, and where those are.
-TESTED_ELSEWHERE = {
-    "train/files.py": "train/test_records.py",
-    "train/fingerprint.py": "train/test_checkpoint.py",
-}
 
 
 def name_of(path):
@@ -192,16 +187,8 @@ def places_of_tests(path):
     "path", [p for p in SOURCES if p.is_relative_to(ROOT / "kdjax") and not p.name.startswith("_")], ids=name_of
 )
 def test_tests_mirror_the_house(path):
-    elsewhere = TESTED_ELSEWHERE.get(str(path.relative_to(ROOT / "kdjax")))
-    found = any(place.is_file() for place in places_of_tests(path))
-    if elsewhere:
-        assert not found and (ROOT / "tests" / elsewhere).is_file()
-    elif any(isinstance(node, ast.FunctionDef) for node in public(read(path))):
-        assert found, f"no test of {name_of(path)}"
-
-
-def test_exceptions_to_the_mirror_are_files():
-    assert all((ROOT / "kdjax" / below).is_file() for below in TESTED_ELSEWHERE)
+    if any(isinstance(node, ast.FunctionDef) for node in public(read(path))):
+        assert any(place.is_file() for place in places_of_tests(path)), f"no test of {name_of(path)}"
 
 
 def test_names_of_test_files_are_unique():

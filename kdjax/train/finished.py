@@ -24,7 +24,8 @@ def identity_of(stage: Stage, run: Run, given: dict[str, Frozen], results: dict[
     numbers = {name: np.asarray(values, np.float64).tolist() for name, values in (stage.hyper or {}).items()}
     weights = {name: value.source for name, value in given.items()}
     adopted = {name: result.digest for name, result in results.items()} if stage.adopt else {}
-    more = {"hyper": numbers, "seeds": stage.seeds, "choose": stage.choose, "refresh": stage.refresh_every, "given": weights, "adopted": adopted}
+    own |= {"seeds": stage.seeds, "choose": stage.choose, "refresh": stage.refresh_every}
+    more = {"hyper": numbers, "given": weights, "adopted": adopted}
     return fingerprint.of_json({**shared, **own, **more, "data": run.digest, "code": fingerprint.of_code()})
 
 
@@ -78,7 +79,8 @@ def keep(
     weights = jax.tree.map(lambda *xs: np.stack([np.asarray(x) for x in xs]), *(_networks(stage, one) for one in singles))
     digest = fingerprint.of_tree(weights)
     picture = None if stage.picture is None else np.asarray(stage.picture(singles[0], jax.random.key(run.data_seed)), np.float32)
-    notes = {"nets": dict(stage.nets), "measures": measures, "digest": digest, "step": step, "points": points, "lines": run.records.of(name)}
+    notes = {"nets": dict(stage.nets), "measures": measures, "digest": digest, "step": step, "points": points}
+    notes["lines"] = run.records.of(name)
     own = run.folder / "models" / name
     writing = own.with_name(f".{name}.partial")
     shutil.rmtree(writing, ignore_errors=True)

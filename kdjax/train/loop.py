@@ -93,8 +93,9 @@ def _train(name, stage, run, identity, given, results, splits, order) -> Result:
             due = step == stage.steps
             if due or step % stage.pace.evaluate == 0:
                 measured = stage.evaluate(partial(ask, join(moving, frozen)), validation, False)
-                if best and "accuracy" not in measured:
-                    raise InputError(f"select='best' is not accepted: stage {name!r} measures {', '.join(measured)}, no accuracy")
+                for asked, measure in (("select='best'", "accuracy" if best else ""), (f"choose={stage.choose!r}", stage.choose)):
+                    if measure and measure not in measured:
+                        raise InputError(f"{asked} is not accepted: stage {name!r} measures {', '.join(measured)}, no {measure}")
                 line |= {f"{validation}_{measure}": value for measure, value in measured.items()}
             run.records.add([line])
             run.progress(name, step, run.records.lines[-1])

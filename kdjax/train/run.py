@@ -24,7 +24,7 @@ class Run(NamedTuple):
         validation accuracy, mean over members.
       splits: `test`, and where there are any `val` and `train`, as sources for evaluation.
       digest: of the data.
-      mesh: devices, or None for one.
+      mesh: devices with an axis `data` of type Auto, or None for one.
       cache: folder of finished stages that runs share, or None.
       stop: asked between blocks.
       say: shows one line.

@@ -75,5 +75,5 @@ def choose(hyper: Mapping[str, np.ndarray], measure: str, scores: Sequence[float
     for i, point in enumerate(zip(*hyper.values(), strict=True)):
         members.setdefault(tuple(float(x) for x in point), []).append(i)
     means = {point: float(np.mean([scores[i] for i in own])) for point, own in members.items()}
-    ranked = sorted(means, key=lambda point: -means[point])
+    ranked = sorted(means, key=lambda point: -np.nan_to_num(means[point], nan=-np.inf))  # a point that diverged comes last
     return members[ranked[0]], tuple({**dict(zip(hyper, point, strict=True)), measure: means[point]} for point in ranked)

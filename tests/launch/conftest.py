@@ -17,6 +17,7 @@ TINY = (
     "--config.devices=1",
     "--config.seeds=2",
     "--config.smoothing=0",
+    "--config.baseline_rates=()",
     "--config.evaluate_epochs=1",
     "--config.save_epochs=1",
     "--config.teacher_training.epochs=2",

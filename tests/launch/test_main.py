@@ -45,7 +45,11 @@ def test_config_json_holds_all_that_a_repetition_needs(run):
 
 def test_metrics_hold_one_object_a_log_point_and_times_lie_apart(run):
     found = lines(run[0])
-    assert [(x["stage"], x["epoch"]) for x in found if x["stage"] != "student_alone"][:3] == [("teacher", 1), ("teacher", 2), ("student", 1)]
+    assert [(x["stage"], x["epoch"]) for x in found if x["stage"] != "student_alone"][:3] == [
+        ("teacher", 1),
+        ("teacher", 2),
+        ("student", 1),
+    ]
     for line in found:
         assert len(line["loss"]) == (1 if line["stage"] == "teacher" else 2)
         assert np.isfinite(line["loss"]).all() and "val_accuracy" in line
@@ -231,7 +235,9 @@ def test_predict_takes_images_of_another_size_and_colour(classify, run, pictures
     folder, _ = pictures
     with Image.open(folder / "0000.png") as image:
         image.resize((80, 80), Image.Resampling.NEAREST).convert("RGB").save(tmp_path / "large.png")
-    plain, large = (classify(run[0], f, "--stage=teacher").out.split(": ")[1] for f in (folder / "0000.png", tmp_path / "large.png"))
+    plain, large = (
+        classify(run[0], f, "--stage=teacher").out.split(": ")[1] for f in (folder / "0000.png", tmp_path / "large.png")
+    )
     assert plain.split()[0] == large.split()[0]
 
 
@@ -279,7 +285,6 @@ VARIANTS = [
     "cifar10.py:teacher=resnet20,student=conv_net",
     "digits_byol.py:encoder=resnet8",
     "digits_datafree.py:student=resnet8",
-    "tune.py:student=resnet8",
 ]
 
 
@@ -346,13 +351,16 @@ def test_datafree_runs_and_shows_its_images(launch, tmp_path):
     assert {"student_loss", "generator_loss", "generator_one_hot", "test_accuracy"} <= set(last) and last["step"] == 2
 
 
-def test_tune_shows_every_rate(launch, tmp_path):
-    words = (f"--config={ROOT / 'configs/tune.py'}", *(w for w in TINY if "teacher" not in w and "smoothing" not in w))
-    answer = launch(f"--workdir={tmp_path / 'run'}", *words, "--config.rates=(0.1,0.01)", "--config.student_training.epochs=1")
+def test_every_rate_that_was_tried_is_told(launch, tmp_path):
+    words = ("--config.baseline_rates=(0.001,0.3)", "--config.student_training.epochs=1")
+    answer = launch(f"--workdir={tmp_path / 'run'}", *TINY, *words)
     assert answer.code == 0, answer.err
-    points = read(tmp_path / "run", "summary.json")["points"]
-    assert sorted(p["learning_rate"] for p in points) == pytest.approx([0.01, 0.1])
-    assert "points of the sweep" in answer.out and "learning rate" in answer.out
+    summary = read(tmp_path / "run", "summary.json")
+    (points,) = summary["points"].values()
+    assert sorted(p["learning_rate"] for p in points) == pytest.approx([0.001, 0.3])
+    assert points[0]["val_accuracy"] >= points[1]["val_accuracy"]
+    assert len(summary["results"]["student_alone/test_accuracy"]["values"]) == 2
+    assert "student_alone: chosen by val accuracy %: learning rate" in answer.out
 
 
 def test_bars_show_the_stage_at_hand(launch, tmp_path, monkeypatch):

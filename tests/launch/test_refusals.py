@@ -44,7 +44,10 @@ TABLE = {
     "seeds": ("--config.seeds=0", "--config.seeds=0 is not accepted: expected a whole number, 1 or more"),
     "seed": ("--config.seed=-1", "--config.seed=-1 is not accepted: expected a whole number, 0 or more"),
     "batch": ("--config.data.batch=0", "--config.data.batch=0"),
-    "batch above the data": ("--config.data.batch=4000", "data.batch=4000 is not accepted: expected 1 to 1211, the training images"),
+    "batch above the data": (
+        "--config.data.batch=4000",
+        "data.batch=4000 is not accepted: expected 1 to 1211, the training images",
+    ),
     "epochs": (f"{STUDENT}.epochs=0", "--config.student_training.epochs=0"),
     "micro": (f"{STUDENT}.micro=3", "student_training.micro=3 is not accepted: expected a divisor of data.batch=64"),
     "learning rate": (f"{STUDENT}.optimiser.learning_rate=-0.1", "learning_rate=-0.1 is not accepted: expected a number above 0"),
@@ -70,7 +73,10 @@ TABLE = {
     "variant without =": ("--config=configs/quickstart.py:kd", "variant 'kd' is not known"),
     "variant of method": ("--config=configs/quickstart.py:method=kdd", "method 'kdd' is not known; accepted: kd"),
     "variant of net": ("--config=configs/quickstart.py:student=resnet9", "net 'resnet9' is not known; accepted: resnet"),
-    "config file": ("--config=configs/quikstart.py", "config file 'configs/quikstart.py' is not there; accepted: configs/quickstart.py"),
+    "config file": (
+        "--config=configs/quikstart.py",
+        "config file 'configs/quikstart.py' is not there; accepted: configs/quickstart.py",
+    ),
     "config folder": ("--config=configs", "config file 'configs' is not there"),
     "config with another ending": ("--config={d}/text.txt", "expected a name that ends in .py"),
     "config without build": ("--config={d}/no_build.py", "expected functions get_config(variant) and build(config)"),
@@ -107,20 +113,33 @@ TABLE = {
     "folder with a text": ("--config.data.source=folder:{d}/broken", "bad.png: cannot be decoded"),
     "teacher missing": ("--config.teacher={d}/none", "none is not accepted"),
     "teacher no run": ("--config.teacher={d}/foreign", "holds no finished run"),
-    "teacher of other classes": ("--config.teacher={run} --config.data.source=npz:{d}/grey8.npz", "it has 10 classes, the data has 3"),
-    "teacher of other channels": ("--config.teacher={run} --config.data.source=npz:{d}/rgb.npz", "it does not take images (8, 8, 3)"),
-    "byol method": ("--config=configs/digits_byol.py --config.method.name=simsiam", "method 'simsiam' is not known; accepted: byol"),
+    "teacher of other classes": (
+        "--config.teacher={run} --config.data.source=npz:{d}/grey8.npz",
+        "it has 10 classes, the data has 3",
+    ),
+    "teacher of other channels": (
+        "--config.teacher={run} --config.data.source=npz:{d}/rgb.npz",
+        "it does not take images (8, 8, 3)",
+    ),
+    "byol method": (
+        "--config=configs/digits_byol.py --config.method.name=simsiam",
+        "method 'simsiam' is not known; accepted: byol",
+    ),
     "byol tau": ("--config=configs/digits_byol.py --config.method.tau=1.5", "tau=1.5 is not accepted"),
     "byol scale": ("--config=configs/digits_byol.py --config.views.scale=(1.5,0.5)", "scale=(1.5, 0.5) is not accepted"),
     "byol labels": ("--config=configs/digits_byol.py --config.probe.per_class=500", "per_class=500 is not accepted: class"),
-    "byol neighbours": ("--config=configs/digits_byol.py --config.probe.neighbours=5000", "expected 1 to 1347, the training images"),
+    "byol neighbours": (
+        "--config=configs/digits_byol.py --config.probe.neighbours=5000",
+        "expected 1 to 1347, the training images",
+    ),
     "byol best": ("--config=configs/digits_byol.py --config.select=best --config.data.val_fraction=0.1", "--config.select='best'"),
     "byol micro": ("--config=configs/digits_byol.py --config.encoder_training.micro=2", "encoder_training.micro=2"),
     "datafree steps": ("--config=configs/digits_datafree.py --config.method.student_steps=0", "student_steps=0"),
     "datafree latent": ("--config=configs/digits_datafree.py --config.method.latent=0", "latent=0"),
     "datafree generator": ("--config=configs/digits_datafree.py --config.generator.features=0", "--config.generator.features=0"),
     "datafree rate": ("--config=configs/digits_datafree.py --config.steps_per_epoch=0", "--config.steps_per_epoch=0"),
-    "tune without rates": ("--config=configs/tune.py --config.rates=()", "--config.rates=() is not accepted: expected one or more"),
+    "rates": ("--config.baseline_rates=(0.1,-1.0)", "baseline_rates=(0.1, -1.0) is not accepted: expected numbers above 0"),
+    "rates without validation": ("--config.data.val_fraction=0", "validation images choose among baseline_rates"),
 }
 
 
@@ -133,7 +152,9 @@ def place(tmp_path_factory):
     (d / "syntax.py").write_text("x = 1\ndef get_config(:\n")
     (d / "fails.py").write_text("x = 1\ny = nothing\n")
     (d / "dict.py").write_text("def get_config(variant):\n    return {}\n\ndef build(config):\n    pass\n")
-    (d / "no_seeds.py").write_text(CONFIG + "def get_config(variant):\n    c = quickstart.get_config()\n    del c.seeds\n    return c\n")
+    (d / "no_seeds.py").write_text(
+        CONFIG + "def get_config(variant):\n    c = quickstart.get_config()\n    del c.seeds\n    return c\n"
+    )
     for name, content in {"foreign/thesis.txt": "mine", "damaged/config.json": "{", "other/config.json": '{"a": 1}'}.items():
         (d / name).parent.mkdir(exist_ok=True)
         (d / name).write_text(content)
@@ -207,7 +228,10 @@ def test_the_same_words_without_the_mistake_are_accepted(run):
     ("words", "said"),
     [
         (["--config.seeds=3"], "holds a run with config.seeds=2, this command has 3: choose another --workdir"),
-        (["--config=configs/quickstart.py:student=resnet8"], "holds a run of quickstart.py, this command is one of quickstart.py:student"),
+        (
+            ["--config=configs/quickstart.py:student=resnet8"],
+            "holds a run of quickstart.py, this command is one of quickstart.py:student",
+        ),
         (["--config=configs/digits_byol.py"], "holds a run of quickstart.py, this command is one of digits_byol.py"),
     ],
 )

@@ -155,7 +155,7 @@ def test_a_sharded_batch_gives_the_same_step(compiled):
     sharded = jax.jit(case.method.step, in_shardings=(everywhere, rows, everywhere), out_shardings=everywhere)
     new, logged = sharded(state, case.batch, KEY)
     assert jax.tree.leaves(new)[0].sharding.device_set == set(jax.devices())
-    close(new, expected, atol=1e-6)
+    close(new, expected, rtol=1e-6, atol=1e-6)
     close(logged, metrics, atol=1e-5)
 
 
@@ -176,7 +176,7 @@ def test_a_step_over_a_named_axis_is_the_same_step(name, mode):
         parts = jax.tree.map(lambda x: x.reshape(2, -1, *x.shape[1:]), many.batch)
         step = jax.vmap(many.method.step, in_axes=(None, 0, None), out_axes=(None, None), axis_name="data")
         new, logged = jax.jit(step)(state, parts, KEY)
-    close(new, expected, atol=1e-6)
+    close(new, expected, rtol=1e-6, atol=1e-6)
     close(logged, metrics, atol=1e-5)
 
 
@@ -187,7 +187,7 @@ def test_micro_batches_equal_the_whole(make):
     expected, metrics = jax.jit(whole.method.step)(start(whole), whole.batch, KEY)
     micro = make(**options, micro=4)
     new, logged = jax.jit(micro.method.step)(start(micro), micro.batch, KEY)
-    close(new, expected, atol=1e-6)
+    close(new, expected, rtol=1e-6, atol=1e-6)
     close(logged, metrics, atol=1e-6)
 
 

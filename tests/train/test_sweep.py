@@ -1,13 +1,15 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tiny import assert_close, linear, run, sgd, stage
+import pytest
+from tiny import TEST, assert_close, linear, run, sgd, stage
 
 from kdjax import methods
-from kdjax.core import Frozen
+from kdjax.core import Frozen, InputError
 from kdjax.train import over_members, run_stages, stack, sweep
 from kdjax.train.optimiser import schedule
 from kdjax.train.optimiser import sgd as full_sgd
+from kdjax.train.sweep import choose
 
 
 def test_the_grid_has_every_combination_and_its_seeds_together():
@@ -49,3 +51,26 @@ def test_a_temperature_may_be_swept():
         np.testing.assert_allclose(metrics["loss"][i], logged["loss"], atol=1e-6)
         assert_close([x[i] for x in new.inner.student.params], want.student.params, 1e-6)
     np.testing.assert_array_equal(new.hyper["temperature"], [1.0, 4.0])
+
+
+def test_the_best_point_is_kept_by_validation_and_its_seeds_with_it(tmp_path):
+    method, hyper = sweep(lambda rate: methods.supervised(linear(), sgd(rate)), {"rate": [0.0, 0.2, 0.05]}, seeds=2)
+    seen = {"val": np.array([10, 20, 60, 50, 70, 30.0]), "test": np.array([99.0, 99.0])}
+    one = stage(method, members=6, seeds=2, hyper=hyper, choose="accuracy", steps=4)
+    one = one._replace(evaluate=lambda collect, split, final: {"accuracy": seen[split]})
+    kept = run_stages({"only": one}, run(tmp_path / "all"))["only"]
+    assert [p["rate"] for p in kept.points] == [0.2, 0.05, 0.0]
+    assert [p["val_accuracy"] for p in kept.points] == [55.0, 50.0, 15.0]
+    plain = run_stages({"only": stage(methods.supervised(linear(), sgd(0.2)), members=2, steps=4)}, run(tmp_path / "plain"))["only"]
+    assert_close(kept.weights, plain.weights, 1e-6)
+    again = run_stages({"only": one}, run(tmp_path / "all"))["only"]
+    assert again.points == kept.points
+    with pytest.raises(InputError, match="a sweep that chooses is not accepted"):
+        run_stages({"only": one}, run(tmp_path / "b", splits={"test": TEST}))
+    with pytest.raises(InputError, match="choose='knn' is not accepted: stage 'only' measures accuracy, no knn"):
+        run_stages({"only": one._replace(choose="knn")}, run(tmp_path / "c"))
+
+
+def test_a_point_that_is_no_number_is_never_chosen():
+    members, points = choose({"rate": np.array([0.1, 0.2, 0.3])}, "accuracy", [float("nan"), 1.0, 2.0])
+    assert members == [2] and [p["rate"] for p in points] == [0.3, 0.2, 0.1]

@@ -1,0 +1,55 @@
+"""Specifications in plain values, and the Nets they stand for."""
+
+import inspect
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from kdjax import models
+from kdjax.core import InputError
+
+SPECIFICATION = {"name": "conv_net", "widths": [2, 3], "classes": 4, "dtype": "float32", "mean": [0.25, 0.5], "std": [0.5, 2.0]}
+IMAGES = jax.random.uniform(jax.random.key(1), (3, 4, 4, 2))
+
+
+def logits(net, images, key=0):
+    return net.apply(*net.init(jax.random.key(key), images), images, train=False)[0]["logits"]
+
+
+def test_specification_survives_json_and_gives_the_net_by_hand():
+    net = models.build(json.loads(json.dumps(SPECIFICATION)))
+    by_hand = (IMAGES - np.full(IMAGES.shape, [0.25, 0.5])) / np.full(IMAGES.shape, [0.5, 2.0])
+    np.testing.assert_allclose(logits(net, IMAGES), logits(models.conv_net((2, 3), classes=4), by_hand), rtol=1e-5, atol=1e-6)
+
+
+def test_without_mean_nothing_is_normalised():
+    bare = {k: v for k, v in SPECIFICATION.items() if k not in ("mean", "std", "dtype")}
+    np.testing.assert_array_equal(logits(models.build(bare), IMAGES), logits(models.conv_net((2, 3), classes=4), IMAGES))
+
+
+def test_dtype_is_that_of_the_computation():
+    net = models.build(SPECIFICATION | {"dtype": "bfloat16"})
+    taps, _ = jax.eval_shape(lambda x: net.apply(*net.init(jax.random.key(0), x), x, train=False), IMAGES)
+    assert taps["stage1"].dtype == jnp.bfloat16 and taps["logits"].dtype == jnp.float32
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"name": "conv_nett"}, "net 'conv_nett' is not known; accepted: conv_net, "),
+        ({"dtype": "float8"}, "dtype 'float8' is not known; accepted: "),
+        ({"depth": 3}, "net 'conv_net': .*'depth'"),
+        ({"widths": []}, "widths="),
+    ],
+)
+def test_what_is_not_known_is_refused(changed, said):
+    with pytest.raises(InputError, match=said):
+        models.build(SPECIFICATION | changed)
+
+
+@pytest.mark.parametrize("name", models.NETS)
+def test_every_net_takes_what_specifications_hold(name):
+    assert {"classes", "dtype", "axis_name"} <= set(inspect.signature(models.NETS[name]).parameters)
