@@ -250,8 +250,8 @@ def distillation(config: Config) -> Experiment:
 
     Students without a teacher have their learning rate chosen among `config.baseline_rates` on validation images.
 
-    With `config.labels_per_class` above 0 students know only so many labels: the student alone learns from those images, the distilled
-    one from all images, most without a label. All students take the same number of steps.
+    With `config.labels_per_class` above 0 students know only so many labels: the student alone learns from those images, the
+    distilled one from all images, most without a label. All students take the same number of steps.
     """
     name, options = method_options(config.method)
     make = pick("method", name, METHODS)

@@ -68,13 +68,13 @@ def build(config: parts.Config) -> parts.Experiment:
             nets={"encoder": specification},
             source=dataset.train,
             augment=augment.two_views(*augment.grey_views(**config.views)),
-            evaluate=representation(**config.probe),
+            evaluate=representation(**config.probe, images=dataset),
             members=config.seeds,
         )
 
     stages = {
-        # One epoch at rate 0: its batch statistics settle, its weights stay.
-        "untrained": stage(1, learning_rate=0.0, warmup_epochs=0.0),
+        # At rate 0 its batch statistics settle and its weights stay.
+        "untrained": stage(5, learning_rate=0.0, warmup_epochs=0.0),
         "encoder": stage(section.epochs),
     }
     return parts.Experiment(stages, dataset, (("encoder", "untrained"),), "test_probe_accuracy")

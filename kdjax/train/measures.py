@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from kdjax import evaluate
-from kdjax.data import few_labels
+from kdjax.data import Dataset, Source, few_labels
 
 
 def classification(collect: Callable, split: str, final: bool) -> dict[str, np.ndarray]:
@@ -29,7 +29,9 @@ def classification(collect: Callable, split: str, final: bool) -> dict[str, np.n
     return measures
 
 
-def representation(*, per_class: int = 10, draws: int = 5, neighbours: int = 20) -> Callable:
+def representation(
+    *, per_class: int = 10, draws: int = 5, neighbours: int = 20, images: Dataset | None = None
+) -> Callable:
     """Makes the measure of a self-supervised encoder: the tap `"pooled"`, before any projector.
 
     While training: weighted kNN, the effective dimension of the features and, where there is one, the online probe. At the end
@@ -39,7 +41,11 @@ def representation(*, per_class: int = 10, draws: int = 5, neighbours: int = 20)
       per_class: labels a class for the offline probe.
       draws: draws of the labels.
       neighbours: k of kNN.
+      images: the data set, for the same probe on raw pixels as a floor (`pixels_probe_accuracy`); None leaves it out.
     """
+
+    def probe(train, train_labels, test, labels):
+        return np.mean([_probe(train, train_labels, test, labels, per_class, draw) for draw in range(draws)])
 
     def measure(collect: Callable, split: str, final: bool) -> dict[str, np.ndarray]:
         outputs, labels = collect(split, "pooled", "logits")
@@ -56,10 +62,11 @@ def representation(*, per_class: int = 10, draws: int = 5, neighbours: int = 20)
         if "logits" in taps:
             measures["online_probe_accuracy"] = _of_logits(taps["logits"], labels, False)["accuracy"]
         if final:
-            measures["probe_accuracy"] = [
-                np.mean([_probe(a, train_labels, b, labels, per_class, draw) for draw in range(draws)])
-                for a, b in zip(train, taps["pooled"], strict=True)
-            ]
+            pairs = list(zip(train, taps["pooled"], strict=True))
+            measures["probe_accuracy"] = [probe(a, train_labels, b, labels) for a, b in pairs]
+            if images is not None:
+                floor = probe(_pixels(images.train), train_labels, _pixels(images.test), labels)
+                measures["pixels_probe_accuracy"] = [floor] * len(pairs)
         return {name: np.asarray(value) for name, value in measures.items()}
 
     return measure
@@ -68,6 +75,10 @@ def representation(*, per_class: int = 10, draws: int = 5, neighbours: int = 20)
 def _probe(train, train_labels, test, labels, per_class, draw):
     rows = few_labels(train_labels, per_class, draw)
     return evaluate.linear_probe(train[rows], train_labels[rows], test, labels)["accuracy"] * 100
+
+
+def _pixels(source: Source) -> np.ndarray:
+    return source.read(np.arange(source.size))["image"].reshape(source.size, -1) / 255.0
 
 
 def _of_logits(logits, labels, final):

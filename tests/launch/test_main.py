@@ -307,8 +307,8 @@ def test_a_batch_that_devices_cannot_share_is_refused():
 BYOL = (
     f"--config={ROOT / 'configs/digits_byol.py'}",
     "--config.devices=1", "--config.seeds=2", "--config.evaluate_epochs=1", "--config.save_epochs=1", "--config.probe.draws=1",
-    "--config.encoder_training.net.widths=(4,)", "--config.encoder_training.epochs=1", "--config.head.hidden=8", "--config.head.out=4",
-    "--config.encoder_training.optimiser.warmup_epochs=0", "--config.data.batch=256",
+    "--config.encoder_training.net.widths=(4,)", "--config.encoder_training.epochs=1", "--config.data.batch=256",
+    "--config.encoder_training.optimiser.warmup_epochs=0", "--config.head.hidden=8", "--config.head.out=4",
 )  # fmt: skip
 
 
