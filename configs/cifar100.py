@@ -4,7 +4,8 @@
         --workdir=runs/cifar100 --config.data.source=npz:cifar100.npz
 
 The published table (last epoch, top-1 %): resnet32x4 79.42; resnet8x4 alone 72.50, KD 73.33; resnet56 72.34, resnet20 69.06,
-KD 70.66. This is a matter of hours on one GPU, not of a laptop. `validation` is 0 as in the benchmark: results are those of the last epoch.
+KD 70.66. This is a matter of hours on one GPU, not of a laptop. `val_fraction` is 0 as in the benchmark: results are those of the
+last epoch.
 """
 
 from ml_collections import ConfigDict

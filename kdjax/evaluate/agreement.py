@@ -60,10 +60,7 @@ def logit_correlation(student: jax.Array, teacher: jax.Array) -> jax.Array:
     [1.0]
     """
     _check(student, teacher)
-    s, t = (
-        _unit(x.astype(jnp.float32) - jnp.mean(x, axis=-1, keepdims=True, dtype=jnp.float32))
-        for x in (student, teacher)
-    )
+    s, t = (_unit(x.astype(jnp.float32) - jnp.mean(x, axis=-1, keepdims=True, dtype=jnp.float32)) for x in (student, teacher))
     return jnp.sum(s * t, axis=-1)
 
 

@@ -84,9 +84,7 @@ def _choose(x: np.ndarray, y: np.ndarray, grid: list[float], folds: int, seed: i
     return grid[int(np.argmax(means))]
 
 
-def _accuracy(
-    x: np.ndarray, y: np.ndarray, test: np.ndarray, test_labels: np.ndarray, c: float, iterations: int
-) -> float:
+def _accuracy(x: np.ndarray, y: np.ndarray, test: np.ndarray, test_labels: np.ndarray, c: float, iterations: int) -> float:
     import warnings
 
     from sklearn.exceptions import ConvergenceWarning

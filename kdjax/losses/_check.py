@@ -11,9 +11,7 @@ from jax.core import Tracer
 
 from kdjax.core.check import InputError, check_option
 
-Sizes = dict[
-    str, tuple[Any, str, tuple[int, ...]]
-]  # letter of a layout -> (size, the array it was read from, its shape)
+Sizes = dict[str, tuple[Any, str, tuple[int, ...]]]  # letter of a layout -> (size, the array it was read from, its shape)
 
 
 def check_shapes(layout: str, sizes: Sizes | None = None, /, **arrays: Any) -> Sizes:

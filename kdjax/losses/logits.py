@@ -9,9 +9,7 @@ from kdjax.core.check import InputError
 from kdjax.losses._check import check_flag, check_number, check_positive, check_shapes, wide
 
 
-def kl_distillation(
-    student: jax.Array, teacher: jax.Array, *, temperature: ArrayLike, stop_teacher: bool = True
-) -> jax.Array:
+def kl_distillation(student: jax.Array, teacher: jax.Array, *, temperature: ArrayLike, stop_teacher: bool = True) -> jax.Array:
     """The divergence of the student's softened prediction from the teacher's, times the squared temperature.
 
         T^2 sum_k p_t[k] (log p_t[k] - log p_s[k]),   p = softmax(logits / T)
@@ -81,9 +79,7 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, *, smoothing: ArrayLike 
     if labels.ndim == 1:
         check_shapes("B", sizes, labels=labels)
         if not jnp.issubdtype(labels.dtype, jnp.integer):
-            raise InputError(
-                f"labels has type {labels.dtype}: expected integer class numbers [B] or distributions [B, K]"
-            )
+            raise InputError(f"labels has type {labels.dtype}: expected integer class numbers [B] or distributions [B, K]")
     else:
         check_shapes("B K", sizes, labels=labels)
     check_number("smoothing", smoothing, lambda v: 0 <= v <= 1, "a number in [0, 1]")

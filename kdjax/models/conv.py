@@ -186,7 +186,4 @@ def _vary_alike(*arrays: jax.Array) -> list[jax.Array]:
     # rule, so that JAX itself sums the kernel's gradient over the devices, as it does for a plain convolution.
     axes = [jax.typeof(a).manual_axis_type.varying for a in arrays]
     every = frozenset().union(*axes)
-    return [
-        a if own == every else lax.pcast(a, tuple(every - own), to="varying")
-        for a, own in zip(arrays, axes, strict=True)
-    ]
+    return [a if own == every else lax.pcast(a, tuple(every - own), to="varying") for a, own in zip(arrays, axes, strict=True)]

@@ -124,6 +124,4 @@ def resnet32x4(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name
 def _cifar(depth: int, widths: tuple[int, ...], classes: int | None, dtype: Any, axis_name: str | None) -> Net:
     check_classes(classes)
     blocks = (depth - 2) // 6
-    return from_linen(
-        ResNet((blocks,) * 3, widths[1:], stem_width=widths[0], classes=classes, dtype=dtype, axis_name=axis_name)
-    )
+    return from_linen(ResNet((blocks,) * 3, widths[1:], stem_width=widths[0], classes=classes, dtype=dtype, axis_name=axis_name))

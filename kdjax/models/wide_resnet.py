@@ -83,9 +83,7 @@ class WideResNet(nn.Module):
         return taps | pooled_and_logits(nn.relu(x), self.classes)
 
 
-def wrn(
-    depth: int, width: int, classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: str | None = None
-) -> Net:
+def wrn(depth: int, width: int, classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: str | None = None) -> Net:
     """A wide residual net WRN-depth-width, without dropout.
 
     The taps follow the distillation literature: `"stem"` is the first convolution; `"stage1"` to `"stage3"` are the

@@ -29,9 +29,7 @@ def classification(collect: Callable, split: str, final: bool) -> dict[str, np.n
     return measures
 
 
-def representation(
-    *, per_class: int = 10, draws: int = 5, neighbours: int = 20, images: Dataset | None = None
-) -> Callable:
+def representation(*, per_class: int = 10, draws: int = 5, neighbours: int = 20, images: Dataset | None = None) -> Callable:
     """Makes the measure of a self-supervised encoder: the tap `"pooled"`, before any projector.
 
     While training: weighted kNN, the effective dimension of the features and, where there is one, the online probe. At the end

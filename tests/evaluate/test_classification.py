@@ -62,9 +62,7 @@ def test_brier_equals_numpy_and_scikit_learn():
     np.testing.assert_allclose(ours, ((P - np.eye(7)[LABELS]) ** 2).sum(1), atol=1e-6)
     two, labels = LOGITS[:, :2], LABELS % 2
     p = 1 / (1 + np.exp(-(two[:, 1] - two[:, 0]).astype(np.float64)))
-    np.testing.assert_allclose(
-        brier(jnp.array(two), jnp.array(labels)).mean(), 2 * brier_score_loss(labels, p), rtol=1e-5
-    )
+    np.testing.assert_allclose(brier(jnp.array(two), jnp.array(labels)).mean(), 2 * brier_score_loss(labels, p), rtol=1e-5)
 
 
 def test_rows_without_a_label_are_nan():

@@ -105,7 +105,7 @@ def test_the_same_command_again_shows_the_summary(launch, run, monkeypatch):
 
 def test_the_table_is_whole_and_says_what_comes_next(run):
     out = run[1].out
-    assert "…" not in out and "test_" not in out.split("kept in")[0].split("kd on digits")[1]
+    assert "…" not in out and "test" not in out.split("kept in")[0].split("kd on digits")[1]
     assert "top5 accuracy %" in out and "student - student_alone" in out
     assert f"python launch/predict.py {run[0]} <image or folder>" in out
 

@@ -83,9 +83,7 @@ def small_net(g, who, x):
     norms = []
     for layer, stride in (("1", 1), ("2", 2)):
         kernel = g[f"w_{who}_conv{layer}_kernel"]
-        x = lax.conv_general_dilated(
-            x, kernel, (stride, stride), ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
+        x = lax.conv_general_dilated(x, kernel, (stride, stride), ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC"))
         scale, bias, mean, variance = (g[f"w_{who}_bn{layer}_{part}"] for part in ("scale", "bias", "mean", "var"))
         norms.append((x, mean, variance))
         row = (1, 1, 1, -1)

@@ -50,9 +50,7 @@ def test_kl_golden(golden, name):
 
 @pytest.mark.parametrize("temperature", [0.5, 1, 20.0])
 def test_kl_oracle(temperature):
-    same_value(
-        losses.kl_distillation(STUDENT, TEACHER, temperature=temperature), kl(STUDENT, TEACHER, temperature), 2e-5
-    )
+    same_value(losses.kl_distillation(STUDENT, TEACHER, temperature=temperature), kl(STUDENT, TEACHER, temperature), 2e-5)
 
 
 def test_kl_stops_at_the_teacher():
@@ -94,8 +92,7 @@ def test_jensen_shannon_oracle(clip, reverse):
 
 def test_jensen_shannon_textbook_is_symmetric_and_bounded():
     there, back = (
-        losses.jensen_shannon(*pair, temperature=0.1, clip=0, reverse=False)
-        for pair in ((STUDENT, TEACHER), (TEACHER, STUDENT))
+        losses.jensen_shannon(*pair, temperature=0.1, clip=0, reverse=False) for pair in ((STUDENT, TEACHER), (TEACHER, STUDENT))
     )
     np.testing.assert_allclose(there, back, rtol=1e-5)
     assert jnp.all((there >= 0) & (there <= np.log(2) + 1e-6))
@@ -126,9 +123,9 @@ def test_cross_entropy_oracle(smoothing):
     target = (1 - smoothing) * one_hot + smoothing / 7
     expected = -(target * log_softmax(STUDENT)).sum(-1)
     for given in (labels, labels.astype(np.uint8), one_hot.astype(np.float32)):
-        value, gradient = value_and_grad(
-            lambda z, given=given: jnp.sum(losses.cross_entropy(z, given, smoothing=smoothing))
-        )(STUDENT)
+        value, gradient = value_and_grad(lambda z, given=given: jnp.sum(losses.cross_entropy(z, given, smoothing=smoothing)))(
+            STUDENT
+        )
         same_value(value, expected.sum())
         same_value(losses.cross_entropy(STUDENT, given, smoothing=smoothing), expected)
         same_gradient(gradient, softmax(STUDENT) - target)

@@ -129,9 +129,7 @@ def test_gradients_inside_shard_map(check_vma):
             return lax.pmean(jax.grad(f)(w), "data")
 
         specs = (PartitionSpec("data"), PartitionSpec())
-        return jax.jit(jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(), check_vma=check_vma))(
-            x, w
-        )
+        return jax.jit(jax.shard_map(local, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(), check_vma=check_vma))(x, w)
 
     assert_same(gradient(convolution), gradient(lax.conv_general_dilated))
 

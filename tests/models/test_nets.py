@@ -21,10 +21,7 @@ EXPECTED = {
         f"resnet{d}": ({}, 32, {k: (s, CIFAR[k]) for k, s in zip(CIFAR, (32, 32, 16, 8), strict=True)}, d + 1)
         for d in (8, 14, 20, 32, 44, 56, 110)
     },
-    **{
-        f"resnet{d}x4": ({}, 32, {k: (s, WIDE[k]) for k, s in zip(WIDE, (32, 32, 16, 8), strict=True)}, d + 2)
-        for d in (8, 32)
-    },
+    **{f"resnet{d}x4": ({}, 32, {k: (s, WIDE[k]) for k, s in zip(WIDE, (32, 32, 16, 8), strict=True)}, d + 2) for d in (8, 32)},
     "wrn": ({"depth": 10, "width": 3}, 32, {"stem": (32, 16), "stage1": (32, 48), "stage2": (16, 96)}, 7),
     "wrn_16_1": ({}, 32, {"stem": (32, 16), "stage1": (32, 16), "stage2": (16, 32), "stage3": (8, 64)}, 13),
     "wrn_16_2": ({}, 32, {"stem": (32, 16), "stage1": (32, 32), "stage2": (16, 64), "stage3": (8, 128)}, 13),

@@ -54,9 +54,7 @@ def written_out(params, stats, x):
     def conv(x, at, stride=1):
         pad = at["kernel"].shape[0] // 2
         pads = [(pad, pad)] * 2
-        return lax.conv_general_dilated(
-            x, at["kernel"], (stride, stride), pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
+        return lax.conv_general_dilated(x, at["kernel"], (stride, stride), pads, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
     def norm(x, p, s):
         y = (x - s["mean"].reshape(1, 1, 1, -1)) / jnp.sqrt(s["var"].reshape(1, 1, 1, -1) + 1e-5)
@@ -84,9 +82,7 @@ def test_every_tap_is_as_written_out(make, drawn):
     net = make(classes=3)
     x = jax.random.normal(jax.random.key(1), (2, 9, 8, 3))
     params, stats = drawn(net, x)
-    both = jax.jit(
-        lambda x: (net.apply(params, stats, x, train=False)[0], written_out(params, stats["batch_stats"], x))
-    )
+    both = jax.jit(lambda x: (net.apply(params, stats, x, train=False)[0], written_out(params, stats["batch_stats"], x)))
     taps, expected = both(x)
     for name, value in expected.items():
         np.testing.assert_allclose(taps[name], value, rtol=1e-4, atol=1e-4, err_msg=name)

@@ -43,9 +43,7 @@ def written_out(params, stats, x):
 
     def conv(x, at, stride=1):
         pads = [(at["kernel"].shape[0] // 2,) * 2] * 2
-        return lax.conv_general_dilated(
-            x, at["kernel"], (stride, stride), pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
+        return lax.conv_general_dilated(x, at["kernel"], (stride, stride), pads, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
     def norm(x, p, s):
         scale, bias, mean, var = (a.reshape(1, 1, 1, -1) for a in (p["scale"], p["bias"], s["mean"], s["var"]))
