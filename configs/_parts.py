@@ -33,14 +33,12 @@ class Experiment(NamedTuple):
     Attributes:
       stages: in the order they run.
       dataset: for evaluation and for the records.
-      compare: pairs `(stage, baseline)` whose paired difference over seeds is reported.
-      measure: of which measure.
+      compare: pairs of results `stage/measure`, the second the baseline, whose paired difference over seeds is reported.
     """
 
     stages: dict[str, Stage]
     dataset: data.Dataset
     compare: tuple[tuple[str, str], ...] = ()
-    measure: str = "test_accuracy"
 
 
 def run_section(*, seeds: int, select: str = "last") -> dict:
@@ -277,10 +275,13 @@ def distillation(config: Config) -> Experiment:
         )  # fmt: skip
 
     stages["student_alone"] = alone(0.0)
-    compare = [("student", "student_alone")]
+    compare = [("student/test_accuracy", "student_alone/test_accuracy")]
     if config.get("smoothing", 0.0) > 0:
         stages["student_smoothed"] = alone(config.smoothing)
-        compare += [("student", "student_smoothed"), ("student_smoothed", "student_alone")]
+        compare += [
+            ("student/test_accuracy", "student_smoothed/test_accuracy"),
+            ("student_smoothed/test_accuracy", "student_alone/test_accuracy"),
+        ]
     stages["student"] = stage(
         {"method": name, **options}, "student", lambda tx, micro: make(student, teacher, tx, micro=micro, **options),
         given=given, source=images,

@@ -77,4 +77,6 @@ def build(config: parts.Config) -> parts.Experiment:
         "untrained": stage(5, learning_rate=0.0, warmup_epochs=0.0),
         "encoder": stage(section.epochs),
     }
-    return parts.Experiment(stages, dataset, (("encoder", "untrained"),), "test_probe_accuracy")
+    probed = "encoder/test_probe_accuracy"
+    compare = tuple((probed, floor) for floor in ("untrained/test_probe_accuracy", "encoder/test_pixels_probe_accuracy"))
+    return parts.Experiment(stages, dataset, compare)

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,8 @@ def run(build: Callable, config: Any, folder: Path, *, source: dict) -> None:
                 cache=_stage_cache(), stop=signals.came, say=progress.say, progress=progress.advance,
             ),
         )  # fmt: skip
+    write_json(folder / "config.json", {**about, "weights": {name: result.digest for name, result in results.items()}})
+    found = _results(results)
     summary = {
         "method": config.method.name if "method" in config else source["file"].removesuffix(".py"),
         "config": source,
@@ -71,8 +73,8 @@ def run(build: Callable, config: Any, folder: Path, *, source: dict) -> None:
         "steps": {name: stage.steps for name, stage in experiment.stages.items()},
         "seeds": [config.seed + i for i in range(config.seeds)],
         "protocol": _protocol(config, experiment),
-        "results": _results(results),
-        "comparisons": _comparisons(results, experiment.compare, experiment.measure),
+        "results": found,
+        "comparisons": _comparisons(found, experiment.compare),
         "points": {name: result.points for name, result in results.items() if result.points},
         "wall_seconds": round(time.perf_counter() - began, 1),
         "device": jax.devices()[0].device_kind,
@@ -217,14 +219,15 @@ def _finite(value: Any) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _comparisons(results: dict[str, Result], pairs, measure: str) -> list[dict]:
-    found = []
+def _comparisons(found: dict, pairs: Sequence[tuple[str, str]]) -> list[dict]:
+    """Paired differences over seeds with their 95% intervals."""
+    compared = []
     for name, baseline in pairs:
-        a, b = (results[n].measures[measure] for n in (name, baseline))
-        if len(a) == len(b) > 1 and np.isfinite([a, b]).all():
+        a, b = found[name]["values"], found[baseline]["values"]
+        if len(a) == len(b) > 1 and None not in [*a, *b]:
             mean, low, high = paired_interval(a, b)
-            found.append({"network": name, "baseline": baseline, "measure": measure, "mean": mean, "low": low, "high": high})
-    return found
+            compared.append({"result": name, "baseline": baseline, "mean": mean, "low": low, "high": high})
+    return compared
 
 
 def _protocol(config: Any, experiment: Any) -> dict:

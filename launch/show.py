@@ -80,11 +80,10 @@ def summary_table(summary: dict, folder: Path) -> None:
         table.add_row(_label(measure), *(_cell(summary["results"].get(f"{name}/{measure}")) for name in names))
     console.print(table)
     for c in summary["comparisons"]:
-        verdict = "above" if c["low"] > 0 else "below" if c["high"] < 0 else "not told apart from"
+        verdict = "above" if c["low"] > 0 else "below" if c["high"] < 0 else "not told apart"
         console.print(
-            f"{c['network']} - {c['baseline']}: {c['mean']:+.2f} points of {_label(c['measure']).removesuffix(' %')}, 95% interval "
-            f"[{c['low']:+.2f}, {c['high']:+.2f}] over {seeds} seeds: {verdict} {c['baseline']}",
-            highlight=False, markup=False, soft_wrap=True,
+            f"{c['result']} - {c['baseline']}: {c['mean']:+.2f}, 95% interval [{c['low']:+.2f}, {c['high']:+.2f}] over {seeds} seeds: "
+            f"{verdict}", highlight=False, markup=False, soft_wrap=True,
         )  # fmt: skip
     for name, points in summary.get("points", {}).items():
         *numbers, score = points[0]

@@ -78,7 +78,7 @@ def _train(name, stage, run, identity, given, results, splits, order) -> Result:
         compiled = block(stage, state, run.how, own, run.mesh)
         ask = collector(stage.method, run.how, splits)
         validation = "val" if "val" in splits else "test"
-        keys = _noise_keys(stage, run, own)
+        keys, warned = _noise_keys(stage, run, own), False
         while step < stage.steps:
             if stage.refresh and stage.refresh_every and step % stage.refresh_every == 0:
                 moving = place(_refreshed(stage, run, join(moving, frozen), step))
@@ -88,7 +88,9 @@ def _train(name, stage, run, identity, given, results, splits, order) -> Result:
             moving, metrics = compiled(moving, frozen, arrays, keys, rows, epochs, np.int32(step))
             line = {"stage": name, "step": step + k, "epoch": int(epochs[-1]) + 1} | jax.tree.map(np.asarray, metrics)
             step += k
-            _check_finite(name, step, line, run)
+            if not _all_finite(name, step, line) and not warned:
+                warned = True
+                run.say(f"{name}: the loss of some members is not finite at step {step}")
             run.records.time(name, step, seconds=(spent := time.perf_counter() - began), images_per_second=k * stage.batch / spent)
             due = step == stage.steps
             if due or step % stage.pace.evaluate == 0:
@@ -181,11 +183,9 @@ def _placed(mesh: Mesh | None) -> Callable:
     return jax.device_put if mesh is None else partial(jax.device_put, device=NamedSharding(mesh, P()))
 
 
-def _check_finite(name: str, step: int, line: dict, run: Run) -> None:
-    """A run goes on while a single member has none but finite losses."""
+def _all_finite(name: str, step: int, line: dict) -> bool:
+    """Whether all losses are finite; a run goes on while a single member has none but finite ones."""
     losses = [np.isfinite(value) for measure, value in line.items() if measure.endswith("loss")]
-    if not losses or np.all(losses):
-        return
-    if not np.any(np.all(losses, axis=0)):
+    if losses and not np.any(np.all(losses, axis=0)):
         raise Diverged(f"{name} diverged: the loss at step {step} is not finite; lower its learning rate")
-    run.say(f"{name}: the loss of some members is not finite at step {step}")
+    return bool(np.all(losses))

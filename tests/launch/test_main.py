@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from conftest import TINY, stop_after, write_npz
+from launching import TINY, stop_after, write_npz
 from PIL import Image
 
 import kdjax

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import TINY, write_npz
+from launching import TINY, write_npz
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]

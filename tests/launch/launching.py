@@ -1,0 +1,67 @@
+"""Runs the programs of launch/ in this process, on tiny nets."""
+
+import contextlib
+import io
+import sys
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from launch import cli, experiment
+
+TINY = (
+    "--config.devices=1",
+    "--config.seeds=2",
+    "--config.smoothing=0",
+    "--config.baseline_rates=()",
+    "--config.evaluate_epochs=1",
+    "--config.save_epochs=1",
+    "--config.teacher_training.epochs=2",
+    "--config.teacher_training.net.widths=(8,)",
+    "--config.student_training.epochs=4",
+    "--config.student_training.net.widths=(4,)",
+)
+
+
+class Answer(NamedTuple):
+    """What a program said."""
+
+    code: int
+    out: str
+    err: str
+
+
+def call(program, *words):
+    """Runs `main` or `predict` as `python launch/<program>.py *words` would."""
+    out, err, before = io.StringIO(), io.StringIO(), sys.argv
+    sys.argv = [f"launch/{program.__name__}.py", *map(str, words)]
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
+            cli.run(program.main)
+    finally:
+        sys.argv = before
+    return Answer(ended.value.code or 0, out.getvalue(), err.getvalue())
+
+
+def stop_after(patch, blocks):
+    """From now on runs are asked to stop after so many blocks."""
+    left = [blocks]
+
+    def came(self):
+        left[0] -= 1
+        return left[0] <= 0
+
+    patch.setattr(experiment._Signals, "came", came)
+
+
+def images(n, size=4, channels=1, classes=3):
+    """Random images and labels of every class."""
+    pixels = np.random.default_rng(n).integers(0, 256, (n, size, size, channels)).astype(np.uint8)
+    return pixels, np.arange(n) % classes
+
+
+def write_npz(path, n=64, **options):
+    (train, labels), (test, test_labels) = images(n, **options), images(16, **options)
+    np.savez(path, train_images=train, train_labels=labels, test_images=test, test_labels=test_labels)
+    return path
