@@ -81,10 +81,9 @@ def summary_table(summary: dict, folder: Path) -> None:
     console.print(table)
     for c in summary["comparisons"]:
         verdict = "above" if c["low"] > 0 else "below" if c["high"] < 0 else "not told apart"
-        console.print(
-            f"{c['result']} - {c['baseline']}: {c['mean']:+.2f}, 95% interval [{c['low']:+.2f}, {c['high']:+.2f}] over {seeds} seeds: "
-            f"{verdict}", highlight=False, markup=False, soft_wrap=True,
-        )  # fmt: skip
+        interval = f"95% interval [{c['low']:+.2f}, {c['high']:+.2f}] over {seeds} seeds"
+        text = f"{c['result']} - {c['baseline']}: {c['mean']:+.2f}, {interval}: {verdict}"
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
     for name, points in summary.get("points", {}).items():
         *numbers, score = points[0]
         tried = "; ".join(f"{', '.join(f'{_words(n)} {p[n]:g}' for n in numbers)}: {p[score]:.2f}" for p in points)
