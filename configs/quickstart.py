@@ -22,9 +22,9 @@ def get_config(variant: str = "") -> ConfigDict:
                 chosen["teacher"], widths=(32, 64, 128), epochs=20, optimiser=parts.sgd_section(0.1)
             ),
             "student_training": parts.training_section(
-                chosen["student"], widths=(8, 16), epochs=20, optimiser=parts.sgd_section(0.2)
+                chosen["student"], widths=(8, 16), epochs=30, optimiser=parts.sgd_section(0.2)
             ),
-            "baseline_rates": (0.1, 0.5, 2.0),  # learning rates to choose from for students without a teacher
+            "baseline_rates": (0.1, 0.5, 2.0, 5.0),  # learning rates to choose from for students without a teacher
             "smoothing": 0.1,
             "method": parts.method_section(chosen["method"], parts.METHODS),
         }
