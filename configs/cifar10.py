@@ -8,7 +8,7 @@ The npz holds `train_images` uint8 [50000, 32, 32, 3], `train_labels`, `test_ima
 
 from ml_collections import ConfigDict
 
-from configs import _parts as parts
+from configs import _distillation as distillation
 from configs import cifar100
 
 
@@ -16,4 +16,4 @@ def get_config(variant: str = "") -> ConfigDict:
     return cifar100.get_config(variant, source="npz:cifar10.npz")
 
 
-build = parts.distillation
+build = distillation.build

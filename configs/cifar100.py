@@ -10,22 +10,23 @@ last epoch.
 
 from ml_collections import ConfigDict
 
-from configs import _parts as parts
+from configs import _distillation as distillation
+from configs import _sections as sections
 
 
 def get_config(variant: str = "", source: str = "npz:cifar100.npz") -> ConfigDict:
-    chosen = parts.variant(variant, method="kd", student="resnet8x4", teacher="resnet32x4")
-    crd = parts.sgd_section(0.05, kind="steps", drops=(150 / 240, 180 / 240, 210 / 240))
+    chosen = sections.variant(variant, method="kd", student="resnet8x4", teacher="resnet32x4")
+    crd = sections.sgd_section(0.05, kind="steps", drops=(150 / 240, 180 / 240, 210 / 240))
     return ConfigDict(
         {
-            **parts.run_section(seeds=3),
-            "data": parts.data_section(source, batch=64, val_fraction=0.0, augmentation="crop_flip"),
+            **sections.run_section(seeds=3),
+            "data": sections.data_section(source, batch=64, val_fraction=0.0, augmentation="crop_flip"),
             "teacher": "",
-            "teacher_training": parts.training_section(chosen["teacher"], epochs=240, optimiser=crd),
-            "student_training": parts.training_section(chosen["student"], epochs=240, optimiser=crd),
-            "method": parts.method_section(chosen["method"], parts.METHODS),
+            "teacher_training": sections.training_section(chosen["teacher"], epochs=240, optimiser=crd),
+            "student_training": sections.training_section(chosen["student"], epochs=240, optimiser=crd),
+            "method": sections.method_section(chosen["method"], distillation.METHODS),
         }
     )
 
 
-build = parts.distillation
+build = distillation.build

@@ -10,6 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs import _parts as parts
+from configs import _sections as sections
 from kdjax import augment, methods, models
 from kdjax.core import check_option, pick
 from kdjax.data import few_labels
@@ -20,18 +21,18 @@ METHODS = {"byol": methods.byol}
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    chosen = parts.variant(variant, encoder="conv_net")
+    chosen = sections.variant(variant, encoder="conv_net")
     return ConfigDict(
         {
-            **parts.run_section(seeds=3),
-            "data": parts.data_section("digits", batch=128, val_fraction=0.0),
+            **sections.run_section(seeds=3),
+            "data": sections.data_section("digits", batch=128, val_fraction=0.0),
             "views": {"rotation": 0.35, "scale": (0.75, 1.25), "shear": 0.3, "shift": 1.0, "noise": 0.0, "blur_p": 0.0},
-            "encoder_training": parts.training_section(
+            "encoder_training": sections.training_section(
                 chosen["encoder"], widths=(32, 64, 128), epochs=200,
-                optimiser=parts.adam_section(1e-3, warmup_epochs=5.0, weight_decay=1e-4),
+                optimiser=sections.adam_section(1e-3, warmup_epochs=5.0, weight_decay=1e-4),
             ),
             "head": {"hidden": 256, "out": 64},
-            "method": parts.method_section("byol", METHODS, tau=0.99),
+            "method": sections.method_section("byol", METHODS, tau=0.99),
             "probe": {"per_class": 10, "draws": 5, "neighbours": 20},
         }
     )  # fmt: skip

@@ -8,7 +8,9 @@ teacher on them; `plots/student_images.png` shows what it saw. Expect the studen
 
 from ml_collections import ConfigDict
 
+from configs import _distillation as distillation
 from configs import _parts as parts
+from configs import _sections as sections
 from kdjax import methods, models
 from kdjax.core import check_option, pick
 from kdjax.train import Stage
@@ -18,21 +20,21 @@ METHODS = {"dafl": methods.dafl}
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    chosen = parts.variant(variant, student="conv_net", teacher="conv_net")
+    chosen = sections.variant(variant, student="conv_net", teacher="conv_net")
     return ConfigDict(
         {
-            **parts.run_section(seeds=3),
-            "data": parts.data_section("digits", batch=128, val_fraction=0.0),
+            **sections.run_section(seeds=3),
+            "data": sections.data_section("digits", batch=128, val_fraction=0.0),
             "teacher": "",
-            "teacher_training": parts.training_section(
-                chosen["teacher"], widths=(32, 64, 128), epochs=40, optimiser=parts.sgd_section(0.1)
+            "teacher_training": sections.training_section(
+                chosen["teacher"], widths=(32, 64, 128), epochs=40, optimiser=sections.sgd_section(0.1)
             ),
-            "student_training": parts.training_section(
-                chosen["student"], widths=(16, 32, 64), epochs=30, optimiser=parts.sgd_section(0.1)
+            "student_training": sections.training_section(
+                chosen["student"], widths=(16, 32, 64), epochs=30, optimiser=sections.sgd_section(0.1)
             ),
-            "generator": {"features": 32, "optimiser": parts.adam_section(1e-3, kind="constant", b1=0.5)},
+            "generator": {"features": 32, "optimiser": sections.adam_section(1e-3, kind="constant", b1=0.5)},
             "steps_per_epoch": 10,  # generator steps; each is followed by method.student_steps student steps
-            "method": parts.method_section(
+            "method": sections.method_section(
                 "dafl", METHODS, one_hot=1.0, balance=5.0, activation=0.1, batch_norm=1.0, adversarial=1.0,
                 temperature=4.0, latent=64,
             ),
@@ -46,7 +48,7 @@ def build(config: parts.Config) -> parts.Experiment:
     method = pick("method", name, METHODS)
     check_option("--config.student_training.micro", section.micro, lambda n: n == 1, "1: this method does not accumulate gradients")
     dataset = parts.load_data(config)
-    teacher, stages, given = parts.teacher_stage(config, dataset)
+    teacher, stages, given = distillation.teacher_stage(config, dataset)
     specification = parts.net_specification(section.net, dataset, config.precision)
     student = models.build(specification)
     height, width, channels = dataset.shape

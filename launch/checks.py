@@ -80,7 +80,7 @@ def check(config: Any, file: str) -> None:
     for path in (*_NEEDED, "data.source", "data.batch", "data.seed", "data.val_fraction"):
         if path not in dict(fields(config)):
             raise InputError(
-                f"config file {file!r} has no field {path}: expected those of configs/_parts.py's run_section, data_section"
+                f"config file {file!r} has no field {path}: expected those of configs/_sections.py's run_section, data_section"
             )
     for path, value in fields(config):
         names, number = _rule(NAMES, path), _rule(NUMBERS, path)

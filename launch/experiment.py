@@ -22,6 +22,7 @@ from kdjax.train.files import write_json
 from kdjax.train.fingerprint import of_platform
 from kdjax.train.stage import blank_batch, check_stage
 from launch import cli, plots
+from launch.caches import stage_cache
 from launch.checks import check
 from launch.show import Progress, summary_table
 
@@ -61,7 +62,7 @@ def run(build: Callable, config: Any, folder: Path, *, source: dict) -> None:
             Run(
                 folder=folder, records=Records(folder), seed=config.seed, data_seed=config.data.seed,
                 share=config.seeds_share, how=how, select=config.select, splits=splits, digest=dataset.digest, mesh=mesh,
-                cache=_stage_cache(), stop=signals.came, say=progress.say, progress=progress.advance,
+                cache=stage_cache(), stop=signals.came, say=progress.say, progress=progress.advance,
             ),
         )  # fmt: skip
     write_json(folder / "config.json", {**about, "weights": {name: result.digest for name, result in results.items()}})
@@ -168,17 +169,6 @@ def _mesh(config: Any) -> Mesh | None:
     if count == 1:
         return None
     return jax.make_mesh((count, 1), ("data", "model"), axis_types=(AxisType.Auto, AxisType.Auto), devices=jax.devices()[:count])
-
-
-def _stage_cache() -> Path | None:
-    from launch.main import cache_folder
-
-    folder = cache_folder() / "stages"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return None
-    return folder if os.access(folder, os.W_OK) else None
 
 
 class _Signals:

@@ -5,13 +5,13 @@
 The same command again resumes; a finished run prints its summary.
 """
 
-import os
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from launch import cli
+from launch.caches import use_caches
 
 USAGE = """python launch/main.py [--config=<file.py>[:<variant>]] [--workdir=<dir>] [--config.<field>=<value> ...]
 
@@ -39,29 +39,13 @@ def main() -> None:
         return print(f"{USAGE}\n\n{(module.__doc__ or '').strip()}\n\nFields of {Path(args.config).name}:\n{_fields(config)}")
     if args.workdir == "":
         raise cli.InputError("--workdir='' is not accepted: expected a folder, which is made if it is not there")
-    _use_caches()
+    use_caches()
     from launch.experiment import run
 
     name = Path(args.config.partition(":")[0]).stem
     variant = args.config.partition(":")[2]
     default = f"runs/{name}" + (f"-{variant.replace(',', '-')}" if variant else "")
     run(module.build, config, Path(args.workdir or default), source={"file": name + ".py", "variant": variant})
-
-
-def _use_caches() -> None:
-    """Compiled programs are kept between processes; JAX_COMPILATION_CACHE_DIR chooses another place."""
-    import jax
-
-    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-
-
-def cache_folder() -> Path:
-    """`$KDJAX_CACHE`, or `kdjax` in the user's cache folder."""
-    above = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(os.environ.get("KDJAX_CACHE") or above / "kdjax")
 
 
 def _fields(config) -> str:

@@ -82,7 +82,7 @@ def summary_table(summary: dict, folder: Path) -> None:
     for c in summary["comparisons"]:
         verdict = "above" if c["low"] > 0 else "below" if c["high"] < 0 else "not told apart"
         interval = f"95% interval [{c['low']:+.2f}, {c['high']:+.2f}] over {seeds} seeds"
-        text = f"{c['result']} - {c['baseline']}: {c['mean']:+.2f}, {interval}: {verdict}"
+        text = f"{_pair(c['result'], c['baseline'])}: {c['mean']:+.2f}, {interval}: {verdict}"
         console.print(text, highlight=False, markup=False, soft_wrap=True)
     for name, points in summary.get("points", {}).items():
         *numbers, score = points[0]
@@ -92,6 +92,13 @@ def summary_table(summary: dict, folder: Path) -> None:
     if any(key.endswith("test_accuracy") for key in summary["results"]):
         next_step = f"classify images with it: python launch/predict.py {folder} <image or folder>"
         console.print(next_step, highlight=False, markup=False, soft_wrap=True)
+
+
+def _pair(result: str, baseline: str) -> str:
+    (a, measure), (b, other) = result.split("/"), baseline.split("/")
+    if measure == other:
+        return f"{a} - {b}, {_label(measure)}"
+    return f"{a} {_label(measure)} - {b} {_label(other)}"
 
 
 def _words(name: str) -> str:

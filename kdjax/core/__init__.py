@@ -5,7 +5,7 @@ from kdjax.core.collectives import average, gather, mean, offset, total
 from kdjax.core.ema import cosine_to_one, ema, linear_warmup
 from kdjax.core.keys import example_keys, row_keys, row_normal
 from kdjax.core.learn import descend, learn, mean_grad, new_learner
-from kdjax.core.method import Batch, Method, Metrics
+from kdjax.core.method import Batch, Method, Metrics, read_by_name
 from kdjax.core.net import Net, batch_norms, chain, from_linen, from_nnx, normalised
 from kdjax.core.queue import Queue, new_queue, push
 from kdjax.core.state import Follower, Frozen, Learner, join, map_by_kind, split
@@ -15,5 +15,5 @@ __all__ = [
     "Batch", "Follower", "Frozen", "InputError", "Learner", "Method", "Metrics", "Net", "Queue", "average", "batch_norms",
     "chain", "check_option", "cosine_to_one", "descend", "ema", "example_keys", "from_linen", "from_nnx", "gather", "join",
     "labelled", "learn", "linear_warmup", "map_by_kind", "mean", "mean_grad", "nearest", "new_learner", "new_queue", "normalised",
-    "offset", "pick", "push", "row_keys", "row_normal", "split", "total", "weighted_sum",
+    "offset", "pick", "push", "read_by_name", "row_keys", "row_normal", "split", "total", "weighted_sum",
 ]  # fmt: skip

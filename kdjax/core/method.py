@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from kdjax.core.net import Net
+
 Batch = dict[str, Any]
 Metrics = dict[str, Any]
 
@@ -23,3 +25,16 @@ class Method(NamedTuple):
     predict: Callable[..., dict[str, dict]]
     weights: Callable[[Any], dict[str, tuple[Any, Any]]]
     needs: tuple[str, ...] = ()
+
+
+def read_by_name(**networks: Net) -> tuple[Callable, Callable]:
+    """`(predict, weights)` of a method whose State has a field for each network by its name, the one to ship first."""
+
+    def predict(state, inputs):
+        parts = {name: getattr(state, name) for name in networks}
+        return {name: net.apply(parts[name].params, parts[name].stats, inputs, train=False)[0] for name, net in networks.items()}
+
+    def weights(state):
+        return {name: (getattr(state, name).params, getattr(state, name).stats) for name in networks}
+
+    return predict, weights

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from kdjax.core import Frozen, Learner, Method, Net, check_option, example_keys, learn, new_learner, weighted_sum
+from kdjax.core import Frozen, Learner, Method, Net, check_option, example_keys, learn, new_learner, read_by_name, weighted_sum
 
 
 class DataFree(NamedTuple):
@@ -106,16 +106,7 @@ def data_free(
         metrics = {f"student_{k}": jnp.mean(v) for k, v in learned.items()} | {f"generator_{k}": v for k, v in made.items()}
         return DataFree(learner, maker, state.teacher, state.step + 1), metrics
 
-    def predict(state, inputs):
-        return {
-            "student": student.apply(state.student.params, state.student.stats, inputs, train=False)[0],
-            "teacher": teacher.apply(state.teacher.params, state.teacher.stats, inputs, train=False)[0],
-        }
-
-    def networks(state):
-        return {"student": (state.student.params, state.student.stats), "teacher": (state.teacher.params, state.teacher.stats)}
-
-    return Method(init, step, predict, networks, needs=("teacher",))
+    return Method(init, step, *read_by_name(student=student, teacher=teacher), needs=("teacher",))
 
 
 def _is_zero(weight: Any) -> bool:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from kdjax.core import Frozen, Learner, Method, Net, learn, new_learner, weighted_sum
+from kdjax.core import Frozen, Learner, Method, Net, learn, new_learner, read_by_name, weighted_sum
 
 
 class Offline(NamedTuple):
@@ -54,13 +54,4 @@ def offline(
         learner, metrics = learn(loss, state.student, tx, batch, axis_name=axis_name, micro=micro)
         return Offline(learner, state.teacher, state.step + 1), metrics
 
-    def predict(state, inputs):
-        return {
-            "student": student.apply(state.student.params, state.student.stats, inputs, train=False)[0],
-            "teacher": teacher.apply(state.teacher.params, state.teacher.stats, inputs, train=False)[0],
-        }
-
-    def networks(state):
-        return {"student": (state.student.params, state.student.stats), "teacher": (state.teacher.params, state.teacher.stats)}
-
-    return Method(init, step, predict, networks, needs=("teacher",))
+    return Method(init, step, *read_by_name(student=student, teacher=teacher), needs=("teacher",))

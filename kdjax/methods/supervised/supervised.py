@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from kdjax import losses
-from kdjax.core import Learner, Method, Net, check_option, labelled, learn, new_learner, weighted_sum
+from kdjax.core import Learner, Method, Net, check_option, labelled, learn, new_learner, read_by_name, weighted_sum
 
 
 class Supervised(NamedTuple):
@@ -55,10 +55,4 @@ def supervised(
         learner, metrics = learn(loss, state.network, tx, batch, axis_name=axis_name, micro=micro)
         return Supervised(learner, state.step + 1), metrics
 
-    def predict(state, inputs):
-        return {"network": network.apply(state.network.params, state.network.stats, inputs, train=False)[0]}
-
-    def weights(state):
-        return {"network": (state.network.params, state.network.stats)}
-
-    return Method(init, step, predict, weights)
+    return Method(init, step, *read_by_name(network=network))

@@ -1,0 +1,82 @@
+"""Sections of a config, with their defaults."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from kdjax import models
+from kdjax.core import InputError, pick
+
+
+def run_section(*, seeds: int, select: str = "last") -> dict:
+    """How a run is done, the same in every config."""
+    return {
+        "seed": 0,  # member i starts from seed + i
+        "seeds": seeds,
+        "seeds_share": "batch",  # batch: same order, own initialisation; none: everything differs
+        "members": "auto",  # how seeds run: map, vmap
+        "parallel": "jit",
+        "devices": 0,  # 0: all there are
+        "precision": "float32",  # of the computation: float32, bfloat16
+        "select": select,  # results at the last or the best (validation) epoch
+        "evaluate_epochs": 5,
+        "save_epochs": 10,
+    }
+
+
+def data_section(source: str, *, batch: int, val_fraction: float, augmentation: str = "none") -> dict:
+    """Where images come from."""
+    return {
+        "source": source,
+        "image_size": 0,  # 0: as they are
+        "val_fraction": val_fraction,
+        "seed": 0,  # of the validation split and the order
+        "batch": batch,
+        "augment": augmentation,
+    }
+
+
+def training_section(net: str, *, epochs: int, optimiser: dict, **options: Any) -> dict:
+    """One network and how it is trained; of `options`, those that this net takes."""
+    takes = inspect.signature(pick("net", net, models.NETS)).parameters
+    options = {"widths": (32, 64, 128), "depth": 16, "width": 2, "stem": "cifar"} | options
+    options = {k: v for k, v in options.items() if k in takes}
+    return {"net": {"name": net, **options}, "epochs": epochs, "micro": 1, "optimiser": optimiser}
+
+
+def sgd_section(
+    rate: float, *, kind: str = "cosine", drops: tuple[float, ...] = (), warmup_epochs: float = 0.0, **options: Any
+) -> dict:
+    """SGD with momentum and a schedule."""
+    options = {"momentum": 0.9, "weight_decay": 5e-4, "nesterov": False} | options
+    return _optimiser_section("sgd", rate, kind, drops, warmup_epochs, options)
+
+
+def adam_section(rate: float, *, kind: str = "cosine", warmup_epochs: float = 0.0, **options: Any) -> dict:
+    """Adam, or AdamW where `weight_decay` is not 0, with a schedule."""
+    return _optimiser_section("adam", rate, kind, (), warmup_epochs, {"weight_decay": 0.0, "b1": 0.9, "b2": 0.999} | options)
+
+
+def _optimiser_section(name, rate, kind, drops, warmup_epochs, options):
+    return {"name": name, "learning_rate": rate, "schedule": kind, "drops": drops, "warmup_epochs": warmup_epochs, **options}
+
+
+def method_section(name: str, table: dict[str, Callable], **changed: Any) -> dict:
+    """A method's name and its keyword defaults, so that each can be overridden."""
+    builder = pick("method", name, table)
+    given = {"axis_name", "micro", "steps", "probe"}
+    defaults = {
+        k: p.default for k, p in inspect.signature(builder).parameters.items() if p.kind is p.KEYWORD_ONLY and k not in given
+    }
+    return {"name": name, **defaults, **changed}
+
+
+def variant(text: str, **defaults: str) -> dict[str, str]:
+    """Reads `a=b,c=d` behind the colon of `--config=file.py:...`; names without a default are refused."""
+    chosen = dict(defaults)
+    for part in filter(None, (text or "").split(",")):
+        name, equals, value = part.partition("=")
+        if not equals or name not in defaults:
+            raise InputError(f"variant {part!r} is not known; accepted: {', '.join(f'{n}=<name>' for n in defaults) or 'none'}")
+        chosen[name] = value
+    return chosen
