@@ -11,17 +11,14 @@ from kdjax.core.collectives import mean
 
 
 def weighted_sum(
-    terms: Mapping[str, Any], weights: Mapping[str, Any], *, axis_name: str | None = None, micro: int = 1
+    terms: Mapping[str, jax.Array], weights: Mapping[str, Any], *, micro: int = 1
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Sums the means of named terms, each times its weight, and keeps the unweighted means for the log.
 
     Args:
-      terms: per name an array `[B]`; a pair `(values [B], where [B])` for a masked mean; or a scalar from a loss whose rows
-        see each other.
+      terms: per name an array `[B]`, or a scalar from a loss whose rows see each other.
       weights: factors by name; a name without one counts once.
-      axis_name: mapped axis that holds the batch, or None.
-      micro: slices the batch is accumulated over; above 1 a scalar term is refused, as its rows must meet in one slice. A
-        masked mean is then taken slice by slice, and each slice counts once however many rows its mask keeps.
+      micro: slices the batch is accumulated over; above 1 a scalar term is refused, as its rows must meet in one slice.
 
     Returns:
       `(scalar, {name: mean})`.
@@ -29,22 +26,38 @@ def weighted_sum(
     >>> float(weighted_sum({"a": jnp.array([1.0, 3.0]), "b": jnp.float32(5.0)}, {"a": 0.5})[0])
     6.0
     """
-    means = {}
     for name, term in terms.items():
-        values, where = term if isinstance(term, tuple) else (term, None)
-        if micro > 1 and jnp.ndim(values) == 0:
+        if micro > 1 and jnp.ndim(term) == 0:
             raise InputError(f"micro={micro} is not accepted: the term {name!r} couples the rows of a batch, so micro must be 1")
-        means[name] = jnp.mean(values) if where is None else mean(values, where, axis_name)
+    means = {name: jnp.mean(term) for name, term in terms.items()}
     weighted = (weights.get(name, 1.0) * value for name, value in means.items())
     return sum(weighted, start=jnp.zeros(())), means
 
 
-def labelled(loss: Callable[..., jax.Array], outputs: jax.Array, labels: jax.Array, **options: Any) -> Any:
-    """The term of a supervised loss `(outputs, labels) -> [B]`: rows with a negative label (unlabelled images) do not count.
+def weigh_labels(batch: dict[str, Any], axis_name: str | None = None) -> dict[str, Any]:
+    """Adds `"label_weight"` `[B]`: 1 over the labelled share of the *global* batch where a row has a label, 0 where it has none.
 
-    Labels that are distributions `[B, K]` count in every row.
+    The plain mean over rows of a loss times this weight is the mean over labelled rows, however rows are spread over devices and
+    slices of accumulation. A negative label is none; a distribution `[B, K]` is one. A batch without `"label"` stays as it is.
+
+    >>> weigh_labels({"label": jnp.array([3, -1, -1, 0])})["label_weight"].tolist()
+    [2.0, 0.0, 0.0, 2.0]
     """
+    if "label" not in batch:
+        return batch
+    labels = batch["label"]
+    known = jnp.ones(labels.shape[0]) if jnp.ndim(labels) == 2 else (labels >= 0).astype(jnp.float32)
+    share = mean(known, axis_name=axis_name)
+    return {**batch, "label_weight": known / jnp.where(share > 0, share, 1.0)}
+
+
+def labelled(loss: Callable[..., jax.Array], outputs: jax.Array, batch: Mapping[str, jax.Array], **options: Any) -> jax.Array:
+    """The term `[B]` of a supervised loss `(outputs, labels) -> [B]` in which unlabelled rows do not count.
+
+    `batch` holds `"label"` and the `"label_weight"` of `weigh_labels`, which the recipes add.
+    """
+    labels, weight = batch["label"], batch["label_weight"]
     if jnp.ndim(labels) == 2:
-        return loss(outputs, labels, **options)
+        return loss(outputs, labels, **options) * weight
     # Class 0 stands in for a missing label, so that no gradient of an uncounted row is undefined.
-    return loss(outputs, jnp.maximum(labels, 0), **options), labels >= 0
+    return jnp.where(labels >= 0, loss(outputs, jnp.maximum(labels, 0), **options), 0.0) * weight

@@ -6,13 +6,12 @@ import pytest
 from kdjax import core, losses
 
 A, B = jnp.array([1.0, 3.0, 5.0, 7.0]), jnp.array([2.0, 2.0, 4.0, 4.0])
-KEEP = jnp.array([True, False, False, True])
 
 
 def test_weighted_means_are_added_and_the_log_is_unweighted():
-    value, means = core.weighted_sum({"a": A, "b": (A, KEEP), "c": jnp.float32(0.5)}, {"a": 0.1, "b": 2.0})
-    np.testing.assert_allclose(value, 0.1 * 4 + 2 * 4 + 0.5, rtol=1e-6)
-    assert {k: float(v) for k, v in means.items()} == {"a": 4.0, "b": 4.0, "c": 0.5}
+    value, means = core.weighted_sum({"a": A, "b": B, "c": jnp.float32(0.5)}, {"a": 0.1, "b": 2.0})
+    np.testing.assert_allclose(value, 0.1 * 4 + 2 * 3 + 0.5, rtol=1e-6)
+    assert {k: float(v) for k, v in means.items()} == {"a": 4.0, "b": 3.0, "c": 0.5}
 
 
 def test_no_terms_are_zero():
@@ -25,16 +24,8 @@ def test_weights_may_be_traced():
     assert swept.tolist() == [0.0, 8.0]
 
 
-def test_a_masked_term_is_global():
-    def part(a, keep):
-        return core.weighted_sum({"a": (a, keep)}, {}, axis_name="data")[0]
-
-    both = jax.vmap(part, axis_name="data")(A.reshape(2, 2), jnp.array([[True, False], [True, True]]))
-    np.testing.assert_allclose(both, [(1 + 5 + 7) / 3] * 2, rtol=1e-6)
-
-
 def test_micro_refuses_a_term_whose_rows_see_each_other():
-    core.weighted_sum({"a": A, "b": (A, KEEP)}, {}, micro=2)
+    core.weighted_sum({"a": A, "b": B}, {}, micro=2)
     core.weighted_sum({"c": jnp.float32(1.0)}, {}, micro=1)
     with pytest.raises(core.InputError, match=r"^micro=2 .* the term 'c' couples the rows of a batch, so micro must be 1$"):
         core.weighted_sum({"a": A, "c": jnp.float32(1.0)}, {}, micro=2)
@@ -49,7 +40,7 @@ def test_unlabelled_rows_do_not_count():
     @jax.jit
     @jax.value_and_grad
     def loss(logits, labels):
-        return core.weighted_sum({"ce": core.labelled(losses.cross_entropy, logits, labels)}, {})[0]
+        return core.weighted_sum({"ce": core.labelled(losses.cross_entropy, logits, core.weigh_labels({"label": labels}))}, {})[0]
 
     value, gradient = loss(LOGITS, labels)
     expected = jax.jit(jax.value_and_grad(lambda z: jnp.mean(losses.cross_entropy(z, labels[::2]))))(LOGITS[::2])
@@ -64,9 +55,31 @@ def test_unlabelled_rows_do_not_count():
 
 
 def test_distributions_count_in_every_row_and_options_are_passed():
-    soft = jax.nn.softmax(LOGITS[::-1])
-    rows = core.labelled(losses.cross_entropy, LOGITS, soft, smoothing=0.1)
-    np.testing.assert_allclose(rows, losses.cross_entropy(LOGITS, soft, smoothing=0.1))
-    rows, counted = core.labelled(losses.cross_entropy, LOGITS, jnp.array([0, 1, -1, 2]), smoothing=0.1)
-    np.testing.assert_allclose(rows[:2], losses.cross_entropy(LOGITS[:2], jnp.array([0, 1]), smoothing=0.1))
-    assert counted.tolist() == [True, True, False, True]
+    batch = core.weigh_labels({"label": jax.nn.softmax(LOGITS[::-1])})
+    rows = core.labelled(losses.cross_entropy, LOGITS, batch, smoothing=0.1)
+    np.testing.assert_allclose(rows, losses.cross_entropy(LOGITS, batch["label"], smoothing=0.1))
+    rows = core.labelled(losses.cross_entropy, LOGITS, core.weigh_labels({"label": jnp.array([0, 1, -1, 2])}), smoothing=0.1)
+    np.testing.assert_allclose(rows[:2], 4 / 3 * losses.cross_entropy(LOGITS[:2], jnp.array([0, 1]), smoothing=0.1), rtol=1e-6)
+    assert rows[2] == 0
+
+
+def test_the_mean_over_labelled_rows_is_global_over_devices_and_slices():
+    """One label in the one half, three in the other: a mean of the halves' means would be another number."""
+    x, labels = jnp.arange(8.0), jnp.array([0, -1, -1, -1, 0, 0, 0, -1])
+
+    def loss(p, batch):
+        return core.weighted_sum({"a": core.labelled(lambda z, _: p * z, batch["x"], batch)}, {}, micro=2)[0], None
+
+    def step(x, labels, axis_name=None, micro=1):
+        batch = core.weigh_labels({"x": x, "label": labels}, axis_name)
+        (value, _), gradient = core.mean_grad(loss, jnp.float32(2.0), batch, axis_name=axis_name, micro=micro)
+        return value, gradient
+
+    halves = jax.vmap(lambda x, y: step(x, y, "data"), axis_name="data")(x.reshape(2, 4), labels.reshape(2, 4))
+    for value, gradient in (step(x, labels), step(x, labels, micro=4), halves):
+        np.testing.assert_allclose(value, 2 * (0 + 4 + 5 + 6) / 4, rtol=1e-6)
+        np.testing.assert_allclose(gradient, (0 + 4 + 5 + 6) / 4, rtol=1e-6)
+
+
+def test_a_batch_without_labels_stays_as_it_is():
+    assert core.weigh_labels({"index": A}).keys() == {"index"}

@@ -84,7 +84,7 @@ def data_free(
             taps_s, _ = student.apply(state.student.params, state.student.stats, images, train=False)
             terms = invent(ask_teacher(images), state.teacher.stats, taps_s, images)
             used = {name: term for name, term in terms.items() if not _is_zero(weights.get(name, 1.0))}
-            value, metrics = weighted_sum(used, weights, axis_name=axis_name)
+            value, metrics = weighted_sum(used, weights)
             return value, (stats, metrics)
 
         first = latents(keys[0], batch)
@@ -97,7 +97,7 @@ def data_free(
 
             def imitation(params, images):
                 taps, stats = student.apply(params, learner.stats, images, train=True, key=drop)
-                value, metrics = weighted_sum(distil(taps, ask_teacher(images)), {}, axis_name=axis_name)
+                value, metrics = weighted_sum(distil(taps, ask_teacher(images)), {})
                 return value, (stats, metrics)
 
             return learn(imitation, learner, student_tx, lax.stop_gradient(images), axis_name=axis_name)

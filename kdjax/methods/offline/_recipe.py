@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from kdjax.core import Frozen, Learner, Method, Net, learn, new_learner, read_by_name, weighted_sum
+from kdjax.core import Frozen, Learner, Method, Net, learn, new_learner, read_by_name, weigh_labels, weighted_sum
 
 
 class Offline(NamedTuple):
@@ -48,10 +48,10 @@ def offline(
             taps_t, _ = teacher.apply(state.teacher.params, state.teacher.stats, batch["image"], train=False)
             taps_s, stats = student.apply(params, state.student.stats, batch["image"], train=True, key=key)
             terms = objective(taps_s, taps_t, batch, state.step)
-            value, metrics = weighted_sum(terms, weights, axis_name=axis_name, micro=micro)
+            value, metrics = weighted_sum(terms, weights, micro=micro)
             return value, (stats, metrics)
 
-        learner, metrics = learn(loss, state.student, tx, batch, axis_name=axis_name, micro=micro)
+        learner, metrics = learn(loss, state.student, tx, weigh_labels(batch, axis_name), axis_name=axis_name, micro=micro)
         return Offline(learner, state.teacher, state.step + 1), metrics
 
     return Method(init, step, *read_by_name(student=student, teacher=teacher), needs=("teacher",))

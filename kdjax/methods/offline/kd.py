@@ -38,7 +38,7 @@ def kd(
 
     def objective(taps_s, taps_t, batch, step):
         return {
-            "cross_entropy": labelled(losses.cross_entropy, taps_s["logits"], batch["label"]),
+            "cross_entropy": labelled(losses.cross_entropy, taps_s["logits"], batch),
             "distillation": losses.kl_distillation(taps_s["logits"], taps_t["logits"], temperature=temperature),
         }
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from kdjax import losses
-from kdjax.core import Follower, Learner, Method, Net, average, chain, ema, labelled, learn, weighted_sum
+from kdjax.core import Follower, Learner, Method, Net, average, chain, ema, labelled, learn, weigh_labels, weighted_sum
 
 
 class Siamese(NamedTuple):
@@ -77,11 +77,11 @@ def siamese(
             terms = dict(objective(tuple(predictions), targets))
             if probe:
                 out, stats["probe"] = probe.apply(params["probe"], stats["probe"], jax.lax.stop_gradient(pooled[0]), train=True)
-                terms["probe"] = labelled(losses.cross_entropy, out["logits"], batch["label"])
-            value, metrics = weighted_sum(terms, {}, axis_name=axis_name)
+                terms["probe"] = labelled(losses.cross_entropy, out["logits"], batch)
+            value, metrics = weighted_sum(terms, {})
             return value, (stats, metrics)
 
-        online, metrics = learn(loss, state.online, tx, batch, tuple(targets), axis_name=axis_name)
+        online, metrics = learn(loss, state.online, tx, weigh_labels(batch, axis_name), tuple(targets), axis_name=axis_name)
         tau = decay(state.step)
         params = ema(state.target.params, online.params["project"], tau)
         target = Follower(params, average(target_stats, axis_name))

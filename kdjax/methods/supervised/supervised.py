@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from kdjax import losses
-from kdjax.core import Learner, Method, Net, check_option, labelled, learn, new_learner, read_by_name, weighted_sum
+from kdjax.core import Learner, Method, Net, check_option, labelled, learn, new_learner, read_by_name, weigh_labels, weighted_sum
 
 
 class Supervised(NamedTuple):
@@ -48,11 +48,11 @@ def supervised(
     def step(state, batch, key):
         def loss(params, batch):
             taps, stats = network.apply(params, state.network.stats, batch["image"], train=True, key=key)
-            terms = {"cross_entropy": labelled(losses.cross_entropy, taps["logits"], batch["label"], smoothing=smoothing)}
-            value, metrics = weighted_sum(terms, {}, axis_name=axis_name, micro=micro)
+            terms = {"cross_entropy": labelled(losses.cross_entropy, taps["logits"], batch, smoothing=smoothing)}
+            value, metrics = weighted_sum(terms, {}, micro=micro)
             return value, (stats, metrics)
 
-        learner, metrics = learn(loss, state.network, tx, batch, axis_name=axis_name, micro=micro)
+        learner, metrics = learn(loss, state.network, tx, weigh_labels(batch, axis_name), axis_name=axis_name, micro=micro)
         return Supervised(learner, state.step + 1), metrics
 
     return Method(init, step, *read_by_name(network=network))
