@@ -20,8 +20,10 @@ HOW = ("auto", "map", "vmap")
 def resolve(how: str, members: int) -> str:
     """The way members run: one after another (`map`) or batched (`vmap`).
 
-    Measured on CPU, where a vmapped convolution becomes a slow grouped one: 236 ms for `map` over five members, 706 ms for
-    `vmap`. Accelerators, which one small net leaves idle, get `vmap`.
+    On CPU a vmapped convolution becomes a grouped one. Measured with five students (16, 32, 64) of a teacher (32, 64, 128), batch
+    64, a block of 20 steps on two cores: 1.4 s for `map` and 5.3 s for `vmap` on 28x28 images; on 8x8 images the two are equal,
+    though `vmap` asks the teacher once and `map` once a member. Accelerators, which one small net leaves idle, get `vmap`; that is
+    not measured yet.
     """
     check_option("members", how, lambda h: h in HOW, ", ".join(HOW))
     if how != "auto":
