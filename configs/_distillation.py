@@ -42,7 +42,12 @@ def student_sources(config: Config, dataset: data.Dataset) -> tuple[data.Source,
     """What students learn from: `(the labelled images, all images)`, the same where all labels are known."""
     per_class = config.get("labels_per_class", 0)
     check_option("labels_per_class", per_class, lambda n: n >= 0, "0 (all) or more")
-    return data.keep_labels(dataset.train, per_class, config.data.seed) if per_class else (dataset.train, dataset.train)
+    if not per_class:
+        return dataset.train, dataset.train
+    try:
+        return data.keep_labels(dataset.train, per_class, config.data.seed)
+    except InputError as error:
+        raise InputError(f"--config.labels_per_class={per_class} is not accepted: {error}; 0 keeps all labels") from None
 
 
 def build(config: Config) -> Experiment:

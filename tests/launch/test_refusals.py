@@ -56,6 +56,7 @@ TABLE = {
     "drops": (f"{STUDENT}.optimiser.drops=(0.5,1.5)", "drops=(0.5, 1.5) is not accepted: expected fractions of the run"),
     "warmup": (f"{STUDENT}.optimiser.warmup_epochs=1000", "warmup_epochs=1000.0 is not accepted: expected fewer than the"),
     "smoothing": ("--config.smoothing=1", "--config.smoothing=1.0"),
+    "few labels": ("--config.labels_per_class=200", "--config.labels_per_class=200 is not accepted: "),
     "temperature": ("--config.method.temperature=0", "temperature=0.0"),
     "val_fraction": ("--config.data.val_fraction=1", "--config.data.val_fraction=1.0"),
     "widths": (f"{STUDENT}.net.widths=(4,0)", "widths=(4, 0) is not accepted: expected one or more numbers of at least 1"),
