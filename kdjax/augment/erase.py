@@ -24,7 +24,6 @@ def cutout(key: jax.Array, image: jax.Array, *, size: int | tuple[int, int], fil
 
     Reference:
       DeVries, Taylor, Improved Regularization of Convolutional Neural Networks with Cutout, 2017, arXiv 1708.04552.
-      Differs from the authors' code in boxes of odd size, which there come out one pixel smaller.
 
     >>> cutout(jax.random.key(0), jnp.ones((4, 4, 1)), size=1).sum().item()
     15.0

@@ -3,7 +3,8 @@ import pytest
 
 from kdjax.core.check import InputError
 from kdjax.data.sampler import TEST_SPLIT, VAL_SPLIT
-from kdjax.data.split import few_labels, stratified
+from kdjax.data.source import array_source
+from kdjax.data.split import few_labels, keep_labels, stratified
 
 LABELS = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [40, 20, 3]))
 
@@ -56,3 +57,18 @@ def test_few_labels_is_balanced_nested_and_seeded():
 def test_few_labels_refusals(labels, per_class, line):
     with pytest.raises(InputError, match=line):
         few_labels(labels, per_class, 0)
+
+
+def test_kept_labels_are_the_few_and_all_images_stay():
+    images = np.arange(63, dtype=np.uint8).reshape(63, 1, 1, 1)
+    part = np.flatnonzero(LABELS < 2)  # a source whose rows are not the positions in the set
+    labelled, partly = keep_labels(array_source(images, LABELS, part), 5, seed=1)
+    some, everything = labelled.read(np.arange(labelled.size)), partly.read(np.arange(partly.size))
+    assert labelled.size == 10 and np.bincount(some["label"]).tolist() == [5, 5]
+    np.testing.assert_array_equal(some["label"], LABELS[some["index"]])
+    np.testing.assert_array_equal(everything["index"], part)
+    np.testing.assert_array_equal(everything["image"], images[part])
+    known = everything["label"] >= 0
+    np.testing.assert_array_equal(everything["index"][known], some["index"])
+    np.testing.assert_array_equal(everything["label"][known], some["label"])
+    np.testing.assert_array_equal(partly.read(np.array([3, 1]))["label"], everything["label"][[3, 1]])

@@ -59,6 +59,21 @@ def test_metrics_hold_one_object_a_log_point_and_times_lie_apart(run):
     assert all(t["seconds"] > 0 and t["images_per_second"] > 0 for t in times)
 
 
+def test_config_json_holds_the_digests_of_the_weights(run):
+    kept = read(run[0], "config.json")["weights"]
+    assert kept == {stage: read_model(run[0] / "models" / stage, None)[1]["digest"] for stage in STAGES}
+
+
+def test_the_student_alone_sees_the_labelled_images_and_the_distilled_one_all():
+    module, config = cli.read_config(str(ROOT / "configs/quickstart.py"), ["--config.labels_per_class=7"])
+    stages = module.build(config).stages
+    labels = {name: stage.source.read(np.arange(stage.source.size))["label"] for name, stage in stages.items()}
+    counted = {name: np.bincount(found + 1, minlength=11).tolist() for name, found in labels.items()}
+    assert counted["student_alone"] == counted["student_smoothed"] == [0] + [7] * 10
+    assert counted["student"] == [len(labels["teacher"]) - 70] + [7] * 10 and counted["teacher"][0] == 0
+    assert len({stage.steps for name, stage in stages.items() if name != "teacher"}) == 1
+
+
 def test_summary_has_the_keys_that_others_read(run):
     summary = read(run[0], "summary.json")
     wanted = {"method", "config", "data", "steps", "seeds", "protocol", "results", "wall_seconds", "device"}

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from kdjax import evaluate
+from kdjax.data import Dataset, array_source
 from kdjax.train.measures import classification, representation
 
 LABELS = np.arange(12) % 6
@@ -74,3 +75,14 @@ def test_representation(final):
     assert found["online_probe_accuracy"][0] == 100 > found["online_probe_accuracy"][1]
     if final:
         assert found["probe_accuracy"][0] == 100 > found["probe_accuracy"][1]
+
+
+def test_raw_pixels_are_probed_as_a_floor():
+    """Images that tell the classes apart for features that do not."""
+    source = array_source((np.eye(6, dtype=np.uint8) * 255)[LABELS].reshape(12, 2, 3, 1), LABELS)
+    images = Dataset(source, None, source, 6, (2, 3, 1), tuple("abcdef"), "")
+    blind = {"encoder": {"pooled": np.repeat(RNG.normal(size=(2, 6, 6)), 2, axis=1).astype(np.float32)}}
+    measure = representation(per_class=2, draws=1, neighbours=1, images=images)
+    found = measure(collected({"test": blind, "train": blind}), "test", True)
+    assert found["pixels_probe_accuracy"].tolist() == [100, 100] and (found["probe_accuracy"] < 60).all()
+    assert "pixels_probe_accuracy" not in measure(collected({"test": blind, "train": blind}), "test", False)
