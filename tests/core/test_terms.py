@@ -54,6 +54,17 @@ def test_unlabelled_rows_do_not_count():
     assert value == 0 and not np.any(gradient)
 
 
+def test_no_row_is_undefined_where_labels_are_missing():
+    """Not even for a loss that is not defined on a negative label, or a batch without any label."""
+    assert core.weigh_labels({"label": jnp.full(4, -1)})["label_weight"].tolist() == [0, 0, 0, 0]
+    batch = core.weigh_labels({"label": jnp.array([4, -1, 9, -1])})
+
+    def loss(z):
+        return jnp.sum(core.labelled(lambda z, y: z[:, 0] * jnp.sqrt(y.astype(jnp.float32)), z, batch))
+
+    assert jax.grad(loss)(LOGITS)[:, 0].tolist() == [4, 0, 6, 0]
+
+
 def test_distributions_count_in_every_row_and_options_are_passed():
     batch = core.weigh_labels({"label": jax.nn.softmax(LOGITS[::-1])})
     rows = core.labelled(losses.cross_entropy, LOGITS, batch, smoothing=0.1)
