@@ -20,8 +20,8 @@ def scaled(by):
 
 def test_networks_are_read_by_name_in_the_order_given():
     state = State(core.Learner(2.0, {"n": 1}, None), core.Frozen(3.0, {}))
-    predict, weights = core.read_by_name(large=scaled(3.0), small=scaled(2.0))
+    predict, weights = core.read_by_name(small=scaled(2.0), large=scaled(3.0))
     outputs = predict(state, jnp.float32(5.0))
-    assert list(outputs) == list(weights(state)) == ["large", "small"]
+    assert list(outputs) == list(weights(state)) == ["small", "large"]  # not by alphabet
     assert (outputs["large"]["logits"], outputs["small"]["logits"]) == (15.0, 10.0) and not outputs["small"]["train"]
     assert weights(state)["small"] == (2.0, {"n": 1})
