@@ -1,24 +1,33 @@
 """From a filled config to data, networks, optimisers and stages."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 
 from kdjax import augment, data
 from kdjax.core import InputError, check_option, pick
 from kdjax.train import Pace, Stage, sweep
+from kdjax.train.devices import AXIS
 from kdjax.train.measures import classification
 from kdjax.train.optimiser import OPTIMISERS, schedule
 
 Config = Any  # a filled ConfigDict, whose fields no type checker can know
 
-AUGMENTATIONS: dict[str, Callable[..., Callable]] = {
-    "none": lambda: augment.on_images(),
-    "affine": lambda: augment.on_images(augment.affine),
-    "crop_flip": lambda: augment.on_images(lambda k, x: augment.pad_crop(k, x, padding=4), augment.flip),
+# Transforms of one image; `imagenet` gives images of the side it is told, the others keep theirs.
+AUGMENTATIONS: dict[str, Callable[[int], tuple[Callable, ...]]] = {
+    "none": lambda side: (),
+    "affine": lambda side: (augment.affine,),
+    "crop_flip": lambda side: (partial(augment.pad_crop, padding=4), augment.flip),
+    "imagenet": lambda side: (partial(augment.random_resized_crop, size=side, method="bilinear"), augment.flip),
 }
+
+
+# What a run may go on with other values of: they change where and how fast, not what is computed.
+FREE = ("devices", "fsdp", "parallel", "data.dir", "data.workers")
 
 
 class Experiment(NamedTuple):
@@ -35,14 +44,40 @@ class Experiment(NamedTuple):
     compare: tuple[tuple[str, str], ...] = ()
 
 
+def axis_name(config: Config) -> str | None:
+    """What methods and nets are built with: the mapped axis of `shard_map` and `pmap`."""
+    return None if config.parallel == "jit" else AXIS
+
+
 def load_data(config: Config) -> data.Dataset:
     """The data set a config names; results need labels."""
     section = config.data
-    found = data.load(section.source, val_fraction=section.val_fraction, seed=section.seed, image_size=section.image_size or None)
+    found = data.load(
+        section.source, val_fraction=section.val_fraction, seed=section.seed, image_size=section.image_size or None,
+        directory=section.dir, reader=section.reader, corrupt=section.corrupt, workers=section.workers,
+    )  # fmt: skip
+    smaller = min(found.shape[:2])
+    check_option("--config.data.crop", section.crop, lambda side: side <= smaller, f"0 to {smaller}, the side of the images")
     if found.classes < 2:
         has = "1 class" if found.classes else "no labels"
         raise InputError(f"--config.data.source={section.source} has {has}: expected images of 2 classes or more")
     return found
+
+
+def augmentation(section: Config, dataset: data.Dataset) -> Callable:
+    """The augmentation that a data section names, with its crop."""
+    side = section.crop or min(dataset.shape[:2])
+    transforms = pick("augmentation", section.augment, AUGMENTATIONS)(side)
+    if section.crop and section.augment != "imagenet":
+        transforms += (lambda key, image: augment.center_crop(image, size=side),)
+    return augment.on_images(*transforms)
+
+
+def view(section: Config) -> Callable:
+    """Images as networks are evaluated on them: floats, the centre where a data section names a crop."""
+    if not section.crop:
+        return augment.as_float
+    return jax.vmap(lambda image: augment.center_crop(augment.as_float(image), size=section.crop))
 
 
 def net_specification(section: Config, dataset: data.Dataset, precision: str, **more: Any) -> dict:
@@ -98,7 +133,7 @@ def classifier_stage(
       config: the whole config.
       dataset: its data.
       section: the network's training section.
-      make: `(tx, micro) -> Method`.
+      make: `(tx, micro=, axis_name=) -> Method`.
       nets: specifications of the networks it trains, by name.
       members: how many side by side.
       recipe: what the method was made from, for the fingerprint.
@@ -110,7 +145,7 @@ def classifier_stage(
     steps = section.epochs * each
 
     def method(**swept):
-        return make(make_optimiser(section.optimiser, steps, each, **swept), section.micro)
+        return make(make_optimiser(section.optimiser, steps, each, **swept), micro=section.micro, axis_name=axis_name(config))
 
     if rates:
         check_option("rates", rates, lambda r: min(r) > 0, "numbers above 0")
@@ -122,14 +157,21 @@ def classifier_stage(
         steps=steps,
         batch=config.data.batch if source is None else min(config.data.batch, source.size),
         pace=pace(config, each),
-        recipe={"training": plain(section), "data": plain(config.data), "nets": nets, **recipe},
+        recipe={"training": plain(section), "data": lasting(plain(config.data), "data."), "nets": nets, **recipe},
         nets=nets,
         source=source or dataset.train,
-        augment=pick("augmentation", config.data.augment, AUGMENTATIONS)(),
+        augment=augmentation(config.data, dataset),
+        view=view(config.data),
         evaluate=classification,
         members=members,
         **more,
     )
+
+
+def lasting(config: dict, above: str = "") -> dict:
+    """A plain config without the fields of `FREE`: what results follow from."""
+    kept = {k: v for k, v in config.items() if above + k not in FREE}
+    return {k: lasting(v, f"{above}{k}.") if isinstance(v, dict) else v for k, v in kept.items()}
 
 
 def plain(section: Any) -> Any:

@@ -15,8 +15,9 @@ def run_section(*, seeds: int, select: str = "last") -> dict:
         "seeds": seeds,
         "seeds_share": "batch",  # batch: same order, own initialisation; none: everything differs
         "members": "auto",  # how seeds run: map, vmap
-        "parallel": "jit",
+        "parallel": "jit",  # how a batch is spread over devices: jit (global arrays), shard_map, pmap
         "devices": 0,  # 0: all there are
+        "fsdp": 1,  # devices that hold one copy of the large weights together
         "precision": "float32",  # of the computation: float32, bfloat16
         "select": select,  # results at the last or the best (validation) epoch
         "evaluate_epochs": 5,
@@ -24,11 +25,18 @@ def run_section(*, seeds: int, select: str = "last") -> dict:
     }
 
 
-def data_section(source: str, *, batch: int, val_fraction: float, augmentation: str = "none") -> dict:
+def data_section(
+    source: str, *, batch: int, val_fraction: float, augmentation: str = "none", image_size: int = 0, crop: int = 0
+) -> dict:
     """Where images come from."""
     return {
         "source": source,
-        "image_size": 0,  # 0: as they are
+        "dir": "",  # where prepared TFDS sets lie
+        "reader": "auto",  # resident: all images live on the device; streaming: read ahead; auto: by their size
+        "workers": 0,  # processes that decode images; 0: threads
+        "corrupt": "stop",  # at an image that cannot be decoded; skip: take the next one
+        "image_size": image_size,  # shorter side resized, centre cut out; 0: as they are
+        "crop": crop,  # the side networks see: cut at random by augment=imagenet, else from the centre; 0: all of it
         "val_fraction": val_fraction,
         "seed": 0,  # of the validation split and the order
         "batch": batch,
@@ -39,7 +47,7 @@ def data_section(source: str, *, batch: int, val_fraction: float, augmentation: 
 def training_section(net: str, *, epochs: int, optimiser: dict, **options: Any) -> dict:
     """One network and how it is trained; of `options`, those that this net takes."""
     takes = inspect.signature(pick("net", net, models.NETS)).parameters
-    options = {"widths": (32, 64, 128), "depth": 16, "width": 2, "stem": "cifar"} | options
+    options = {"widths": (32, 64, 128), "depth": 16, "width": 2 if net == "wrn" else 1.0, "stem": "cifar"} | options
     options = {k: v for k, v in options.items() if k in takes}
     return {"net": {"name": net, **options}, "epochs": epochs, "micro": 1, "optimiser": optimiser}
 

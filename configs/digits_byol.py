@@ -6,7 +6,8 @@ The stage `untrained` is the same encoder before training, its batch statistics 
 features (`encoder/test_probe_accuracy`) several points above it; `test_knn_accuracy` uses all labels.
 """
 
-import numpy as np
+from functools import partial
+
 from ml_collections import ConfigDict
 
 from configs import _parts as parts
@@ -46,14 +47,15 @@ def build(config: parts.Config) -> parts.Experiment:
     check_option("--config.encoder_training.micro", section.micro, lambda n: n == 1, "1: this method does not accumulate gradients")
     dataset = parts.load_data(config)
     specification = parts.net_specification(section.net, dataset, config.precision, classes=0)
-    encoder = models.build(specification)
-    dtype = models.DTYPES[config.precision]
-    projector, predictor = (models.mlp_head(config.head.hidden, config.head.out, dtype=dtype) for _ in range(2))
+    axis = parts.axis_name(config)
+    encoder = models.build(specification, axis_name=axis)
+    head = partial(models.mlp_head, config.head.hidden, config.head.out, dtype=models.DTYPES[config.precision], axis_name=axis)
+    projector, predictor = head(), head()
     probe = models.linear_head(dataset.classes)
 
     # What the measures would refuse after training.
     rows = dataset.train.size
-    few_labels(dataset.train.read(np.arange(rows))["label"], config.probe.per_class, 0)
+    few_labels(dataset.train.labels(), config.probe.per_class, 0)
     check_option("--config.probe.neighbours", config.probe.neighbours, lambda k: k <= rows, f"1 to {rows}, the training images")
 
     def stage(epochs: int, **changed: float) -> Stage:
@@ -61,11 +63,11 @@ def build(config: parts.Config) -> parts.Experiment:
         steps = epochs * each
         tx = parts.make_optimiser(section.optimiser, steps, each, **changed)
         return Stage(
-            method=byol(encoder, projector, predictor, tx, steps=steps, probe=probe, **options),
+            method=byol(encoder, projector, predictor, tx, steps=steps, probe=probe, axis_name=axis, **options),
             steps=steps,
             batch=config.data.batch,
             pace=parts.pace(config, each),
-            recipe={"config": config.to_json(), "epochs": epochs, "method": name, **changed},
+            recipe={"config": parts.lasting(parts.plain(config)), "epochs": epochs, "method": name, **changed},
             nets={"encoder": specification},
             source=dataset.train,
             augment=augment.two_views(*augment.grey_views(**config.views)),

@@ -6,6 +6,8 @@ A generator makes images for the frozen teacher (DAFL's terms and DeepInversion'
 teacher on them; `plots/student_images.png` shows what it saw. Expect the student within a point or two of its teacher.
 """
 
+from functools import partial
+
 from ml_collections import ConfigDict
 
 from configs import _distillation as distillation
@@ -26,6 +28,8 @@ def get_config(variant: str = "") -> ConfigDict:
             **sections.run_section(seeds=3),
             "data": sections.data_section("digits", batch=128, val_fraction=0.0),
             "teacher": "",
+            "teacher_mean": (),  # what its images are normalised with; (): as the training images
+            "teacher_std": (),
             "teacher_training": sections.training_section(
                 chosen["teacher"], widths=(32, 64, 128), epochs=40, optimiser=sections.sgd_section(0.1)
             ),
@@ -48,13 +52,16 @@ def build(config: parts.Config) -> parts.Experiment:
     method = pick("method", name, METHODS)
     check_option("--config.student_training.micro", section.micro, lambda n: n == 1, "1: this method does not accumulate gradients")
     dataset = parts.load_data(config)
-    teacher, stages, given = distillation.teacher_stage(config, dataset)
+    teacher, stages, given, _ = distillation.teacher_stage(config, dataset)
     specification = parts.net_specification(section.net, dataset, config.precision)
-    student = models.build(specification)
+    axis = parts.axis_name(config)
+    student = models.build(specification, axis_name=axis)
     height, width, channels = dataset.shape
-    maker = models.generator(
-        (height, width), channels=channels, features=config.generator.features, dtype=models.DTYPES[config.precision]
-    )
+    generator = partial(
+        models.generator, (height, width), channels=channels, features=config.generator.features,
+        dtype=models.DTYPES[config.precision],
+    )  # fmt: skip
+    maker = generator(axis_name=axis)
     each = config.steps_per_epoch
     steps = section.epochs * each
     student_steps = options["student_steps"]
@@ -65,14 +72,14 @@ def build(config: parts.Config) -> parts.Experiment:
         import jax
 
         z = jax.random.normal(key, (64, options["latent"]))
-        return maker.apply(state.generator.params, state.generator.stats, z, train=True)[0]["image"]
+        return generator().apply(state.generator.params, state.generator.stats, z, train=True)[0]["image"]
 
     stages["student"] = Stage(
-        method=method(student, teacher, maker, tx, maker_tx, **options),
+        method=method(student, teacher, maker, tx, maker_tx, axis_name=axis, **options),
         steps=steps,
         batch=config.data.batch,
         pace=parts.pace(config, each),
-        recipe={"config": config.to_json(), "method": name},
+        recipe={"config": parts.lasting(parts.plain(config)), "method": name},
         nets={"student": specification},
         source=None,
         evaluate=classification,

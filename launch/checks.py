@@ -5,17 +5,21 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from configs import _parts as parts
+from configs._sections import data_section
 from kdjax import models
 from kdjax.core import InputError, check_option, nearest
-from kdjax.data.load import FORMS
+from kdjax.data.load import CORRUPT, FORMS, READERS
 from kdjax.train import HOW
+from kdjax.train.devices import PARALLEL
 from kdjax.train.optimiser import OPTIMISERS
 
 # By the end of a field's path, so that every section of a kind obeys the same rule.
 NAMES = {
     "seeds_share": ("batch", "none"),
     "members": HOW,
-    "parallel": ("jit",),
+    "parallel": PARALLEL,
+    "data.reader": READERS,
+    "data.corrupt": CORRUPT,
     "precision": tuple(models.DTYPES),
     "select": ("last", "best"),
     "data.augment": tuple(parts.AUGMENTATIONS),
@@ -33,11 +37,11 @@ _SHARE = (lambda v: 0 <= v < 1), "a number, 0 or more and below 1"
 _FROM_0 = (lambda v: v >= 0), "a number, 0 or more"
 _ABOVE_0 = (lambda v: v > 0), "a number above 0"
 NUMBERS: dict[str, tuple[Callable, str]] = {
-    **dict.fromkeys(("seed", "devices", "data.image_size", "labels_per_class"), _whole(0)),
+    **dict.fromkeys(("seed", "devices", "data.image_size", "data.crop", "data.workers", "labels_per_class"), _whole(0)),
     **dict.fromkeys(
         (
-            "seeds", "data.batch", "epochs", "micro", "evaluate_epochs", "save_epochs", "steps_per_epoch", "generator.features",
-            "head.hidden", "head.out", "probe.draws", "probe.neighbours",
+            "seeds", "fsdp", "data.batch", "epochs", "micro", "evaluate_epochs", "save_epochs", "steps_per_epoch",
+            "generator.features", "head.hidden", "head.out", "probe.draws", "probe.neighbours",
         ),
         _whole(1),
     ),
@@ -49,7 +53,17 @@ NUMBERS: dict[str, tuple[Callable, str]] = {
     "optimiser.drops": ((lambda v: all(0 < x < 1 for x in v)), "fractions of the run, each above 0 and below 1"),
 }  # fmt: skip
 WORDS = {"data.source": ", ".join(FORMS), "teacher": "a finished run's folder; empty: it is trained here"}  # checked elsewhere
-_NEEDED = ("seed", "seeds", "seeds_share", "members", "devices", "precision", "select")  # of every config, for the launcher itself
+_NEEDED = (
+    "seed",
+    "seeds",
+    "seeds_share",
+    "members",
+    "parallel",
+    "devices",
+    "fsdp",
+    "precision",
+    "select",
+)  # of every config, for the launcher itself
 _GIVEN = {"schedule", "dtype", "axis_name", "classes"}  # what nets and optimisers get from elsewhere
 _KEPT = {"name", "learning_rate", "schedule", "drops", "warmup_epochs"}  # of an optimiser's section, for its schedule
 
@@ -77,7 +91,7 @@ def check(config: Any, file: str) -> None:
     Raises:
       InputError: one line that names the field, what was given and what is accepted.
     """
-    for path in (*_NEEDED, "data.source", "data.batch", "data.seed", "data.val_fraction"):
+    for path in (*_NEEDED, *(f"data.{name}" for name in data_section("", batch=1, val_fraction=0.0))):
         if path not in dict(fields(config)):
             raise InputError(
                 f"config file {file!r} has no field {path}: expected those of configs/_sections.py's run_section, data_section"

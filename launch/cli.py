@@ -65,7 +65,17 @@ def read_config(text: str, overrides: Sequence[str]) -> tuple[Any, Any]:
     for override in overrides:
         name, equals, value = override.partition("=")
         if not name.startswith("--config."):
-            known = ["--config", "--config.<field>", "--workdir", "--list", "--help"]
+            known = [
+                "--config",
+                "--config.<field>",
+                "--workdir",
+                "--distributed",
+                "--coordinator",
+                "--processes",
+                "--process",
+                "--list",
+                "--help",
+            ]
             raise InputError(f"{override!r} is not known; accepted: {nearest(name, known)}")
         if not equals:
             raise InputError(f"{override!r} has no value: expected {name}=<value>")

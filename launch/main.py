@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from launch import cli
+from launch import cli, distributed
 from launch.caches import use_caches
 
 USAGE = """python launch/main.py [--config=<file.py>[:<variant>]] [--workdir=<dir>] [--config.<field>=<value> ...]
@@ -19,6 +19,9 @@ USAGE = """python launch/main.py [--config=<file.py>[:<variant>]] [--workdir=<di
                                   picks code, such as quickstart.py:student=resnet8,teacher=resnet20.
   --workdir=<dir>                 where the run is kept; default runs/<config name>. The same command resumes.
   --config.<field>=<value>        overrides one field; --help shows all fields of the chosen config.
+  --distributed                   this is one of several processes started by SLURM, Open MPI, Kubernetes or on a TPU pod.
+  --coordinator=<host:port> --processes=<n> --process=<i>
+                                  the same, told by hand: process 0 listens at host:port. All share the workdir.
   --list                          methods, nets, data sources, optimisers, augmentations, configs.
   --help                          this text.
 
@@ -31,6 +34,7 @@ def main() -> None:
     parser.add_argument("--workdir")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--help", "-h", action="store_true")
+    distributed.add_flags(parser)
     args, overrides = parser.parse_known_args()
     if args.list:
         return print(_listed())
@@ -40,6 +44,7 @@ def main() -> None:
     if args.workdir == "":
         raise cli.InputError("--workdir='' is not accepted: expected a folder, which is made if it is not there")
     use_caches()
+    distributed.join(args)
     from launch.experiment import run
 
     name = Path(args.config.partition(":")[0]).stem

@@ -121,3 +121,19 @@ def _note(line: dict) -> dict[str, str]:
     shown = [k for k in line if k.endswith("loss") or k.endswith("accuracy")]
     values = {k: [v for v in np.ravel(line[k]) if v is not None] for k in shown}
     return {_words(k): f"{np.mean(v):.3g}" for k, v in values.items() if v}
+
+
+class Silent:
+    """What the other processes of a run show: nothing."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def say(self, text: str) -> None:
+        """Nothing."""
+
+    def advance(self, stage: str, step: int, line: dict) -> None:
+        """Nothing."""

@@ -2,23 +2,30 @@
 
 from kdjax.data.load import load
 from kdjax.data.resident import padded_batches, resident, take
-from kdjax.data.sampler import epoch_of, epoch_order, epoch_rows, process_rows
+from kdjax.data.sampler import Sampler, epoch_of, epoch_order, epoch_rows, epochs, process_rows
+from kdjax.data.sound import Damaged, read_sound
 from kdjax.data.source import Dataset, Source, array_source
 from kdjax.data.split import few_labels, keep_labels, stratified
+from kdjax.data.stream import stream
 
 __all__ = [
+    "Damaged",
     "Dataset",
+    "Sampler",
     "Source",
     "array_source",
     "epoch_of",
     "epoch_order",
     "epoch_rows",
+    "epochs",
     "few_labels",
     "keep_labels",
     "load",
     "padded_batches",
     "process_rows",
+    "read_sound",
     "resident",
     "stratified",
+    "stream",
     "take",
 ]

@@ -1,21 +1,23 @@
 """Sets kept as image files in folders."""
 
-from collections.abc import Sequence
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
 from kdjax.core.check import InputError, nearest
-from kdjax.data.resize import resize_crop
+from kdjax.data.image import TYPES, decode, fit, header
 from kdjax.data.sampler import TEST_SPLIT
-from kdjax.data.source import Arrays
+from kdjax.data.sound import Damaged
+from kdjax.data.source import Opened, Source, file_digest
 from kdjax.data.split import stratified
 
-TYPES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+HEADERS = 4096  # of so many files the first bytes are read to settle size and channels
 
 
-def read_folder(directory: str, image_size: int | None = None) -> Arrays:
-    """Reads a directory of images in one of three forms.
+def open_folder(directory: str, image_size: int | None = None, *, headers: int | None = HEADERS, skip: bool = False) -> Opened:
+    """Lists a directory of images in one of three forms; images are decoded when they are read.
 
     - `train/<class>/` and `test/<class>/`: the split as given; other folders beside them are not read.
     - `<class>/` alone: a fifth of each class, drawn with the fixed seed 0 whatever the run's seed, is for the test.
@@ -23,19 +25,22 @@ def read_folder(directory: str, image_size: int | None = None) -> Arrays:
       for the test. `train/` and `test/` may both be unlabelled, too.
 
     Classes are the folders' names in alphabetical order, images likewise inside a class. Hidden names (a leading dot)
-    and files whose ending is not that of an image are not read; of an animation the first frame is. Grey images give
-    one channel, unless one image of the set is in colour: then all have three. Transparency is dropped, the orientation
-    tag of cameras is not applied.
+    and files whose ending is not that of an image are not read; see `image.decode` for what is made of an image. Grey
+    images give one channel, unless one image of the set is in colour: then all have three.
 
     Args:
       directory: the directory.
       image_size: the side to which every image is brought (shorter side resized, centre cut out), or None where all
         have one size already.
+      headers: of how many files, spread evenly, size and channels are looked up before; None looks at all. A file that
+        does not fit them is refused when it is read.
+      skip: whether damaged files among those are passed over.
 
     Returns:
-      Arrays.
+      Opened.
 
     Raises:
+      Damaged: for a file that is found damaged now, without `skip`.
       InputError: naming the folder or file, what was found and what is accepted.
 
     >>> import tempfile
@@ -45,36 +50,22 @@ def read_folder(directory: str, image_size: int | None = None) -> Arrays:
     ...     (root / name).mkdir()
     ...     for i in range(5):
     ...         Image.new("L", (4, 4), i).save(root / name / f"{i}.png")
-    >>> arrays = read_folder(str(root))
-    >>> arrays.train_images.shape, arrays.names
-    ((8, 4, 4, 1), ('cat', 'dog'))
+    >>> opened = open_folder(str(root))
+    >>> opened.train.size, opened.shape, opened.names
+    (8, (4, 4, 1), ('cat', 'dog'))
     """
     root = Path(directory).expanduser()
     _check_directory(directory, root)
-    parts = {name for name in ("train", "test") if (root / name).is_dir()}
-    if len(parts) == 1:
-        (one,), (other,) = parts, {"train", "test"} - parts
-        raise InputError(f"folder {root}: has {one}/ but no {other}/; expected both, or class folders alone")
-    if not parts:
-        names, files, labels = _listing(root)
-        try:
-            train, test = stratified(labels, 0.2, seed=0, stream=TEST_SPLIT, names=names)
-        except InputError as error:
-            raise InputError(f"folder {root}: {error}") from None
-        images = _decode(files, image_size)
-        return Arrays(images[train], labels[train], images[test], labels[test], names)
-    names, files, labels = _listing(root / "train")
-    test_names, test_files, test_labels = _listing(root / "test")
-    if bool(names) != bool(test_names):
-        flat, deep = ("test", "train") if names else ("train", "test")
-        raise InputError(f"folder {root}: {deep}/ has class folders, {flat}/ has none; expected the same form in both")
-    for name in test_names:
-        if name not in names:
-            raise InputError(f"folder {root}: test/{name} is no class of train/; accepted: {nearest(name, names)}")
-    images = _decode(files + test_files, image_size)
-    if names:
-        test_labels = np.array([names.index(name) for name in test_names], np.int32)[test_labels]
-    return Arrays(images[: len(files)], labels, images[len(files) :], test_labels, names)
+    names, files, labels, train, test = _split(root)
+    shape, looked = _shape(root, files, image_size, headers, skip)
+
+    def digest() -> str:
+        return file_digest(root, files, "folder", shape)
+
+    def source(rows):
+        return _source(root, [files[row] for row in rows], labels[rows], shape, image_size, looked)
+
+    return Opened(source(train), source(test), names, shape, digest, guessed=looked < len(files))
 
 
 def _check_directory(directory: str, root: Path) -> None:
@@ -86,69 +77,109 @@ def _check_directory(directory: str, root: Path) -> None:
         raise InputError(f"folder {root}: no such directory")
 
 
-def _listing(folder: Path) -> tuple[tuple[str, ...], list[Path], np.ndarray]:
-    """The class names (none where there are no class folders), the files and their labels."""
+def _split(root: Path) -> tuple[tuple[str, ...], list[str], np.ndarray, np.ndarray, np.ndarray]:
+    """The class names, all files, their labels, and which of them are for training and for the test."""
+    parts = {name for name in ("train", "test") if (root / name).is_dir()}
+    if len(parts) == 1:
+        (one,), (other,) = parts, {"train", "test"} - parts
+        raise InputError(f"folder {root}: has {one}/ but no {other}/; expected both, or class folders alone")
+    if not parts:
+        names, files, labels = _listing(root, "")
+        try:
+            train, test = stratified(labels, 0.2, seed=0, stream=TEST_SPLIT, names=names)
+        except InputError as error:
+            raise InputError(f"folder {root}: {error}") from None
+        return names, files, labels, train, test
+    names, files, labels = _listing(root, "train")
+    test_names, test_files, test_labels = _listing(root, "test")
+    if bool(names) != bool(test_names):
+        flat, deep = ("test", "train") if names else ("train", "test")
+        raise InputError(f"folder {root}: {deep}/ has class folders, {flat}/ has none; expected the same form in both")
+    for name in test_names:
+        if name not in names:
+            raise InputError(f"folder {root}: test/{name} is no class of train/; accepted: {nearest(name, names)}")
+    if names:
+        test_labels = np.array([names.index(name) for name in test_names], np.int32)[test_labels]
+    rows = np.arange(len(files) + len(test_files))
+    return names, files + test_files, np.concatenate([labels, test_labels]), rows[: len(files)], rows[len(files) :]
+
+
+def _listing(root: Path, part: str) -> tuple[tuple[str, ...], list[str], np.ndarray]:
+    """The class names (none where there are no class folders), the files below `root` and their labels."""
+    folder = root / part
     flat, folders = _visible(folder)
     if flat and folders:
-        both = f"images ({flat[0].name}) and folders ({folders[0].name})"
+        both = f"images ({flat[0]}) and folders ({folders[0]})"
         raise InputError(f"folder {folder}: holds {both}; expected one of the two")
     if not folders:
         if not flat:
             raise InputError(f"folder {folder}: holds no images; accepted: {', '.join(TYPES)}")
-        return (), flat, np.full(len(flat), -1, np.int32)
-    inside = [_visible(f)[0] for f in folders]
-    for f, images in zip(folders, inside, strict=True):
+        return (), [os.path.join(part, name) for name in flat], np.full(len(flat), -1, np.int32)
+    inside = [_visible(folder / name)[0] for name in folders]
+    for name, images in zip(folders, inside, strict=True):
         if not images:
-            raise InputError(f"folder {f}: the class holds no images; accepted: {', '.join(TYPES)}")
+            raise InputError(f"folder {folder / name}: the class holds no images; accepted: {', '.join(TYPES)}")
     labels = np.repeat(np.arange(len(folders), dtype=np.int32), [len(images) for images in inside])
-    return tuple(f.name for f in folders), [file for images in inside for file in images], labels
+    files = [os.path.join(part, name, image) for name, images in zip(folders, inside, strict=True) for image in images]
+    return tuple(folders), files, labels
 
 
-def _visible(folder: Path) -> tuple[list[Path], list[Path]]:
+def _visible(folder: Path) -> tuple[list[str], list[str]]:
     """The images and the folders right inside a folder, hidden ones left out, in alphabetical order."""
     try:
-        entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+        with os.scandir(folder) as found:  # which tells folders from files without asking for each
+            entries = sorted((e.name, e.is_dir()) for e in found if not e.name.startswith("."))
     except PermissionError:
         raise InputError(f"folder {folder}: no permission to read it") from None
-    images = [e for e in entries if e.suffix.lower() in TYPES and not e.is_dir()]
-    return images, [e for e in entries if e.is_dir()]
+    images = [name for name, is_folder in entries if not is_folder and name.lower().endswith(TYPES)]
+    return images, [name for name, is_folder in entries if is_folder]
 
 
-def _decode(files: Sequence[Path], image_size: int | None) -> np.ndarray:
-    """All images as one array `[N, H, W, C]`."""
-    images = [_image(file) for file in files]
+def _shape(
+    root: Path, files: list[str], image_size: int | None, headers: int | None, skip: bool
+) -> tuple[tuple[int, int, int], int]:
+    """The shape of one image, and of how many files the headers were read for it."""
+    some = [files[at] for at in np.linspace(0, len(files) - 1, min(len(files), headers or len(files))).astype(int)]
+
+    def look(file):
+        try:
+            return header(root / file)
+        except Damaged:
+            if not skip:
+                raise
+
+    with ThreadPoolExecutor(8 if len(some) > 100 else 1) as threads:  # for the sake of file servers
+        found = [(file, shape) for file, shape in zip(some, threads.map(look, some), strict=True) if shape]
+    if not found:
+        raise InputError(f"folder {root}: none of {len(some)} images can be decoded; expected image files")
+    channels = max(shape[2] for _, shape in found)
     if image_size is not None:
-        images = [resize_crop(image, image_size) for image in images]
-    for file, image in zip(files, images, strict=True):
-        if image.shape[:2] != images[0].shape[:2]:
+        return (image_size, image_size, channels), len(some)
+    first, (height, width, _) = found[0]
+    for file, (tall, wide, _) in found:
+        if (tall, wide) != (height, width):
             raise InputError(
-                f"folder: {files[0]} is {_size(images[0])} and {file} is {_size(image)} (height x width): "
+                f"folder: {root / first} is {height}x{width} and {root / file} is {tall}x{wide} (height x width): "
                 "expected one size, or --config.data.image_size=<pixels> to resize and crop all"
             )
-    channels = max(image.shape[-1] for image in images)
-    return np.stack([np.broadcast_to(image, (*image.shape[:2], channels)) for image in images])
+    return (height, width, channels), len(some)
 
 
-def _image(file: Path) -> np.ndarray:
-    """One image, uint8 `[H, W, 1]` if it is grey and `[H, W, 3]` if not."""
-    from PIL import Image
+def _source(
+    root: Path, files: list[str], labels: np.ndarray, shape: tuple[int, int, int], image_size: int | None, looked: int
+) -> Source:
+    others, colour = (
+        f"the {looked} images looked at first",
+        "; --config.data.reader=resident and launch/pack.py look at all of them",
+    )
 
-    try:
-        with Image.open(file) as image:
-            mode = image.mode
-            if mode[0] in "IF":
-                raise InputError(f"image {file}: has more than 8 bits a channel (mode {mode}); expected 8 bits")
-            if mode in ("1", "L", "LA"):
-                return np.array(image.convert("L"))[..., None]
-            # A palette with transparency goes to RGB by way of RGBA, or Pillow warns.
-            return np.array((image.convert("RGBA") if mode == "P" else image).convert("RGB"))
-    except InputError:
-        raise
-    except PermissionError:
-        raise InputError(f"image {file}: no permission to read it") from None
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError):
-        raise InputError(f"image {file}: cannot be decoded, the file is damaged or no image") from None
+    def read(rows):
+        images = np.empty((len(rows), *shape), np.uint8)
+        for at, row in enumerate(rows):
+            file = root / files[row]
+            image = decode(file, row=at)
+            images[at] = fit(image, shape, image_size, f"image {file}", others=others, colour=colour)  # grey fills all channels
+        index = np.asarray(rows, np.int32)
+        return {"image": images, "label": labels[index], "index": index}
 
-
-def _size(image: np.ndarray) -> str:
-    return "x".join(str(n) for n in image.shape[:2])
+    return Source(len(files), read, labels.copy)

@@ -1,5 +1,7 @@
 """From the name of a data source to a Dataset."""
 
+import hashlib
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -7,36 +9,74 @@ import numpy as np
 
 from kdjax.core.check import InputError, check_option, nearest
 from kdjax.data.digits import read_digits
-from kdjax.data.folder import read_folder
+from kdjax.data.folder import HEADERS, open_folder
+from kdjax.data.memory import Decoded, decode_all, step_over
 from kdjax.data.npz import read_npz
+from kdjax.data.packed import open_packed
 from kdjax.data.resize import resize_crop
 from kdjax.data.sampler import VAL_SPLIT
-from kdjax.data.source import Arrays, Dataset, array_source, digest
+from kdjax.data.source import Arrays, Dataset, Opened, Source, array_source, digest, subset
 from kdjax.data.split import stratified
+from kdjax.data.tfds import open_tfds
+
+READERS = ("auto", "resident", "streaming")
+CORRUPT = ("stop", "skip")
+RESIDENT = 2**31  # bytes of decoded images up to which "auto" keeps a set in memory
+
+
+class _Options(NamedTuple):
+    directory: str = ""
+    image_size: int | None = None
+    headers: int | None = HEADERS
+    skip: bool = False
 
 
 class _Kind(NamedTuple):
     form: str
-    read: Callable[[str, int | None], Arrays]
+    open: Callable[[str, _Options], Opened]
 
 
 _KINDS = {
-    "digits": _Kind("digits", lambda rest, size: _resized(read_digits(rest), size)),
-    "npz": _Kind("npz:<path>", lambda rest, size: _resized(read_npz(rest), size)),
-    "folder": _Kind("folder:<dir>", read_folder),
+    "digits": _Kind("digits", lambda rest, o: _in_memory(read_digits(rest), o.image_size)),
+    "npz": _Kind("npz:<path>", lambda rest, o: _in_memory(read_npz(rest), o.image_size)),
+    "folder": _Kind("folder:<dir>", lambda rest, o: open_folder(rest, o.image_size, headers=o.headers, skip=o.skip)),
+    "tfds": _Kind("tfds:<name>[:<version>]", lambda rest, o: open_tfds(rest, o.directory, o.image_size)),
+    "array_record": _Kind("array_record:<dir>", lambda rest, o: open_packed(rest, o.image_size)),
 }
+FORMS = tuple(kind.form for kind in _KINDS.values())  # what `load` takes, for messages and lists
 
 
-def load(source: str, *, val_fraction: float = 0.0, seed: int = 0, image_size: int | None = None) -> Dataset:
-    """Reads a data set into memory, as uint8.
+def load(
+    source: str,
+    *,
+    val_fraction: float = 0.0,
+    seed: int = 0,
+    image_size: int | None = None,
+    directory: str = "",
+    reader: str = "auto",
+    corrupt: str = "stop",
+    workers: int = 0,
+) -> Dataset:
+    """Opens a data set; images are uint8.
+
+    The digest is that of the images and labels as they are read where the set is resident or its images lie in memory
+    anyway (`digits`, `npz`). Else it is that of the files: of their names and bytes, or of names and sizes where they
+    take more than 1 GiB together; and of the settings that change what rows look like.
 
     Args:
-      source: `digits`, `npz:<path>` or `folder:<dir>`; see `read_digits`, `read_npz` and `read_folder`.
+      source: `digits`, `npz:<path>`, `folder:<dir>`, `tfds:<name>[/<config>][:<version>]` or `array_record:<dir>`; see
+        `read_digits`, `read_npz`, `open_folder`, `open_tfds` and `open_packed`.
       val_fraction: the part of each training class that becomes the validation set, 0 or more and below 1. The order of
         the other training rows stays as it was.
       seed: the seed of the validation split. Test splits do not follow it.
       image_size: the side, in pixels, to which every image is brought: shorter side resized, centre cut out. None
         leaves the images as they are.
+      directory: where prepared TFDS sets lie; other sources have their place in their name.
+      reader: `resident` decodes all images into memory now; `streaming` decodes rows when they are read; `auto` is
+        `resident` where the decoded images take at most 2 GiB.
+      corrupt: what becomes of an image that cannot be decoded: `stop` refuses it, when it is read; `skip` takes the next
+        image of its set in its place (streaming readers through `read_sound`).
+      workers: processes that decode a resident set; 0 decodes in this one.
 
     Returns:
       A Dataset. Without `val_fraction` its `val` is None.
@@ -48,43 +88,109 @@ def load(source: str, *, val_fraction: float = 0.0, seed: int = 0, image_size: i
     >>> digits.train.size, digits.val.size, digits.test.size, digits.shape
     (1211, 136, 450, (8, 8, 1))
     """
+    check_option("val_fraction", val_fraction, lambda f: 0 <= f < 1, "0 or more and below 1")
+    check_option("reader", reader, lambda r: r in READERS, f"one of {', '.join(READERS)}")
+    check_option("workers", workers, lambda n: int(n) == n >= 0, "a whole number, 0 or more")
+    skip = corrupt == "skip"
+    opened = open_source(source, image_size=image_size, directory=directory, corrupt=corrupt)
+    if reader == "auto":
+        rows = opened.train.size + opened.test.size
+        reader = "resident" if rows * math.prod(opened.shape) <= RESIDENT else "streaming"
+    if reader == "resident" and opened.guessed:
+        opened = open_source(source, image_size=image_size, directory=directory, corrupt=corrupt, every=True)
+    decoded = _decoded(opened, skip, workers) if reader == "resident" else None
+
+    def part(which: str, rows: np.ndarray | None = None) -> Source:
+        whole: Source = getattr(opened, which)
+        if decoded is None:
+            return whole if rows is None else subset(whole, rows)
+        of = decoded[which]
+        return array_source(of.images, of.labels, step_over(np.arange(whole.size) if rows is None else rows, of.damaged))
+
+    train, val = None, None
+    if val_fraction > 0:
+        labels = decoded["train"].labels if decoded else opened.train.labels()
+        try:
+            train, val = stratified(labels, val_fraction, seed=seed, stream=VAL_SPLIT, names=opened.names)
+        except InputError as error:
+            raise InputError(f"data source {source!r}, val_fraction={val_fraction}: {error}") from None
+    return Dataset(
+        train=part("train", train),
+        val=None if val is None else part("train", val),
+        test=part("test"),
+        classes=len(opened.names),
+        shape=opened.shape,
+        names=opened.names,
+        digest=_digest(opened, decoded),
+        resident=decoded is not None,
+        damaged=tuple(line for of in decoded.values() for line in of.damaged.values()) if decoded else (),
+    )
+
+
+def open_source(
+    source: str, *, image_size: int | None = None, directory: str = "", corrupt: str = "stop", every: bool = False
+) -> Opened:
+    """Opens a data set and decodes nothing yet; the options are those of `load`.
+
+    Args:
+      source: as in `load`.
+      image_size: as in `load`.
+      directory: as in `load`.
+      corrupt: as in `load`.
+      every: whether the headers of all image files are read, and not of some, to settle the shape.
+
+    Raises:
+      InputError: as in `load`.
+
+    >>> open_source("digits", image_size=28).shape
+    (28, 28, 1)
+    """
     kind, _, rest = source.partition(":")
     if kind not in _KINDS:
         forms = ", ".join(_KINDS[name].form for name in nearest(kind, _KINDS).split(", "))
         raise InputError(f"data source {source!r} is not known; accepted: {forms}")
-    check_option("val_fraction", val_fraction, lambda f: 0 <= f < 1, "0 or more and below 1")
+    check_option("corrupt", corrupt, lambda c: c in CORRUPT, f"one of {', '.join(CORRUPT)}")
     if image_size is not None:
         whole = isinstance(image_size, int | np.integer) and not isinstance(image_size, bool)
         check_option("image_size", image_size, lambda s: whole and s >= 1, "a whole number of pixels, 1 or more")
-    return _dataset(source, _KINDS[kind].read(rest, image_size), val_fraction, seed)
+    return _KINDS[kind].open(rest, _Options(directory, image_size, None if every else HEADERS, corrupt == "skip"))
 
 
-def _dataset(source: str, arrays: Arrays, val_fraction: float, seed: int) -> Dataset:
-    images, labels = arrays.train_images, arrays.train_labels
-    train, val = array_source(images, labels), None
-    if val_fraction > 0:
-        try:
-            kept, cut = stratified(labels, val_fraction, seed=seed, stream=VAL_SPLIT, names=arrays.names)
-        except InputError as error:
-            raise InputError(f"data source {source!r}, val_fraction={val_fraction}: {error}") from None
-        train, val = array_source(images, labels, kept), array_source(images, labels, cut)
-    height, width, channels = images.shape[1:]
-    return Dataset(
-        train=train,
-        val=val,
-        test=array_source(arrays.test_images, arrays.test_labels),
-        classes=len(arrays.names),
-        shape=(height, width, channels),
-        names=arrays.names,
-        digest=digest(arrays),
-    )
+def _in_memory(arrays: Arrays, size: int | None) -> Opened:
+    """A set whose images lie in memory; they are resized when they are read."""
+    height, width, channels = arrays.train_images.shape[1:]
+    train, test = array_source(arrays.train_images, arrays.train_labels), array_source(arrays.test_images, arrays.test_labels)
+    if size is None or height == width == size:
+        return Opened(train, test, arrays.names, (height, width, channels), lambda: digest(arrays), arrays=arrays)
+
+    def resized(source):
+        def read(rows):
+            batch = source.read(rows)
+            images = np.empty((len(rows), size, size, channels), np.uint8)
+            for at, image in enumerate(batch["image"]):
+                images[at] = resize_crop(image, size)
+            return {**batch, "image": images}
+
+        return source._replace(read=read)
+
+    def stamp() -> str:
+        return hashlib.sha256(f"{digest(arrays)} {size}".encode()).hexdigest()
+
+    return Opened(resized(train), resized(test), arrays.names, (size, size, channels), stamp)
 
 
-def _resized(arrays: Arrays, size: int | None) -> Arrays:
-    if size is None:
-        return arrays
-    train, test = (np.stack([resize_crop(x, size) for x in part]) for part in (arrays.train_images, arrays.test_images))
-    return arrays._replace(train_images=train, test_images=test)
+def _decoded(opened: Opened, skip: bool, workers: int) -> dict[str, Decoded]:
+    if (known := opened.arrays) is not None:
+        return {
+            "train": Decoded(known.train_images, known.train_labels, {}),
+            "test": Decoded(known.test_images, known.test_labels, {}),
+        }
+    train, test = decode_all([opened.train, opened.test], opened.shape, skip=skip, workers=workers)
+    return {"train": train, "test": test}
 
 
-FORMS = tuple(kind.form for kind in _KINDS.values())  # what `load` takes, for messages and lists
+def _digest(opened: Opened, decoded: dict[str, Decoded] | None) -> str:
+    if decoded is None:
+        return opened.digest()
+    train, test = decoded["train"], decoded["test"]
+    return digest(Arrays(train.images, train.labels, test.images, test.labels, opened.names))

@@ -1,12 +1,32 @@
 """Which rows a step sees: pure functions of the seed and the step, so the position of a run is its step."""
 
+from collections.abc import Callable
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
 from kdjax.core.check import InputError, check_option
 
-EPOCHS, TEST_SPLIT, VAL_SPLIT, FEW_LABELS = range(4)  # streams of random bits that never meet
+# Streams of random bits that never meet. New ones go to the end: the numbers are part of what a run is.
+EPOCHS, TEST_SPLIT, VAL_SPLIT, FEW_LABELS, DOMAINS, EPISODES, PAIRS, CLIPS = range(8)
+
+
+class Sampler(NamedTuple):
+    """Which rows each step sees. Nothing is remembered between steps, so any step may be asked for first.
+
+    Attributes:
+      rows: `(seed, step) -> int32 [batch]`, the rows of a step over all processes, the same on every machine.
+      epoch_of: `step -> int`, the epoch that a step lies in, from 0.
+      batch: rows a step.
+      group: rows that belong together (the two of a pair, a clip, an episode) stand next to each other, this many; what
+        divides a batch (`process_rows`) keeps them whole.
+    """
+
+    rows: Callable[[int, int], np.ndarray]
+    epoch_of: Callable[[int], int]
+    batch: int
+    group: int = 1
 
 
 def shuffled(n: int, seed: int, number: int, stream: int) -> np.ndarray:
@@ -100,13 +120,36 @@ def epoch_rows(seed: int, step: int, *, size: int, batch: int) -> np.ndarray:
     return epoch_order(int(seed), epoch, int(size))[at : at + batch]
 
 
-def process_rows(rows: np.ndarray, process: int, processes: int) -> np.ndarray:
+def epochs(size: int, batch: int) -> Sampler:
+    """Every row once an epoch, in the order of `epoch_rows`.
+
+    Args:
+      size: the number of rows of the set.
+      batch: rows a step, 1 to `size`. What does not fill a step is dropped at the end of an epoch.
+
+    Returns:
+      A Sampler; an epoch has `size // batch` steps.
+
+    Raises:
+      InputError: when `batch` is below 1 or above `size`.
+
+    >>> sampler = epochs(10, 4)
+    >>> sampler.rows(0, 3).size, sampler.epoch_of(3)
+    (4, 1)
+    """
+    epoch_of(0, size=size, batch=batch)
+    sizes = {"size": size, "batch": batch}
+    return Sampler(lambda seed, step: epoch_rows(seed, step, **sizes), lambda step: epoch_of(step, **sizes), batch)
+
+
+def process_rows(rows: np.ndarray, process: int, processes: int, *, group: int = 1) -> np.ndarray:
     """The part `[pB/P, (p+1)B/P)` of the rows of a step that process p of P reads.
 
     Args:
       rows: `[B]`, the rows of the whole step.
       process: the number of this process, from 0.
       processes: how many there are; it divides B.
+      group: neighbouring rows that must stay together, a Sampler's `group`; `processes * group` divides B.
 
     Returns:
       `[B / P]`.
@@ -119,7 +162,8 @@ def process_rows(rows: np.ndarray, process: int, processes: int) -> np.ndarray:
     """
     check_option("processes", processes, lambda p: p >= 1, "1 or more")
     check_option("process", process, lambda p: 0 <= p < processes, f"0 to {processes - 1}")
-    if len(rows) % processes:
-        raise InputError(f"batch={len(rows)} is not accepted: expected a multiple of {processes}, the processes")
+    if len(rows) % (processes * group):
+        whole = f" times {group}, the rows that stay together" if group > 1 else ""
+        raise InputError(f"batch={len(rows)} is not accepted: expected a multiple of {processes}, the processes{whole}")
     share = len(rows) // processes
     return rows[process * share : (process + 1) * share]

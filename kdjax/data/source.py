@@ -1,10 +1,15 @@
 """What a data set is on the host: sizes, and functions that read rows."""
 
 import hashlib
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+
+from kdjax.core.check import InputError
+
+READ_WHOLE = 2**30  # bytes: larger sets of files enter their digest by names and sizes alone
 
 
 class Source(NamedTuple):
@@ -14,11 +19,13 @@ class Source(NamedTuple):
       size: the number of rows.
       read: `rows [B] -> {"image": uint8 [B, H, W, C], "label": int32 [B], "index": int32 [B]}`. `rows` count from 0 to
         `size - 1`; `index` is the position in the set as it came, before a validation part was cut from it. The label
-        of an image without one is -1.
+        of an image without one is -1. A row that cannot be decoded raises `Damaged`.
+      labels: `() -> int32 [size]`, the labels of all rows in order, without decoding an image.
     """
 
     size: int
     read: Callable[[np.ndarray], dict[str, np.ndarray]]
+    labels: Callable[[], np.ndarray]
 
 
 class Dataset(NamedTuple):
@@ -31,7 +38,9 @@ class Dataset(NamedTuple):
       classes: the number of classes; 0 where there are no labels.
       shape: `(H, W, C)` of one image.
       names: the names of the classes, in the order of their labels.
-      digest: sha256 of the images and labels as they are read, for the records. A validation split does not change it.
+      digest: sha256 of what is read, for the records; `load` says of what exactly. A validation split does not change it.
+      resident: whether all images lie decoded in the memory of the host.
+      damaged: one line for each image that could not be decoded and has another in its place, where that is known by now.
     """
 
     train: Source
@@ -41,10 +50,34 @@ class Dataset(NamedTuple):
     shape: tuple[int, int, int]
     names: tuple[str, ...]
     digest: str
+    resident: bool = True
+    damaged: tuple[str, ...] = ()
+
+
+class Opened(NamedTuple):
+    """A set as a reader finds it, before anything is decoded or split further.
+
+    Attributes:
+      train: rows to learn from.
+      test: rows for the final numbers.
+      names: the names of the classes; none where there are no labels.
+      shape: `(H, W, C)` of one image.
+      digest: `() -> sha256` of what lies in the files, see `file_digest`.
+      guessed: whether `shape` is known from some images only.
+      arrays: the set itself, where it lies in memory.
+    """
+
+    train: Source
+    test: Source
+    names: tuple[str, ...]
+    shape: tuple[int, int, int]
+    digest: Callable[[], str]
+    guessed: bool = False
+    arrays: "Arrays | None" = None
 
 
 class Arrays(NamedTuple):
-    """A whole set in memory: what the readers of `load` return.
+    """A whole set in memory.
 
     Attributes:
       train_images: uint8 `[N, H, W, C]`.
@@ -83,7 +116,17 @@ def array_source(images: np.ndarray, labels: np.ndarray, kept: np.ndarray | None
         at = index[rows]
         return {"image": images[at], "label": labels[at], "index": at}
 
-    return Source(len(index), read)
+    return Source(len(index), read, lambda: labels[index])
+
+
+def subset(source: Source, kept: np.ndarray) -> Source:
+    """The rows `kept` of a source, `[K]`, as a source of size K.
+
+    >>> whole = array_source(np.zeros((5, 2, 2, 1), np.uint8), np.arange(5))
+    >>> subset(whole, np.array([1, 4])).read(np.array([1]))["index"].tolist()
+    [4]
+    """
+    return Source(len(kept), lambda rows: source.read(kept[rows]), lambda: source.labels()[kept])
 
 
 def digest(arrays: Arrays) -> str:
@@ -99,3 +142,41 @@ def digest(arrays: Arrays) -> str:
             sha.update(f"\n{name} {value.dtype.str} {value.shape}\n".encode())
             sha.update(np.ascontiguousarray(value).data)
     return sha.hexdigest()
+
+
+def file_digest(root: Path, files: Sequence[str], *settings: Any) -> str:
+    """The sha256 of files, in hexadecimal: of their names and bytes, or of names and sizes where they exceed 1 GiB together.
+
+    Args:
+      root: the folder of the files.
+      files: their names below it, which count; the name of the folder does not.
+      *settings: what else decides how rows look, anything whose `repr` tells it.
+
+    Returns:
+      64 characters.
+
+    >>> import tempfile
+    >>> root = Path(tempfile.mkdtemp())
+    >>> (root / "a").write_bytes(b"1")
+    1
+    >>> file_digest(root, ["a"]) == file_digest(root, ["a"], 28)
+    False
+    """
+    paths = [root / name for name in files]
+    sizes = [path.stat().st_size if path.exists() else -1 for path in paths]
+    whole = sum(sizes) <= READ_WHOLE
+    sha = hashlib.sha256(repr(settings).encode())
+    for name, path, size in zip(files, paths, sizes, strict=True):
+        sha.update(f"\n{name} {size}\n".encode(errors="surrogateescape"))
+        if whole and size > 0:
+            _update(sha, path)
+    return sha.hexdigest()
+
+
+def _update(sha: Any, path: Path) -> None:
+    try:
+        with path.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                sha.update(block)
+    except OSError as error:
+        raise InputError(f"file {path}: cannot be read ({error.strerror})") from None

@@ -94,7 +94,7 @@ def keep_labels(source: Source, per_class: int, seed: int) -> tuple[Source, Sour
     >>> labelled.size, np.bincount(partly.read(np.arange(4))["label"] + 1).tolist()
     (2, [2, 1, 1])
     """
-    labels = source.read(np.arange(source.size))["label"]
+    labels = source.labels()
     kept = few_labels(labels, per_class, seed)
     hidden = np.full_like(labels, -1)
     hidden[kept] = labels[kept]
@@ -102,4 +102,5 @@ def keep_labels(source: Source, per_class: int, seed: int) -> tuple[Source, Sour
     def read(rows):
         return {**source.read(rows), "label": hidden[rows]}
 
-    return Source(len(kept), lambda rows: source.read(kept[rows])), Source(source.size, read)
+    labelled = Source(len(kept), lambda rows: source.read(kept[rows]), lambda: labels[kept])
+    return labelled, Source(source.size, read, hidden.copy)

@@ -10,12 +10,13 @@ from kdjax.core import InputError, Net, normalised, pick
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
-def build(specification: Mapping[str, Any]) -> Net:
+def build(specification: Mapping[str, Any], *, axis_name: str | None = None) -> Net:
     """The Net that a specification describes.
 
     Args:
       specification: `name` (one of `NETS`); optionally `mean` and `std` for the input normalisation, `dtype` by name; all else is
         passed to the net's function.
+      axis_name: mapped axis over which batch statistics are averaged, or None.
 
     Raises:
       InputError: for a name, a dtype or an option that is not known.
@@ -29,7 +30,7 @@ def build(specification: Mapping[str, Any]) -> Net:
     mean, std = options.pop("mean", None), options.pop("std", None)
     options["dtype"] = pick("dtype", str(options.get("dtype", "float32")), DTYPES)
     try:
-        net = make(**options)
+        net = make(**options, axis_name=axis_name)
     except TypeError as error:
         raise InputError(f"net {specification['name']!r}: {error}") from None
     return net if mean is None else normalised(net, mean, std)

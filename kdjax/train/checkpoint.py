@@ -10,6 +10,7 @@ import numpy as np
 
 from kdjax.core import InputError
 from kdjax.train import fingerprint
+from kdjax.train.processes import first, primary
 
 
 class Checkpoints:
@@ -36,13 +37,19 @@ class Checkpoints:
         if best:
             kept.append(policy.BestN(get_metric_fn=score, n=1, keep_checkpoints_without_metrics=False))
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=policy.AnyPreservationPolicy(kept), best_fn=score if best else None
+            preservation_policy=policy.AnyPreservationPolicy(kept), best_fn=score if best else None, create=False
         )
+        if jax.process_count() > 1:  # arrays are whole on every host: the first process writes, each reads for itself
+            own = jax.process_index()
+            options.multiprocessing_options = ocp.options.MultiprocessingOptions(
+                primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"process{own}"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
         self._ocp, self._stage, self._folder = ocp, stage, folder
         self._manager = ocp.CheckpointManager(folder.absolute(), options=options, item_names=("state", "manifest"))
 
     def save(self, step: int, state: Any, notes: dict, metrics: dict[str, float]) -> None:
-        """Copies the state to the host and writes it in the background.
+        """Copies the state to the host and writes it in the background; of several processes only the first writes.
 
         Args:
           step: the absolute step.
@@ -50,6 +57,8 @@ class Checkpoints:
           notes: JSON values to keep with it.
           metrics: floats by name, for keep-best.
         """
+        if not primary():
+            return
         found = jax.tree_util.tree_leaves_with_path(state)
         arrays = {f"{i:05d}": np.asarray(x) for i, (_, x) in enumerate(found)}
         leaves = [
@@ -98,28 +107,41 @@ class Checkpoints:
     def newest(self, template: Any, say: Callable[[str], None]) -> tuple[int, Any, dict] | None:
         """The newest good checkpoint as `(step, state, notes)`, or None where there is none at all.
 
-        Bad ones are refused with one line each, and the one before is tried.
+        Bad ones are refused with one line each, and the one before is tried. All processes call it and get the same.
 
         Raises:
           InputError: where there are checkpoints and none is good.
         """
-        for step in self.steps():
-            try:
-                state, notes = self.restore(step, template)
-            except InputError as error:
-                say(str(error))
-                continue
-            for refused in (s for s in self.steps() if s > step):
-                self._manager.delete(refused)
-            return step, state, notes
-        if self.steps():
-            raise InputError(f"no checkpoint in {self._folder} can be used; remove that folder to start this stage afresh")
-        return None
+        found = {}
+
+        def newest_good():
+            for step in self.steps():
+                try:
+                    found[step] = self.restore(step, template)
+                except InputError as error:
+                    say(str(error))
+                    continue
+                for refused in (s for s in self.steps() if s > step):
+                    self._manager.delete(refused)
+                return step
+            if self.steps():
+                raise InputError(f"no checkpoint in {self._folder} can be used; remove that folder to start this stage afresh")
+            return None
+
+        step = first(newest_good)
+        if step is None:
+            return None
+        state, notes = found.get(step) or self.restore(step, template)
+        return step, state, notes
 
     def best(self) -> int:
-        """The step of the best checkpoint by validation; of equals, the latest."""
-        self._manager.wait_until_finished()
-        step = self._manager.best_step()
+        """The step of the best checkpoint by validation; of equals, the latest. All processes call it."""
+
+        def best():
+            self._manager.wait_until_finished()
+            return self._manager.best_step()
+
+        step = first(best)
         assert step is not None, "no checkpoint was scored"
         return step
 

@@ -1,20 +1,26 @@
 """Outputs of a State's networks over a whole split."""
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
 from jax import lax
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
 
-from kdjax.augment import as_float
 from kdjax.core import Method
-from kdjax.data import padded_batches, take
+from kdjax.data import Source, padded_batches, read_sound, resident, stream, take
+from kdjax.train.damaged import goes_on, name_damaged
+from kdjax.train.devices import constrain_rows, own_rows, place, put_rows
 from kdjax.train.members import over_members
+from kdjax.train.run import Run
 
 
-def collector(method: Method, how: str, splits: dict[str, dict], batch: int = 256) -> Callable:
+def collector(method: Method, run: Run, splits: dict[str, Any], view: Callable, batch: int = 256) -> Callable:
     """Makes `collect(state, split, *taps)`, compiled once for each split and choice of taps.
 
     It returns `({network: {tap: [members, N, ...]}}, labels [N])` as NumPy arrays, for the networks that the method trains and,
@@ -22,34 +28,65 @@ def collector(method: Method, how: str, splits: dict[str, dict], batch: int = 25
 
     Args:
       method: whose `predict` is asked.
-      how: how members run.
-      splits: resident arrays by split.
-      batch: rows a pass.
+      run: how members run, on which devices, and how rows are read.
+      splits: what `on_devices` gives.
+      view: `images as they are read -> images` for the networks.
+      batch: rows a pass, rounded up to a multiple of the devices.
     """
+    batch = -(-batch // run.devices.mesh.size) * run.devices.mesh.size
 
-    @jax.jit
-    def images(arrays, rows):
-        return as_float(take(arrays, rows)["image"])
+    def predict(taps, given, state, rows):
+        images = view(constrain_rows(rows["image"], run.devices))
 
-    def run(taps, given, state, arrays, rows):
         def one(state):
-            def predict(rows):
-                outputs = method.predict(state, images(arrays, rows))
-                asked = [n for n in outputs if given or n not in method.needs]
-                # Plain dicts leave a compiled function in alphabetical order.
-                return OrderedDict((n, {t: outputs[n][t] for t in taps if t in outputs[n]}) for n in asked)
+            outputs = method.predict(state, images)
+            asked = [n for n in outputs if given or n not in method.needs]
+            # Plain dicts leave a compiled function in alphabetical order.
+            return None, OrderedDict((n, {t: outputs[n][t] for t in taps if t in outputs[n]}) for n in asked)
 
-            return None, lax.map(predict, rows)
+        return over_members(one, run.how, state)(state)[1], rows["label"]
 
-        return over_members(one, how, state)(state)[1]
+    def over_rows(taps, given, state, arrays, rows):
+        return lax.map(lambda rows: predict(taps, given, state, take(arrays, rows)), rows)
 
-    compiled = jax.jit(run, static_argnums=(0, 1))
+    compiled = partial(jax.jit, static_argnums=(0, 1), out_shardings=NamedSharding(run.devices.mesh, P()))
+    whole, single = compiled(over_rows), compiled(predict)
 
     def collect(state: Any, split: str, *taps: str, given: bool = False) -> tuple[dict, np.ndarray]:
-        arrays = splits[split]
-        rows, where = padded_batches(len(arrays["label"]), batch)
-        outputs = compiled(taps, given, state, arrays, rows)
-        flat = jax.tree.map(lambda x: np.asarray(x).reshape(x.shape[0], -1, *x.shape[3:])[:, where.reshape(-1)], outputs)
-        return flat, np.asarray(arrays["label"])
+        found = splits[split]
+        if isinstance(found, Source):
+            parts = [jax.tree.map(np.asarray, single(taps, given, state, rows)) for rows in _batches(found, batch, run)]
+            outputs, labels = jax.tree.map(lambda *xs: np.stack(xs), *parts)
+            size = found.size
+        else:
+            size = len(found["label"])
+            outputs, labels = jax.tree.map(np.asarray, whole(taps, given, state, found, padded_batches(size, batch)[0]))
+        return jax.tree.map(lambda x: _flat(x)[:, :size], outputs), labels.reshape(-1)[:size]
 
     return collect
+
+
+def on_devices(run: Run) -> dict[str, Any]:
+    """The splits of a run for `collector`: arrays on the devices, or the sources of sets that are read ahead."""
+    return {name: place(resident(source), run.devices) if run.resident else source for name, source in run.splits.items()}
+
+
+def _batches(source: Source, batch: int, run: Run) -> Iterator[dict[str, jax.Array]]:
+    """All rows in order, spread over the mesh; the last batch is filled up."""
+    rows = padded_batches(source.size, batch)[0][:, own_rows(run.devices, batch)]
+    read, damaged = partial(_read, source, rows, goes_on(run)), []
+    with closing(stream(read, start=0, stop=len(rows), workers=run.workers)) as found:
+        for one, lines in found:
+            damaged += lines
+            yield put_rows({name: one[name] for name in ("image", "label")}, run.devices)
+    name_damaged(run, damaged)
+
+
+def _read(source: Source, rows: np.ndarray, skip: bool, number: int) -> tuple[dict, list[str]]:
+    return read_sound(source, rows[number], skip=skip)
+
+
+def _flat(x: np.ndarray) -> np.ndarray:
+    """`[passes, members, batch, ...]` to `[members, passes * batch, ...]`."""
+    x = np.moveaxis(x, 0, 1)
+    return x.reshape(x.shape[0], -1, *x.shape[3:])

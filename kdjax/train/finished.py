@@ -12,7 +12,9 @@ import numpy as np
 from kdjax.core import Frozen, InputError
 from kdjax.train import fingerprint
 from kdjax.train.checkpoint import Checkpoints, read_model
+from kdjax.train.devices import within_process
 from kdjax.train.members import unstack
+from kdjax.train.processes import first, gathered
 from kdjax.train.run import Run
 from kdjax.train.stage import Result, Stage, blank_batch
 
@@ -31,31 +33,23 @@ def identity_of(stage: Stage, run: Run, given: dict[str, Frozen], results: dict[
 
 def machine_of(run: Run) -> str:
     """The fingerprint of the machine: what a bit-for-bit repetition needs to be the same besides."""
-    return fingerprint.of_json({"mesh": 1 if run.mesh is None else run.mesh.size, **fingerprint.of_platform()})
+    return fingerprint.of_json({**run.devices.label, **fingerprint.of_platform()})
 
 
 def read_back(name: str, stage: Stage, run: Run, identity: str, given: dict[str, Frozen], order: list[str]) -> Result | None:
-    """The result of a stage that this run, or another one with the same cache, has finished."""
+    """The result of a stage that this run, or another one with the same cache, has finished. All processes get the same."""
     own = run.folder / "models" / name
-    kept = _cached(run, identity)
-    if not own.exists() and kept is not None and kept.exists():
-        try:
-            _, notes = read_model(kept, identity)
-        except InputError as error:
-            run.say(f"cached {error}")
-            shutil.rmtree(kept, ignore_errors=True)
-            return None
-        run.records.cut(order, name, -1)
-        run.records.add(notes["lines"])
-        _copy(kept, own)
-        run.say(f"{name}: taken from the cache of finished stages")
-    if not own.exists():
+    if not first(lambda: own.exists() or _from_cache(name, run, identity, order)):
         return None
     try:
         found, notes = read_model(own, identity)
     except InputError as error:
+        found, notes = None, {}
         run.say(str(error))
+    if not all(gathered(found is not None)):
         return None
+    assert found is not None
+    run.damaged.update(notes["damaged"])
     run.progress(name, stage.steps, {})
     shapes = jax.eval_shape(lambda key: _networks(stage, stage.method.init(key, blank_batch(stage), given)), jax.random.key(0))
     points = tuple(notes["points"])
@@ -75,17 +69,41 @@ def keep(
     share: bool,
 ) -> Result:
     """Saves the networks of a finished stage in the run's folder and, with `share`, in the cache."""
-    singles = unstack(state)
+    singles = unstack(within_process(state))
     weights = jax.tree.map(lambda *xs: np.stack([np.asarray(x) for x in xs]), *(_networks(stage, one) for one in singles))
     digest = fingerprint.of_tree(weights)
     picture = None if stage.picture is None else np.asarray(stage.picture(singles[0], jax.random.key(run.data_seed)), np.float32)
     notes = {"nets": dict(stage.nets), "measures": measures, "digest": digest, "step": step, "points": points}
-    notes["lines"] = run.records.of(name)
+    notes |= {"lines": run.records.of(name), "damaged": sorted(run.damaged)}
+    whole = weights if picture is None else OrderedDict(weights, picture=picture)
+    first(lambda: _write(name, run, identity, whole, notes, share))
+    return Result(weights, measures, digest, step, picture, points)
+
+
+def _from_cache(name: str, run: Run, identity: str, order: list[str]) -> bool:
+    """Whether another run has left this stage; it is copied into this one."""
+    kept = _cached(run, identity)
+    if kept is None or not kept.exists():
+        return False
+    try:
+        _, notes = read_model(kept, identity)
+    except InputError as error:
+        run.say(f"cached {error}")
+        shutil.rmtree(kept, ignore_errors=True)
+        return False
+    run.records.cut(order, name, -1)
+    run.records.add(notes["lines"])
+    _copy(kept, run.folder / "models" / name)
+    run.say(f"{name}: taken from the cache of finished stages")
+    return True
+
+
+def _write(name: str, run: Run, identity: str, whole: Any, notes: dict, share: bool) -> None:
     own = run.folder / "models" / name
     writing = own.with_name(f".{name}.partial")
     shutil.rmtree(writing, ignore_errors=True)
     saved = Checkpoints(writing, identity)
-    saved.save(0, weights if picture is None else OrderedDict(weights, picture=picture), notes, {})
+    saved.save(0, whole, notes, {})
     saved.close()
     shutil.rmtree(own, ignore_errors=True)  # a damaged one
     writing.rename(own)
@@ -96,7 +114,6 @@ def keep(
         except OSError as error:
             if not kept.exists():  # another run may have been faster
                 run.say(f"the cache of finished stages cannot be written ({error}); going on without it")
-    return Result(weights, measures, digest, step, picture, points)
 
 
 def _cached(run: Run, identity: str) -> Path | None:

@@ -1,23 +1,26 @@
 """The one training loop."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding
-from jax.sharding import PartitionSpec as P
 
 from kdjax.core import InputError, join, split
-from kdjax.data import epoch_of, epoch_rows, resident
+from kdjax.data import resident
 from kdjax.train.block import block
 from kdjax.train.checkpoint import Checkpoints
-from kdjax.train.collect import collector
+from kdjax.train.collect import collector, on_devices
+from kdjax.train.damaged import name_damaged
+from kdjax.train.devices import on_host, place, within_process
+from kdjax.train.feed import Chunk, feed
 from kdjax.train.finished import identity_of, keep, machine_of, read_back
 from kdjax.train.members import stack, unstack
+from kdjax.train.processes import gathered
 from kdjax.train.run import Run
 from kdjax.train.stage import Result, Stage, blank_batch, check_stage, seeds_of
 from kdjax.train.sweep import choose
@@ -43,8 +46,7 @@ def run_stages(stages: dict[str, Stage], run: Run) -> dict[str, Result]:
         if asked and "val" not in run.splits:
             raise InputError(f"{name} is not accepted: it needs validation images")
     (run.folder / "models").mkdir(parents=True, exist_ok=True)
-    place = _placed(run.mesh)
-    splits = {name: place(resident(source)) for name, source in run.splits.items()}
+    splits = on_devices(run)
     results: dict[str, Result] = {}
     for name, stage in stages.items():
         given = stage.given(results)
@@ -56,10 +58,8 @@ def run_stages(stages: dict[str, Stage], run: Run) -> dict[str, Result]:
 
 
 def _train(name, stage, run, identity, given, results, splits, order) -> Result:
-    place = _placed(run.mesh)
     own = run.share == "none" and stage.members > 1
-    arrays = None if stage.source is None else place(resident(stage.source))
-    given = place(given)
+    arrays = place(resident(stage.source), run.devices) if stage.source and run.resident else None
     state = _initial(stage, run, given, results)
     best = "val" if run.select == "best" else None
     checkpoints = Checkpoints(run.folder / "checkpoints" / name, identity, best=best)
@@ -70,47 +70,54 @@ def _train(name, stage, run, identity, given, results, splits, order) -> Result:
         if found:
             step, moving, notes = found
             run.say(f"{name}: resumed at step {step} of {stage.steps}")
+            run.damaged.update(notes["damaged"])
             if machine_of(run) not in notes["machines"]:
                 notes["machines"].append(machine_of(run))
                 run.say(f"{name}: other devices or versions than before, so the result is not repeated bit for bit")
         run.records.cut(order, name, step if found else -1)
-        moving, frozen = place(moving), place(frozen)
-        compiled = block(stage, state, run.how, own, run.mesh)
-        ask = collector(stage.method, run.how, splits)
+        moving, frozen = place(moving, run.devices, lead=1), place(frozen, run.devices)
+        compiled = block(stage, state, run.how, own, run.devices)
+        ask = collector(stage.method, run, splits, stage.view)
         validation = "val" if "val" in splits else "test"
         keys, warned = _noise_keys(stage, run, own), False
-        while step < stage.steps:
-            if stage.refresh and stage.refresh_every and step % stage.refresh_every == 0:
-                moving = place(_refreshed(stage, run, join(moving, frozen), step))
-            began = time.perf_counter()
-            k = min(stage.pace.block - step % stage.pace.block, stage.steps - step)
-            rows, epochs = _rows(stage, run, own, step, k)
-            moving, metrics = compiled(moving, frozen, arrays, keys, rows, epochs, np.int32(step))
-            line = {"stage": name, "step": step + k, "epoch": int(epochs[-1]) + 1} | jax.tree.map(np.asarray, metrics)
-            step += k
-            if not _all_finite(name, step, line) and not warned:
-                warned = True
-                run.say(f"{name}: the loss of some members is not finite at step {step}")
-            run.records.time(name, step, seconds=(spent := time.perf_counter() - began), images_per_second=k * stage.batch / spent)
-            due = step == stage.steps
-            if due or step % stage.pace.evaluate == 0:
-                measured = stage.evaluate(partial(ask, join(moving, frozen)), validation, False)
-                for asked, measure in (("select='best'", "accuracy" if best else ""), (f"choose={stage.choose!r}", stage.choose)):
-                    if measure and measure not in measured:
-                        raise InputError(f"{asked} is not accepted: stage {name!r} measures {', '.join(measured)}, no {measure}")
-                line |= {f"{validation}_{measure}": value for measure, value in measured.items()}
-            run.records.add([line])
-            run.progress(name, step, run.records.lines[-1])
-            stopping = run.stop()
-            if due or stopping or step % stage.pace.save == 0:
-                scored = {"val": float(np.mean(line["val_accuracy"]))} if best and "val_accuracy" in line else {}
-                checkpoints.save(step, moving, notes, scored)
-            if stopping and not due:
-                raise Stopped(f"stopped by a signal; {name} is saved at step {step} of {stage.steps}: the same command goes on")
+        with closing(feed(stage, run, own, step)) as chunks:
+            while step < stage.steps:
+                if stage.refresh and stage.refresh_every and step % stage.refresh_every == 0:
+                    moving = place(_refreshed(stage, run, join(moving, frozen), step), run.devices, lead=1)
+                began = time.perf_counter()
+                end = min(step - step % stage.pace.block + stage.pace.block, stage.steps)
+                moving, line, damaged = _advance(compiled, moving, (frozen, arrays, keys), chunks, step, end)
+                name_damaged(run, damaged)
+                line = {"stage": name, "step": end} | line
+                if not _all_finite(name, end, line) and not warned:
+                    warned = True
+                    run.say(f"{name}: the loss of some members is not finite at step {end}")
+                spent = time.perf_counter() - began
+                run.records.time(name, end, seconds=spent, images_per_second=(end - step) * stage.batch / spent)
+                step, due = end, end == stage.steps
+                if due or step % stage.pace.evaluate == 0:
+                    measured = stage.evaluate(partial(ask, join(moving, frozen)), validation, False)
+                    for asked, measure in (
+                        ("select='best'", "accuracy" if best else ""),
+                        (f"choose={stage.choose!r}", stage.choose),
+                    ):
+                        if measure and measure not in measured:
+                            raise InputError(
+                                f"{asked} is not accepted: stage {name!r} measures {', '.join(measured)}, no {measure}"
+                            )
+                    line |= {f"{validation}_{measure}": value for measure, value in measured.items()}
+                run.records.add([line])
+                run.progress(name, step, run.records.lines[-1])
+                stopping = any(gathered(run.stop()))
+                if due or stopping or step % stage.pace.save == 0:
+                    scored = {"val": float(np.mean(line["val_accuracy"]))} if best and "val_accuracy" in line else {}
+                    checkpoints.save(step, on_host(moving), {**notes, "damaged": sorted(run.damaged)}, scored)
+                if stopping and not due:
+                    raise Stopped(f"stopped by a signal; {name} is saved at step {step} of {stage.steps}: the same command goes on")
         if best and (chosen := checkpoints.best()) != step:
             moving, _ = checkpoints.restore(chosen, moving)
             step = chosen
-        state = join(place(moving), frozen)
+        state = join(place(moving, run.devices, lead=1), frozen)
         points = ()
         if stage.choose:
             scores = stage.evaluate(partial(ask, state), "val", False)[stage.choose]
@@ -122,6 +129,24 @@ def _train(name, stage, run, identity, given, results, splits, order) -> Result:
     finally:
         checkpoints.close()
     return keep(name, stage, run, identity, state, measures, step, points, share=len(notes["machines"]) == 1)
+
+
+def _advance(compiled, moving: Any, held: tuple, chunks: Iterator[Chunk], step: int, end: int) -> tuple[Any, dict, list[str]]:
+    """The steps up to the end of a block: what moves, the means of the metrics with the epoch, and lines of damaged rows."""
+    pieces, damaged, epoch = [], [], 0
+    while step < end:
+        chunk = next(chunks)
+        moving, metrics = compiled(moving, *held, chunk.now, chunk.epochs, np.int32(step))
+        pieces.append((chunk.steps, metrics))
+        damaged += chunk.damaged
+        step, epoch = step + chunk.steps, int(chunk.epochs[-1]) + 1
+        if len(pieces) > 2:
+            jax.block_until_ready(pieces[-3][1])  # no more than two chunks wait on the devices
+    means = jax.tree.map(np.asarray, [metrics for _, metrics in pieces])
+    if len(means) == 1:
+        return moving, {"epoch": epoch} | means[0], damaged
+    steps = [k for k, _ in pieces]
+    return moving, {"epoch": epoch} | jax.tree.map(lambda *xs: np.average(np.stack(xs), axis=0, weights=steps), *means), damaged
 
 
 def _measured(split: str, measures: dict) -> dict[str, list[float]]:
@@ -152,35 +177,12 @@ def _noise_keys(stage: Stage, run: Run, own: bool) -> jax.Array:
     return jnp.stack(keys) if own else keys[0]
 
 
-def _rows(stage: Stage, run: Run, own: bool, step: int, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and epochs of the next k steps."""
-    steps = range(step, step + k)
-    if stage.source is None:
-        shape = (k, stage.members, stage.batch) if own else (k, stage.batch)
-        return np.broadcast_to(np.arange(stage.batch, dtype=np.int32), shape), np.zeros(k, np.int32)
-    size, batch = stage.source.size, stage.batch
-    epochs = np.array([epoch_of(s, size=size, batch=batch) for s in steps], np.int32)
-
-    def of(seed):
-        return np.stack([epoch_rows(seed, s, size=size, batch=batch) for s in steps])
-
-    if run.share == "batch":
-        return of(run.data_seed), epochs
-    orders = [of((run.data_seed << 32) + seed + 1) for seed in seeds_of(stage, run.seed)]
-    return (np.stack(orders, 1) if own else orders[0]), epochs
-
-
 def _refreshed(stage: Stage, run: Run, state: Any, step: int) -> Any:
     """What moves, after a refresh of every member with a key of its own."""
     assert stage.refresh is not None
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(run.data_seed), 2), step)
     keys = [jax.random.fold_in(key, seed) for seed in seeds_of(stage, run.seed)]
-    return split(stack([stage.refresh(one, step, k) for one, k in zip(unstack(state), keys, strict=True)]))[0]
-
-
-def _placed(mesh: Mesh | None) -> Callable:
-    """Puts a pytree on the device, or a copy on every device of the mesh."""
-    return jax.device_put if mesh is None else partial(jax.device_put, device=NamedSharding(mesh, P()))
+    return split(stack([stage.refresh(one, step, k) for one, k in zip(unstack(within_process(state)), keys, strict=True)]))[0]
 
 
 def _all_finite(name: str, step: int, line: dict) -> bool:

@@ -4,9 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from jax.sharding import Mesh
-
 from kdjax.data import Source
+from kdjax.train.devices import Devices
 from kdjax.train.records import Records
 
 
@@ -24,11 +23,15 @@ class Run(NamedTuple):
         validation accuracy, mean over members.
       splits: `test`, and where there are any `val` and `train`, as sources for evaluation.
       digest: of the data.
-      mesh: devices with an axis `data` of type Auto, or None for one.
+      devices: where it computes.
       cache: folder of finished stages that runs share, or None.
       stop: asked between blocks.
       say: shows one line.
       progress: `(stage, step, line of measurements)`, after every block.
+      damaged: one line for every row that was skipped, as they are met.
+      resident: whether all rows live on the devices; without it they are read ahead, batch by batch.
+      corrupt: `"stop"` at a row that cannot be read, or `"skip"` it for the next one.
+      workers: processes that read ahead; 0 reads with threads.
     """
 
     folder: Path
@@ -40,8 +43,12 @@ class Run(NamedTuple):
     select: str
     splits: dict[str, Source]
     digest: str
-    mesh: Mesh | None
+    devices: Devices
     cache: Path | None
     stop: Callable[[], bool]
     say: Callable[[str], None]
     progress: Callable[[str, int, dict], None]
+    damaged: set[str]
+    resident: bool = True
+    corrupt: str = "stop"
+    workers: int = 0

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kdjax.augment import on_images
+from kdjax.augment import as_float, on_images
 from kdjax.core import Frozen, InputError, Method
-from kdjax.data import Source
+from kdjax.data import Sampler, Source
 
 
 class Pace(NamedTuple):
@@ -38,6 +38,8 @@ class Stage(NamedTuple):
       nets: network name -> the specification `models.build` makes it from (`{"name", ...}`), for `kdjax.load`.
       source: rows to learn from; None for a data-free stage, whose batch holds only row numbers.
       augment: `(keys [B], batch) -> batch`.
+      sampler: which rows a step sees; None: epochs over all rows of the source.
+      view: `images [B, H, W, C] as they are read -> images` as networks are evaluated on them.
       evaluate: `(collect, split, final) -> {measure: [members]}`.
       given: `results of earlier stages -> {name: Frozen}`.
       adopt: `(state, results) -> state`: where a member starts from weights of an earlier stage.
@@ -60,6 +62,8 @@ class Stage(NamedTuple):
     source: Source | None
     evaluate: Callable[..., dict[str, np.ndarray]]
     augment: Callable = on_images()
+    sampler: Sampler | None = None
+    view: Callable = as_float
     given: Callable[[dict], dict[str, Frozen]] = lambda results: {}
     adopt: Callable[[Any, dict], Any] | None = None
     refresh: Callable | None = None

@@ -2,8 +2,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType, NamedSharding
-from jax.sharding import PartitionSpec as P
 from tiny import TRAIN, assert_close, noisy, stage
 
 from kdjax import augment, methods, models
@@ -11,9 +9,8 @@ from kdjax.core import split
 from kdjax.data import epoch_of, epoch_rows, resident
 from kdjax.train import stack
 from kdjax.train.block import block
+from kdjax.train.devices import PARALLEL, find_devices, one_device, place
 from kdjax.train.optimiser import sgd
-
-NET = models.conv_net((4,), 3)
 
 
 def plan(steps, size=40, batch=16):
@@ -21,63 +18,59 @@ def plan(steps, size=40, batch=16):
     return np.stack([epoch_rows(7, s, size=size, batch=batch) for s in range(steps)]), epochs
 
 
-def trained(mesh, blocks, members=1, how="map"):
-    """The State after blocks of the given lengths, on one device or on a mesh."""
-    method = methods.supervised(NET, sgd(0.05, momentum=0.9, weight_decay=5e-4))
+def trained(devices, blocks, members=1, how="map"):
+    """The State after blocks of the given lengths."""
+    net = models.conv_net((4,), 3, axis_name=devices.axis_name)
+    method = methods.supervised(net, sgd(0.05, momentum=0.9, weight_decay=5e-4), axis_name=devices.axis_name)
     one = stage(method)
-    place = (lambda x: x) if mesh is None else lambda x: jax.device_put(x, NamedSharding(mesh, P()))
     image = jnp.zeros((16, 4, 4, 1))
     state = stack([method.init(jax.random.key(i), {"image": image}, {}) for i in range(members)])
-    moving, frozen = split(place(state))
+    moving, frozen = split(place(state, devices, lead=1))
     moving = jax.tree.map(jnp.copy, moving)
-    compiled = block(one, state, how, False, mesh)
+    compiled = block(one, state, how, False, devices)
     rows, epochs = plan(sum(blocks))
     at = 0
     for k in blocks:
         moving, metrics = compiled(
-            moving, frozen, place(resident(TRAIN)), jax.random.key(2), rows[at : at + k], epochs[at : at + k], np.int32(at)
+            moving, frozen, place(resident(TRAIN), devices), jax.random.key(2), rows[at : at + k], epochs[at : at + k], np.int32(at)
         )
         at += k
     return moving, metrics
 
 
-@pytest.fixture(scope="module")
-def mesh():
-    return jax.make_mesh((8, 1), ("data", "model"), axis_types=(AxisType.Auto, AxisType.Auto))
-
-
+@pytest.mark.parametrize("parallel", PARALLEL)
 @pytest.mark.parametrize(("blocks", "tolerance"), [([1], 1e-6), ([1] * 50, 1e-5)])
-def test_eight_devices_equal_one(mesh, blocks, tolerance):
-    (many, metrics), (one, wanted) = trained(mesh, blocks), trained(None, blocks)
+def test_eight_devices_equal_one(parallel, blocks, tolerance):
+    (many, metrics), (one, wanted) = trained(find_devices(parallel), blocks), trained(one_device(), blocks)
     assert_close(jax.device_get(many), jax.device_get(one), tolerance)
     assert_close(jax.device_get(metrics), jax.device_get(wanted), 10 * tolerance)
     for x in jax.tree.leaves(many):
         assert len(x.sharding.device_set) == 8 and x.sharding.is_fully_replicated
 
 
-def test_the_batch_is_spread_over_the_devices(mesh):
+@pytest.mark.parametrize("parallel", ["jit", "shard_map"])
+def test_the_batch_is_spread_over_the_devices(parallel):
     """Every device takes its own rows through the net: an eighth of the work each."""
-    state = stack([stage(methods.supervised(NET, sgd(0.1, momentum=0.9, weight_decay=0.0))).method.init(
-        jax.random.key(0), {"image": jnp.zeros((16, 4, 4, 1))}, {})])  # fmt: skip
-    method = methods.supervised(NET, sgd(0.1, momentum=0.9, weight_decay=0.0))
-    place = lambda x: jax.device_put(x, NamedSharding(mesh, P()))  # noqa: E731
+    devices = find_devices(parallel)
+    net = models.conv_net((4,), 3, axis_name=devices.axis_name)
+    method = methods.supervised(net, sgd(0.1, momentum=0.9, weight_decay=0.0), axis_name=devices.axis_name)
+    state = place(stack([method.init(jax.random.key(0), {"image": jnp.zeros((16, 4, 4, 1))}, {})]), devices)
     rows, epochs = plan(1)
-    compiled = block(stage(method), state, "map", False, mesh)
-    text = (
-        compiled.lower(place(state), [], place(resident(TRAIN)), jax.random.key(0), rows, epochs, np.int32(0)).compile().as_text()
-    )
+    compiled = block(stage(method), state, "map", False, devices)
+    arrays = place(resident(TRAIN), devices)
+    text = compiled.lower(state, [], arrays, jax.random.key(0), rows, epochs, np.int32(0)).compile().as_text()
     assert "all-reduce" in text and "f32[2,4,4,4]" in text and "f32[16,4,4,4]" not in text
 
 
 def test_a_block_is_its_steps():
-    (many, last), (one, _) = trained(None, [4, 4]), trained(None, [1] * 8)
+    (many, last), (one, _) = trained(one_device(), [4, 4]), trained(one_device(), [1] * 8)
     assert_close(many, one, 1e-6)
     assert last["loss"].shape == (1,)
 
 
 def test_noise_follows_row_and_epoch_and_the_key_of_a_step_its_number():
     """The method below trains nothing and shows what it is given."""
-    seen = methods.supervised(NET, sgd(0.0, momentum=0.0, weight_decay=0.0))
+    seen = methods.supervised(models.conv_net((4,), 3), sgd(0.0, momentum=0.0, weight_decay=0.0))
 
     def step(state, batch, key):
         shown = {"index": batch["index"], "image": batch["image"], "label": batch["label"], "key": jax.random.key_data(key) % 65536}
@@ -87,7 +80,7 @@ def test_noise_follows_row_and_epoch_and_the_key_of_a_step_its_number():
     state = stack([seen.init(jax.random.key(0), {"image": jnp.zeros((16, 4, 4, 1))}, {})])
     rows, epochs = plan(5)
     arrays, key = resident(TRAIN), jax.random.key(11)
-    compiled = block(one, state, "map", False, None)
+    compiled = block(one, state, "map", False, one_device())
     moving = split(state)[0]
     for at in range(5):
         now = slice(at, at + 1)

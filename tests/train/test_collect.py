@@ -5,15 +5,18 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from tiny import linear
+from tiny import linear, run
 
 from kdjax import methods
+from kdjax.augment import as_float
 from kdjax.core import Frozen
+from kdjax.data import array_source
 from kdjax.train import stack
-from kdjax.train.collect import collector
+from kdjax.train.collect import collector, on_devices
+from kdjax.train.devices import find_devices
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (7, 4, 4, 1)).astype(np.uint8)
-SPLITS = {"test": {"image": jnp.asarray(IMAGES), "label": jnp.arange(7) % 3}}
+SOURCE = array_source(IMAGES, np.arange(7) % 3)
 TEACHER = Frozen(*linear().init(jax.random.key(9), IMAGES), "teacher")
 METHOD = methods.kd(linear(), linear(), optax.sgd(0.1))
 BATCH = {"image": jnp.zeros((2, 4, 4, 1)), "label": jnp.zeros(2, jnp.int32)}
@@ -24,17 +27,24 @@ def by_hand(params):
     return (IMAGES.reshape(7, -1) / 255).astype(np.float32) @ np.asarray(params[0]) + np.asarray(params[1])
 
 
-@pytest.mark.parametrize("how", ["map", "vmap"])
-def test_all_rows_once_in_order_whatever_the_batch(how):
-    outputs, labels = collector(METHOD, how, SPLITS, batch=3)(STATE, "test", "logits")  # batches of 3, 3 and 1
+def collecting(folder, batch=256, **changed):
+    one = run(folder, splits={"test": SOURCE}, **changed)
+    return collector(METHOD, one, on_devices(one), as_float, batch)
+
+
+@pytest.mark.parametrize("resident", [True, False])
+@pytest.mark.parametrize(("how", "devices"), [("map", 1), ("vmap", 1), ("map", 2)])
+def test_all_rows_once_in_order_whatever_the_batch(tmp_path, how, devices, resident):
+    collect = collecting(tmp_path, 3, how=how, devices=find_devices(count=devices), resident=resident)
+    outputs, labels = collect(STATE, "test", "logits")  # batches of 3, 3 and 1; on two devices of 4 and 3
     assert list(outputs) == ["student"] and list(outputs["student"]) == ["logits"]
     expected = [by_hand([p[i] for p in STATE.student.params]) for i in range(2)]
     np.testing.assert_allclose(outputs["student"]["logits"], expected, rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(labels, np.arange(7) % 3)
 
 
-def test_given_networks_only_when_asked_and_taps_only_where_they_are():
-    collect = collector(METHOD, "map", SPLITS)
+def test_given_networks_only_when_asked_and_taps_only_where_they_are(tmp_path):
+    collect = collecting(tmp_path)
     outputs, _ = collect(STATE, "test", "logits", "pooled", "nowhere", given=True)
     assert {n: set(taps) for n, taps in outputs.items()} == {n: {"logits", "pooled"} for n in ("student", "teacher")}
     np.testing.assert_allclose(outputs["teacher"]["logits"], [by_hand(TEACHER.params)] * 2, rtol=1e-5, atol=1e-5)

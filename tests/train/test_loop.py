@@ -4,13 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType
 from tiny import TEST, TRAIN, after, assert_close, assert_same, linear, run, sgd, stage
 
 from kdjax import augment, methods, models
 from kdjax.core import Frozen, InputError, Net
 from kdjax.data import epoch_rows
 from kdjax.train import Diverged, Pace, Stopped, run_stages
+from kdjax.train.devices import find_devices
 
 
 def weights(results, name="network"):
@@ -134,8 +134,7 @@ def test_other_devices_resume_and_say_so(tmp_path):
     with pytest.raises(Stopped):
         run_stages(stages, run(tmp_path / "pieces", stop=after(2)))
     (tmp_path / "cache").mkdir()
-    mesh = jax.make_mesh((2, 1), ("data", "model"), axis_types=(AxisType.Auto,) * 2, devices=jax.devices()[:2])
-    pieces = run_stages(stages, run(tmp_path / "pieces", said, mesh=mesh, cache=tmp_path / "cache"))
+    pieces = run_stages(stages, run(tmp_path / "pieces", said, devices=find_devices(count=2), cache=tmp_path / "cache"))
     assert_close(weights(pieces), weights(whole), 1e-5)
     assert any("other devices or versions than before" in line for line in said)
     assert list((tmp_path / "cache").iterdir()) == []  # such a result is no repetition: it is not shared

@@ -11,6 +11,7 @@ from kdjax import augment, methods
 from kdjax.core import Net
 from kdjax.data import array_source
 from kdjax.train import Pace, Records, Run, Stage
+from kdjax.train.devices import one_device
 
 RNG = np.random.default_rng(0)
 LABELS = np.arange(40) % 3
@@ -60,8 +61,8 @@ def run(folder, said=None, **changed):
     folder.mkdir(parents=True, exist_ok=True)
     fields = {
         "folder": folder, "records": Records(folder), "seed": 3, "data_seed": 1, "share": "batch", "how": "map", "select": "last",
-        "splits": {"val": VAL, "test": TEST}, "digest": "data", "mesh": None, "cache": None, "stop": lambda: False,
-        "say": (said if said is not None else []).append, "progress": lambda *_: None,
+        "splits": {"val": VAL, "test": TEST}, "digest": "data", "devices": one_device(), "damaged": set(), "cache": None,
+        "stop": lambda: False, "say": (said if said is not None else []).append, "progress": lambda *_: None,
     }  # fmt: skip
     return Run(**(fields | changed))
 

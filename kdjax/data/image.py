@@ -1,0 +1,119 @@
+"""Image files and encoded images, decoded with Pillow."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from kdjax.core.check import InputError
+from kdjax.data.resize import resize_crop
+from kdjax.data.sound import Damaged
+
+TYPES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+
+
+def decode(image: str | Path | bytes, name: str = "", row: int = 0) -> np.ndarray:
+    """One image as 8-bit grey or RGB.
+
+    Grey stays grey; palettes and other colours become RGB. Of an animation the first frame is read. Transparency is
+    dropped, the orientation tag of cameras is not applied.
+
+    Args:
+      image: a file, or its bytes.
+      name: what messages call it; default `image <file>`.
+      row: its position in a request, for `Damaged`.
+
+    Returns:
+      uint8 `[H, W, 1]` if it is grey and `[H, W, 3]` if not.
+
+    Raises:
+      Damaged: when it cannot be decoded.
+      InputError: when it has more than 8 bits a channel, or may not be read.
+
+    >>> from PIL import Image
+    >>> file = io.BytesIO()
+    >>> Image.new("RGB", (4, 2)).save(file, "PNG")
+    >>> decode(file.getvalue()).shape
+    (2, 4, 3)
+    """
+    with _opened(image, name, row) as opened:
+        if _is_grey(opened.mode):
+            return np.array(opened.convert("L"))[..., None]
+        # A palette with transparency goes to RGB by way of RGBA, or Pillow warns.
+        return np.array((opened.convert("RGBA") if opened.mode == "P" else opened).convert("RGB"))
+
+
+def header(image: str | Path | bytes, name: str = "") -> tuple[int, int, int]:
+    """Height, width and channels (1 or 3) of an image, from its first bytes.
+
+    Raises:
+      Damaged, InputError: as in `decode`, but a damage further on is not seen.
+
+    >>> from PIL import Image
+    >>> file = io.BytesIO()
+    >>> Image.new("L", (4, 2)).save(file, "PNG")
+    >>> header(file.getvalue())
+    (2, 4, 1)
+    """
+    with _opened(image, name, 0) as opened:
+        return opened.height, opened.width, 1 if _is_grey(opened.mode) else 3
+
+
+def fit(
+    image: np.ndarray, shape: tuple[int, int, int], image_size: int | None, name: str, *, others: str, colour: str = ""
+) -> np.ndarray:
+    """A decoded image as a set wants it: resized where that is asked for, and with one or as many channels as `shape`.
+
+    Args:
+      image: uint8 `[H, W, C]`.
+      shape: that of the set.
+      image_size: the side to which images are brought, or None.
+      name: what messages call the image.
+      others: what messages call that which gave `shape`.
+      colour: what to do about a colour image in a grey set.
+
+    Raises:
+      InputError: when the image has another size, or is in colour and the set is grey.
+
+    >>> fit(np.zeros((4, 8, 1), np.uint8), (2, 2, 3), 2, "image a.png", others="the others").shape
+    (2, 2, 1)
+    """
+    height, width, channels = shape
+    image = image if image_size is None else resize_crop(image, image_size)
+    if image.shape[:2] != (height, width):
+        raise InputError(
+            f"{name}: is {image.shape[0]}x{image.shape[1]}, unlike {others}, {height}x{width} (height x width): "
+            "expected one size, or --config.data.image_size=<pixels> to resize and crop all"
+        )
+    if image.shape[2] > channels:
+        raise InputError(f"{name}: is in colour, unlike {others}: expected grey images{colour}")
+    return image
+
+
+def _is_grey(mode: str) -> bool:
+    return mode in ("1", "L", "LA")
+
+
+@contextmanager
+def _opened(image: str | Path | bytes, name: str, row: int) -> Iterator:
+    """The image opened by Pillow, all its errors told in one line."""
+    from PIL import Image
+
+    name = name or f"image {image}"
+    try:
+        with Image.open(io.BytesIO(image) if isinstance(image, bytes) else image) as opened:
+            if opened.mode[0] in "IF":
+                raise InputError(f"{name}: has more than 8 bits a channel (mode {opened.mode}); expected 8 bits")
+            yield opened
+    except InputError:
+        raise
+    except PermissionError:
+        raise InputError(f"{name}: no permission to read it") from None
+    except FileNotFoundError:
+        raise Damaged(f"{name}: is no longer there", row) from None
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        code = getattr(error, "strerror", None)  # of the file system; Pillow's own errors have none
+        why = f"read ({code})" if code else "decoded, the file is damaged or no image"
+        raise Damaged(f"{name}: cannot be {why}", row) from None

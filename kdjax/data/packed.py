@@ -1,0 +1,175 @@
+"""Sets packed into shards of array_record by `launch/pack.py`.
+
+A folder holds `dataset.json`, which `Contents` describes; shards, each record of which is one image; and for each of the two
+splits its labels as an `.npy` file.
+"""
+
+import hashlib
+import json
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kdjax.core.check import InputError
+from kdjax.data.image import decode, fit
+from kdjax.data.shards import Shard, check_shards, records_of
+from kdjax.data.sound import Damaged
+from kdjax.data.source import Opened, Source
+
+FORMAT = "kdjax packed images, 1"
+ENCODINGS = ("raw", "png", "jpeg")
+_EXPECTED = "expected a folder that launch/pack.py wrote"
+SMALL = 2**28  # bytes: sets up to here have the sha256 of all their files compared when they are opened
+
+
+class Contents(NamedTuple):
+    """`dataset.json`.
+
+    Attributes:
+      format: the constant of this file.
+      names: the names of the classes; none where there are no labels.
+      shape: `[H, W, C]` of one image.
+      encoding: `raw` (the bytes of the uint8 array), `png` or `jpeg`.
+      splits: for `train` and `test` a `{"rows", "labels": <file>, "shards": [<file>, ...]}`, where a file is
+        `{"file", "rows", "bytes", "sha256"}`.
+      origin: where the images come from: `{"source", "digest", "image_size"}`.
+      skipped: one line for each image left out because it could not be decoded.
+    """
+
+    format: str
+    names: list[str]
+    shape: list[int]
+    encoding: str
+    splits: dict[str, Any]
+    origin: dict[str, Any]
+    skipped: list[str]
+
+
+def open_packed(directory: str, image_size: int | None = None, *, verify: bool = False) -> Opened:
+    """Opens a packed set; records are read and decoded when they are asked for, labels lie in memory.
+
+    The number of records and the size of every file are compared with `dataset.json`, and where all files take at most
+    256 MiB their sha256.
+
+    Args:
+      directory: the folder that `launch/pack.py` wrote.
+      image_size: the side to which every image is brought, or None to leave them as they are.
+      verify: whether the sha256 are compared whatever their size.
+
+    Returns:
+      Opened.
+
+    Raises:
+      InputError: naming the file, what was found and what is accepted.
+    """
+    root = Path(directory).expanduser()
+    contents = _contents(directory, root)
+    parts = contents.splits["train"], contents.splits["test"]
+    files = [file for part in parts for file in (part["labels"], *part["shards"])]
+    for file in files:
+        _check_size(root, file)
+    if verify or sum(file["bytes"] for file in files) <= SMALL:
+        for file in files:
+            if sha256(root / file["file"]) != file["sha256"]:
+                raise InputError(f"file {root / file['file']} is damaged: its sha256 is not that of dataset.json")
+    side = contents.shape[:2] if image_size is None else [image_size, image_size]
+    shape = (side[0], side[1], contents.shape[2])
+    train, test = (_source(root, contents, part, image_size) for part in parts)
+    stamp = [contents.names, contents.encoding, contents.shape, [file["sha256"] for file in files], shape]
+
+    def digest() -> str:
+        return hashlib.sha256(json.dumps(stamp).encode()).hexdigest()
+
+    return Opened(train, test, tuple(contents.names), shape, digest)
+
+
+def sha256(file: Path) -> str:
+    """The sha256 of a file, in hexadecimal."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _contents(directory: str, root: Path) -> Contents:
+    if not directory:
+        raise InputError("array_record: no directory is named; expected array_record:<dir>")
+    if not root.is_dir():
+        raise InputError(f"array_record {root}: {'is a file' if root.is_file() else 'no such directory'}; {_EXPECTED}")
+    file = root / "dataset.json"
+    try:
+        text = file.read_text()
+    except FileNotFoundError:
+        hint = "; tfds:<name> reads a set of TFDS" if any(root.rglob("dataset_info.json")) else ""
+        raise InputError(f"array_record {root}: holds no dataset.json; {_EXPECTED}{hint}") from None
+    try:
+        found = json.loads(text)
+        known = found["format"]
+        contents = Contents(**found)
+        for part in (contents.splits["train"], contents.splits["test"]):
+            _check_part(part)
+        if math.prod(contents.shape) < 1 or len(contents.shape) != 3 or contents.encoding not in ENCODINGS:
+            raise ValueError
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"array_record {root}: dataset.json is damaged; {_EXPECTED}") from None
+    if known != FORMAT:
+        raise InputError(f"array_record {root}: is of the format {known!r}; expected {FORMAT!r}")
+    return contents
+
+
+def _check_part(part: dict[str, Any]) -> None:
+    for file in (part["labels"], *part["shards"]):
+        if Path(file["file"]).name != file["file"] or file["rows"] < 1 or file["bytes"] < 1 or len(file["sha256"]) != 64:
+            raise ValueError
+    if not part["rows"] == part["labels"]["rows"] == sum(shard["rows"] for shard in part["shards"]):
+        raise ValueError
+
+
+def _check_size(root: Path, file: dict[str, Any]) -> None:
+    path = root / file["file"]
+    if not path.is_file():
+        raise InputError(f"array_record {root}: {file['file']} is missing, which dataset.json names")
+    if (size := path.stat().st_size) != file["bytes"]:
+        raise InputError(f"array_record {root}: {file['file']} has {size} bytes, dataset.json says {file['bytes']}: pack it again")
+
+
+def _source(root: Path, contents: Contents, part: dict[str, Any], image_size: int | None) -> Source:
+    from array_record.python.array_record_data_source import ArrayRecordDataSource
+
+    shards = [Shard(str(root / shard["file"]), shard["rows"]) for shard in part["shards"]]
+    check_shards(shards)
+    records = records_of(ArrayRecordDataSource([f"{shard.path}[0:{shard.rows}]" for shard in shards]), shards)
+    labels = _labels(root, part)
+    height, width, channels = contents.shape
+    shape = (height, width, channels)
+    side = (height, width) if image_size is None else (image_size, image_size)
+
+    def read(rows):
+        images = np.empty((len(rows), *side, channels), np.uint8)
+        for at, (row, record) in enumerate(zip(rows, records.read(rows), strict=True)):
+            name = records.name(int(row))
+            image = _decode(record, contents.encoding, shape, name, at)
+            images[at] = fit(image, (*side, channels), image_size, name, others="what dataset.json says")
+        index = np.asarray(rows, np.int32)
+        return {"image": images, "label": labels[index], "index": index}
+
+    return Source(records.size, read, labels.copy)
+
+
+def _decode(record: bytes, encoding: str, shape: tuple[int, int, int], name: str, row: int) -> np.ndarray:
+    if encoding != "raw":
+        return decode(record, name, row)
+    if len(record) != math.prod(shape):
+        raise Damaged(f"{name}: cannot be read (it has {len(record)} bytes, expected {math.prod(shape)})", row)
+    return np.frombuffer(record, np.uint8).reshape(shape)
+
+
+def _labels(root: Path, part: dict[str, Any]) -> np.ndarray:
+    file = root / part["labels"]["file"]
+    try:
+        labels = np.load(file, allow_pickle=False)
+    except (ValueError, EOFError, OSError):
+        labels = np.zeros(0)
+    if labels.dtype != np.int32 or labels.shape != (part["rows"],):
+        raise InputError(f"array_record {root}: {file.name} is damaged: expected {part['rows']} labels, int32")
+    return labels

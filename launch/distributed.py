@@ -1,0 +1,76 @@
+"""Several processes, on one machine or on many, as one run."""
+
+import argparse
+import re
+from typing import Any
+
+from kdjax.core import InputError
+from launch.workdir import difference
+
+FLAGS = ("distributed", "coordinator", "processes", "process")
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--distributed", action="store_true")
+    for name in FLAGS[1:]:
+        parser.add_argument(f"--{name}")
+
+
+def join(args: argparse.Namespace) -> None:
+    """Joins the other processes of the run, before JAX looks for its devices."""
+    given = {name: getattr(args, name) for name in FLAGS[1:] if getattr(args, name) is not None}
+    if not given and not args.distributed:
+        return
+    if args.distributed and given:
+        raise InputError(f"--distributed finds out --{next(iter(given))} by itself: expected one of the two")
+    import jax
+
+    if args.distributed:
+        try:
+            return jax.distributed.initialize()
+        except (ValueError, RuntimeError) as error:
+            known = "SLURM, Open MPI, Kubernetes or a TPU pod"
+            raise InputError(
+                f"--distributed found no {known} around this process ({_first_line(error)}); elsewhere give every process "
+                "--coordinator=<host:port> --processes=<number> --process=<its number>"
+            ) from None
+    for name in FLAGS[1:]:
+        if name not in given:
+            raise InputError(f"--{name} is missing: expected --coordinator=<host:port> --processes=<number> --process=<its number>")
+    if not re.fullmatch(r"[^:\s]+:\d{1,5}", args.coordinator):
+        raise InputError(f"--coordinator={args.coordinator!r} is not accepted: expected <host:port> of process 0")
+    processes, process = (_whole(f"--{name}", given[name]) for name in ("processes", "process"))
+    if not (processes >= 1 and process < processes):
+        raise InputError(f"--process={process} is not accepted: expected 0 to {processes - 1}, below --processes={processes}")
+    try:
+        jax.distributed.initialize(args.coordinator, processes, process)
+    except RuntimeError as error:
+        raise InputError(f"--coordinator={args.coordinator}: process {process} cannot join ({_first_line(error)})") from None
+
+
+def check_agreement(config: dict, source: dict) -> None:
+    """Refuses processes that were not started for the same run.
+
+    Raises:
+      InputError: on all of them, naming the process and what differs.
+    """
+    from kdjax.train.fingerprint import of_code, of_platform
+    from kdjax.train.processes import gathered
+
+    versions = {k: v for k, v in of_platform().items() if k != "devices"}
+    own: dict[str, Any] = {"config file": source, "config": config, "code": of_code(), "platform": versions}
+    wanted, *others = gathered(own)
+    for process, other in enumerate(others, 1):
+        for part, value in wanted.items():
+            if found := difference(value, other[part], at=part, other=f"process {process}"):
+                raise InputError(f"process 0 was started with {found}: expected the same command, files and versions everywhere")
+
+
+def _whole(name: str, text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+        raise InputError(f"{name}={text!r} is not accepted: expected a whole number, 0 or more")
+    return int(text)
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -1,0 +1,56 @@
+"""The numbers of a finished run, as `summary.json` holds them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kdjax.evaluate import paired_interval
+
+
+def results(stages: Mapping[str, Mapping[str, Sequence[float]]]) -> dict:
+    """Mean, standard deviation and values over members of every measure, by `stage/measure`."""
+    found = {}
+    for stage, measures in stages.items():
+        for measure, values in measures.items():
+            spread = np.std(values, ddof=1) if len(values) > 1 else 0.0
+            found[f"{stage}/{measure}"] = {
+                "mean": _finite(np.mean(values)),
+                "std": _finite(spread),
+                "values": [_finite(v) for v in values],
+            }
+    return found
+
+
+def comparisons(found: dict, pairs: Sequence[tuple[str, str]]) -> list[dict]:
+    """Paired differences over seeds with their 95% intervals."""
+    compared = []
+    for name, baseline in pairs:
+        a, b = found[name]["values"], found[baseline]["values"]
+        if len(a) == len(b) > 1 and None not in [*a, *b]:
+            mean, low, high = paired_interval(a, b)
+            compared.append({"result": name, "baseline": baseline, "mean": mean, "low": low, "high": high})
+    return compared
+
+
+def protocol(config: Any, experiment: Any) -> dict:
+    """What the numbers depend on, in words: what a table has to say beside them."""
+    found = {
+        "data": config.data.source,
+        "train_images": experiment.dataset.train.size,
+        "validation_images": 0 if experiment.dataset.val is None else experiment.dataset.val.size,
+        "test_images": experiment.dataset.test.size,
+        "step": "last" if config.select == "last" else "best validation accuracy, mean over seeds",
+        "seeds_share": config.seeds_share,
+        "precision": config.precision,
+    }
+    if "labels_per_class" in config:
+        found["student_labels_per_class"] = config.labels_per_class or "all"
+    if "teacher" in config:
+        found["teacher"] = config.teacher or "trained in this run with all labels, one seed, shared by all students"
+    return found
+
+
+def _finite(value: Any) -> float | None:
+    """A number that JSON knows."""
+    return float(value) if np.isfinite(value) else None

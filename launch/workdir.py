@@ -1,0 +1,66 @@
+"""The folder of a run: whether it is free, holds this very run, or another one."""
+
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from configs._parts import lasting
+from kdjax.core import InputError
+
+
+def same_run(folder: Path, plain: dict, source: dict) -> bool:
+    """Whether the folder holds this very run; another one is refused."""
+    if not folder.exists():
+        return False
+    if not folder.is_dir():
+        raise InputError(f"--workdir={folder} is a file: expected a folder, which is made if it is not there")
+    if not (folder / "config.json").exists():
+        strange = [p.name for p in folder.iterdir() if not p.name.startswith(".")]
+        if strange:
+            raise InputError(f"--workdir={folder} holds {strange[0]!r} and no run: expected an empty folder or a run's folder")
+        return False
+    kept = read_json(folder / "config.json")
+    if not {"config", "file", "variant"} <= set(kept):
+        raise InputError(f"{folder / 'config.json'} is not that of a run: choose another --workdir, or remove that folder")
+    theirs, ours = (f"{x['file']}:{x['variant']}".removesuffix(":") for x in (kept, source))
+    if theirs != ours:
+        raise InputError(f"--workdir={folder} holds a run of {theirs}, this command is one of {ours}: choose another --workdir")
+    if different := difference(lasting(kept["config"]), lasting(plain)):
+        raise InputError(f"--workdir={folder} holds a run with {different}: choose another --workdir, or repeat its command")
+    return True
+
+
+def make_folder(folder: Path) -> None:
+    """Makes the folder of a run, or says why it cannot be written."""
+    try:
+        (folder / "models").mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise InputError(
+            f"--workdir={folder} cannot be written ({error.strerror}): expected a place for the run's folder"
+        ) from None
+
+
+def read_json(file: Path) -> dict:
+    """The records of a run in one file."""
+    try:
+        if isinstance(found := json.loads(file.read_text()), dict):
+            return found
+    except ValueError:
+        pass
+    raise InputError(f"{file} is damaged: choose another --workdir, or remove that folder")
+
+
+def difference(old: Any, new: Any, at: str = "config", other: str = "this command") -> str:
+    """The first thing that differs between two JSON values, in words; empty where nothing does."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in [*old, *new]:
+            if key not in old or key not in new:
+                return f"{'no ' if key not in old else ''}{at}.{key}"
+            if found := difference(old[key], new[key], f"{at}.{key}", other):
+                return found
+        return ""
+    return "" if old == new else f"{at}={old}, {other} has {new}"
