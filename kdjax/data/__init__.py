@@ -1,6 +1,10 @@
 """Data sets on the host, and which rows a step sees."""
 
+from kdjax.data.clip import clips
+from kdjax.data.domain import domains
+from kdjax.data.episode import episodes, support_and_query
 from kdjax.data.load import load
+from kdjax.data.pair import pairs, positive_pairs
 from kdjax.data.resident import padded_batches, resident, take
 from kdjax.data.sampler import Sampler, epoch_of, epoch_order, epoch_rows, epochs, process_rows
 from kdjax.data.sound import Damaged, read_sound
@@ -14,6 +18,9 @@ __all__ = [
     "Sampler",
     "Source",
     "array_source",
+    "clips",
+    "domains",
+    "episodes",
     "epoch_of",
     "epoch_order",
     "epoch_rows",
@@ -22,10 +29,13 @@ __all__ = [
     "keep_labels",
     "load",
     "padded_batches",
+    "pairs",
+    "positive_pairs",
     "process_rows",
     "read_sound",
     "resident",
     "stratified",
     "stream",
+    "support_and_query",
     "take",
 ]

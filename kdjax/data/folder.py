@@ -168,10 +168,8 @@ def _shape(
 def _source(
     root: Path, files: list[str], labels: np.ndarray, shape: tuple[int, int, int], image_size: int | None, looked: int
 ) -> Source:
-    others, colour = (
-        f"the {looked} images looked at first",
-        "; --config.data.reader=resident and launch/pack.py look at all of them",
-    )
+    others = f"the {looked} images looked at first"
+    colour = "; --config.data.reader=resident and launch/pack.py look at all of them"
 
     def read(rows):
         images = np.empty((len(rows), *shape), np.uint8)

@@ -29,17 +29,39 @@ class Sampler(NamedTuple):
     group: int = 1
 
 
-def shuffled(n: int, seed: int, number: int, stream: int) -> np.ndarray:
+def bits(n: int, seed: int, number: int, stream: int, part: int = 0) -> np.ndarray:
+    """Random bits of the counter-based generator Philox, the same on every machine and for every version of NumPy.
+
+    Args:
+      n: how many words of 64 bits.
+      seed: the seed of the run, 0 or more.
+      number: which draw of this seed (an epoch, a class, a step), 0 or more.
+      stream: what they are for, one of the constants of this file.
+      part: a further number (a domain, a class), 0 or more.
+
+    Returns:
+      uint64 `[n]`.
+
+    >>> bits(2, 0, 0, EPOCHS).dtype
+    dtype('uint64')
+    """
+    whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
+    check_option("seed", seed, lambda s: whole and 0 <= s < 2**64, "a whole number, 0 or more, of at most 64 bits")
+    counter = np.array([0, 0, part, stream], np.uint64)
+    return np.random.Philox(key=np.array([seed, number], np.uint64), counter=counter).random_raw(n)
+
+
+def shuffled(n: int, seed: int, number: int, stream: int, part: int = 0) -> np.ndarray:
     """A permutation of 0 .. n - 1, the same on every machine and for every version of NumPy.
 
-    The raw bits of the counter-based generator Philox are sorted. NumPy promises those bits, but not the algorithm of
-    its own `permutation`.
+    The raw bits of Philox are sorted. NumPy promises those bits, but not the algorithm of its own `permutation`.
 
     Args:
       n: the length.
-      seed: the seed of the run, 0 or more.
-      number: which permutation of this seed (an epoch, a class), 0 or more.
-      stream: what it is for, one of the constants of this file.
+      seed: as in `bits`, like the rest.
+      number: which permutation.
+      stream: what it is for.
+      part: a further number.
 
     Returns:
       int64 `[n]`.
@@ -47,20 +69,19 @@ def shuffled(n: int, seed: int, number: int, stream: int) -> np.ndarray:
     >>> sorted(shuffled(4, 0, 0, EPOCHS).tolist())
     [0, 1, 2, 3]
     """
-    whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
-    check_option("seed", seed, lambda s: whole and 0 <= s < 2**64, "a whole number, 0 or more, of at most 64 bits")
-    bits = np.random.Philox(key=np.array([seed, number], np.uint64), counter=np.array([0, 0, 0, stream], np.uint64))
-    return np.argsort(bits.random_raw(n), kind="stable")
+    return np.argsort(bits(n, seed, number, stream, part), kind="stable")
 
 
-@lru_cache(maxsize=8)
-def epoch_order(seed: int, epoch: int, n: int) -> np.ndarray:
+@lru_cache(maxsize=16)
+def epoch_order(seed: int, epoch: int, n: int, stream: int = EPOCHS, part: int = 0) -> np.ndarray:
     """The order in which an epoch visits the rows.
 
     Args:
       seed: the seed of the run.
       epoch: the number of the epoch, from 0.
       n: the number of rows.
+      stream: as in `bits`.
+      part: as in `bits`.
 
     Returns:
       A permutation of 0 .. n - 1, int32 `[n]`, read-only because it is kept for the next call.
@@ -69,9 +90,31 @@ def epoch_order(seed: int, epoch: int, n: int) -> np.ndarray:
     [0, 1, 2, 3, 4]
     """
     check_option("epoch", epoch, lambda e: e >= 0, "0 or more")
-    order = shuffled(n, seed, epoch, EPOCHS).astype(np.int32)
+    order = shuffled(n, seed, epoch, stream, part).astype(np.int32)
     order.flags.writeable = False
     return order
+
+
+def endless(seed: int, first: int, count: int, n: int, stream: int, part: int = 0) -> np.ndarray:
+    """A stretch of the orders of all epochs, one after the other and nothing dropped between them.
+
+    Args:
+      seed: the seed of the run.
+      first: where the stretch begins, from 0 over the whole run.
+      count: its length, 1 or more.
+      n: the number of rows.
+      stream: as in `bits`.
+      part: as in `bits`.
+
+    Returns:
+      int32 `[count]`.
+
+    >>> sorted(endless(0, 2, 3, 3, EPOCHS).tolist()[1:] + endless(0, 5, 1, 3, EPOCHS).tolist())
+    [0, 1, 2]
+    """
+    check_option("first", first, lambda f: f >= 0, "0 or more")
+    orders = [epoch_order(int(seed), epoch, n, stream, part) for epoch in range(first // n, (first + count - 1) // n + 1)]
+    return np.concatenate(orders)[first % n :][:count]
 
 
 def epoch_of(step: int, *, size: int, batch: int) -> int:

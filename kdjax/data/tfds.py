@@ -42,10 +42,10 @@ def open_tfds(rest: str, directory: str = "", image_size: int | None = None) -> 
     format_ = _json(folder / "dataset_info.json").get("fileFormat") or "tfrecord"
     _json(folder / "features.json")
     if format_ != "array_record":
-        module = "python -m tensorflow_datasets.scripts.convert_format"
+        convert = "python -m tensorflow_datasets.scripts.convert_format --out_file_format=array_record"
         raise InputError(
-            f"tfds: {name} in {folder} is kept as {format_}, which only TensorFlow reads: expected array_record; "
-            f"where TensorFlow is installed: {module} --dataset_version_dir={folder} --out_file_format=array_record --out_dir=<other dir>/{name}"
+            f"tfds: {name} in {folder} is kept as {format_}, which only TensorFlow reads: expected array_record; where "
+            f"TensorFlow is installed: {convert} --dataset_version_dir={folder} --out_dir=<other dir>/{name}"
         )
     import tensorflow_datasets as tfds
 

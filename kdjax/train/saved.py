@@ -29,6 +29,14 @@ def load(
     Raises:
       InputError: one line that says what is missing or damaged.
     """
+    specification, params, stats = read_run(run_dir, stage, network=network, member_number=member_number)
+    return models.build(specification), params, stats
+
+
+def read_run(
+    run_dir: str | Path, stage: str | None = None, *, network: str | None = None, member_number: int = 0
+) -> tuple[dict, Any, Any]:
+    """As `load`, but with the specification of the network in the place of the Net."""
     folder = Path(run_dir) / "models"
     done = [name for name in _stages(Path(run_dir)) if (folder / name).is_dir()]
     if not done:
@@ -48,7 +56,7 @@ def load(
     if not 0 <= member_number < members:
         raise InputError(f"member_number={member_number} is not accepted: the run has members 0 to {members - 1}")
     one = member(weights[name], member_number)
-    return models.build(specification), one["params"], one["stats"]
+    return specification, one["params"], one["stats"]
 
 
 def _stages(run_dir: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""A run in a process of its own, to be killed: `python child.py <folder>`."""
+"""A run in a process of its own, to be killed: `python child.py <folder> resident|streaming`."""
 
 import sys
 from pathlib import Path
@@ -23,4 +23,4 @@ STAGES = {
 }
 
 if __name__ == "__main__":
-    run_stages(STAGES, run(Path(sys.argv[1])))
+    run_stages(STAGES, run(Path(sys.argv[1]), resident=sys.argv[2] == "resident"))

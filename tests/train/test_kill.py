@@ -49,20 +49,21 @@ def same(a, b, stages):
         assert notes == wanted
 
 
-def test_three_kills_change_no_bit(tmp_path):
+@pytest.mark.parametrize("reader", ["resident", "streaming"])
+def test_three_kills_change_no_bit(tmp_path, reader):
     chance, child = random.Random(5), "tests/train/child.py"
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    finished(started(whole, child, str(whole)))
+    finished(started(whole, child, str(whole), reader))
     # The run logs 36 lines in all, and saves after each: the moments lie in both stages, before, in and after saves.
     for lines in (2, 11, 20):
-        process = started(killed, child, str(killed))
+        process = started(killed, child, str(killed), reader)
         wait_for_lines(process, killed, lines + chance.randrange(6))
         time.sleep(chance.random() * 0.15)
         assert process.poll() is None, "the run was over before the kill"
         process.kill()
         process.communicate(timeout=100)
         assert process.returncode == -signal.SIGKILL
-    finished(started(killed, child, str(killed)))
+    finished(started(killed, child, str(killed), reader))
     same(killed, whole, ("teacher", "student"))
 
 

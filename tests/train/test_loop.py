@@ -9,7 +9,7 @@ from tiny import TEST, TRAIN, after, assert_close, assert_same, linear, run, sgd
 from kdjax import augment, methods, models
 from kdjax.core import Frozen, InputError, Net
 from kdjax.data import epoch_rows
-from kdjax.train import Diverged, Pace, Stopped, run_stages
+from kdjax.train import Diverged, Pace, Stopped, feed, run_stages
 from kdjax.train.devices import find_devices
 
 
@@ -71,6 +71,27 @@ def test_micro_batches_accumulate_to_the_same_step(tmp_path):
     assert_close(weights(parts), weights(whole), 1e-6)
 
 
+@pytest.mark.parametrize("share", ["batch", "none"])
+@pytest.mark.parametrize("net", [linear(), models.conv_net((4,), 3)])
+def test_batches_read_ahead_train_to_the_same_bits(tmp_path, share, net):
+    """Under one kind of block: two steps in one compiled call."""
+    stages = {"only": stage(methods.supervised(net, sgd()), steps=11, members=2)}
+    whole, ahead = (run_stages(stages, run(tmp_path / str(r), share=share, resident=r)) for r in (True, False))
+    assert_same(weights(ahead), weights(whole))
+    assert metrics(tmp_path / "True") == metrics(tmp_path / "False") and ahead["only"].measures == whole["only"].measures
+
+
+def test_the_line_of_a_block_is_the_mean_over_its_chunks(tmp_path, monkeypatch):
+    one = {"only": stage(pace=Pace(4, 4, 4), steps=10)}
+    run_stages(one, run(tmp_path / "whole"))
+    monkeypatch.setattr(feed, "CHUNK_BYTES", 1)
+    run_stages(one, run(tmp_path / "steps", resident=False))
+    whole, steps = ([json.loads(x) for x in metrics(tmp_path / name).splitlines()] for name in ("whole", "steps"))
+    assert [(x["step"], x["epoch"]) for x in whole] == [(x["step"], x["epoch"]) for x in steps] == [(4, 2), (8, 4), (10, 5)]
+    for a, b in zip(whole, steps, strict=True):
+        np.testing.assert_allclose(a["loss"], b["loss"], rtol=1e-5)
+
+
 # --- resume
 
 
@@ -82,12 +103,14 @@ def resumed(folder, stages, stops, said=None, **options):
     return run_stages(stages, run(folder, said, **options))
 
 
-@pytest.mark.parametrize(("share", "net"), [("batch", linear()), ("none", models.conv_net((4,), 3))])
-def test_k_steps_saved_and_resumed_are_2k_steps_bit_for_bit(tmp_path, share, net):
+@pytest.mark.parametrize(
+    ("share", "net", "resident"), [("batch", linear(), True), ("none", models.conv_net((4,), 3), True), ("batch", linear(), False)]
+)
+def test_k_steps_saved_and_resumed_are_2k_steps_bit_for_bit(tmp_path, share, net, resident):
     stages = {"only": stage(methods.supervised(net, sgd()), steps=11, members=2)}
-    said = []
-    whole = run_stages(stages, run(tmp_path / "whole", share=share))
-    pieces = resumed(tmp_path / "pieces", stages, (1, 4), said, share=share)
+    said, options = [], {"share": share, "resident": resident}
+    whole = run_stages(stages, run(tmp_path / "whole", **options))
+    pieces = resumed(tmp_path / "pieces", stages, (1, 4), said, **options)
     assert_same(weights(pieces), weights(whole))
     assert pieces["only"].digest == whole["only"].digest and pieces["only"].measures == whole["only"].measures
     assert metrics(tmp_path / "pieces") == metrics(tmp_path / "whole")

@@ -56,12 +56,12 @@ def stage(method=None, **changed):
     return Stage(**(fields | changed))
 
 
-def run(folder, said=None, **changed):
+def run(folder, said=None, devices=None, **changed):
     """One run in `folder`; what it says is added to the list `said`."""
     folder.mkdir(parents=True, exist_ok=True)
     fields = {
         "folder": folder, "records": Records(folder), "seed": 3, "data_seed": 1, "share": "batch", "how": "map", "select": "last",
-        "splits": {"val": VAL, "test": TEST}, "digest": "data", "devices": one_device(), "damaged": set(), "cache": None,
+        "splits": {"val": VAL, "test": TEST}, "digest": "data", "devices": devices or one_device(), "damaged": set(), "cache": None,
         "stop": lambda: False, "say": (said if said is not None else []).append, "progress": lambda *_: None,
     }  # fmt: skip
     return Run(**(fields | changed))

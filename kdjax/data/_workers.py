@@ -1,0 +1,139 @@
+"""Processes that call one function for this one: numbers go in by a pipe, values come out by another."""
+
+import os
+import signal
+import subprocess
+import sys
+import traceback
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import Any, BinaryIO
+
+from kdjax.core.check import InputError
+
+# SIGTERM may go to all processes of a job: what to do then is decided by the one that asks, not by those that read.
+_PROGRAM = """
+import signal, sys
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+sys.path[:] = {path!r}
+from kdjax.data._workers import serve
+serve()
+"""
+
+
+class Workers:
+    """`read`, called in other processes; as many threads as there are processes may call it at a time.
+
+    The processes form sessions of their own, out of reach of Ctrl-C, and end when their pipes do: with this process,
+    however that ends. `close` ends them at once.
+
+    Raises:
+      InputError: when `read` cannot be sent to a process.
+    """
+
+    def __init__(self, read: Callable[[int], Any], count: int):
+        import cloudpickle
+
+        try:
+            self._read = cloudpickle.dumps(read)
+        except Exception as error:
+            why = " ".join(str(error).split())
+            line = f"workers={count} is not accepted: the reader cannot be sent to another process ({why})"
+            raise InputError(f"{line}; expected 0, which reads with threads") from None
+        processes = [_start() for _ in range(count)]
+        self.close = weakref.finalize(self, _end, processes)
+        self._count = count
+        self._free = SimpleQueue()
+        for process in processes:
+            self._free.put((process, self._read))
+
+    def __call__(self, number: int) -> Any:
+        """`read(number)`, or what it raises; an InputError when the process has been killed."""
+        import cloudpickle
+
+        process, first = self._free.get()
+        try:
+            if first:
+                _send(process.stdin, first)
+            _send(process.stdin, str(number).encode())
+            reply = _receive(process.stdout)
+        except (OSError, EOFError, ValueError):  # ValueError: the pipe was closed here
+            code = process.wait()
+            why = ", for want of memory perhaps" if code == -signal.SIGKILL else ""
+            line = f"workers={self._count}: a process that reads data has ended (exit code {code}{why})"
+            raise InputError(f"{line}; accepted: fewer workers, or 0, which reads with threads") from None
+        finally:
+            self._free.put((process, None))
+        value, error, where = cloudpickle.loads(reply)
+        if error is not None:
+            error.add_note(f"in a worker process:\n{where}")
+            raise error
+        return value
+
+
+def serve() -> None:
+    """What a process does: receives `read`, then numbers, and answers each with a value or an exception."""
+    import cloudpickle
+
+    # What `read` prints must not get between the values.
+    source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)
+    read = None
+    with suppress(OSError, EOFError):  # the other side has gone
+        pickled = _receive(source)
+        while True:
+            number = int(_receive(source))
+            try:
+                read = read or cloudpickle.loads(pickled)
+                reply = cloudpickle.dumps((read(number), None, None))
+            except Exception as error:
+                reply = _travelling(error)
+            _send(sink, reply)
+    os._exit(0)
+
+
+def _travelling(error: Exception) -> bytes:
+    """An exception and its traceback as bytes; one that cannot travel becomes a RuntimeError with its words."""
+    import cloudpickle
+
+    where = "".join(traceback.format_exception(error))
+    try:
+        reply = cloudpickle.dumps((None, error, where))
+        cloudpickle.loads(reply)
+        return reply
+    except Exception:
+        return cloudpickle.dumps((None, RuntimeError(f"{type(error).__name__}: {error}"), where))
+
+
+def _start() -> subprocess.Popen:
+    program = _PROGRAM.format(path=sys.path)
+    env = {**os.environ, "JAX_PLATFORMS": "cpu"}  # an accelerator belongs to the process that trains
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, "-c", program], stdin=pipe, stdout=pipe, env=env, start_new_session=True)
+
+
+def _end(processes: list[subprocess.Popen]) -> None:
+    for process in processes:
+        process.kill()
+    for process in processes:
+        process.wait()
+        for file in filter(None, (process.stdin, process.stdout)):
+            with suppress(OSError):
+                file.close()
+
+
+def _send(file: BinaryIO, data: bytes) -> None:
+    file.write(len(data).to_bytes(8, "little"))
+    file.write(data)
+    file.flush()
+
+
+def _receive(file: BinaryIO) -> bytes:
+    size = file.read(8)
+    data = file.read(int.from_bytes(size, "little")) if len(size) == 8 else b""
+    if len(size) < 8 or len(data) < int.from_bytes(size, "little"):
+        raise EOFError
+    return data
