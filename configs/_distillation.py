@@ -1,41 +1,51 @@
 """The experiment of a teacher and its students: what `quickstart` and the CIFAR benchmarks build."""
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from configs._parts import Config, Experiment, classifier_stage, load_data, method_options, net_specification
+from configs._parts import Config, Experiment, axis_name, classifier_stage, load_data, method_options, net_specification, seen_shape
 from kdjax import data, methods, models
-from kdjax.core import Frozen, InputError, check_option, pick
+from kdjax.core import Frozen, InputError, Net, check_option, pick
 from kdjax.train import Stage
-from kdjax.train.fingerprint import of_tree
-from kdjax.train.saved import load
+from kdjax.train.teacher import Teacher, read_teacher
 
 METHODS = {"kd": methods.kd}  # what `method=` takes in a variant
 
 
-def teacher_stage(config: Config, dataset: data.Dataset) -> tuple[Any, dict[str, Stage], Callable]:
-    """The teacher: `(net, stages, given)`, trained here, or read from the run folder in `config.teacher`."""
-    if config.teacher:
-        given = f"--config.teacher={config.teacher}"
-        try:
-            net, params, stats = load(Path(config.teacher))
-        except InputError as error:
-            raise InputError(f"{given} is not accepted: {error}") from None
-        _check_teacher(given, net, params, stats, dataset)
-        frozen = Frozen(params, stats, of_tree((params, stats)))
-        return net, {}, lambda results: {"teacher": frozen}
+class Teaching(NamedTuple):
+    """A teacher as `teacher_stage` gives it.
+
+    Attributes:
+      net: takes images in [0, 1].
+      stages: that train it; none where it comes from outside.
+      given: of a student's stage.
+      outside: where it comes from, with its sha256; None where it is trained here.
+    """
+
+    net: Net
+    stages: dict[str, Stage]
+    given: Callable[[dict], dict[str, Frozen]]
+    outside: Teacher | None = None
+
+
+def teacher_stage(config: Config, dataset: data.Dataset) -> Teaching:
+    """The teacher: trained here, or read from `config.teacher`."""
     section = config.teacher_training
-    specification = net_specification(section.net, dataset, config.precision)
-    net = models.build(specification)
+    specification = net_specification(section.net, dataset, config.precision) | _normalisation(config, dataset)
+    if config.teacher:
+        teacher = _read(config, specification, dataset)
+        frozen = teacher.frozen()
+        return Teaching(teacher.net, {}, lambda results: {"teacher": frozen}, teacher)
+    net = models.build(specification, axis_name=axis_name(config))
     stage = classifier_stage(
-        config, dataset, section, lambda tx, micro: methods.supervised(net, tx, micro=micro),
+        config, dataset, section, partial(methods.supervised, net),
         nets={"network": specification}, members=1, recipe={"method": "supervised"},
     )  # fmt: skip
-    return net, {"teacher": stage}, lambda results: {"teacher": results["teacher"].frozen()}
+    return Teaching(net, {"teacher": stage}, lambda results: {"teacher": results["teacher"].frozen()})
 
 
 def student_sources(config: Config, dataset: data.Dataset) -> tuple[data.Source, data.Source]:
@@ -61,10 +71,10 @@ def build(config: Config) -> Experiment:
     name, options = method_options(config.method)
     make = pick("method", name, METHODS)
     dataset = load_data(config)
-    teacher, stages, given = teacher_stage(config, dataset)
+    teacher, stages, given, outside = teacher_stage(config, dataset)
     section = config.student_training
     specification = net_specification(section.net, dataset, config.precision)
-    student = models.build(specification)
+    student = models.build(specification, axis_name=axis_name(config))
 
     labelled, images = student_sources(config, dataset)
     few = {"labels_per_class": config.get("labels_per_class", 0)}
@@ -77,7 +87,7 @@ def build(config: Config) -> Experiment:
     def alone(smoothing):
         recipe = {"method": "supervised", "smoothing": smoothing}
         return stage(
-            recipe, "network", lambda tx, micro: methods.supervised(student, tx, smoothing=smoothing, micro=micro),
+            recipe, "network", partial(methods.supervised, student, smoothing=smoothing),
             source=labelled, rates=tuple(config.get("baseline_rates", ())),
         )  # fmt: skip
 
@@ -90,21 +100,42 @@ def build(config: Config) -> Experiment:
             ("student_smoothed/test_accuracy", "student_alone/test_accuracy"),
         ]
     stages["student"] = stage(
-        {"method": name, **options}, "student", lambda tx, micro: make(student, teacher, tx, micro=micro, **options),
+        {"method": name, **options}, "student", partial(make, student, teacher, **options),
         given=given, source=images,
     )  # fmt: skip
-    return Experiment(stages, dataset, tuple(compare))
+    return Experiment(stages, dataset, tuple(compare), outside)
 
 
-def _check_teacher(given, net, params, stats, dataset):
-    images = jax.ShapeDtypeStruct((1, *dataset.shape), jnp.float32)
+def _normalisation(config, dataset):
+    """The mean and standard deviation that a teacher from outside was trained with, where the config has them."""
+    channels = dataset.shape[-1]
+    given = {"mean": list(config.get("teacher_mean", ())), "std": list(config.get("teacher_std", ()))}
+    alike = len(given["mean"]) == len(given["std"]) in (0, channels)
+    accepted = f"a number for each of the {channels} channels in teacher_mean and in teacher_std, or () in both"
+    check_option("--config.teacher_mean", tuple(given["mean"]), lambda _: alike, accepted)
+    check_option("--config.teacher_std", tuple(given["std"]), lambda std: min(std, default=1) > 0, "numbers above 0")
+    return given if given["mean"] else {}
+
+
+def _read(config, specification, dataset):
+    given = f"--config.teacher={config.teacher}"
     try:
-        taps = jax.eval_shape(lambda p, s, x: net.apply(p, s, x, train=False)[0], params, stats, images)
+        teacher = read_teacher(config.teacher, specification, seen_shape(config.data, dataset))
+    except InputError as error:
+        raise InputError(f"{given} is not accepted: {error}") from None
+    _check_teacher(given, teacher, seen_shape(config.data, dataset), dataset.classes)
+    if teacher.format in ("run", "kdjax") and config.get("teacher_mean"):
+        raise InputError(f"--config.teacher_mean={config.teacher_mean} is not accepted: {config.teacher} has its own; leave it ()")
+    return teacher
+
+
+def _check_teacher(given, teacher, shape, there):
+    images = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+    try:
+        taps = jax.eval_shape(lambda p, s, x: teacher.net.apply(p, s, x, train=False)[0], teacher.params, teacher.stats, images)
     except Exception as error:  # flax reports a shape that does not fit in many ways
-        raise InputError(
-            f"{given} is not accepted: it does not take images {dataset.shape}: {str(error).splitlines()[0]}"
-        ) from error
+        raise InputError(f"{given} is not accepted: it does not take images {shape}: {str(error).splitlines()[0]}") from error
     if "logits" not in taps:
         raise InputError(f"{given} is not accepted: it holds an encoder without classes")
-    if (classes := taps["logits"].shape[-1]) != dataset.classes:
-        raise InputError(f"{given} is not accepted: it has {classes} classes, the data has {dataset.classes}")
+    if (classes := taps["logits"].shape[-1]) != there:
+        raise InputError(f"{given} is not accepted: it has {classes} classes, the data has {there}")

@@ -1,7 +1,7 @@
 """From a filled config to data, networks, optimisers and stages."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +14,7 @@ from kdjax.train import Pace, Stage, sweep
 from kdjax.train.devices import AXIS
 from kdjax.train.measures import classification
 from kdjax.train.optimiser import OPTIMISERS, schedule
+from kdjax.train.teacher import Teacher
 
 Config = Any  # a filled ConfigDict, whose fields no type checker can know
 
@@ -37,11 +38,13 @@ class Experiment(NamedTuple):
       stages: in the order they run.
       dataset: for evaluation and for the records.
       compare: pairs of results `stage/measure`, the second the baseline, whose paired difference over seeds is reported.
+      outside: a teacher that no stage trains: its accuracy is measured before it is used.
     """
 
     stages: dict[str, Stage]
     dataset: data.Dataset
     compare: tuple[tuple[str, str], ...] = ()
+    outside: Teacher | None = None
 
 
 def axis_name(config: Config) -> str | None:
@@ -73,6 +76,11 @@ def augmentation(section: Config, dataset: data.Dataset) -> Callable:
     return augment.on_images(*transforms)
 
 
+def seen_shape(section: Config, dataset: data.Dataset) -> tuple[int, int, int]:
+    """The shape of one image as networks see it."""
+    return (section.crop, section.crop, dataset.shape[-1]) if section.crop else dataset.shape
+
+
 def view(section: Config) -> Callable:
     """Images as networks are evaluated on them: floats, the centre where a data section names a crop."""
     if not section.crop:
@@ -82,10 +90,17 @@ def view(section: Config) -> Callable:
 
 def net_specification(section: Config, dataset: data.Dataset, precision: str, **more: Any) -> dict:
     """The specification of a net for this data: classes, normalisation by the training images, precision."""
-    sample = dataset.train.read(np.arange(min(dataset.train.size, 10_000)))["image"].astype(np.float64) / 255
+    return {"classes": dataset.classes, "dtype": precision, **_normalisation(dataset), **more, **plain(section)}
+
+
+@lru_cache(maxsize=1)
+def _normalisation(dataset: data.Dataset) -> dict[str, list[float]]:
+    """Mean and standard deviation a channel, of the first 10,000 images; of a set that is read ahead, of 1,000 spread over it."""
+    size = dataset.train.size
+    rows = np.arange(min(size, 10_000)) if dataset.resident else np.linspace(0, size - 1, min(size, 1_000)).astype(np.int32)
+    sample = data.read_sound(dataset.train, rows, skip=True)[0]["image"].astype(np.float64) / 255
     mean, std = sample.mean((0, 1, 2)), sample.std((0, 1, 2))
-    rounded = {"mean": np.round(mean, 4).tolist(), "std": np.maximum(np.round(std, 4), 1e-3).tolist()}
-    return {"classes": dataset.classes, "dtype": precision, **rounded, **more, **plain(section)}
+    return {"mean": np.round(mean, 4).tolist(), "std": np.maximum(np.round(std, 4), 1e-3).tolist()}
 
 
 def make_optimiser(section: Config, steps: int, per_epoch: int, **swept: Any):

@@ -8,7 +8,7 @@ from kdjax import models
 from kdjax.core import InputError, pick
 
 
-def run_section(*, seeds: int, select: str = "last") -> dict:
+def run_section(*, seeds: int, select: str = "last", evaluate_epochs: int = 5, save_epochs: int = 10) -> dict:
     """How a run is done, the same in every config."""
     return {
         "seed": 0,  # member i starts from seed + i
@@ -20,8 +20,8 @@ def run_section(*, seeds: int, select: str = "last") -> dict:
         "fsdp": 1,  # devices that hold one copy of the large weights together
         "precision": "float32",  # of the computation: float32, bfloat16
         "select": select,  # results at the last or the best (validation) epoch
-        "evaluate_epochs": 5,
-        "save_epochs": 10,
+        "evaluate_epochs": evaluate_epochs,
+        "save_epochs": save_epochs,
     }
 
 
@@ -41,6 +41,17 @@ def data_section(
         "seed": 0,  # of the validation split and the order
         "batch": batch,
         "augment": augmentation,
+    }
+
+
+def teacher_section(mean: tuple[float, ...] = (), std: tuple[float, ...] = ()) -> dict:
+    """Where the teacher comes from."""
+    return {
+        "teacher": "",  # empty: trained here; or a run's folder, a .safetensors or .pth file, an Orbax checkpoint's folder
+        # What its images are normalised with; (): as the training images. ImageNet: (0.485,0.456,0.406), (0.229,0.224,0.225);
+        # RepDistiller's CIFAR-100: (0.5071,0.4867,0.4408), (0.2675,0.2565,0.2761).
+        "teacher_mean": mean,
+        "teacher_std": std,
     }
 
 

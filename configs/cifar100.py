@@ -21,7 +21,7 @@ def get_config(variant: str = "", source: str = "npz:cifar100.npz") -> ConfigDic
         {
             **sections.run_section(seeds=3),
             "data": sections.data_section(source, batch=64, val_fraction=0.0, augmentation="crop_flip"),
-            "teacher": "",
+            **sections.teacher_section(),
             "teacher_training": sections.training_section(chosen["teacher"], epochs=240, optimiser=crd),
             "student_training": sections.training_section(chosen["student"], epochs=240, optimiser=crd),
             "method": sections.method_section(chosen["method"], distillation.METHODS),

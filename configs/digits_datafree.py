@@ -27,7 +27,7 @@ def get_config(variant: str = "") -> ConfigDict:
         {
             **sections.run_section(seeds=3),
             "data": sections.data_section("digits", batch=128, val_fraction=0.0),
-            "teacher": "",
+            **sections.teacher_section(),
             "teacher_mean": (),  # what its images are normalised with; (): as the training images
             "teacher_std": (),
             "teacher_training": sections.training_section(
@@ -52,7 +52,7 @@ def build(config: parts.Config) -> parts.Experiment:
     method = pick("method", name, METHODS)
     check_option("--config.student_training.micro", section.micro, lambda n: n == 1, "1: this method does not accumulate gradients")
     dataset = parts.load_data(config)
-    teacher, stages, given, _ = distillation.teacher_stage(config, dataset)
+    teacher, stages, given, outside = distillation.teacher_stage(config, dataset)
     specification = parts.net_specification(section.net, dataset, config.precision)
     axis = parts.axis_name(config)
     student = models.build(specification, axis_name=axis)
@@ -87,4 +87,4 @@ def build(config: parts.Config) -> parts.Experiment:
         members=config.seeds,
         picture=picture,
     )
-    return parts.Experiment(stages, dataset)
+    return parts.Experiment(stages, dataset, outside=outside)

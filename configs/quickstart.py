@@ -21,7 +21,7 @@ def get_config(variant: str = "") -> ConfigDict:
             **sections.run_section(seeds=5),
             "data": sections.data_section("digits", batch=64, val_fraction=0.1),
             "labels_per_class": 20,  # the students'; 0: all
-            "teacher": "",
+            **sections.teacher_section(),
             "teacher_training": sections.training_section(
                 chosen["teacher"], widths=(32, 64, 128), epochs=20, optimiser=sections.sgd_section(0.1)
             ),

@@ -52,7 +52,12 @@ NUMBERS: dict[str, tuple[Callable, str]] = {
     "baseline_rates": ((lambda v: all(x > 0 for x in v)), "numbers above 0, or () for none"),
     "optimiser.drops": ((lambda v: all(0 < x < 1 for x in v)), "fractions of the run, each above 0 and below 1"),
 }  # fmt: skip
-WORDS = {"data.source": ", ".join(FORMS), "teacher": "a finished run's folder; empty: it is trained here"}  # checked elsewhere
+WORDS = {  # checked elsewhere
+    "data.source": ", ".join(FORMS),
+    "teacher": "a run's folder, a .safetensors, .pth, .pt or .bin file, an Orbax checkpoint's folder; empty: it is trained here",
+    "teacher_mean": "a number a channel, or () for the training images' own",
+    "teacher_std": "a number above 0 a channel, or () for the training images' own",
+}
 _NEEDED = (
     "seed",
     "seeds",

@@ -42,6 +42,7 @@ def join(args: argparse.Namespace) -> None:
     processes, process = (_whole(f"--{name}", given[name]) for name in ("processes", "process"))
     if not (processes >= 1 and process < processes):
         raise InputError(f"--process={process} is not accepted: expected 0 to {processes - 1}, below --processes={processes}")
+    print(f"process {process} of {processes}: waiting for the others at {args.coordinator}", flush=True)
     try:
         jax.distributed.initialize(args.coordinator, processes, process)
     except RuntimeError as error:

@@ -20,10 +20,12 @@ from kdjax.train.files import write_json
 from kdjax.train.fingerprint import of_platform
 from kdjax.train.processes import first, primary, together
 from kdjax.train.stage import blank_batch, check_stage
-from launch import cli, plots, summary
+from kdjax.train.teacher import measure_teacher
+from launch import cli, plots, summary, tensorboard
 from launch.caches import stage_cache
 from launch.checks import check
 from launch.distributed import check_agreement
+from launch.export import export
 from launch.show import Progress, Silent, summary_table
 from launch.workdir import make_folder, read_json, same_run
 
@@ -47,45 +49,62 @@ def run(build: Callable, config: Any, folder: Path, *, source: dict) -> None:
     check(config, source["file"])
     devices = _devices(config)
     how = resolve(config.members, config.seeds)
-    experiment = together(lambda: _built(build, config, devices))
+    experiment = together(lambda: build(config))
+    together(lambda: _rehearse(experiment.stages, devices))
     dataset = experiment.dataset
-    data = {"source": config.data.source, "digest": dataset.digest, "names": list(dataset.names), "shape": list(dataset.shape)}
+    data = {
+        "source": config.data.source, "digest": dataset.digest, "names": list(dataset.names), "shape": list(dataset.shape),
+        "crop": config.data.crop,
+    }  # fmt: skip
     about = {
         **source, "config": plain, "stages": list(experiment.stages), "members": how, "platform": of_platform(),
         "devices": devices.label, "git": _git_commit(), "deterministic": _deterministic(), "data": data,
         "reader": "resident" if dataset.resident else "streaming",
     }  # fmt: skip
+    if teacher := experiment.outside:
+        about["teacher"] = {"path": config.teacher, "sha256": teacher.sha256, "format": teacher.format}
     first(lambda: (make_folder(folder), write_json(folder / "config.json", about))[1])
     together(lambda: _check_shared(folder))
     splits = {"train": dataset.train, "test": dataset.test} | ({} if dataset.val is None else {"val": dataset.val})
     began = time.perf_counter()
-    with Progress(folder, experiment.stages) if primary() else Silent() as progress, _Signals() as signals:
+    records = Records(folder)
+    with (
+        Progress(folder, experiment.stages) if primary() else Silent() as progress,
+        tensorboard.Events(folder, on=primary()) as events,
+        _Signals() as signals,
+    ):
+
+        def advance(stage, step, line):
+            progress.advance(stage, step, line)
+            if line:
+                events.follow(records.lines)
+
         shared = Run(
-            folder=folder, records=Records(folder), seed=config.seed, data_seed=config.data.seed,
+            folder=folder, records=records, seed=config.seed, data_seed=config.data.seed,
             share=config.seeds_share, how=how, select=config.select, splits=splits, digest=dataset.digest, devices=devices,
-            cache=stage_cache(), stop=signals.came, say=progress.say, progress=progress.advance, damaged=set(dataset.damaged),
+            cache=stage_cache(), stop=signals.came, say=progress.say, progress=advance, damaged=set(dataset.damaged),
             resident=dataset.resident, corrupt=config.data.corrupt, workers=config.data.workers,
         )  # fmt: skip
+        given = _measured(experiment, shared)
         results = run_stages(experiment.stages, shared)
     if not primary():
         return
-    write_json(folder / "config.json", {**about, "weights": {name: result.digest for name, result in results.items()}})
-    found = summary.results({name: result.measures for name, result in results.items()})
-    written = {
-        "method": config.method.name if "method" in config else source["file"].removesuffix(".py"),
-        "config": source,
-        "data": config.data.source,
-        "steps": {name: stage.steps for name, stage in experiment.stages.items()},
-        "seeds": [config.seed + i for i in range(config.seeds)],
-        "protocol": summary.protocol(config, experiment),
-        "results": found,
-        "comparisons": summary.comparisons(found, experiment.compare),
-        "points": {name: result.points for name, result in results.items() if result.points},
+    about |= {
+        "weights": {name: result.digest for name, result in results.items()},
+        "methods": {name: stage.recipe.get("method") for name, stage in experiment.stages.items()},
+    }
+    write_json(folder / "config.json", about)
+    measures = given | {name: result.measures for name, result in results.items()}
+    points = {name: result.points for name, result in results.items() if result.points}
+    written = summary.written(config, experiment, source, measures) | {
+        "points": points,
         "damaged": sorted(shared.damaged),
         "wall_seconds": round(time.perf_counter() - began, 1),
         "device": jax.devices()[0].device_kind,
     }
-    plots.draw(folder, Records(folder).lines, written, results, experiment)
+    plots.draw(folder, records.lines, written, results, experiment)
+    events.show(folder / "plots")
+    export(folder, about, written, results, experiment.stages)
     write_json(folder / "summary.json", written)
     summary_table(written, folder)
 
@@ -101,13 +120,12 @@ def _devices(config: Any) -> Devices:
     return devices
 
 
-def _built(build: Callable, config: Any, devices: Devices) -> Any:
-    """The experiment, traced once on shapes, so that a bad option of the last stage is refused before the first is trained."""
-    experiment = build(config)
+def _rehearse(stages: dict[str, Any], devices: Devices) -> None:
+    """Traces every stage on shapes alone, so that a bad option of the last one is refused before the first is trained."""
 
     def all_stages():
         results = {}
-        for name, stage in experiment.stages.items():
+        for name, stage in stages.items():
             given = stage.given(results)
             check_stage(name, stage, given)
             if stage.batch % devices.size:
@@ -124,7 +142,20 @@ def _built(build: Callable, config: Any, devices: Devices) -> Any:
             results[name] = Result(members, {}, name, 0)
 
     jax.eval_shape(all_stages)
-    return experiment
+
+
+def _measured(experiment: Any, run: Run) -> dict[str, dict]:
+    """The measures of a teacher from outside: nobody learns from it unmeasured."""
+    teacher = experiment.outside
+    if teacher is None:
+        return {}
+    measures = measure_teacher(teacher, run, next(iter(experiment.stages.values())).view)
+    accuracy = measures["test_accuracy"][0]
+    run.say(f"teacher: {teacher.format} weights, sha256 {teacher.sha256[:12]}, test accuracy {accuracy:.2f} %")
+    if accuracy < 2 * 100 / experiment.dataset.classes:
+        doubts = "are its classes in the order of this data, and teacher_mean and teacher_std its own?"
+        run.say(f"teacher: hardly better than chance: {doubts}")
+    return {"teacher": measures}
 
 
 def _check_shared(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Figures of a run, from its records alone."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ def draw(folder: Path, lines: list[dict], summary: dict, results: dict, experime
     matplotlib.use("Agg")
     (folder / "plots").mkdir(exist_ok=True)
     _curves(folder / "plots" / "curves.png", lines)
-    _bars(folder / "plots" / "accuracy.png", summary)
+    _accuracies(folder / "plots" / "accuracy.png", summary)
     for name, result in results.items():
         if result.picture is not None:
             _images(folder / "plots" / f"{name}_images.png", np.asarray(result.picture))
@@ -50,25 +51,43 @@ def _band(axes, points, label):
     axes.fill_between(steps, np.nanmin(values, 1), np.nanmax(values, 1), alpha=0.2, color=line.get_color(), linewidth=0)
 
 
-def _bars(path: Path, summary: dict) -> None:
-    """Test accuracy of every network: bar for the mean, whisker for the standard deviation, a dot a seed."""
+def _accuracies(path: Path, summary: dict) -> None:
+    """Test accuracy of every network."""
+    found = {k: v["values"] for k, v in summary["results"].items() if "/test_" in k and k.endswith("accuracy") and "top5" not in k}
+    if found:
+        bars(path, {"% of test images": {k.replace("/test_", "\n").replace("_", " "): v for k, v in found.items()}})
+
+
+def bars(path: Path, panels: Mapping[str, Mapping[str, Sequence[float]]], title: str = "") -> None:
+    """A panel for each measure: a bar for the mean, a whisker for the standard deviation, a dot a seed.
+
+    Args:
+      path: the image.
+      panels: measure in words -> name of a bar -> its finite values; a panel holds at least one bar.
+      title: above all.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    found = {k: v for k, v in summary["results"].items() if "/test_" in k and k.endswith("accuracy") and "top5" not in k}
-    if not found:
-        return
-    figure, axes = plt.subplots(figsize=(1.6 + 1.3 * len(found), 4), layout="constrained")
-    for x, cell in enumerate(found.values()):
-        values = np.array(cell["values"])
-        axes.bar(x, cell["mean"], yerr=cell["std"], color=f"C{x % 10}", alpha=0.6, capsize=4)
-        axes.plot(x + np.linspace(-0.15, 0.15, len(values)), values, "k.", markersize=5)
-        foot = axes.get_xaxis_transform()  # x in bars, y from the bottom of the axes
-        axes.annotate(f"{cell['mean']:.2f}", (x, 0), xycoords=foot, xytext=(0, 5), textcoords="offset points", ha="center")
-    low = min(min(c["values"]) for c in found.values())
-    high = max(max(c["values"]) for c in found.values())
-    axes.set_ylim(max(0, low - 0.4 * (high - low) - 1), min(101, high + 0.4 * (high - low) + 1))
-    axes.set_xticks(range(len(found)), [k.replace("/test_", "\n").replace("_", " ") for k in found])
-    axes.set_ylabel("% of test images")
+    size = (1.6 + 1.3 * max(map(len, panels.values())), 4 * len(panels))
+    figure, columns = plt.subplots(len(panels), 1, figsize=size, layout="constrained", squeeze=False)
+    for axes, (measure, found) in zip(columns[:, 0], panels.items(), strict=True):
+        for x, values in enumerate(found.values()):
+            spread = np.std(values, ddof=1) if len(values) > 1 else 0
+            axes.bar(x, np.mean(values), yerr=spread, color=f"C{x % 10}", alpha=0.6, capsize=4)
+            axes.plot(x + np.linspace(-0.15, 0.15, len(values)), values, "k.", markersize=5)
+            foot = axes.get_xaxis_transform()  # x in bars, y from the bottom of the axes
+            axes.annotate(f"{np.mean(values):.2f}", (x, 0), xycoords=foot, xytext=(0, 5), textcoords="offset points", ha="center")
+        low, high = (f(f(v) for v in found.values()) for f in (min, max))
+        margin = 0.4 * (high - low) + (1 if "%" in measure else 0.02 * abs(high) or 1)
+        axes.set_ylim(max(0, low - margin), min(101, high + margin) if "%" in measure else high + margin)
+        long = any(len(line) > 14 for name in found for line in name.splitlines())
+        axes.set_xticks(range(len(found)), found, **({"rotation": 30, "ha": "right"} if long else {}))
+        axes.set_ylabel(measure)
+    if title:
+        figure.suptitle(title)
     figure.savefig(path, dpi=120)
     plt.close(figure)
 

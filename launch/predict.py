@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -14,16 +15,17 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import jax
 import numpy as np
 
-from kdjax import load
+from kdjax import load, models
 from kdjax.augment import as_float
 from kdjax.core import InputError
 from kdjax.data.folder import TYPES
 from kdjax.train.files import write_text
+from kdjax.train.teacher import read_teacher
 from launch import cli
 
 USAGE = """python launch/predict.py <run> <image or folder> ... [--stage=<name>] [--seed=<number>] [--top=<k>] [--csv=<file>]
 
-  <run>            a folder that launch/main.py wrote.
+  <run>            a folder that launch/main.py wrote, or a file of its export/: <run>/export/student/seed0.safetensors.
   <image>          png, jpg, bmp ...; resized (shorter side, centre cut) and turned grey or RGB as the network wants it.
   --stage=<name>   which network of the run; default the last stage's.
   --seed=<number>  which of its seeds, from 0; default 0.
@@ -38,7 +40,7 @@ def main() -> None:
     parser.add_argument("run", nargs="?")
     parser.add_argument("images", nargs="*")
     parser.add_argument("--stage")
-    parser.add_argument("--seed", default="0")
+    parser.add_argument("--seed")
     parser.add_argument("--top", default="1")
     parser.add_argument("--csv")
     parser.add_argument("--help", "-h", action="store_true")
@@ -49,9 +51,10 @@ def main() -> None:
         raise InputError("expected a run's folder and at least one image; --help tells more")
     if args.csv and not Path(args.csv).absolute().parent.is_dir():
         raise InputError(f"--csv={args.csv} is not accepted: the folder {Path(args.csv).parent} is not there")
-    found = classify(
-        Path(args.run), [Path(p) for p in args.images], args.stage, _whole("--seed", args.seed, 0), _whole("--top", args.top, 1)
-    )
+    if Path(args.run).is_file() and (args.stage or args.seed is not None):
+        raise InputError(f"--{'stage' if args.stage else 'seed'} is not accepted: {args.run} holds one network")
+    top, seed = _whole("--top", args.top, 1), _whole("--seed", "0" if args.seed is None else args.seed, 0)
+    found = classify(Path(args.run), [Path(p) for p in args.images], args.stage, seed, top)
     if not args.csv:
         for path, classes in found:
             print(f"{path}: " + ", ".join(f"{name} {p:.1%}" for name, p in classes))
@@ -66,11 +69,7 @@ def main() -> None:
 
 def classify(run: Path, paths: list[Path], stage: str | None, seed: int, top: int) -> list[tuple[Path, list[tuple[str, float]]]]:
     """The `top` classes of every image with their probabilities."""
-    try:
-        net, params, stats = load(run, stage, member_number=seed)
-    except InputError as error:
-        raise InputError(str(error).replace("member_number", "--seed")) from None
-    names, shape = _about(run)
+    net, params, stats, names, shape = _from_file(run) if run.is_file() else _from_run(run, stage, seed)
     if not 1 <= top <= len(names):
         raise InputError(f"--top={top} is not accepted: expected 1 to {len(names)}, the classes of {run}")
     files = [f for p in paths for f in _files(p)]
@@ -93,16 +92,36 @@ def _whole(name: str, text: str, least: int) -> int:
     return int(text)
 
 
-def _about(run: Path) -> tuple[list[str], tuple[int, int, int]]:
-    """The names of the classes and the shape of the images that a run was trained on."""
+def _from_run(run: Path, stage: str | None, seed: int) -> tuple:
+    """A network of a run, the names of its classes and the shape of the images that it was trained on."""
+    try:
+        net, params, stats = load(run, stage, member_number=seed)
+    except InputError as error:
+        raise InputError(str(error).replace("member_number", "--seed")) from None
     try:
         data = json.loads((run / "config.json").read_text())["data"]
-        names, (height, width, channels) = data["names"], data["shape"]
+        names, shape = data["names"], data["shape"]
     except (ValueError, KeyError, TypeError):
         raise InputError(f"{run / 'config.json'} is damaged: expected the records of a run, with its data") from None
+    return net, params, stats, names, _checked(run, shape)
+
+
+def _from_file(file: Path) -> tuple:
+    """The same of a file that a run has exported."""
+    about = models.read_weights(file).metadata
+    try:
+        names, shape = json.loads(about["names"]), json.loads(about["shape"])
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{file} does not name its classes and images: expected a file of a run's export/") from None
+    found = read_teacher(file, {}, _checked(file, shape))
+    return found.net, found.params, found.stats, names, _checked(file, shape)
+
+
+def _checked(place: Path, shape: Sequence[int]) -> tuple[int, int, int]:
+    height, width, channels = shape
     if channels not in (1, 3):
-        raise InputError(f"{run} takes images of {channels} channels: image files have 1 or 3")
-    return names, (height, width, channels)
+        raise InputError(f"{place} takes images of {channels} channels: image files have 1 or 3")
+    return height, width, channels
 
 
 def _files(path: Path) -> list[Path]:

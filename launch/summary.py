@@ -8,6 +8,28 @@ import numpy as np
 from kdjax.evaluate import paired_interval
 
 
+def written(config: Any, experiment: Any, source: dict, measures: Mapping[str, Mapping[str, Sequence[float]]]) -> dict:
+    """All of it that does not depend on the machine.
+
+    Args:
+      config: resolved.
+      experiment: what `build(config)` gave.
+      source: `{"file", "variant"}` of the config.
+      measures: of every stage, and of a teacher from outside.
+    """
+    found = results(measures)
+    return {
+        "method": config.method.name if "method" in config else source["file"].removesuffix(".py"),
+        "config": source,
+        "data": config.data.source,
+        "steps": {name: stage.steps for name, stage in experiment.stages.items()},
+        "seeds": [config.seed + i for i in range(config.seeds)],
+        "protocol": protocol(config, experiment),
+        "results": found,
+        "comparisons": comparisons(found, experiment.compare),
+    }
+
+
 def results(stages: Mapping[str, Mapping[str, Sequence[float]]]) -> dict:
     """Mean, standard deviation and values over members of every measure, by `stage/measure`."""
     found = {}

@@ -1,7 +1,9 @@
 """Processes that call one function for this one: numbers go in by a pipe, values come out by another."""
 
 import os
+import pickle
 import signal
+import struct
 import subprocess
 import sys
 import traceback
@@ -9,7 +11,9 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import Any, BinaryIO
+from typing import Any
+
+import numpy as np
 
 from kdjax.core.check import InputError
 
@@ -51,14 +55,12 @@ class Workers:
 
     def __call__(self, number: int) -> Any:
         """`read(number)`, or what it raises; an InputError when the process has been killed."""
-        import cloudpickle
-
         process, first = self._free.get()
         try:
             if first:
                 _send(process.stdin, first)
             _send(process.stdin, str(number).encode())
-            reply = _receive(process.stdout)
+            reply, *arrays = _receive(process.stdout)
         except (OSError, EOFError, ValueError):  # ValueError: the pipe was closed here
             code = process.wait()
             why = ", for want of memory perhaps" if code == -signal.SIGKILL else ""
@@ -66,7 +68,7 @@ class Workers:
             raise InputError(f"{line}; accepted: fewer workers, or 0, which reads with threads") from None
         finally:
             self._free.put((process, None))
-        value, error, where = cloudpickle.loads(reply)
+        value, error, where = pickle.loads(reply, buffers=arrays)
         if error is not None:
             error.add_note(f"in a worker process:\n{where}")
             raise error
@@ -83,15 +85,16 @@ def serve() -> None:
     os.dup2(2, 1)
     read = None
     with suppress(OSError, EOFError):  # the other side has gone
-        pickled = _receive(source)
+        (pickled,) = _receive(source)
         while True:
-            number = int(_receive(source))
+            (number,) = _receive(source)
+            arrays = []
             try:
-                read = read or cloudpickle.loads(pickled)
-                reply = cloudpickle.dumps((read(number), None, None))
+                read = read or pickle.loads(pickled)
+                reply = cloudpickle.dumps((read(int(bytes(number))), None, None), protocol=5, buffer_callback=arrays.append)
             except Exception as error:
-                reply = _travelling(error)
-            _send(sink, reply)
+                reply, arrays = _travelling(error), []
+            _send(sink, reply, *(a.raw() for a in arrays))
     os._exit(0)
 
 
@@ -102,7 +105,7 @@ def _travelling(error: Exception) -> bytes:
     where = "".join(traceback.format_exception(error))
     try:
         reply = cloudpickle.dumps((None, error, where))
-        cloudpickle.loads(reply)
+        pickle.loads(reply)
         return reply
     except Exception:
         return cloudpickle.dumps((None, RuntimeError(f"{type(error).__name__}: {error}"), where))
@@ -112,7 +115,13 @@ def _start() -> subprocess.Popen:
     program = _PROGRAM.format(path=sys.path)
     env = {**os.environ, "JAX_PLATFORMS": "cpu"}  # an accelerator belongs to the process that trains
     pipe = subprocess.PIPE
-    return subprocess.Popen([sys.executable, "-c", program], stdin=pipe, stdout=pipe, env=env, start_new_session=True)
+    process = subprocess.Popen([sys.executable, "-c", program], stdin=pipe, stdout=pipe, env=env, start_new_session=True)
+    with suppress(ImportError, AttributeError, OSError):  # on Linux, a wider pipe wakes both sides less often
+        import fcntl
+
+        assert process.stdout
+        fcntl.fcntl(process.stdout.fileno(), fcntl.F_SETPIPE_SZ, 2**20)
+    return process
 
 
 def _end(processes: list[subprocess.Popen]) -> None:
@@ -125,15 +134,23 @@ def _end(processes: list[subprocess.Popen]) -> None:
                 file.close()
 
 
-def _send(file: BinaryIO, data: bytes) -> None:
-    file.write(len(data).to_bytes(8, "little"))
-    file.write(data)
+def _send(file: Any, *parts: Any) -> None:
+    """Writes some parts, of any length; those that lie in arrays are not copied."""
+    views = [memoryview(part) for part in parts]
+    file.write(struct.pack(f"<{len(views) + 1}Q", len(views), *(v.nbytes for v in views)))
+    for view in views:
+        file.write(view)
     file.flush()
 
 
-def _receive(file: BinaryIO) -> bytes:
-    size = file.read(8)
-    data = file.read(int.from_bytes(size, "little")) if len(size) == 8 else b""
-    if len(size) < 8 or len(data) < int.from_bytes(size, "little"):
-        raise EOFError
-    return data
+def _receive(file: Any) -> list[memoryview]:
+    """What one `_send` wrote."""
+
+    def fill(size):
+        view = np.empty(size, np.uint8).data
+        if file.readinto(view) < size:
+            raise EOFError
+        return view
+
+    (count,) = struct.unpack("<Q", fill(8))
+    return [fill(size) for size in struct.unpack(f"<{count}Q", fill(8 * count))]

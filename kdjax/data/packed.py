@@ -100,7 +100,8 @@ def _contents(directory: str, root: Path) -> Contents:
     try:
         text = file.read_text()
     except FileNotFoundError:
-        hint = "; tfds:<name> reads a set of TFDS" if any(root.rglob("dataset_info.json")) else ""
+        of_tfds = any(any(root.glob(f"{above}dataset_info.json")) for above in ("", "*/", "*/*/"))
+        hint = "; tfds:<name> reads a set of TFDS" if of_tfds else ""
         raise InputError(f"array_record {root}: holds no dataset.json; {_EXPECTED}{hint}") from None
     try:
         found = json.loads(text)

@@ -1,7 +1,8 @@
 """A teacher from outside: from a run, a file of weights, an Orbax checkpoint."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,10 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from kdjax import models
-from kdjax.core import Frozen, InputError, Net
+from kdjax.core import Follower, Frozen, InputError, Method, Net, read_by_name
 from kdjax.models.pretrained import nested
 from kdjax.train import fingerprint
+from kdjax.train.collect import collector, on_devices
+from kdjax.train.devices import place
+from kdjax.train.measures import classification
+from kdjax.train.members import stack
 from kdjax.train.orbax_tree import read_orbax
+from kdjax.train.run import Run
 from kdjax.train.saved import read_run
 
 ACCEPTED = "a run's folder, a safetensors file, a PyTorch checkpoint (.pth, .pt, .bin), the folder of an Orbax checkpoint"
@@ -83,6 +89,28 @@ def read_teacher(path: str | Path, specification: Mapping[str, Any], shape: tupl
     except InputError as error:
         raise InputError(f"{path} is refused: {error}") from None
     return Teacher(models.build(found), params, stats, sha256, kind, found)
+
+
+class _Alone(NamedTuple):
+    network: Follower
+
+
+def measure_teacher(teacher: Teacher, run: Run, view: Callable) -> dict[str, list[float]]:
+    """What a teacher can do on the test images of a run, before anybody learns from it: `{"test_accuracy": [x], ...}`.
+
+    Args:
+      teacher: what is measured.
+      run: its test images, and where it computes.
+      view: `images as they are read -> images` for the network.
+    """
+    def untrained(*_):
+        raise NotImplementedError("a teacher from outside is neither initialised nor trained")
+
+    method = Method(untrained, untrained, *read_by_name(network=teacher.net))
+    state = place(stack([_Alone(Follower(teacher.params, teacher.stats))]), run.devices, lead=1)
+    ask = collector(method, run, on_devices(run._replace(splits={"test": run.splits["test"]})), view)
+    measures = classification(partial(ask, state), "test", True)
+    return {f"test_{name}": np.ravel(value).astype(float).tolist() for name, value in measures.items()}
 
 
 def _specification(text: str) -> dict:

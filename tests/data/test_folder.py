@@ -1,11 +1,21 @@
 import itertools
 
+import cloudpickle
 import numpy as np
 import pytest
 from PIL import Image
 
 from kdjax.core.check import InputError
-from kdjax.data.folder import read_folder
+from kdjax.data import Damaged
+from kdjax.data.folder import open_folder
+from kdjax.data.memory import decode_all
+from kdjax.data.source import Arrays
+
+
+def read_folder(directory, **options):
+    opened = open_folder(directory, **options)
+    train, test = decode_all([opened.train, opened.test], opened.shape, skip=False)
+    return Arrays(train.images, train.labels, test.images, test.labels, opened.names)
 
 
 def save(file, value=0, size=(4, 4), mode="L"):
@@ -99,7 +109,7 @@ def test_refused_files(tmp_path, monkeypatch):
     refused(tmp_path, str(broken), "cannot be decoded")
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype(np.uint8)).save(broken)
     broken.write_bytes(broken.read_bytes()[:-200])
-    refused(tmp_path, str(broken), "cannot be decoded")
+    refused(tmp_path, str(broken), "cannot be decoded", image_size=4)
     broken.unlink()
     deep = tmp_path / "a" / "deep.png"
     Image.fromarray(np.zeros((4, 4), np.uint16)).save(deep)
@@ -113,7 +123,7 @@ def test_refused_files(tmp_path, monkeypatch):
         patch.setattr("PIL.Image.open", denied)
         refused(tmp_path, str(tmp_path / "a" / "0.png"), "no permission")
     with monkeypatch.context() as patch:
-        patch.setattr("pathlib.Path.iterdir", denied)
+        patch.setattr("os.scandir", denied)
         refused(tmp_path, str(tmp_path), "no permission")
 
 
@@ -150,3 +160,82 @@ def test_refused_forms(tmp_path):
     refused(tmp_path / "flat", "train/ has class folders, test/ has none")
     save(tmp_path / "one" / "cat" / "0.png")
     refused(tmp_path / "one", "class 'cat' has 1 example")
+
+
+def test_of_many_files_only_some_are_opened(tmp_path, monkeypatch):
+    for i in range(40):
+        save(tmp_path / "ab"[i % 2] / f"{i:02d}.png", i)
+    opened = []
+    monkeypatch.setattr("kdjax.data.folder.header", lambda file: opened.append(file.name) or (4, 4, 1))
+    monkeypatch.setattr("kdjax.data.folder.decode", None)
+    found = open_folder(str(tmp_path), headers=5)
+    assert found.guessed and found.shape == (4, 4, 1) and found.train.size == 32
+    assert sorted(opened) == sorted(["00.png", "18.png", "38.png", "19.png", "39.png"])  # spread over both classes
+    assert np.bincount(found.train.labels()).tolist() == [16, 16]
+    opened.clear()
+    assert not open_folder(str(tmp_path), headers=None).guessed and len(opened) == 40
+    assert not open_folder(str(tmp_path)).guessed
+
+
+def test_rows_are_decoded_when_they_are_read(tmp_path):
+    for i in range(6):
+        save(tmp_path / "train" / "ab"[i % 2] / f"{i}.png", i)
+        save(tmp_path / "test" / "b" / f"{i}.png", 10 + i)
+    found = open_folder(str(tmp_path))
+    (tmp_path / "train" / "a" / "2.png").write_bytes(b"words")
+    batch = found.train.read(np.array([5, 0, 5]))
+    assert batch["image"][:, 0, 0, 0].tolist() == [5, 0, 5] and batch["index"].tolist() == [5, 0, 5]
+    assert batch["label"].tolist() == [1, 0, 1] and batch["label"].dtype == batch["index"].dtype == np.int32
+    assert found.test.read(np.array([3]))["image"][0, 0, 0].tolist() == [13] and found.test.labels().tolist() == [1] * 6
+    with pytest.raises(Damaged, match=r"a/2.png: cannot be decoded") as error:
+        found.train.read(np.array([0, 1]))
+    assert error.value.row == 1
+    again = cloudpickle.loads(cloudpickle.dumps(found.train.read))
+    np.testing.assert_array_equal(again(np.array([5, 0, 5]))["image"], batch["image"])
+
+
+def test_a_file_that_does_not_fit_is_refused_when_it_is_read(tmp_path):
+    for i in range(9):
+        save(tmp_path / f"{i}.png", i)
+    save(tmp_path / "1.png", 1, (5, 4))
+    found = open_folder(str(tmp_path), headers=3)
+    with pytest.raises(InputError, match=r"1.png: is 5x4, unlike the 3 images looked at first, 4x4 .*image_size=<pixels>"):
+        found.train.read(np.arange(found.train.size))
+    save(tmp_path / "1.png", (1, 2, 3), mode="RGB")
+    with pytest.raises(InputError, match=r"1.png: is in colour, unlike the 3 images looked at first: .*reader=resident"):
+        found.train.read(np.arange(found.train.size))
+    assert open_folder(str(tmp_path), headers=None).shape == (4, 4, 3)
+
+
+def test_damaged_headers_may_be_passed_over(tmp_path):
+    for i in range(5):
+        save(tmp_path / f"{i}.png", i)
+    (tmp_path / "3.png").write_bytes(b"words")
+    refused(tmp_path, "3.png: cannot be decoded", "--config.data.corrupt=skip")
+    assert open_folder(str(tmp_path), skip=True).shape == (4, 4, 1)
+    for i in range(5):
+        (tmp_path / f"{i}.png").write_bytes(b"words")
+    refused(tmp_path, "none of 5 images can be decoded", skip=True)
+
+
+def test_the_digest_knows_files_and_settings(tmp_path, monkeypatch):
+    for root in ("one", "two"):
+        for i in range(5):
+            save(tmp_path / root / f"{i}.png", i, (5, 4))
+
+    def digest(root="one", *options):
+        return open_folder(str(tmp_path / root), *options).digest()
+
+    first = digest()
+    assert first == digest("two") and len({first, digest("one", 4), digest("one", 3)}) == 3
+    file = tmp_path / "two" / "0.png"
+    data = bytearray(file.read_bytes())
+    data[-20] ^= 1
+    file.write_bytes(data)
+    assert digest("two") != first
+    monkeypatch.setattr("kdjax.data.source.READ_WHOLE", 10)  # larger sets: names and sizes
+    assert digest("two") == digest("one") != first
+    file.write_bytes(bytes(data) + b"0")
+    assert digest("two") != digest("one")
+    file.rename(tmp_path / "two" / "00.png")
+    assert digest("two") != digest("one")

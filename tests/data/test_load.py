@@ -1,8 +1,13 @@
+import re
+import sys
+
 import numpy as np
 import pytest
+from made import encoded, pixels
 from PIL import Image
 
 from kdjax.core.check import InputError
+from kdjax.data import Damaged, read_sound
 from kdjax.data.load import load
 from kdjax.data.sampler import VAL_SPLIT
 from kdjax.data.split import stratified
@@ -71,9 +76,9 @@ def test_image_size_of_every_kind(tmp_path, size):
 @pytest.mark.parametrize(
     ("source", "options", "line"),
     [
-        ("digit", {}, "'digit' is not known; accepted: digits, folder:<dir>, npz:<path>"),
+        ("digit", {}, "'digit' is not known; accepted: digits, array_record:<dir>, folder:<dir>, npz:<path>, tfds"),
         ("npy:x", {}, "'npy:x' is not known; accepted: npz:<path>"),
-        ("", {}, "'' is not known; accepted: digits"),
+        ("", {}, "'' is not known; accepted: array_record:<dir>, digits"),
         ("digits:8", {}, "'digits:8' is not known"),
         ("digits", {"val_fraction": 1.0}, "val_fraction=1.0 .* below 1"),
         ("digits", {"val_fraction": -0.1}, "val_fraction=-0.1"),
@@ -81,6 +86,12 @@ def test_image_size_of_every_kind(tmp_path, size):
         ("digits", {"val_fraction": 0.1, "seed": -1}, "seed=-1"),
         ("digits", {"image_size": 0}, "image_size=0"),
         ("digits", {"image_size": 8.5}, "image_size=8.5"),
+        ("digits", {"reader": "lazy"}, "reader='lazy' is not accepted: expected one of auto, resident, streaming"),
+        ("digits", {"corrupt": "ignore"}, "corrupt='ignore' is not accepted: expected one of stop, skip"),
+        ("digits", {"workers": -1}, "workers=-1 is not accepted"),
+        ("digits", {"workers": "two"}, "workers='two' is not accepted"),
+        ("tfds:mnist", {"directory": "/none"}, "tfds: folder /none is not there"),
+        ("array_record:/none", {}, "/none: no such directory"),
         ("npz:/none.npz", {}, "/none.npz: no such file"),
         ("folder:/none", {}, "/none: no such directory"),
     ],
@@ -96,3 +107,90 @@ def test_refuses_a_class_too_small_to_split(tmp_path):
     assert load(source).train.size == 8
     with pytest.raises(InputError, match=r"tiny.npz', val_fraction=0.1: class '1' has 1 example"):
         load(source, val_fraction=0.1)
+
+
+def same(a, b):
+    assert (a is None) == (b is None)
+    if a is not None:
+        for key, value in rows(a).items():
+            np.testing.assert_array_equal(value, rows(b)[key])
+        np.testing.assert_array_equal(a.labels(), b.labels())
+        np.testing.assert_array_equal(a.labels(), rows(a)["label"])
+
+
+@pytest.mark.parametrize("size", [None, 5])
+@pytest.mark.parametrize("fraction", [0.0, 0.3])
+def test_streaming_and_resident_are_the_same(tmp_path, size, fraction):
+    for i in range(10):
+        (tmp_path / "ab"[i % 2]).mkdir(exist_ok=True)
+        Image.new("L", (6, 6), i).save(tmp_path / "ab"[i % 2] / f"{i}.png")
+    for source in ("digits", npz(tmp_path), f"folder:{tmp_path}"):
+        options = {"image_size": size, "val_fraction": fraction, "seed": 1}
+        lazy, whole, auto = (load(source, reader=reader, **options) for reader in ("streaming", "resident", "auto"))
+        assert (lazy.resident, whole.resident, auto.resident) == (False, True, True) and auto.digest == whole.digest
+        for part in ("train", "val", "test"):
+            same(getattr(lazy, part), getattr(whole, part))
+        assert (lazy.classes, lazy.shape, lazy.names) == (whole.classes, whole.shape, whole.names)
+        assert (lazy.digest == whole.digest) == (size is None and not source.startswith("folder"))
+
+
+def test_auto_streams_what_is_large(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules["kdjax.data.load"], "RESIDENT", 1797 * 64)  # the package holds a function of that name
+    small, large, larger = (load("digits", image_size=size) for size in (8, 9, 10))
+    assert (small.resident, large.resident, larger.resident) == (True, False, False)
+    assert len({small.digest, large.digest, larger.digest}) == 3
+
+
+def test_digests_are_pinned(tmp_path):
+    # They are in the records of runs: a finished run of another version is compared by them.
+    assert load("digits").digest.startswith("2b377efd1bedcc39")
+    assert load("digits", image_size=12).digest.startswith("d7d68f60c753fd7e")
+
+
+@pytest.fixture
+def broken(tmp_path):
+    """A folder of 300 images, of which two cannot be decoded: one has no header, one is cut short."""
+    for i in range(300):
+        folder = tmp_path / "ab"[i % 2]
+        folder.mkdir(exist_ok=True)
+        (folder / f"{i:03d}.png").write_bytes(encoded(pixels(1, size=16, seed=i)[0]))
+    (tmp_path / "a" / "100.png").write_bytes(b"words")
+    (tmp_path / "b" / "207.png").write_bytes((tmp_path / "b" / "207.png").read_bytes()[:-100])
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["a/100.png", "b/207.png"])
+def test_one_corrupt_file_among_many_is_named(broken, name):
+    (broken / ({"a/100.png", "b/207.png"} - {name}).pop()).unlink()
+    line = f"image {broken / name}: cannot be decoded, the file is damaged or no image; --config.data.corrupt=skip takes the next"
+    with pytest.raises(Damaged, match=re.escape(line)):
+        load(f"folder:{broken}")
+    with pytest.raises(Damaged, match=re.escape(line)):  # streaming, at once or when it is read
+        data = load(f"folder:{broken}", reader="streaming")
+        rows(data.train), rows(data.test)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.2])
+def test_corrupt_files_are_stepped_over(broken, fraction):
+    options = {"corrupt": "skip", "val_fraction": fraction}
+    lazy, whole = (load(f"folder:{broken}", reader=reader, **options) for reader in ("streaming", "resident"))
+    assert lazy.damaged == () and whole.train.size == lazy.train.size
+    assert [line.partition(":")[0].rpartition("/")[2] for line in sorted(whole.damaged)] == ["100.png", "207.png"]
+    lines = []
+    for part in ("train", "val", "test"):
+        a, b = getattr(lazy, part), getattr(whole, part)
+        if a is not None:
+            sound, found = read_sound(a, np.arange(a.size), skip=True)
+            lines += found
+            for key, value in sound.items():
+                np.testing.assert_array_equal(value, rows(b)[key])
+            np.testing.assert_array_equal(b.labels(), rows(b)["label"])
+    assert sorted(lines) == sorted(whole.damaged)
+
+
+def test_colour_beyond_the_first_headers_is_found_by_the_resident_reader(tmp_path, monkeypatch):
+    for i in range(20):
+        Image.new("RGB" if i == 7 else "L", (4, 4), i).save(tmp_path / f"{i:02d}.png")
+    monkeypatch.setattr(sys.modules["kdjax.data.load"], "HEADERS", 3)
+    assert load(f"folder:{tmp_path}", reader="streaming").shape == (4, 4, 1)
+    assert load(f"folder:{tmp_path}").shape == (4, 4, 3)

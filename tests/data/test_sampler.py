@@ -2,7 +2,19 @@ import numpy as np
 import pytest
 
 from kdjax.core.check import InputError
-from kdjax.data.sampler import EPOCHS, VAL_SPLIT, epoch_of, epoch_order, epoch_rows, process_rows, shuffled
+from kdjax.data.sampler import (
+    DOMAINS,
+    EPOCHS,
+    VAL_SPLIT,
+    bits,
+    endless,
+    epoch_of,
+    epoch_order,
+    epoch_rows,
+    epochs,
+    process_rows,
+    shuffled,
+)
 
 
 def test_order_is_a_permutation_and_repeats_itself():
@@ -42,6 +54,30 @@ def test_epoch_of():
     assert [epoch_of(step, size=11, batch=3) for step in (0, 2, 3, 5, 6)] == [0, 0, 1, 1, 2]
 
 
+def test_epochs_is_a_sampler_of_these_rows():
+    sampler = epochs(11, 3)
+    assert sampler.batch == 3 and sampler.group == 1
+    for step in range(7):
+        np.testing.assert_array_equal(sampler.rows(5, step), epoch_rows(5, step, size=11, batch=3))
+        assert sampler.epoch_of(step) == epoch_of(step, size=11, batch=3)
+    with pytest.raises(InputError, match=r"batch=12 .* 1 to 11"):
+        epochs(11, 12)
+
+
+def test_draws_with_other_numbers_never_meet():
+    keys = [(s, n, stream, part) for s in (0, 1) for n in (0, 1) for stream in (EPOCHS, DOMAINS) for part in (0, 1)]
+    drawn = [bits(64, *key) for key in keys]
+    assert len({x.tobytes() for x in drawn}) == len({word for x in drawn for word in x.tolist()}) / 64 == 16
+    np.testing.assert_array_equal(bits(9, *keys[3]), drawn[3][:9])
+
+
+def test_endless_drops_nothing_between_epochs():
+    whole = np.concatenate([epoch_order(4, epoch, 5, DOMAINS, 2) for epoch in range(4)])
+    for first in range(12):
+        for count in (1, 4, 5, 8):
+            np.testing.assert_array_equal(endless(4, first, count, 5, DOMAINS, 2), whole[first : first + count])
+
+
 @pytest.mark.parametrize("processes", [1, 2, 4])
 def test_process_rows_together_are_the_global_rows(processes):
     rows = epoch_rows(0, 9, size=50, batch=8)
@@ -59,6 +95,8 @@ def test_process_rows_together_are_the_global_rows(processes):
         (lambda: epoch_order(-1, 0, 4), "seed=-1"),
         (lambda: shuffled(4, 0.5, 0, EPOCHS), "seed=0.5"),
         (lambda: process_rows(np.arange(6), 0, 4), "batch=6 .* multiple of 4"),
+        (lambda: process_rows(np.arange(6), 0, 2, group=2), "batch=6 .* multiple of 2, the processes times 2"),
+        (lambda: endless(0, -1, 1, 4, EPOCHS), "first=-1"),
         (lambda: process_rows(np.arange(6), 2, 2), "process=2 .* 0 to 1"),
         (lambda: process_rows(np.arange(6), 0, 0), "processes=0"),
     ],

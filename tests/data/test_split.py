@@ -3,7 +3,7 @@ import pytest
 
 from kdjax.core.check import InputError
 from kdjax.data.sampler import TEST_SPLIT, VAL_SPLIT
-from kdjax.data.source import array_source
+from kdjax.data.source import Source, array_source
 from kdjax.data.split import few_labels, keep_labels, stratified
 
 LABELS = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [40, 20, 3]))
@@ -72,3 +72,13 @@ def test_kept_labels_are_the_few_and_all_images_stay():
     np.testing.assert_array_equal(everything["index"][known], some["index"])
     np.testing.assert_array_equal(everything["label"][known], some["label"])
     np.testing.assert_array_equal(partly.read(np.array([3, 1]))["label"], everything["label"][[3, 1]])
+    for source, batch in ((labelled, some), (partly, everything)):
+        np.testing.assert_array_equal(source.labels(), batch["label"])
+
+
+def test_labels_are_drawn_without_reading_an_image():
+    def read(rows):
+        raise AssertionError
+
+    labelled, partly = keep_labels(Source(63, read, lambda: LABELS), 2, seed=1)
+    assert (labelled.size, np.count_nonzero(partly.labels() >= 0)) == (6, 6)

@@ -16,6 +16,7 @@ from PIL import Image
 
 import kdjax
 from kdjax import augment, data, evaluate
+from kdjax.train.devices import find_devices, one_device
 from kdjax.train.finished import read_model
 from kdjax.train.stage import blank_batch
 from launch import cli, experiment, show
@@ -40,7 +41,10 @@ def test_config_json_holds_all_that_a_repetition_needs(run):
     assert about["platform"]["device"] == "cpu" and {"jax", "jaxlib", "flax", "optax"} <= set(about["platform"])
     assert about["git"] is None or len(about["git"]) == 40
     digits = data.load("digits")
-    assert about["data"] == {"source": "digits", "digest": digits.digest, "names": list("0123456789"), "shape": [8, 8, 1]}
+    shape = {"shape": [8, 8, 1], "crop": 0}
+    assert about["data"] == {"source": "digits", "digest": digits.digest, "names": list("0123456789"), **shape}
+    assert about["devices"] == {"parallel": "jit", "mesh": {"data": 1, "model": 1}, "processes": 1}
+    assert about["reader"] == "resident" and about["methods"] == dict(zip(STAGES, ["supervised", "supervised", "kd"], strict=True))
 
 
 def test_metrics_hold_one_object_a_log_point_and_times_lie_apart(run):
@@ -77,7 +81,7 @@ def test_the_student_alone_sees_the_labelled_images_and_the_distilled_one_all():
 def test_summary_has_the_keys_that_others_read(run):
     summary = read(run[0], "summary.json")
     wanted = {"method", "config", "data", "steps", "seeds", "protocol", "results", "wall_seconds", "device"}
-    assert wanted <= set(summary) <= wanted | {"comparisons", "points"}
+    assert wanted <= set(summary) <= wanted | {"comparisons", "points", "damaged"}
     assert (summary["method"], summary["data"], summary["seeds"], summary["device"]) == ("kd", "digits", [0, 1], "cpu")
     assert summary["config"] == {"file": "quickstart.py", "variant": ""} and list(summary["steps"]) == STAGES
     assert {f"{s}/test_{m}" for s in STAGES for m in ("accuracy", "ece", "nll")} <= set(summary["results"])
@@ -101,7 +105,7 @@ def test_plots_models_and_checkpoints_are_there(run):
         weights, notes = read_model(run[0] / "models" / stage, None)
         assert weights and notes["measures"].keys() >= {"test_accuracy"}
     assert sorted(p.name for p in run[0].iterdir()) == [
-        "checkpoints", "config.json", "metrics.jsonl", "models", "plots", "summary.json", "times.jsonl",
+        "checkpoints", "config.json", "export", "metrics.jsonl", "models", "plots", "summary.json", "tensorboard", "times.jsonl",
     ]  # fmt: skip
 
 
@@ -288,16 +292,18 @@ def built(file, *words):
 
 def words_for(file, folder):
     """Overrides that let a config build without its data set."""
-    if not file.startswith("cifar"):
+    if file.startswith("digits") or file.startswith("quickstart"):
         return ()
-    npz = write_npz(folder / "tiny.npz", n=130, size=32, channels=3, classes=10 if "cifar10." in file else 100)
-    return (f"--config.data.source=npz:{npz}",)
+    options = {"size": 8, "channels": 1} if "mnist" in file else {"size": 32, "channels": 3}
+    npz = write_npz(folder / "tiny.npz", n=130, classes=100 if "cifar100" in file else 10, **options)
+    return f"--config.data.source=npz:{npz}", "--config.data.batch=16"
 
 
 VARIANTS = [
     "quickstart.py:student=resnet8,teacher=wrn_16_1,method=kd",
     "quickstart.py:student=wrn,teacher=resnet18",
     "cifar10.py:teacher=resnet20,student=conv_net",
+    "imagenet_kd.py:student=mobilenet_v2",
     "digits_byol.py:encoder=resnet8",
     "digits_datafree.py:student=resnet8",
 ]
@@ -306,7 +312,7 @@ VARIANTS = [
 @pytest.mark.parametrize("name", [*CONFIGS, *VARIANTS])
 def test_every_config_builds_and_traces(name, tmp_path):
     stages = built(name, *words_for(name.partition(":")[0], tmp_path)).stages
-    experiment._rehearse(stages, 1)
+    experiment._rehearse(stages, one_device())
     for stage in stages.values():
         assert stage.steps > 0 and stage.nets
         for specification in stage.nets.values():
@@ -316,7 +322,7 @@ def test_every_config_builds_and_traces(name, tmp_path):
 
 def test_a_batch_that_devices_cannot_share_is_refused():
     with pytest.raises(kdjax.core.InputError, match="stage 'teacher' has batches of 64 images: expected a multiple of 3"):
-        experiment._rehearse(built("quickstart.py").stages, 3)
+        experiment._rehearse(built("quickstart.py").stages, find_devices(count=3))
 
 
 BYOL = (

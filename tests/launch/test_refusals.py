@@ -91,7 +91,7 @@ TABLE = {
     "workdir foreign": ("--workdir={d}/foreign", "holds 'thesis.txt' and no run: expected an empty folder or a run's folder"),
     "workdir with a damaged config": ("--workdir={d}/damaged", "config.json is damaged"),
     "workdir with another config": ("--workdir={d}/other", "config.json is not that of a run"),
-    "devices": ("--config.devices=9", "--config.devices=9 is not accepted: expected 0 to 8, the devices of this machine"),
+    "devices": ("--config.devices=9", "--config.devices=9 is not accepted: expected 0 to 8, the devices there are"),
     "batch for devices": ("--config.devices=3", "--config.data.batch=64 is not accepted: expected a multiple of 3, the devices"),
     "source": ("--config.data.source=digit", "data source 'digit' is not known; accepted: digits"),
     "source digits with a path": ("--config.data.source=digits:x", "data source 'digits:x' is not known"),
@@ -121,6 +121,27 @@ TABLE = {
     "teacher of other channels": (
         "--config.teacher={run} --config.data.source=npz:{d}/rgb.npz",
         "it does not take images (8, 8, 3)",
+    ),
+    "teacher of another architecture": (
+        "--config=configs/quickstart.py:teacher=resnet8 --config.teacher=tests/golden/parity/checkpoint_zip.pth",
+        "checkpoint_zip.pth is refused: conv1.weight is (2, 3, 3, 3) in the file, resnet8 has (16, 1, 3, 3)",
+    ),
+    "teacher pickled": (
+        "--config=configs/quickstart.py:teacher=resnet8 --config.teacher=tests/golden/parity/payload_legacy.pth",
+        "payload_legacy.pth is refused: its pickle names 'posix.system'",
+    ),
+    "teacher a web page": ("--config.teacher={d}/page.pth", "page.pth is refused: it is a web page, of a download that failed"),
+    "teacher mean": (
+        "--config.teacher_mean=(0.1,0.2,0.3)",
+        "--config.teacher_mean=(0.1, 0.2, 0.3) is not accepted: expected a number for each of the 1 channels",
+    ),
+    "teacher std": (
+        "--config.teacher_mean=(0.1,) --config.teacher_std=(0.0,)",
+        "--config.teacher_std=(0.0,) is not accepted: expected numbers above 0",
+    ),
+    "teacher mean of a run": (
+        "--config.teacher={run} --config.teacher_mean=0.1 --config.teacher_std=0.3",
+        "run has its own; leave it ()",
     ),
     "byol method": (
         "--config=configs/digits_byol.py --config.method.name=simsiam",
@@ -187,6 +208,7 @@ def place(tmp_path_factory):
             Image.new("L", (4, 4), 40 * i).save(d / folder / f"{i}.png")
     (d / "broken/b/bad.png").write_text("no image")
     (d / "words.png").write_text("no image either")
+    (d / "page.pth").write_text("<!DOCTYPE html><title>404</title>")
     Image.new("L", (4, 4)).save(d / "fine.png")
     Image.fromarray(np.zeros((4, 4), np.uint16)).save(d / "deep.png")
     return d

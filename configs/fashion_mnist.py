@@ -1,0 +1,36 @@
+"""Fashion-MNIST through TFDS: a teacher, a student alone and a distilled student, three seeds each, with all labels.
+
+    python launch/main.py --config=configs/fashion_mnist.py --workdir=runs/fashion_mnist --config.data.dir=~/tensorflow_datasets
+
+`data.dir` holds the prepared set, `fashion_mnist/3.0.1/` with files of the format array_record. A tenth of the training images
+chooses the learning rate of the student alone; results are those of the last epoch on the 10,000 test images.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import _distillation as distillation
+from configs import _sections as sections
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    chosen = sections.variant(variant, method="kd", student="conv_net", teacher="conv_net")
+    return ConfigDict(
+        {
+            **sections.run_section(seeds=3),
+            "data": sections.data_section("tfds:fashion_mnist", batch=128, val_fraction=0.1),
+            "labels_per_class": 0,
+            **sections.teacher_section(),
+            "teacher_training": sections.training_section(
+                chosen["teacher"], widths=(32, 64, 128), epochs=10, optimiser=sections.sgd_section(0.1)
+            ),
+            "student_training": sections.training_section(
+                chosen["student"], widths=(4, 8, 16), epochs=10, optimiser=sections.sgd_section(0.2)
+            ),
+            "baseline_rates": (0.1, 0.2, 0.5),  # learning rates to choose from for the student alone
+            "smoothing": 0.0,
+            "method": sections.method_section(chosen["method"], distillation.METHODS),
+        }
+    )
+
+
+build = distillation.build

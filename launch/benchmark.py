@@ -1,0 +1,33 @@
+"""Measures parts of kdjax on this machine.
+
+python launch/benchmark.py readers --source=folder:photos --image-size=224
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from kdjax.core.check import InputError, pick
+from launch import benchmark_readers, cli
+
+COMMANDS = {"readers": benchmark_readers.main}
+USAGE = """python launch/benchmark.py <what> ... [--json]
+
+  readers  images a second of each way to read a data set.
+
+python launch/benchmark.py <what> --help tells more.
+"""
+
+
+def main() -> None:
+    words = sys.argv[1:]
+    if not words:
+        raise InputError(f"expected what to measure: {', '.join(COMMANDS)}; --help tells more")
+    if words[0] in ("--help", "-h"):
+        return print(USAGE)
+    pick("benchmark", words[0], COMMANDS)(words[1:])
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,234 @@
+"""A model card: what a trained network is, how it came about, what it can do and what is not known of it."""
+
+import inspect
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+import kdjax
+from kdjax import methods
+from launch import protocol
+from launch.checks import fields
+from launch.markdown import cell, label
+
+
+def files_of(nets: Mapping[str, Any], members: int) -> Iterator[tuple[str, str, int]]:
+    """`(file, network, member)`: the first network's are `seed0.safetensors`, ..., others have their name in them."""
+    for k, network in enumerate(nets):
+        for i in range(members):
+            yield f"seed{i}{f'-{network}' * (k > 0)}.safetensors", network, i
+
+
+def members_of(network: dict) -> int:
+    """How many members a Result's network has."""
+    return jax.tree.leaves(network)[0].shape[0]
+
+
+def seed_of(summary: dict, i: int) -> int:
+    """The seed of a member."""
+    seeds = summary.get("seeds", ())
+    return seeds[i] if i < len(seeds) else i
+
+
+def card(about: dict, summary: dict, stage: str, result: Any, made: Any) -> str:
+    """The model card of a stage, as Hugging Face reads them.
+
+    Args:
+      about: what config.json holds.
+      summary: what summary.json holds.
+      stage: its name.
+      result: its Result.
+      made: its Stage.
+    """
+    config, data = dict(fields(about["config"])), about["data"]
+    method = made.recipe.get("method", summary["method"])
+    name = f"{protocol.network_of(stage, config).split(' ')[0] or 'network'}, {stage.replace('_', ' ')}"
+    own = {key.partition("/")[2]: found for key, found in summary["results"].items() if key.startswith(f"{stage}/")}
+    nets = {k: v for k, v in made.nets.items() if k in result.weights}
+    members = members_of(result.weights[next(iter(nets))])
+    alone = [] if "teacher" in made.method.needs else ["teacher"]
+    parts = [
+        _front(about, summary, name, method, own),
+        f"# {name}",
+        _what(summary, data, stage, method, members),
+        "## Networks\n\n" + "\n".join(_network(n, nets[n], result.weights[n]) for n in nets),
+        "## Data and preprocessing\n\n" + _data(about, summary, config, next(iter(nets.values()))),
+        "## Training\n\n" + _training(about, summary, stage, result, made, method),
+        "## Results\n\n" + _results(about, summary, stage, own, nets, members),
+        "## Protocol\n\n" + "; ".join(protocol.words(about, summary, [stage], skip=alone)) + ".",
+        "## Intended use and limits\n\n" + _limits(summary, data, own),
+        "## Loading\n\n" + _LOADING.format(height=data["shape"][0], width=data["shape"][1], channels=data["shape"][2]),
+    ]
+    if reference := _reference(method, made.recipe):
+        parts.append(f"## Reference\n\n{reference}")
+    versions = ", ".join(f"{k} {v}" for k, v in about["platform"].items() if k not in ("device", "devices"))
+    made_with = (
+        f"kdjax {kdjax.__version__}, commit {about.get('git') or 'unknown'}; {versions}; {protocol.device_of(about, summary)}"
+    )
+    parts.append(f"## Versions\n\n{made_with}.")
+    return "\n\n".join(parts) + "\n"
+
+
+_LOADING = """```python
+import json
+
+import numpy as np
+from kdjax import models
+from kdjax.models.pretrained import nested
+
+found = models.read_weights("seed0.safetensors")
+net, weights = models.build(json.loads(found.metadata["kdjax"])), nested(found.arrays)
+images = np.zeros((1, {height}, {width}, {channels}), np.float32)  # in [0, 1]; the network itself takes off mean and std
+taps, _ = net.apply(weights["params"], weights.get("stats", {{}}), images, train=False)
+print({{name: tap.shape for name, tap in taps.items()}})
+```
+
+`python launch/predict.py seed0.safetensors <image or folder>` classifies image files; names of classes are in its metadata."""
+
+
+def _front(about, summary, name, method, own) -> str:
+    dataset = protocol.place_free(about["data"]["source"]).rpartition(":")[2]
+    task = "image-classification" if "test_accuracy" in own else "image-feature-extraction"
+    lines = [
+        "---", "# license: yours to choose", "library_name: kdjax", f"pipeline_tag: {task}",
+        "tags:", "- jax", *(["- knowledge-distillation"] if method != "supervised" else []), f"- {json.dumps(method)}",
+        "datasets:", f"- {json.dumps(dataset)}", "metrics:",
+        *dict.fromkeys(f"- {_kind(m)}" for m in own if m.startswith("test_")),
+        "model-index:", f"- name: {json.dumps(name)}", "  results:",
+        "  - task:", f"      type: {task}",
+        "    dataset:", f"      name: {json.dumps(dataset)}", f"      type: {json.dumps(dataset)}", "      split: test",
+        "    metrics:",
+    ]  # fmt: skip
+    for measure, found in own.items():
+        if measure.startswith("test_") and found["mean"] is not None:
+            lines += [
+                f"    - type: {_kind(measure)}",
+                f"      name: {json.dumps(label(measure))}",
+                f"      value: {found['mean']:.4f}",
+            ]
+    return "\n".join([*lines, "---"])
+
+
+def _kind(measure: str) -> str:
+    return "accuracy" if measure.endswith("accuracy") else measure.removeprefix("test_")
+
+
+def _what(summary, data, stage, method, members) -> str:
+    classes = f"images of {len(data['names'])} classes" if data["names"] else "images"
+    first = (inspect.getdoc(getattr(methods, method, None)) or "").partition("\n")[0] if method in methods.__all__ else ""
+    seeds = f"{members} networks that differ by their seed, a file each" if members > 1 else "One network"
+    run = f"`{stage}` of a run of `{summary['method']}` on {classes} ({protocol.place_free(data['source'])})"
+    return f"{seeds}: {run}. {first}".strip()
+
+
+def _network(name, specification, weights) -> str:
+    count = sum(int(np.prod(x.shape[1:])) for x in jax.tree.leaves(weights["params"]))
+    told = {k: v for k, v in specification.items() if k not in ("name", "mean", "std", "dtype")}
+    options = ", ".join(f"{k} {protocol.shown(v)}" for k, v in told.items())
+    precision = specification.get("dtype", "float32")
+    return f"- `{name}`: {specification['name']} ({options}), {count:,} parameters, computed in {precision}"
+
+
+def _data(about, summary, config, specification) -> str:
+    data, told = about["data"], summary["protocol"]
+    lines = [
+        f"- {protocol.data_of(about, summary)}; images of {' x '.join(map(str, data['shape']))} (height, width, channels)",
+        f"- {told['train_images']} training, {told['validation_images']} validation, {told['test_images']} test images",
+        f"- augmentation in training: {config.get('data.augment', 'none')}",
+    ]
+    if "mean" in specification:
+        lines.append(
+            f"- input: numbers in [0, 1]; the network takes off mean {specification['mean']}, divides by std {specification['std']}"
+        )
+    if data["names"]:
+        shown = ", ".join(data["names"][:20]) + (f" and {len(data['names']) - 20} more" if len(data["names"]) > 20 else "")
+        lines.append(f"- classes, in order: {shown}")
+    return "\n".join(lines)
+
+
+def _training(about, summary, stage, result, made, method) -> str:
+    config, lines = about["config"], [f"- method: {method}"]
+    known = ("method", "training", "data", "nets", "config")
+    options = {k: v for k, v in made.recipe.items() if k not in known}
+    if config.get("method", {}).get("name") == method:
+        options |= {k: v for k, v in config["method"].items() if k != "name"}
+    if options:
+        lines.append("- options: " + ", ".join(f"{k} {protocol.shown(v)}" for k, v in options.items()))
+    section = protocol.section_of(stage, dict(fields(config)))
+    training = made.recipe.get("training") or config.get(f"{section}_training", {})
+    if optimiser := training.get("optimiser"):
+        chosen = result.points[0] if result.points else {}
+        told = {k: chosen.get(k, v) for k, v in optimiser.items() if k != "name"}
+        lines.append(f"- optimiser: {optimiser['name']}, " + ", ".join(f"{k} {protocol.shown(v)}" for k, v in told.items()))
+    if result.points:
+        *numbers, score = result.points[0]
+        tried = "; ".join(", ".join(f"{p[n]:g}" for n in numbers) + f": {p[score]:.2f}" for p in result.points)
+        lines.append(f"- {', '.join(numbers)} chosen by {label(score)} among {tried}")
+    lines.append(f"- budget: {summary['steps'][stage]} steps of {made.batch} rows; weights of step {result.step}")
+    lines.append(f"- weights sha256: {result.digest}")
+    if "teacher" in made.method.needs:
+        lines.append(f"- teacher: {_teacher(about, summary)}")
+    return "\n".join(lines)
+
+
+def _teacher(about, summary) -> str:
+    if digest := about.get("weights", {}).get("teacher"):
+        found = summary["results"].get("teacher/test_accuracy")
+        return f"the stage `teacher` of the same run, sha256 {digest}" + (f", test accuracy {found['mean']:.2f} %" if found else "")
+    sha256 = protocol.given_teacher(about).get("sha256")
+    return "given from outside" + f", sha256 {sha256}" * bool(sha256)
+
+
+def _results(about, summary, stage, own, nets, members) -> str:
+    measures = list(own)
+    rows = [["file", "seed", *map(label, measures)], ["---"] * 2 + ["---:"] * len(measures)]
+    for file, network, i in files_of(nets, members):
+        if network == next(iter(nets)):
+            values = [[own[m]["values"][i]] if i < len(own[m]["values"]) else None for m in measures]
+            rows.append([file, str(seed_of(summary, i)), *(cell(v, m) for v, m in zip(values, measures, strict=True))])
+    rows.append(["mean ± std", "", *(cell(own[m]["values"], m) for m in measures)])
+    text = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    gaps = [c for c in summary.get("comparisons", ()) if c["result"].startswith(f"{stage}/")]
+    told = [
+        f"- minus `{c['baseline']}`: {c['mean']:+.2f}, 95% interval [{c['low']:+.2f}, {c['high']:+.2f}], paired by seed"
+        for c in gaps
+    ]
+    return text + ("\n\n" + "\n".join(told)) * bool(told)
+
+
+def _limits(summary, data, own) -> str:
+    n = summary["protocol"]["test_images"]
+    classifies = "test_accuracy" in own
+    use = (
+        "Classifies images like those it was trained on"
+        if classifies
+        else "Gives features (the tap `pooled`) of images like those it was trained on"
+    )
+    lines = [f"{use}; made to compare ways of training, not for decisions about people.", ""]
+    if classifies and own["test_accuracy"]["mean"] is not None:
+        p = min(max(own["test_accuracy"]["mean"] / 100, 0), 1)
+        points = 196 * np.sqrt(p * (1 - p) / n)
+        lines.append(f"- {n} test images leave an accuracy uncertain by about {points:.2f} points, whatever the seeds say.")
+    missing = [word for word, measure in (("calibration", "test_ece"), ("likelihood", "test_nll")) if measure not in own]
+    missing += ["other data", "shifted or corrupted images", "adversarial inputs", "differences between groups", "speed"]
+    lines.append(f"- Not measured: {', '.join(missing)}.")
+    if not summary["protocol"].get("validation_images"):
+        lines.append(
+            "- There were no validation images: hyperparameters are those of the config, and nothing was chosen by this run."
+        )
+    lines.append("- The licence of these weights, and that of the data, is for whoever publishes them to settle.")
+    return "\n".join(lines)
+
+
+def _reference(method: str, recipe: Mapping[str, Any]) -> str:
+    if method not in methods.__all__:
+        return ""
+    text = inspect.getdoc(getattr(methods, method)) or ""
+    found = re.search(r"^Reference: (.+?)(?:\n\n|\Z)", text, re.M | re.S)
+    reference = " ".join(found[1].split()) if found else ""
+    about_option = re.match(r"(\w+): ", reference)  # a paper behind one option, not behind the method
+    return reference if not about_option or recipe.get(about_option[1]) else ""

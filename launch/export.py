@@ -1,0 +1,62 @@
+"""Trained networks as files to hand on: weights as safetensors, and a model card that says what they are."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import kdjax
+from kdjax import models
+from kdjax.train.files import write_text
+from launch import protocol
+from launch.card import card, files_of, members_of, seed_of
+
+
+def export(folder: Path, about: dict, summary: dict, results: Mapping[str, Any], stages: Mapping[str, Any]) -> None:
+    """Writes `export/<stage>/`: a file of weights for each member and network, and `README.md`, the card; all of it or nothing.
+
+    Args:
+      folder: the run's.
+      about: what config.json holds.
+      summary: what summary.json holds.
+      results: the Result of each stage.
+      stages: the Stage of each; networks that `models.build` cannot make are left out.
+    """
+    writing = folder / ".export.partial"
+    shutil.rmtree(writing, ignore_errors=True)
+    for stage, result in results.items():
+        nets = {name: specification for name, specification in stages[stage].nets.items() if name in result.weights}
+        if not nets:
+            continue
+        place = writing / stage
+        place.mkdir(parents=True)
+        for file, network, i in files_of(nets, members_of(result.weights[next(iter(nets))])):
+            weights = jax.tree.map(lambda x, i=i: np.asarray(x[i]), result.weights[network])
+            told = _metadata(about, summary, stage, network, i, stages[stage].recipe)
+            models.write_weights(place / file, weights["params"], weights["stats"], nets[network], about=told)
+        write_text(place / "README.md", card(about, summary, stage, result, stages[stage]))
+    if writing.exists():
+        shutil.rmtree(folder / "export", ignore_errors=True)
+        writing.rename(folder / "export")
+
+
+def _metadata(about, summary, stage, network, i, recipe) -> dict[str, str]:
+    """What a program needs to know of a file, and a person who has nothing but it."""
+    measures = {key.partition("/")[2]: x["values"] for key, x in summary["results"].items() if key.startswith(f"{stage}/")}
+    return {
+        "names": json.dumps(about["data"]["names"]),
+        "shape": json.dumps(about["data"]["shape"]),
+        "data": protocol.place_free(about["data"]["source"]),
+        "data_sha256": about["data"]["digest"],
+        "stage": stage,
+        "network": network,
+        "method": str(recipe.get("method", summary["method"])),
+        "seed": str(seed_of(summary, i)),
+        "results": json.dumps({name: values[i] for name, values in measures.items() if i < len(values)}),
+        "version": kdjax.__version__,
+        "commit": about.get("git") or "",
+    }

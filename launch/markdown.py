@@ -1,0 +1,217 @@
+"""A report's table as text: Markdown with the protocol in words, lines for CSV, values for JSON."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from launch import protocol, runs
+from launch.show import PERCENT
+from launch.tables import Gap, Row, Table
+
+LONG = ("run", "network", "measure", "seed", "value")  # the head of `long`
+
+
+def markdown(table: Table, title: str = "", picture: str = "") -> str:
+    """The table, with the protocol below it in words.
+
+    Args:
+      table: rows of one protocol.
+      title: a heading, or nothing.
+      picture: a file beside it to show, or nothing.
+    """
+    methods = _methods(table)
+    compared = {m: list(dict.fromkeys(row.gaps[m].baseline for row in table.rows if m in row.gaps)) for m in table.measures}
+    columns: dict[str, list[str]] = {}
+    if len(table.runs) > 1:
+        columns["run"] = [_listed(row.labels) for row in table.rows]
+    columns["network"] = [row.stage for row in table.rows]
+    if methods:
+        columns["method"] = [_method(row, methods) for row in table.rows]
+    for field in table.vary:
+        columns[field] = [protocol.shown(protocol.protocol_of(r.run.about, r.run.summary).get(field)) for r in table.rows]
+    words = len(columns)
+    for m in table.measures:
+        columns[label(m)] = [cell(row.cells.get(m), m) for row in table.rows]
+        if names := compared[m]:
+            head = f"difference to {names[0] if len(names) == 1 else 'the baseline'}" + f", {label(m)}" * (len(table.measures) > 1)
+            columns[head] = [_gap(row.gaps.get(m), m, len(names) > 1) for row in table.rows]
+    columns["seeds"] = [str(max(map(len, row.cells.values()))) for row in table.rows]
+    if any(row.best for row in table.rows):
+        columns["best on the way"] = [_best(row.best) for row in table.rows]
+        columns["last"] = [f"{row.best.end:.2f} at {row.best.unit} {row.best.of:g}" if row.best else "" for row in table.rows]
+    lines = [list(columns), ["---"] * words + ["---:"] * (len(columns) - words), *map(list, zip(*columns.values(), strict=True))]
+    text = "\n".join("| " + " | ".join(x.replace("|", "\\|") for x in line) + " |" for line in lines)
+    head = f"## {title}\n\n" * bool(title)
+    plot = f"![{label(table.measures[0])}, a dot a seed]({picture})\n\n" * bool(picture)
+    return f"{head}{text}\n\n{plot}" + "".join(f"{note}\n\n" for note in notes(table))
+
+
+def notes(table: Table) -> list[str]:
+    """What the numbers are, in words for a paper."""
+    first, stages = table.runs[0], list(dict.fromkeys(row.stage for row in table.rows))
+    said = protocol.words(first.about, first.summary, stages, skip=table.vary)
+    varied = f" Rows differ in {', '.join(table.vary)}, as their columns say." * bool(table.vary)
+    found = [f"Protocol: {'; '.join(said)}.{varied}"]
+    seeds = dict.fromkeys(runs.seeds_of(row.run, v) for row in table.rows for v in row.cells.values() if len(v) > 1)
+    if seeds:
+        told = "; ".join(", ".join(map(str, s)) for s in seeds)
+        found.append(f"Mean ± standard deviation over seeds (n - 1 in the denominator); seeds {told}.")
+    devices = dict.fromkeys(protocol.device_of(run.about, run.summary) for run in table.runs)
+    commits = dict.fromkeys((run.about.get("git") or "unknown")[:12] for run in table.runs)
+    found.append(f"Device: {', '.join(devices)}; commit: {', '.join(commits)}.")
+    for row in table.rows:
+        if points := row.run.summary.get("points", {}).get(row.stage):
+            *numbers, score = points[0]
+            tried = "; ".join(", ".join(f"{p[n]:g}" for n in numbers) for p in points)
+            chosen = ", ".join(f"{n.replace('_', ' ')} {points[0][n]:g}" for n in numbers)
+            among = f", chosen by {label(score)} among {tried}" * (len(points) > 1)
+            found.append(f"{_name(table, row)}: {chosen}{among}.")
+    intervals = sum(gap.interval is not None for row in table.rows for gap in row.gaps.values())
+    if intervals:
+        found.append(
+            "Differences are paired by seed, with their 95% interval by Student's t; one that holds 0 is not told apart."
+            + f" The {intervals} intervals are not corrected for their number." * (intervals > 1)
+        )
+    curves = {row.best.measure for row in table.rows if row.best}
+    if any(measure.startswith("val_") for measure in curves):
+        found.append(
+            "Best on the way (val): the highest validation accuracy, mean over seeds, and where; no test image was looked at."
+        )
+    if any(measure.startswith("test_") for measure in curves):
+        found.append(
+            "Best on the way (test): the highest test accuracy, mean over seeds, and where. It is chosen on test images, so "
+            "it is too high: it is for comparison with tables that report it, and is no result."
+        )
+    return found
+
+
+def cell(values: Sequence[float | None] | None, measure: str) -> str:
+    """The mean of one result with its spread; empty for what was not measured.
+
+    >>> cell([98.2, 98.6], "test_accuracy")
+    '98.40 ± 0.28'
+    """
+    if not values:
+        return ""
+    found = [v for v in values if v is not None]
+    if len(found) < len(values):
+        return f"not finite ({len(values) - len(found)} of {len(values)})"
+    digits = _digits(measure)
+    return f"{np.mean(found):.{digits}f}" + (f" ± {np.std(found, ddof=1):.{digits}f}" if len(found) > 1 else "")
+
+
+def mean_of(values: Sequence[float | None]) -> float | None:
+    """The mean, or None where a value is not finite."""
+    found = [v for v in values if v is not None]
+    return float(np.mean(found)) if len(found) == len(values) else None
+
+
+def label(measure: str) -> str:
+    """A measure in words, with its unit.
+
+    >>> label("test_top5_accuracy")
+    'test top5 accuracy %'
+    """
+    return measure.replace("_", " ") + " %" * measure.endswith(PERCENT)
+
+
+def bars(table: Table) -> dict[str, dict[str, list[float]]]:
+    """For the plot: measure -> name of the row -> its values, without those that are not finite."""
+    found = {}
+    for m in table.measures:
+        rows = {_name(table, row): [v for v in row.cells.get(m, ()) if v is not None] for row in table.rows}
+        found[label(m)] = {name: values for name, values in rows.items() if values}
+    return {name: rows for name, rows in found.items() if rows}
+
+
+def long(table: Table) -> Iterator[tuple]:
+    """One line a seed."""
+    for row in table.rows:
+        for measure, values in row.cells.items():
+            for seed, value in zip(runs.seeds_of(row.run, values), values, strict=True):
+                yield _listed(row.labels), row.stage, measure, seed, "" if value is None else value
+
+
+def plain(table: Table) -> dict:
+    """The table as JSON values."""
+    return {
+        "runs": {run.label: str(run.folder) for run in table.runs},
+        "protocol": protocol.protocol_of(table.runs[0].about, table.runs[0].summary),
+        "vary": list(table.vary),
+        "notes": notes(table),
+        "rows": [
+            {
+                "runs": row.labels,
+                "network": row.stage,
+                "protocol": {f: protocol.protocol_of(row.run.about, row.run.summary).get(f) for f in table.vary},
+                "settings": protocol.settings_of(row.run.about),
+                "seeds": {m: runs.seeds_of(row.run, v) for m, v in row.cells.items()},
+                "values": row.cells,
+                "means": {m: mean_of(v) for m, v in row.cells.items()},
+                "differences": {m: gap._asdict() for m, gap in row.gaps.items()},
+                "best": row.best and row.best._asdict(),
+                "device": protocol.device_of(row.run.about, row.run.summary),
+                "commit": row.run.about.get("git"),
+                "wall_seconds": row.run.summary.get("wall_seconds"),
+            }
+            for row in table.rows
+        ],
+    }
+
+
+def _gap(gap: Gap | None, measure: str, named: bool) -> str:
+    if gap is None:
+        return ""
+    digits, to = _digits(measure), f" (to {gap.baseline})" * named
+    if gap.mean is None:
+        return f"not paired: {gap.why}{to}"
+    if gap.interval is None:
+        return f"{gap.mean:+.{digits}f}, one seed{to}"
+    _, low, high = gap.interval
+    apart = "" if low > 0 or high < 0 else ", not told apart"
+    return f"{gap.mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]{apart}{to}"
+
+
+def _best(best: runs.Best | None) -> str:
+    if best is None:
+        return ""
+    return f"{label(best.measure).removesuffix(' %')} {best.value:.2f} at {best.unit} {best.at:g}"
+
+
+def _methods(table: Table) -> dict[str, str]:
+    """Of several runs the method of each, with the settings in which it differs from others of that method."""
+    if len(table.runs) < 2:
+        return {}
+    settings = [protocol.settings_of(run.about) for run in table.runs]
+    names = [str(run.summary.get("method", "unknown")) for run in table.runs]
+    found = {}
+    for run, name, own in zip(table.runs, names, settings, strict=True):
+        kin = [other for other, n in zip(settings, names, strict=True) if n == name]
+        apart = [k for k in own if any(other.get(k) != own[k] for other in kin)]
+        ends = [k.rpartition(".")[2] for k in apart]
+        short = [end if ends.count(end) == 1 else k for k, end in zip(apart, ends, strict=True)]
+        found[run.label] = ", ".join(
+            [name, *(f"{s.replace('_', ' ')} {protocol.shown(own[k])}" for s, k in zip(short, apart, strict=True))]
+        )
+    return found
+
+
+def _method(row: Row, methods: Mapping[str, str]) -> str:
+    """How a network was trained: as its run says, or where several runs hold it, what they have in common."""
+    stage = row.run.about.get("methods", {}).get(row.stage)
+    if stage is not None and stage != row.run.summary.get("method"):
+        return str(stage)
+    told = {methods[name] for name in row.labels}
+    return told.pop() if len(told) == 1 else ""
+
+
+def _name(table: Table, row: Row) -> str:
+    return f"{_listed(row.labels)} {row.stage}" if len(table.runs) > 1 else row.stage
+
+
+def _listed(labels: Sequence[str]) -> str:
+    return ", ".join(labels) if len(labels) < 4 else f"{labels[0]} and {len(labels) - 1} more"
+
+
+def _digits(measure: str) -> int:
+    return 2 if measure.endswith(PERCENT) else 3

@@ -1,0 +1,188 @@
+"""Which settings two runs must share to stand in one column, and how a protocol is told in words."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from configs._parts import FREE
+from launch.checks import fields
+
+# What a comparison may be about (the method, its optimiser, its tuning), which seeds there are, and what changes results by
+# rounding at most. Every other field of a config is protocol; so is the teacher, by its weights, and the data, by their bytes.
+_FREE = {
+    *FREE, "seed", "seeds", "members", "evaluate_epochs", "save_epochs", "baseline_rates", "smoothing", "teacher",
+    "data.source", "data.reader", "data.corrupt",
+}  # fmt: skip
+TRAINED = "trained in the run with all labels"
+_FREE_SECTIONS = {"method", "optimiser"}
+_COUNTS = ("train_images", "validation_images", "test_images")
+
+
+def protocol_of(about: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a run that must not differ in a column, by the names of their flags.
+
+    Args:
+      about: its config.json; `{}` where a run of an older version has none.
+      summary: its summary.json.
+    """
+    config, told = dict(fields(about.get("config", {}))), summary.get("protocol", {})
+    scored = ("evaluate_epochs", "save_epochs") if config.get("select") == "best" else ()  # the epochs to choose from
+    found: dict[str, Any] = {"data": data_of(about, summary)}
+    if not config:
+        return found | dict(told)
+    if teacher := _teacher(about, config):
+        found["teacher"] = teacher
+    for path, value in config.items():
+        trained_elsewhere = config.get("teacher") and path.startswith("teacher_training.")
+        if (not _is_free(path) or path in scored) and not trained_elsewhere:
+            found[path] = value
+    if damaged := summary.get("damaged"):
+        found["damaged images"] = len(damaged)
+    return found | {name: told[name] for name in _COUNTS if name in told}
+
+
+def settings_of(about: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that may differ in a column: the method, its options, its optimiser, its tuning."""
+    shown = {"smoothing", "baseline_rates"}
+    return {k: v for k, v in fields(about.get("config", {})) if k in shown or _FREE_SECTIONS & set(k.split(".")[:-1])}
+
+
+def data_of(about: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+    """The data and the first digits of their sha256: a path is no protocol."""
+    data = about.get("data", {})
+    digest = f" (sha256 {data['digest'][:12]})" if data.get("digest") else ""
+    return place_free(str(data.get("source") or summary.get("data", "unknown"))) + digest
+
+
+def place_free(source: str) -> str:
+    """A data source without the folders of one machine: `npz:/home/me/x.npz` is `npz:x.npz`."""
+    kind, colon, place = source.partition(":")
+    return kind + colon + (place.rstrip("/").rpartition("/")[2] if kind in ("npz", "folder", "records") else place)
+
+
+def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """The fields in which two protocols differ. One that a run does not have is off in it."""
+    same_data = str(a.get("data")).partition("(")[2] == str(b.get("data")).partition("(")[2] != ""  # other names, equal bytes
+    for name in [*a, *(k for k in b if k not in a)]:
+        if (a.get(name) or None) != (b.get(name) or None) and not (name == "data" and same_data):
+            yield name, a.get(name), b.get(name)
+
+
+def words(about: Mapping[str, Any], summary: Mapping[str, Any], stages: Sequence[str], *, skip: Sequence[str] = ()) -> list[str]:
+    """The protocol of a run as phrases, to be joined by semicolons.
+
+    Args:
+      about: its config.json.
+      summary: its summary.json.
+      stages: which of its networks are spoken of.
+      skip: fields that are told elsewhere.
+    """
+    config, told = dict(fields(about.get("config", {}))), summary.get("protocol", {})
+    left = {k: v for k, v in config.items() if k not in skip}
+    said = [] if "data" in skip else [f"data {data_of(about, summary)}{_kind(about)}"]
+    if "test_images" in told:
+        train, val, test = (told.get(name, 0) for name in _COUNTS)
+        cut = f"{val} validation images cut from training with seed {config.get('data.seed', 0)}" if val else "no validation images"
+        said.append(f"{train} training and {test} test images, {cut}")
+    if damaged := summary.get("damaged"):
+        said.append(f"images that could not be decoded, where the next one stood in: {len(damaged)}")
+    if "labels_per_class" in left:
+        said.append(f"labels per class known to students: {left['labels_per_class'] or 'all'}")
+    if budgets := _together({s: _budget(s, config, summary, skip) for s in stages}):
+        said.append("budget " + budgets)
+    said += [
+        f"{name} {left[f'data.{key}']}" for name, key in (("batch", "batch"), ("augmentation", "augment")) if f"data.{key}" in left
+    ]
+    if networks := _together({s: network_of(s, left) for s in stages}):
+        said.append("networks " + networks)
+    if (teacher := _teacher(about, config)) and "teacher" not in skip:
+        said.append(f"teacher {teacher}" + ", one network for all seeds and students" * (teacher == TRAINED))
+    if probe := [f"{k.partition('.')[2].replace('_', ' ')} {v}" for k, v in left.items() if k.startswith("probe.")]:
+        said.append("probe: " + ", ".join(probe))
+    if "select" not in skip:
+        said.append("results at the " + step_taken(about, summary))
+    if "seeds_share" in left:
+        shares = {"batch": "share batches and noise and differ in their initialisation", "none": "share nothing"}
+        said.append(f"seeds {shares.get(left['seeds_share'], left['seeds_share'])}")
+    return [*said, *(left[name] for name in ("precision",) if name in left)]
+
+
+def step_taken(about: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+    """Which step of a run its results are from."""
+    select = about.get("config", {}).get("select") or summary.get("protocol", {}).get("step", "last")
+    return "last step" if select == "last" else "step with the best validation accuracy, mean over seeds"
+
+
+def device_of(about: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+    """The device a run was made on, and how many."""
+    platform, spread = about.get("platform", {}), about.get("devices", {})
+    count = math.prod(spread.get("mesh", {"data": platform.get("devices", 1)}).values())
+    kind = str(summary.get("device") or platform.get("device", "unknown"))
+    return kind if count == 1 else f"{kind} x {count} by {spread.get('parallel', 'jit')}"
+
+
+def shown(value: Any) -> str:
+    """A value of a config as a person writes it."""
+    if isinstance(value, list | tuple):
+        return "(" + ", ".join(map(shown, value)) + ")"
+    return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _is_free(path: str) -> bool:
+    return path in _FREE or bool(_FREE_SECTIONS & set(path.split(".")[:-1]))
+
+
+def _teacher(about: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    if "teacher" not in config:
+        return ""
+    if not config["teacher"]:
+        return TRAINED
+    sha256 = given_teacher(about).get("sha256", "")
+    return f"given, sha256 {sha256[:12]}" if sha256 else str(config["teacher"])
+
+
+def given_teacher(about: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What config.json says of a teacher from outside; empty where there is none."""
+    found = about.get("teacher")
+    return found if isinstance(found, dict) else {}
+
+
+def section_of(stage: str, config: Mapping[str, Any]) -> str:
+    """The training section of a config that a stage obeys: `student_alone` that of `student`; empty where no name fits."""
+    sections = {k.partition("_training.")[0] for k in config if "_training." in k}
+    fits = [s for s in sections if stage == s or stage.startswith(s + "_")]
+    return max(fits, key=len, default="") or (next(iter(sections)) if len(sections) == 1 else "")
+
+
+def _kind(about: Mapping[str, Any]) -> str:
+    data = about.get("data", {})
+    shape = f", images {'x'.join(map(str, data['shape']))}" if data.get("shape") else ""
+    return f", {len(data['names'])} classes{shape}" if data.get("names") else shape
+
+
+def _budget(stage: str, config: Mapping[str, Any], summary: Mapping[str, Any], skip: Sequence[str]) -> str:
+    epochs, steps = epochs_of(stage, config), summary.get("steps", {}).get(stage)
+    found = [f"{epochs} epoch{'s' * (epochs != 1)}"] * bool(epochs) + [f"{steps} steps"] * bool(steps)
+    return " = ".join(found) if f"{section_of(stage, config)}_training.epochs" not in skip else ""
+
+
+def epochs_of(stage: str, config: Mapping[str, Any]) -> int:
+    """The epochs of a stage by its section; 0 where that does not tell: an untrained encoder has a budget of its own."""
+    section = section_of(stage, config)
+    return config.get(f"{section}_training.epochs", 0) if stage == section or stage.startswith(section + "_") else 0
+
+
+def _together(told: Mapping[str, str]) -> str:
+    """`a, b: x; c: y` from what is told of each."""
+    groups: dict[str, list[str]] = {}
+    for name, text in told.items():
+        groups.setdefault(text, []).append(name)
+    return ", ".join(f"{' and '.join(names)} {text}" for text, names in groups.items() if text)
+
+
+def network_of(stage: str, config: Mapping[str, Any]) -> str:
+    """The net of a stage in words; empty where no field tells it."""
+    above = f"{section_of(stage, config)}_training.net."
+    options = {k.removeprefix(above): v for k, v in config.items() if k.startswith(above)}
+    name = options.pop("name", "")
+    return f"{name} {' '.join(f'{k} {shown(v)}' for k, v in options.items())}".strip() if name else ""

@@ -1,0 +1,189 @@
+"""The rows of a report: networks of runs, their results, and what they are held against."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kdjax.core import InputError, nearest
+from kdjax.evaluate import Interval, paired_interval
+from launch import runs
+from launch.runs import Finished
+
+MAIN = ("test_accuracy", "test_probe_accuracy")  # what is shown if nothing is asked for
+LOWER = ("nll", "ece", "brier", "loss")  # measures of which less is better, by the end of their names
+
+
+class Gap(NamedTuple):
+    """A row's difference to a baseline.
+
+    Attributes:
+      baseline: in words.
+      mean: of the differences; None where there is no pair.
+      interval: at 95%; None for a single seed, or where there is no pair.
+      why: why there is no pair; empty where there is.
+    """
+
+    baseline: str
+    mean: float | None
+    interval: Interval | None
+    why: str
+
+
+class Row(NamedTuple):
+    """One network of one run, or of several that share it.
+
+    Attributes:
+      run: the first of its runs.
+      labels: of all runs that hold this very network.
+      stage: its name in the run.
+      cells: measure -> its values, one a seed; None for what was not finite.
+      gaps: measure -> its difference to the baseline, where it has one.
+      best: the best point of its curve.
+    """
+
+    run: Finished
+    labels: tuple[str, ...]
+    stage: str
+    cells: dict[str, list[float | None]]
+    gaps: dict[str, Gap]
+    best: runs.Best | None
+
+
+class Table(NamedTuple):
+    """Rows of one protocol; `vary` are fields of it that rows may differ in."""
+
+    runs: tuple[Finished, ...]
+    measures: tuple[str, ...]
+    rows: tuple[Row, ...]
+    vary: tuple[str, ...]
+
+
+def table(
+    group: Sequence[Finished],
+    *,
+    results: Sequence[str] = (),
+    baseline: str | None = None,
+    sort: str | None = None,
+    vary: Sequence[str] = (),
+    everywhere: Sequence[Finished] = (),
+) -> Table:
+    """The table of runs of one protocol.
+
+    Args:
+      group: the runs.
+      results: measures, or `stage/measure`; empty: the accuracies.
+      baseline: what rows are compared with; None: what each run compares itself with.
+      sort: a measure to sort by, best first.
+      vary: fields of the protocol shown in a column each.
+      everywhere: all runs of the report: a result or baseline that none of them has is refused; one that only this group has not
+        gives fewer rows.
+
+    Raises:
+      InputError: one line that names the result, baseline or measure that is not there.
+    """
+    everywhere = everywhere or group
+    wanted = _wanted(group, results, everywhere)
+    measures = tuple(dict.fromkeys(measure for _, measure in wanted))
+    rows: dict[Any, Row] = {}
+    for run in group:
+        for stage in dict.fromkeys(stage for stage, _ in wanted):
+            cells = {m: _values(run, s, m) for s, m in wanted if s == stage and f"{s}/{m}" in run.summary["results"]}
+            if not cells:
+                continue
+            digest = run.about.get("weights", {}).get(stage, str(run.folder))
+            same = (stage, digest, str(cells), runs.seeds_of(run, next(iter(cells.values()))))  # by the cache, or as a teacher
+            row = rows.get(same) or Row(run, (), stage, cells, {}, runs.best_of(run, stage))
+            rows[same] = row._replace(labels=(*row.labels, run.label))
+    compared = [row._replace(gaps=_gaps(row, group, baseline, everywhere)) for row in rows.values()]
+    if sort is not None:
+        if sort not in measures:
+            raise InputError(f"--sort={sort} is not accepted: expected {nearest(sort, measures)}")
+        compared.sort(key=lambda row: _rank(row.cells.get(sort), sort))
+    return Table(tuple(group), measures, tuple(compared), tuple(vary))
+
+
+def _values(run: Finished, stage: str, measure: str) -> list[float | None]:
+    return run.summary["results"][f"{stage}/{measure}"]["values"]
+
+
+def _wanted(group: Sequence[Finished], results: Sequence[str], everywhere: Sequence[Finished]) -> list[tuple[str, str]]:
+    """Pairs of stage and measure, in the order of the first run that has them."""
+    there = [tuple(key.split("/")) for key in dict.fromkeys(key for run in group for key in run.summary["results"])]
+    if not results:
+        main = [[m for m in MAIN if any(k.endswith(f"/{m}") for k in run.summary["results"])][:1] for run in group]
+        results = list(dict.fromkeys(m for found in main for m in found)) or [there[0][1]]
+    known = {key for run in everywhere for key in run.summary["results"]}
+    wanted = []
+    for name in results:
+        own = [(stage, measure) for stage, measure in there if name in (f"{stage}/{measure}", measure)]
+        names = known if "/" in name else {key.partition("/")[2] for key in known}
+        if name not in names:
+            raise InputError(f"--results={name} is not in these runs; accepted: {nearest(name, names)}")
+        wanted += own
+    return list(dict.fromkeys(wanted))
+
+
+def _gaps(row: Row, group: Sequence[Finished], baseline: str | None, everywhere: Sequence[Finished]) -> dict[str, Gap]:
+    found = {}
+    for measure, values in row.cells.items():
+        other = _own_baseline(row, measure) if baseline is None else _named_baseline(row, measure, baseline, group, everywhere)
+        if other is None or (other[0].label in row.labels and other[1:] == (row.stage, measure)):
+            continue
+        run, stage, against = other
+        name = (
+            f"{run.label} " * (run.label in (baseline or "").split("/") or run.label not in row.labels)
+            + stage
+            + f" {against.replace('_', ' ')}" * (against != measure)
+        )
+        found[measure] = _gap(name, row.run, values, run, _values(run, stage, against))
+    return found
+
+
+def _own_baseline(row: Row, measure: str) -> tuple[Finished, str, str] | None:
+    """What the run compares this result with first: the choice of its config's author."""
+    for c in row.run.summary.get("comparisons", ()):
+        if c.get("result") == f"{row.stage}/{measure}" and c.get("baseline") in row.run.summary["results"]:
+            stage, against = c["baseline"].split("/")
+            return row.run, stage, against
+    return None
+
+
+def _named_baseline(row, measure, baseline, group, everywhere) -> tuple[Finished, str, str] | None:
+    named = {name: run for run in everywhere for name in (str(run.folder.resolve()), run.label)}
+    stages = {key.partition("/")[0] for run in everywhere for key in run.summary["results"]}
+
+    def run_of(name):
+        return named.get(name) or named.get(str(Path(name).resolve()))
+
+    above, _, last = baseline.rpartition("/")
+    if run := run_of(baseline):
+        stage = row.stage
+    elif last in stages and above:
+        run, stage = run_of(above), last
+    else:
+        run, stage = row.run, baseline
+    if run is None or stage not in stages:
+        accepted = nearest(baseline, {run.label for run in everywhere} | stages)
+        raise InputError(f"--baseline={baseline} is not known; accepted: {accepted}, or <run>/<network>")
+    return (run, stage, measure) if run in group and f"{stage}/{measure}" in run.summary["results"] else None
+
+
+def _gap(name: str, run: Finished, values: list, other: Finished, base: list) -> Gap:
+    ours, theirs = (", ".join(map(str, runs.seeds_of(*of))) for of in ((run, values), (other, base)))
+    if ours != theirs:
+        return Gap(name, None, None, f"seeds {ours} against {theirs}")
+    if None in [*values, *base]:
+        return Gap(name, None, None, "not finite")
+    if len(values) == 1:
+        return Gap(name, values[0] - base[0], None, "")
+    interval = paired_interval(values, base)
+    return Gap(name, interval.mean, interval, "")
+
+
+def _rank(values: list | None, measure: str) -> tuple[bool, float]:
+    """The best first; what is not there, or not finite, last."""
+    if not values or None in values:
+        return True, 0.0
+    return False, float(np.mean(values)) * (1 if measure.endswith(LOWER) else -1)

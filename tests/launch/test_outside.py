@@ -1,0 +1,60 @@
+"""Runs with a teacher from outside: its weights, its normalisation, its records."""
+
+import hashlib
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from launching import TINY
+from safetensors.numpy import save_file
+
+from kdjax import augment, core, data, evaluate, models
+from kdjax.train.saved import read_run
+
+SHORT = (*TINY, "--config.student_training.epochs=1")
+
+
+def read(folder, name):
+    return json.loads((folder / name).read_text())
+
+
+def accuracy(net, params, stats):
+    test = data.load("digits").test
+    batch = test.read(np.arange(test.size))
+    taps, _ = net.apply(params, stats, augment.as_float(batch["image"]), train=False)
+    return 100 * float(evaluate.top_k(taps["logits"], batch["label"]).mean())
+
+
+def test_a_file_of_kdjax_teaches_as_the_run_it_came_from(launch, run, tmp_path):
+    specification, params, stats = read_run(run[0])
+    file = tmp_path / "teacher.safetensors"
+    models.write_weights(file, params, stats, specification)
+    students = []
+    for name, teacher in {"a": run[0], "b": file}.items():
+        answer = launch(f"--workdir={tmp_path / name}", f"--config.teacher={teacher}", *SHORT)
+        assert answer.code == 0, answer
+        students.append(read(tmp_path / name, "summary.json")["results"]["student/test_nll"]["values"])
+    assert students[0] == students[1]
+    record = read(tmp_path / "b", "config.json")["teacher"]
+    assert record["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest() and record["format"] == "kdjax"
+
+
+@pytest.mark.parametrize("options", [(), ("--config.teacher_mean=0.2", "--config.teacher_std=0.5")])
+def test_weights_of_pytorch_with_a_normalisation_of_their_own(launch, options, tmp_path):
+    net = models.resnet8(10)
+    shapes = jax.eval_shape(net.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 8, 8, 1), jnp.float32))
+    rng = np.random.default_rng(0)
+    params, stats = jax.tree.map(lambda s: rng.normal(1.0, 0.5, s.shape).astype(np.float32) ** 2, shapes)
+    params["classifier"]["kernel"] -= 1.0  # else one class would win every image
+    save_file({f"module.{k}": x for k, x in models.to_pytorch("resnet8", params, stats).items()}, tmp_path / "net.pth")
+    words = ("--config=configs/quickstart.py:teacher=resnet8", *(w for w in SHORT if "teacher_training.net" not in w))
+    answer = launch(*words, f"--workdir={tmp_path / 'run'}", f"--config.teacher={tmp_path / 'net.pth'}", *options)
+    assert answer.code == 0, answer
+    pixels = data.load("digits", val_fraction=0.1).train
+    pixels = pixels.read(np.arange(pixels.size))["image"] / 255
+    mean, std = (0.2, 0.5) if options else (round(float(pixels.mean()), 4), round(float(pixels.std()), 4))
+    found = read(tmp_path / "run", "summary.json")["results"]["teacher/test_accuracy"]["values"]
+    assert found == [pytest.approx(accuracy(core.normalised(net, mean, std), params, stats), abs=0.3)]
+    assert read(tmp_path / "run", "config.json")["teacher"]["format"] == "safetensors"
