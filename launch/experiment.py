@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from kdjax.core import InputError
 from kdjax.train import Records, Result, Run, resolve, run_stages
+from kdjax.train.damaged import name_damaged
 from kdjax.train.devices import AXIS, Devices, find_devices
 from kdjax.train.files import write_json
 from kdjax.train.fingerprint import of_platform
@@ -82,9 +83,10 @@ def run(build: Callable, config: Any, folder: Path, *, source: dict) -> None:
         shared = Run(
             folder=folder, records=records, seed=config.seed, data_seed=config.data.seed,
             share=config.seeds_share, how=how, select=config.select, splits=splits, digest=dataset.digest, devices=devices,
-            cache=stage_cache(), stop=signals.came, say=progress.say, progress=advance, damaged=set(dataset.damaged),
+            cache=stage_cache(), stop=signals.came, say=progress.say, progress=advance, damaged=set(),
             resident=dataset.resident, corrupt=config.data.corrupt, workers=config.data.workers,
         )  # fmt: skip
+        name_damaged(shared, list(dataset.damaged))
         given = _measured(experiment, shared)
         results = run_stages(experiment.stages, shared)
     if not primary():

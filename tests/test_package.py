@@ -18,7 +18,7 @@ import kdjax
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # Modules whose package has another name.
-MODULES = {"jaxlib": "jax", "sklearn": "scikit-learn", "PIL": "pillow", "orbax": "orbax-checkpoint"}
+MODULES = {"jaxlib": "jax", "sklearn": "scikit-learn", "PIL": "pillow", "orbax": "orbax-checkpoint", "google": "protobuf"}
 
 
 @pytest.fixture(scope="module")

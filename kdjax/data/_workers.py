@@ -7,7 +7,6 @@ import struct
 import subprocess
 import sys
 import traceback
-import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
@@ -46,11 +45,9 @@ class Workers:
             why = " ".join(str(error).split())
             line = f"workers={count} is not accepted: the reader cannot be sent to another process ({why})"
             raise InputError(f"{line}; expected 0, which reads with threads") from None
-        processes = [_start() for _ in range(count)]
-        self.close = weakref.finalize(self, _end, processes)
-        self._count = count
+        self._processes = [_start() for _ in range(count)]
         self._free = SimpleQueue()
-        for process in processes:
+        for process in self._processes:
             self._free.put((process, self._read))
 
     def __call__(self, number: int) -> Any:
@@ -64,7 +61,7 @@ class Workers:
         except (OSError, EOFError, ValueError):  # ValueError: the pipe was closed here
             code = process.wait()
             why = ", for want of memory perhaps" if code == -signal.SIGKILL else ""
-            line = f"workers={self._count}: a process that reads data has ended (exit code {code}{why})"
+            line = f"workers={len(self._processes)}: a process that reads data has ended (exit code {code}{why})"
             raise InputError(f"{line}; accepted: fewer workers, or 0, which reads with threads") from None
         finally:
             self._free.put((process, None))
@@ -73,6 +70,16 @@ class Workers:
             error.add_note(f"in a worker process:\n{where}")
             raise error
         return value
+
+    def close(self) -> None:
+        """Ends all processes at once."""
+        for process in self._processes:
+            process.kill()
+        for process in self._processes:
+            process.wait()
+            for file in filter(None, (process.stdin, process.stdout)):
+                with suppress(OSError):
+                    file.close()
 
 
 def serve() -> None:
@@ -122,16 +129,6 @@ def _start() -> subprocess.Popen:
         assert process.stdout
         fcntl.fcntl(process.stdout.fileno(), fcntl.F_SETPIPE_SZ, 2**20)
     return process
-
-
-def _end(processes: list[subprocess.Popen]) -> None:
-    for process in processes:
-        process.kill()
-    for process in processes:
-        process.wait()
-        for file in filter(None, (process.stdin, process.stdout)):
-            with suppress(OSError):
-                file.close()
 
 
 def _send(file: Any, *parts: Any) -> None:

@@ -8,7 +8,9 @@ from kdjax.models.conv import canonical_convolution, conv2d, convolution, fan_in
 from kdjax.models.conv_net import ConvNet, conv_net
 from kdjax.models.generator import Generator, generator
 from kdjax.models.heads import LinearHead, MLPHead, linear_head, mlp_head, pooled_and_logits
+from kdjax.models.mobilenet_v2 import InvertedResidual, MobileNetV2, mobilenet_v2
 from kdjax.models.norm import batch_norm
+from kdjax.models.pretrained import WeightFile, from_pytorch, read_weights, to_pytorch, write_weights
 from kdjax.models.resnet import BasicBlock, Bottleneck, ResNet, resnet18, resnet34, resnet50
 from kdjax.models.resnet_cifar import (
     resnet8,
@@ -27,6 +29,7 @@ from kdjax.models.wide_resnet import PreactBlock, WideResNet, wrn, wrn_16_1, wrn
 # Image classifiers by name, for configs and for loading a saved run: each takes `classes`, `dtype` and `axis_name`.
 NETS: dict[str, Callable[..., Net]] = {
     "conv_net": conv_net,
+    "mobilenet_v2": mobilenet_v2,
     "resnet8": resnet8,
     "resnet14": resnet14,
     "resnet20": resnet20,
@@ -54,10 +57,13 @@ __all__ = [
     "Bottleneck",
     "ConvNet",
     "Generator",
+    "InvertedResidual",
     "LinearHead",
     "MLPHead",
+    "MobileNetV2",
     "PreactBlock",
     "ResNet",
+    "WeightFile",
     "WideResNet",
     "batch_norm",
     "build",
@@ -66,12 +72,15 @@ __all__ = [
     "conv_net",
     "convolution",
     "fan_in_uniform",
+    "from_pytorch",
     "generator",
     "he_normal",
     "linear_head",
     "mlp_head",
+    "mobilenet_v2",
     "parameter_count",
     "pooled_and_logits",
+    "read_weights",
     "resnet8",
     "resnet8x4",
     "resnet14",
@@ -84,6 +93,8 @@ __all__ = [
     "resnet50",
     "resnet56",
     "resnet110",
+    "to_pytorch",
+    "write_weights",
     "wrn",
     "wrn_16_1",
     "wrn_16_2",

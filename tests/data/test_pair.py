@@ -51,7 +51,7 @@ def test_a_gap_bounds_the_distance_in_time():
 
 
 def test_which_pairs_are_positive():
-    for pairs_, positive, count in [(10, 0.7, 7), (10, 0.3, 3), (7, 0.5, 3), (3, 0.1, 0), (5, 0, 0), (5, 1, 5)]:
+    for pairs_, positive, count in [(10, 0.7, 7), (10, 0.3, 3), (7, 0.5, 3), (3, 0.1, 0), (100, 0.29, 29), (5, 0, 0), (5, 1, 5)]:
         which = positive_pairs(pairs_, positive)
         assert which.dtype == bool and which.sum() == count
     np.testing.assert_array_equal(positive_pairs(8, 0.5).reshape(4, 2).sum(axis=1), 1)

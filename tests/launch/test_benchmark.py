@@ -39,6 +39,16 @@ def test_every_way_reads_the_same_batches():
                 np.testing.assert_array_equal(labels, whole["label"][rows])
 
 
+def test_threads_and_workers_are_passed_on(monkeypatch):
+    data, used = load("digits", reader="streaming"), []
+    found = ways(data, 32, threads=[0, 2], workers=[3])
+    monkeypatch.setattr("launch.benchmark_readers.stream", lambda read, start, stop, **options: used.append(options))
+    for name, start in found.items():
+        if name.startswith("streaming"):
+            start()
+    assert used == [{"threads": 0}, {"threads": 2}, {"workers": 3}]
+
+
 def test_only_as_much_is_held_as_allowed(monkeypatch):
     monkeypatch.setattr("launch.benchmark_readers.HELD", 64 * 40)
     data = load("digits", reader="streaming")

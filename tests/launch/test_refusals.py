@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from launching import TINY, write_npz
+from made import encoded, pixels, write_tfds
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
@@ -112,6 +113,33 @@ TABLE = {
     "folder missing": ("--config.data.source=folder:{d}/none", "no such directory"),
     "folder unlabelled": ("--config.data.source=folder:{d}/flat", "has no labels: expected images of 2 classes or more"),
     "folder with a text": ("--config.data.source=folder:{d}/broken", "bad.png: cannot be decoded"),
+    "folder with a truncated image": ("--config.data.source=folder:{d}/cut", "3.jpg: cannot be decoded"),
+    "tfds without a folder": ("--config.data.source=tfds:tiny --config.data.dir={d}/none", "none is not there; expected --config"),
+    "tfds without the set": ("--config.data.source=tfds:tinny --config.data.dir={d}/tfds", "no set 'tinny'; found there: tiny"),
+    "tfds without the version": (
+        "--config.data.source=tfds:tiny:2.0.0 --config.data.dir={d}/tfds",
+        "has no version '2.0.0'; accepted: 1.0.0",
+    ),
+    "tfds of TensorFlow's format": ("--config.data.source=tfds:foreign --config.data.dir={d}/tfds", "tfrecord"),
+    "tfds without labels": ("--config.data.source=tfds:bare --config.data.dir={d}/tfds", "has no feature 'label'"),
+    "tfds with a damaged shard": ("--config.data.source=tfds:torn --config.data.dir={d}/tfds", "damaged"),
+    "packed, but no packed set": ("--config.data.source=array_record:{d}/flat", "flat: holds no dataset.json"),
+    "reader": ("--config.data.reader=stream", "--config.data.reader='stream' is not accepted: expected one of"),
+    "corrupt": ("--config.data.corrupt=ignore", "--config.data.corrupt='ignore' is not accepted: expected one of"),
+    "workers": ("--config.data.workers=-1", "--config.data.workers=-1 is not accepted: expected a whole number, 0 or more"),
+    "crop": ("--config.data.crop=9", "--config.data.crop=9 is not accepted: expected 0 to 8, the side of the images"),
+    "parallel": ("--config.parallel=pjit", "--config.parallel='pjit' is not accepted: expected one of"),
+    "fsdp": ("--config.fsdp=3", "--config.fsdp=3 is not accepted: expected a divisor of 8, the devices of the run"),
+    "fsdp with pmap": (
+        "--config.fsdp=2 --config.parallel=pmap",
+        "fsdp=2 is not accepted with parallel='pmap': expected parallel='jit'",
+    ),
+    "one process of many": ("--process=1", "--coordinator is missing: expected --coordinator=<host:port>"),
+    "coordinator": ("--coordinator=here --processes=2 --process=0", "--coordinator='here' is not accepted: expected <host:port>"),
+    "process": ("--coordinator=localhost:1 --processes=2 --process=2", "--process=2 is not accepted: expected 0 to 1"),
+    "processes": ("--coordinator=localhost:1 --processes=two --process=0", "--processes='two' is not accepted: expected a whole"),
+    "distributed twice": ("--distributed --process=0", "--distributed finds out --process by itself"),
+    "distributed alone": ("--distributed", "--distributed found no SLURM, Open MPI, Kubernetes or a TPU pod around this process"),
     "teacher missing": ("--config.teacher={d}/none", "none is not accepted"),
     "teacher no run": ("--config.teacher={d}/foreign", "holds no finished run"),
     "teacher of other classes": (
@@ -207,6 +235,20 @@ def place(tmp_path_factory):
         for folder in ("flat", "broken/a", "broken/b"):
             Image.new("L", (4, 4), 40 * i).save(d / folder / f"{i}.png")
     (d / "broken/b/bad.png").write_text("no image")
+    for kind in ("cut/a", "cut/b"):
+        (d / kind).mkdir(parents=True)
+        for i, image in enumerate(pixels(8, 16)):
+            (d / kind / f"{i}.jpg").write_bytes(encoded(image, "JPEG"))
+    (d / "cut/b/3.jpg").write_bytes((d / "cut/b/3.jpg").read_bytes()[:-60])
+    for name, changed in {"tiny": {}, "foreign": {}, "bare": {"label": None}, "torn": {}}.items():
+        folder = write_tfds(d / "tfds", name, changed=changed)
+        if name == "foreign":
+            (folder / "dataset_info.json").write_text(
+                (folder / "dataset_info.json").read_text().replace("array_record", "tfrecord")
+            )
+        if name == "torn":
+            shard = next(folder.glob("*train*00000-of*"))
+            shard.write_bytes(shard.read_bytes()[:-40])
     (d / "words.png").write_text("no image either")
     (d / "page.pth").write_text("<!DOCTYPE html><title>404</title>")
     Image.new("L", (4, 4)).save(d / "fine.png")

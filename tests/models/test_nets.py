@@ -28,6 +28,7 @@ EXPECTED = {
     "wrn_28_10": ({}, 32, {"stem": (32, 16), "stage1": (32, 160), "stage2": (16, 320), "stage3": (8, 640)}, 25),
     "wrn_40_1": ({}, 32, {"stem": (32, 16), "stage1": (32, 16), "stage2": (16, 32), "stage3": (8, 64)}, 37),
     "wrn_40_2": ({}, 32, {"stem": (32, 16), "stage1": (32, 32), "stage2": (16, 64), "stage3": (8, 128)}, 37),
+    "mobilenet_v2": ({}, 224, {"stem": (112, 32), "stage1": (56, 24), "stage3": (14, 96), "stage4": (7, 320)}, 52),
     "resnet18": ({}, 224, {"stem": (56, 64), "stage1": (56, 64), "stage3": (14, 256), "stage4": (7, 512)}, 20),
     "resnet34": ({"stem": "cifar"}, 32, {"stem": (32, 64), "stage1": (32, 64), "stage4": (4, 512)}, 36),
     "resnet50": ({}, 224, {"stem": (56, 64), "stage1": (56, 256), "stage2": (28, 512), "stage4": (7, 2048)}, 53),
@@ -48,7 +49,7 @@ def test_taps_shapes_and_batch_norms(name, shapes):
         assert taps[tap].shape == (2, size, size, channels), tap
     for stage in stages:
         assert taps[stage + "_preact"].shape == taps[stage].shape
-    assert taps["pooled"].shape == (2, taps[stages[-1]].shape[-1])
+    assert taps["pooled"].shape == (2, taps["head" if "head" in taps else stages[-1]].shape[-1])
     assert taps["logits"].shape == (2, 7)
     assert len(batch_norms(taps, stats)) == norms
     assert len(jax.tree.leaves(stats)) == 2 * norms

@@ -1,0 +1,108 @@
+"""Sets that are read ahead, and several processes, through the launcher."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from launching import TINY
+from made import encoded, example, pixels, write_tfds
+
+from kdjax.train.files import read_lines
+
+ROOT = Path(__file__).parents[2]
+SHORT = (*TINY, "--config.seeds=1", "--config.labels_per_class=0", "--config.data.batch=32")
+
+
+def read(folder, name="summary.json"):
+    return json.loads((folder / name).read_text())
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Two classes of images, one file of them damaged."""
+    root = tmp_path_factory.mktemp("photos")
+    for i, image in enumerate(pixels(160, 8, 3)):
+        file = root / ("cat", "dog")[i % 2] / f"{i:03}.png"
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(encoded(image))
+    (root / "dog" / "077.png").write_bytes((root / "dog" / "077.png").read_bytes()[:80])
+    return root
+
+
+def test_a_damaged_image_stops_a_run_that_reads_ahead(launch, photos, tmp_path):
+    answer = launch(
+        f"--workdir={tmp_path / 'run'}", *SHORT, f"--config.data.source=folder:{photos}", "--config.data.reader=streaming"
+    )
+    line = (
+        "dog/077.png: cannot be decoded, the file is damaged or no image; --config.data.corrupt=skip takes the next image instead"
+    )
+    assert answer.code == 2 and answer.err.endswith(line + "\n") and len(answer.err.splitlines()) == 1
+    assert not (tmp_path / "run" / "summary.json").exists()
+
+
+@pytest.mark.parametrize("reader", ["resident", "streaming"])
+def test_or_it_is_skipped_named_and_counted(launch, photos, tmp_path, reader):
+    words = (f"--config.data.source=folder:{photos}", f"--config.data.reader={reader}", "--config.data.corrupt=skip")
+    answer = launch(f"--workdir={tmp_path / 'run'}", *SHORT, *words)
+    assert (answer.code, answer.err) == (0, "")
+    (line,) = read(tmp_path / "run")["damaged"]
+    assert "dog/077.png: cannot be decoded" in line and answer.out.count("dog/077.png") == 1
+
+
+def test_a_tfds_set_read_ahead_trains_as_a_resident_one(launch, tmp_path):
+    def split(n, seed):
+        images = pixels(n, seed=seed) // 2 + 100 * (np.arange(n, dtype=np.uint8) % 2)[:, None, None, None]
+        return [example(encoded(image), i % 2) for i, image in enumerate(images)]
+
+    write_tfds(tmp_path, splits={"train": split(160, 0), "test": split(40, 1)})
+    words = (*SHORT, "--config.data.source=tfds:tiny", f"--config.data.dir={tmp_path}", "--config.teacher_training.epochs=4")
+    summaries, lines = [], []
+    for reader in ("resident", "streaming"):
+        assert launch(f"--workdir={tmp_path / reader}", *words, f"--config.data.reader={reader}").code == 0
+        summaries.append(read(tmp_path / reader)["results"])
+        lines.append(read_lines(tmp_path / reader / "metrics.jsonl"))
+        assert read(tmp_path / reader, "config.json")["reader"] == reader
+    assert summaries[0] == summaries[1] and lines[0] == lines[1]  # four steps fit into one chunk: the same kind of block
+
+
+def start(processes, folder, *words, own=lambda process: ()):
+    """Runs the launcher in several processes and gives their exit codes and lines of error."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        where = f"--coordinator=localhost:{free.getsockname()[1]}"
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=1", "KDJAX_CACHE": str(folder / "cache")}
+    commands = [
+        ["launch/main.py", where, f"--processes={processes}", f"--process={i}", f"--workdir={folder / 'run'}", *words, *own(i)]
+        for i in range(processes)
+    ]
+    running = [
+        subprocess.Popen([sys.executable, *c], cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for c in commands
+    ]
+    told = [process.communicate(timeout=300) for process in running]
+    errors = [[x for x in err.splitlines() if x.startswith("error: ")] for _, err in told]
+    return [process.returncode for process in running], errors, [out for out, _ in told]
+
+
+def test_two_processes_are_one_run(run, tmp_path):
+    codes, errors, said = start(2, tmp_path, *(w for w in TINY if "devices" not in w))
+    assert codes == [0, 0] and errors == [[], []]
+    assert "student - student_alone" in said[0] and "student" not in said[1]
+    alone, both = (read(folder)["results"] for folder in (run[0], tmp_path / "run"))
+    assert alone.keys() == both.keys()
+    for name, found in both.items():
+        np.testing.assert_allclose(found["values"], alone[name]["values"], rtol=1e-4, atol=1e-3)
+    assert read(tmp_path / "run", "config.json")["devices"] == {"parallel": "jit", "mesh": {"data": 2, "model": 1}, "processes": 2}
+
+
+def test_processes_that_disagree_are_refused_by_all(tmp_path):
+    codes, errors, _ = start(2, tmp_path, own=lambda process: (f"--config.seeds={process + 2}",))
+    differ = "process 0 was started with config.seeds=2, process 1 has 3"
+    line = f"error: {differ}: expected the same command, files and versions everywhere"
+    assert codes == [2, 2] and errors == [[line], [line]]
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,66 @@
+"""Names of layers: the maps written out, and each array of a net named once."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from kdjax.core import InputError
+from kdjax.models import NETS
+from kdjax.models.pretrained.names import layers_of
+
+MAPPED = [name for name in NETS if name != "conv_net"]
+
+
+def params_of(name):
+    options = {"depth": 10, "width": 2} if name == "wrn" else {}
+    net = NETS[name](classes=3, **options)
+    return jax.eval_shape(net.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32))[0]
+
+
+@pytest.mark.parametrize("name", MAPPED)
+def test_every_layer_has_one_name(name):
+    params = params_of(name)
+    theirs, ours = zip(*layers_of(name, params), strict=True)
+    paths = {"/".join(k.key for k in path[:-1]) for path, _ in jax.tree_util.tree_leaves_with_path(params)}
+    assert len(set(theirs)) == len(theirs) == len(paths) and set(ours) == paths
+    assert ours[0] == "conv" and ours[-1] == "classifier"
+
+
+WRITTEN_OUT = {
+    "resnet20": {"conv1": "conv", "layer3.2.bn2": "stage3_block3/bn2", "layer2.0.downsample.0": "stage2_block1/shortcut_conv"},
+    "resnet50": {
+        "layer1.0.downsample.1": "stage1_block1/shortcut_bn",
+        "layer4.2.conv3": "stage4_block3/conv3",
+        "fc": "classifier",
+    },
+    "wrn_40_2": {
+        "block1.layer.0.convShortcut": "stage1_block1/shortcut_conv",
+        "block3.layer.5.conv2": "stage3_block6/conv2",
+        "bn1": "bn",
+    },
+    "mobilenet_v2": {
+        "features.0.0": "conv",
+        "features.1.conv.0.0": "stage1_block1/conv2",
+        "features.1.conv.2": "stage1_block1/bn3",
+        "features.2.conv.0.0": "stage1_block2/conv1",
+        "features.17.conv.3": "stage4_block4/bn3",
+        "features.18.0": "head_conv",
+        "classifier.1": "classifier",
+    },
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN_OUT)
+def test_names_written_out(name):
+    found = dict(layers_of(name, params_of(name)))
+    assert {k: found.get(k) for k in WRITTEN_OUT[name]} == WRITTEN_OUT[name]
+
+
+def test_more_than_nine_blocks_are_in_order():
+    order = [ours for _, ours in layers_of("resnet110", params_of("resnet110")) if ours.startswith("stage1")]
+    assert order[-1] == "stage1_block18/bn2" and order[0] == "stage1_block1/conv1"
+
+
+def test_a_net_without_a_map_is_refused():
+    with pytest.raises(InputError, match="PyTorch names of net 'conv_net' is not known; accepted: "):
+        layers_of("conv_net", {})
