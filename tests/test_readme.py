@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from kdjax import methods, models
-from launch import cli, predict
+from launch import benchmark_readers, cli, pack, predict, report
 from launch import main as launcher
 
 ROOT = Path(__file__).parents[1]
@@ -28,9 +28,9 @@ SMALL = [
 
 
 def arguments(command, script):
-    """The words behind `launch/<script>.py` in a command."""
-    _, found, words = command.partition(f"launch/{script}.py ")
-    return shlex.split(words) if found else None
+    """The words behind `launch/<script>.py` in a command, which another may hold in quotation marks."""
+    before, found, words = command.partition(f"launch/{script}.py ")
+    return shlex.split(words.removesuffix('"') if before.count('"') % 2 else words) if found else None
 
 
 def launch(script, *words, cwd, **environment):
@@ -84,7 +84,8 @@ def test_launch_command_is_accepted(command, monkeypatch):
     monkeypatch.chdir(ROOT)
     words = arguments(command, "main")
     plain = [word for word in words if not word.startswith("--config")]
-    assert all(word.partition("=")[0] in ("--workdir", "--list", "--help") for word in plain)
+    joins = ("--distributed", "--coordinator", "--processes", "--process")
+    assert all(word.partition("=")[0] in ("--workdir", "--list", "--help", *joins) for word in plain)
     config = next((word.removeprefix("--config=") for word in words if word.startswith("--config=")), "configs/quickstart.py")
     cli.read_config(config, [word for word in words if word.startswith("--config.")])
 
@@ -99,8 +100,10 @@ def test_fields_named_in_the_text_exist(flag):
 
 
 def test_usage_texts_hold_the_flags_of_the_readme():
-    known = {"--config", *re.findall(r"--[a-z]+", launcher.USAGE + predict.USAGE)}
-    assert set(re.findall(r"(?<=[ `])--[a-z]+", TEXT)) <= known
+    usages = "".join(x.USAGE for x in (launcher, predict, report, pack, benchmark_readers))
+    known = {"--config", *re.findall(r"--[a-z]+", usages)}
+    ours = "\n".join(line.partition("launch/")[2] if "launch/" in line else line for line in TEXT.splitlines())
+    assert set(re.findall(r"(?<=[ `])--[a-z]+", ours)) <= known
 
 
 def test_house_is_listed():

@@ -46,7 +46,8 @@ def feed(stage: Stage, run: Run, own: bool, start: int) -> Generator[Chunk]:
     epoch_of = sampler_of(stage).epoch_of if stage.source else lambda step: 0
     count = -(-(stage.steps - start) // length)
     processes, local = jax.process_count(), run.devices.parallel == "pmap"
-    part = process_rows(np.arange(stage.batch), jax.process_index(), processes)
+    group = sampler_of(stage).group if stage.source else 1
+    part = process_rows(np.arange(stage.batch), jax.process_index(), processes, group=group)
 
     def span(number, end=stage.steps):
         return range(start + number * length, min(start + (number + 1) * length, end))

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from tiny import TRAIN, assert_same, run, stage
 
-from kdjax.data import Sampler, array_source, epoch_rows
+from kdjax.core import InputError
+from kdjax.data import Sampler, array_source, epoch_rows, pairs
 from kdjax.train import Pace
 from kdjax.train import feed as feeding
-from kdjax.train.devices import find_devices
+from kdjax.train.devices import find_devices, one_device
 from kdjax.train.feed import feed
 
 DATA_FREE = stage(source=None)
@@ -83,6 +84,14 @@ def test_a_stage_may_bring_its_own_sampler(tmp_path):
     found = chunks(tmp_path, one, data_seed=2)
     assert np.concatenate([c.now for c in found])[:, 0].tolist() == [20 + step for step in range(12)]
     assert np.concatenate([c.epochs for c in found]).tolist() == [step // 5 for step in range(12)]
+
+
+def test_the_rows_of_a_group_stay_in_one_process(tmp_path, monkeypatch):
+    groups = np.arange(40) // 5
+    one, devices = stage(sampler=pairs(groups, pairs=8), source=TRAIN), one_device()
+    monkeypatch.setattr("jax.process_count", lambda: 16)  # each could have one row, but not half a pair
+    with pytest.raises(InputError, match="expected a multiple of 16, the processes times 2, the rows that stay together"):
+        chunks(tmp_path, one, devices=devices)
 
 
 def test_without_a_source_rows_are_only_numbered(tmp_path):
