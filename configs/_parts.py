@@ -81,11 +81,11 @@ def seen_shape(section: Config, dataset: data.Dataset) -> tuple[int, int, int]:
     return (section.crop, section.crop, dataset.shape[-1]) if section.crop else dataset.shape
 
 
-def view(section: Config) -> Callable:
-    """Images as networks are evaluated on them: floats, the centre where a data section names a crop."""
-    if not section.crop:
+def view(crop: int) -> Callable:
+    """Images as networks are evaluated on them: floats, of a side above 0 the centre."""
+    if not crop:
         return augment.as_float
-    return jax.vmap(lambda image: augment.center_crop(augment.as_float(image), size=section.crop))
+    return jax.vmap(lambda image: augment.center_crop(augment.as_float(image), size=crop))
 
 
 def net_specification(section: Config, dataset: data.Dataset, precision: str, **more: Any) -> dict:
@@ -176,7 +176,7 @@ def classifier_stage(
         nets=nets,
         source=source or dataset.train,
         augment=augmentation(config.data, dataset),
-        view=view(config.data),
+        view=view(config.data.crop),
         evaluate=classification,
         members=members,
         **more,

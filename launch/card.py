@@ -61,7 +61,7 @@ def card(about: dict, summary: dict, stage: str, result: Any, made: Any) -> str:
         "## Results\n\n" + _results(about, summary, stage, own, nets, members),
         "## Protocol\n\n" + "; ".join(protocol.words(about, summary, [stage], skip=alone)) + ".",
         "## Intended use and limits\n\n" + _limits(summary, data, own),
-        "## Loading\n\n" + _LOADING.format(height=data["shape"][0], width=data["shape"][1], channels=data["shape"][2]),
+        "## Loading\n\n" + _loading(data),
     ]
     if reference := _reference(method, made.recipe):
         parts.append(f"## Reference\n\n{reference}")
@@ -125,6 +125,11 @@ def _what(summary, data, stage, method, members) -> str:
     return f"{seeds}: {run}. {first}".strip()
 
 
+def _loading(data: Mapping[str, Any]) -> str:
+    height, width, channels = data["shape"]
+    return _LOADING.format(height=data["crop"] or height, width=data["crop"] or width, channels=channels)
+
+
 def _network(name, specification, weights) -> str:
     count = sum(int(np.prod(x.shape[1:])) for x in jax.tree.leaves(weights["params"]))
     told = {k: v for k, v in specification.items() if k not in ("name", "mean", "std", "dtype")}
@@ -137,6 +142,7 @@ def _data(about, summary, config, specification) -> str:
     data, told = about["data"], summary["protocol"]
     lines = [
         f"- {protocol.data_of(about, summary)}; images of {' x '.join(map(str, data['shape']))} (height, width, channels)",
+        *([f"- evaluated on the centre of {data['crop']} x {data['crop']} pixels"] if data["crop"] else []),
         f"- {told['train_images']} training, {told['validation_images']} validation, {told['test_images']} test images",
         f"- augmentation in training: {config.get('data.augment', 'none')}",
     ]

@@ -50,6 +50,7 @@ def _metadata(about, summary, stage, network, i, recipe) -> dict[str, str]:
     return {
         "names": json.dumps(about["data"]["names"]),
         "shape": json.dumps(about["data"]["shape"]),
+        "crop": json.dumps(about["data"]["crop"]),
         "data": protocol.place_free(about["data"]["source"]),
         "data_sha256": about["data"]["digest"],
         "stage": stage,

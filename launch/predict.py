@@ -15,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import jax
 import numpy as np
 
+from configs._parts import view
 from kdjax import load, models
-from kdjax.augment import as_float
 from kdjax.core import InputError
 from kdjax.data.folder import TYPES
 from kdjax.train.files import write_text
@@ -69,11 +69,12 @@ def main() -> None:
 
 def classify(run: Path, paths: list[Path], stage: str | None, seed: int, top: int) -> list[tuple[Path, list[tuple[str, float]]]]:
     """The `top` classes of every image with their probabilities."""
-    net, params, stats, names, shape = _from_file(run) if run.is_file() else _from_run(run, stage, seed)
+    net, params, stats, names, shape, crop = _from_file(run) if run.is_file() else _from_run(run, stage, seed)
     if not 1 <= top <= len(names):
         raise InputError(f"--top={top} is not accepted: expected 1 to {len(names)}, the classes of {run}")
     files = [f for p in paths for f in _files(p)]
-    predict = jax.jit(lambda x: net.apply(params, stats, as_float(x), train=False)[0])
+    seen = view(crop)
+    predict = jax.jit(lambda x: net.apply(params, stats, seen(x), train=False)[0])
     found = []
     for i in range(0, len(files), BATCH):
         images = np.stack([_read(f, shape) for f in files[i : i + BATCH]])
@@ -93,28 +94,28 @@ def _whole(name: str, text: str, least: int) -> int:
 
 
 def _from_run(run: Path, stage: str | None, seed: int) -> tuple:
-    """A network of a run, the names of its classes and the shape of the images that it was trained on."""
+    """A network of a run, the names of its classes, the shape of the images it was trained on and the side cut from them."""
     try:
         net, params, stats = load(run, stage, member_number=seed)
     except InputError as error:
         raise InputError(str(error).replace("member_number", "--seed")) from None
     try:
         data = json.loads((run / "config.json").read_text())["data"]
-        names, shape = data["names"], data["shape"]
+        names, shape, crop = data["names"], data["shape"], data.get("crop", 0)
     except (ValueError, KeyError, TypeError):
         raise InputError(f"{run / 'config.json'} is damaged: expected the records of a run, with its data") from None
-    return net, params, stats, names, _checked(run, shape)
+    return net, params, stats, names, _checked(run, shape), crop
 
 
 def _from_file(file: Path) -> tuple:
     """The same of a file that a run has exported."""
     about = models.read_weights(file).metadata
     try:
-        names, shape = json.loads(about["names"]), json.loads(about["shape"])
+        names, shape, crop = (json.loads(about[x]) for x in ("names", "shape", "crop"))
     except (ValueError, KeyError, TypeError):
         raise InputError(f"{file} does not name its classes and images: expected a file of a run's export/") from None
     found = read_teacher(file, {}, _checked(file, shape))
-    return found.net, found.params, found.stats, names, _checked(file, shape)
+    return found.net, found.params, found.stats, names, _checked(file, shape), crop
 
 
 def _checked(place: Path, shape: Sequence[int]) -> tuple[int, int, int]:

@@ -103,6 +103,7 @@ def measure_teacher(teacher: Teacher, run: Run, view: Callable) -> dict[str, lis
       run: its test images, and where it computes.
       view: `images as they are read -> images` for the network.
     """
+
     def untrained(*_):
         raise NotImplementedError("a teacher from outside is neither initialised nor trained")
 

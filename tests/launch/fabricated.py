@@ -40,7 +40,7 @@ def write_run(folder, results=None, *, seeds=(0, 1, 2), curve="val_accuracy", po
     results = results or {"student_alone/test_accuracy": ALONE, "student/test_accuracy": STUDENT}
     stages = {key.partition("/")[0]: len(values) for key, values in results.items()}
     cells = {k: {"mean": _mean(v), "std": 0.0, "values": list(v)} for k, v in results.items()}
-    data = {"source": config["data"]["source"], "digest": "ab" * 32, "names": ["cat", "dog"], "shape": [8, 8, 1]}
+    data = {"source": config["data"]["source"], "digest": "ab" * 32, "names": ["cat", "dog"], "shape": [8, 8, 1], "crop": 0}
     told = {"train_images": 900, "validation_images": 100, "test_images": 450}
     lines = [
         {"stage": s, "step": 18 * e, "epoch": 6 * e, "loss": [0.5 / e] * n, curve: [80.0 + (e if e < 4 else 2)] * n}

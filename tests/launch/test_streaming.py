@@ -12,6 +12,7 @@ import pytest
 from launching import TINY
 from made import encoded, example, pixels, write_tfds
 
+from kdjax.models import read_weights
 from kdjax.train.files import read_lines
 
 ROOT = Path(__file__).parents[2]
@@ -68,6 +69,29 @@ def test_a_tfds_set_read_ahead_trains_as_a_resident_one(launch, tmp_path):
         lines.append(read_lines(tmp_path / reader / "metrics.jsonl"))
         assert read(tmp_path / reader, "config.json")["reader"] == reader
     assert summaries[0] == summaries[1] and lines[0] == lines[1]  # four steps fit into one chunk: the same kind of block
+
+
+def test_the_imagenet_config_runs_on_a_few_images(launch, classify, tmp_path):
+    for part, n in (("train", 48), ("test", 12)):
+        for i, image in enumerate(pixels(n, 24, 3)):
+            file = tmp_path / "images" / part / ("cat", "dog", "eel")[i % 3] / f"{i}.jpg"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(encoded(image, "JPEG"))
+    words = (
+        f"--config={ROOT / 'configs/imagenet_kd.py'}:teacher=conv_net,student=conv_net", "--config.devices=1",
+        f"--config.data.source=folder:{tmp_path / 'images'}", "--config.data.reader=streaming", "--config.data.image_size=20",
+        "--config.data.crop=16", "--config.data.batch=16", "--config.teacher_training.net.widths=4,",
+        "--config.student_training.net.widths=4,", "--config.teacher_training.epochs=2", "--config.student_training.epochs=2",
+    )  # fmt: skip
+    answer = launch(f"--workdir={tmp_path / 'run'}", *words)
+    assert (answer.code, answer.err) == (0, "")
+    assert read(tmp_path / "run", "config.json")["data"]["crop"] == 16
+    photo = tmp_path / "images/test/cat/0.jpg"
+    weights = tmp_path / "run/export/student/seed0.safetensors"
+    assert json.loads(read_weights(weights).metadata["crop"]) == 16
+    assert "np.zeros((1, 16, 16, 3), np.float32)" in (weights.parent / "README.md").read_text()
+    by_run, by_file = (classify(place, photo) for place in (tmp_path / "run", weights))
+    assert by_run.code == 0 and by_run == by_file and by_run.out.startswith(f"{photo}: ")
 
 
 def start(processes, folder, *words, own=lambda process: ()):
