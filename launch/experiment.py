@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.core import InputError
+from kdjax.core.files import read_json, write_json
 from kdjax.train import Records, Result, Run, resolve, run_stages
 from kdjax.train.damaged import name_damaged
 from kdjax.train.devices import AXIS, Devices, find_devices
-from kdjax.train.files import write_json
 from kdjax.train.fingerprint import of_platform
 from kdjax.train.processes import first, primary, together
 from kdjax.train.stage import blank_batch, check_stage
@@ -28,7 +28,7 @@ from launch.checks import check
 from launch.distributed import check_agreement
 from launch.export import export
 from launch.show import Progress, Silent, summary_table
-from launch.workdir import make_folder, read_json, same_run
+from launch.workdir import make_folder, same_run
 
 
 def run(build: Callable, config: Any, folder: Path, *, source: dict) -> None:
@@ -45,7 +45,7 @@ def run(build: Callable, config: Any, folder: Path, *, source: dict) -> None:
     if first(lambda: same_run(folder, plain, source) and (folder / "summary.json").exists()):
         if primary():
             print(f"{folder} is finished:")
-            summary_table(read_json(folder / "summary.json"), folder)
+            summary_table(read_json(folder / "summary.json", "remove it, and the same command makes it again"), folder)
         return
     check(config, source["file"])
     devices = _devices(config)

@@ -11,7 +11,7 @@ import numpy as np
 
 import kdjax
 from kdjax import models
-from kdjax.train.files import write_text
+from kdjax.core.files import write_text
 from launch import protocol
 from launch.card import card, files_of, members_of, seed_of
 

@@ -18,8 +18,8 @@ import numpy as np
 from configs._parts import view
 from kdjax import load, models
 from kdjax.core import InputError
+from kdjax.core.files import write_text
 from kdjax.data.folder import TYPES
-from kdjax.train.files import write_text
 from kdjax.train.teacher import read_teacher
 from launch import cli
 

@@ -12,7 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from kdjax.core import InputError
-from kdjax.train.files import write_text
+from kdjax.core.files import write_text
 from launch import cli, plots, runs
 from launch.markdown import LONG, bars, long, markdown, plain
 from launch.protocol import differences, protocol_of, shown

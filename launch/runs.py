@@ -1,6 +1,5 @@
 """Finished runs, read back from their folders."""
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kdjax.core import InputError
-from kdjax.train.files import read_lines
+from kdjax.core.files import read_json, read_lines
 from launch.checks import fields
 from launch.protocol import epochs_of
 
@@ -85,11 +84,13 @@ def read(folder: Path) -> Finished:
       InputError: one line that says what is missing or damaged.
     """
     if not (folder / "summary.json").is_file():
-        if not {"stages", "config"} & set(_json(folder / "config.json") if (folder / "config.json").is_file() else {"stages": 0}):
+        if not {"stages", "config"} & set(
+            read_json(folder / "config.json") if (folder / "config.json").is_file() else {"stages": 0}
+        ):
             raise InputError(f"{folder} holds no run: expected a folder that launch/main.py wrote, or a folder of such")
         raise InputError(f"{folder} is not finished: it has no summary.json; the command that began it goes on with it")
-    summary = _json(folder / "summary.json")
-    about = _json(folder / "config.json") if (folder / "config.json").is_file() else {}
+    summary = read_json(folder / "summary.json")
+    about = read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
     cells = summary.get("results")
     if not (isinstance(cells, dict) and cells and all(_is_cell(name, cell) for name, cell in cells.items())):
         raise InputError(f"{folder / 'summary.json'} is damaged: expected results by stage/measure, with their values")
@@ -148,15 +149,6 @@ def _inside(place: Path) -> list[Path]:
     if any((place / name).is_file() for name in ("summary.json", "config.json", "metrics.jsonl")):
         return [place]
     return [run for below in sorted(place.iterdir()) if below.is_dir() and below.name[0] not in "._" for run in _inside(below)]
-
-
-def _json(file: Path) -> dict:
-    try:
-        if isinstance(found := json.loads(file.read_text()), dict):
-            return found
-    except ValueError:
-        pass
-    raise InputError(f"{file} is damaged: expected a JSON object")
 
 
 def _is_cell(name: str, cell: Any) -> bool:

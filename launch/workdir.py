@@ -1,13 +1,13 @@
 """The folder of a run: whether it is free, holds this very run, or another one."""
 
 import errno
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 from configs._parts import lasting
 from kdjax.core import InputError
+from kdjax.core.files import read_json
 
 
 def same_run(folder: Path, plain: dict, source: dict) -> bool:
@@ -21,7 +21,7 @@ def same_run(folder: Path, plain: dict, source: dict) -> bool:
         if strange:
             raise InputError(f"--workdir={folder} holds {strange[0]!r} and no run: expected an empty folder or a run's folder")
         return False
-    kept = read_json(folder / "config.json")
+    kept = read_json(folder / "config.json", "choose another --workdir, or remove that folder")
     if not {"config", "file", "variant"} <= set(kept):
         raise InputError(f"{folder / 'config.json'} is not that of a run: choose another --workdir, or remove that folder")
     theirs, ours = (f"{x['file']}:{x['variant']}".removesuffix(":") for x in (kept, source))
@@ -42,16 +42,6 @@ def make_folder(folder: Path) -> None:
         raise InputError(
             f"--workdir={folder} cannot be written ({error.strerror}): expected a place for the run's folder"
         ) from None
-
-
-def read_json(file: Path) -> dict:
-    """The records of a run in one file."""
-    try:
-        if isinstance(found := json.loads(file.read_text()), dict):
-            return found
-    except ValueError:
-        pass
-    raise InputError(f"{file} is damaged: choose another --workdir, or remove that folder")
 
 
 def difference(old: Any, new: Any, at: str = "config", other: str = "this command") -> str:

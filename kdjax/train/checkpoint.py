@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from kdjax.core import InputError
+from kdjax.models.pretrained import nested
 from kdjax.train import fingerprint
 from kdjax.train.processes import first, primary
 
@@ -101,7 +102,7 @@ class Checkpoints:
                 raise InputError(f"{place} is refused: {leaf['path']} does not match its sha256, the file is damaged")
         leaves = [np.asarray(arrays[k]) for k in sorted(arrays)]
         if template is None:
-            return _nested({x["path"]: leaf for x, leaf in zip(manifest["leaves"], leaves, strict=True)}), manifest["notes"]
+            return nested({x["path"]: leaf for x, leaf in zip(manifest["leaves"], leaves, strict=True)}), manifest["notes"]
         return jax.tree.unflatten(jax.tree.structure(template), leaves), manifest["notes"]
 
     def newest(self, template: Any, say: Callable[[str], None]) -> tuple[int, Any, dict] | None:
@@ -181,17 +182,6 @@ def _check_leaves(place, leaves, template):
             raise InputError(f"{place} is refused: it holds {_said(leaf)} where {_said(want)} is expected")
     if len(wanted) != len(leaves):
         raise InputError(f"{place} is refused: it holds {len(leaves)} arrays, {len(wanted)} are expected")
-
-
-def _nested(flat):
-    tree = {}
-    for path, x in flat.items():
-        *above, name = path.split("/")
-        node = tree
-        for part in above:
-            node = node.setdefault(part, {})
-        node[name] = x
-    return tree
 
 
 def _said(leaf):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kdjax.train.files import append_lines, read_lines, write_text
+from kdjax.core.files import append_lines, read_lines, write_text
 from kdjax.train.processes import primary
 
 

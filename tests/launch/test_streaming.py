@@ -12,8 +12,8 @@ import pytest
 from launching import TINY
 from made import encoded, example, pixels, write_tfds
 
+from kdjax.core.files import read_lines
 from kdjax.models import read_weights
-from kdjax.train.files import read_lines
 
 ROOT = Path(__file__).parents[2]
 SHORT = (*TINY, "--config.seeds=1", "--config.labels_per_class=0", "--config.data.batch=32")

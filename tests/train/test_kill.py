@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from tiny import assert_same
 
+from kdjax.core.files import read_lines
 from kdjax.train.checkpoint import read_model
-from kdjax.train.files import read_lines
 
 ROOT = Path(__file__).parents[2]
 

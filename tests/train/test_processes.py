@@ -12,10 +12,10 @@ import pytest
 from process import WIDE, stages, wide
 from tiny import assert_close, run
 
+from kdjax.core.files import read_lines
 from kdjax.train import run_stages
 from kdjax.train.checkpoint import read_model
 from kdjax.train.devices import one_device
-from kdjax.train.files import read_lines
 from kdjax.train.processes import first, gathered, primary, together
 
 HERE = Path(__file__).parent

@@ -3,8 +3,8 @@ import json
 import jax.numpy as jnp
 import numpy as np
 
+from kdjax.core.files import read_lines
 from kdjax.train import Records
-from kdjax.train.files import read_lines
 
 
 def filled(folder):

@@ -2,8 +2,6 @@
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kdjax.core import InputError
+from kdjax.core.files import write_bytes
 from kdjax.models.pretrained.pytorch_file import read_checkpoint
 
 _CODES = {
@@ -62,6 +61,7 @@ def write_weights(
     >>> from kdjax.models import build
     >>> specification = {"name": "conv_net", "widths": [2], "classes": 3}
     >>> params, stats = build(specification).init(jax.random.key(0), np.zeros((1, 4, 4, 1), np.float32))
+    >>> import tempfile
     >>> file = Path(tempfile.mkdtemp()) / "net.safetensors"
     >>> write_weights(file, params, stats, specification, about={"licence": "none"})
     >>> found = read_weights(file)
@@ -69,19 +69,7 @@ def write_weights(
     ('kdjax', '{"name": "conv_net", "widths": [2], "classes": 3}', 'params/classifier/bias')
     """
     arrays = {f"params/{k}": x for k, x in flat(params).items()} | {f"stats/{k}": x for k, x in flat(stats).items()}
-    content = _safetensors(arrays, {"kdjax": json.dumps(dict(specification)), **(about or {})})
-    path = Path(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as f:
-            f.write(content)
-            f.flush()
-            os.fsync(f.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+    write_bytes(Path(path), _safetensors(arrays, {"kdjax": json.dumps(dict(specification)), **(about or {})}))
 
 
 def read_weights(path: str | Path) -> WeightFile:

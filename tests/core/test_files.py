@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from kdjax.train import files
+from kdjax.core import files
 
 
 def test_writes_a_whole_file_that_others_may_read(tmp_path):

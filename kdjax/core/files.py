@@ -6,6 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from kdjax.core.check import InputError
+
 
 def write_json(path: Path, value: Any) -> None:
     """Writes JSON through a temporary file and a rename."""
@@ -14,10 +16,15 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Writes text through a temporary file and a rename."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes bytes through a temporary file and a rename."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w") as f:
-            f.write(text)
+        with os.fdopen(handle, "wb") as f:
+            f.write(content)
             f.flush()
             os.fsync(f.fileno())
         os.chmod(name, 0o644)
@@ -25,6 +32,24 @@ def write_text(path: Path, text: str) -> None:
     except BaseException:
         os.unlink(name)
         raise
+
+
+def read_json(path: Path, advice: str = "expected a JSON object") -> dict:
+    """The JSON object in a file.
+
+    Args:
+      path: the file.
+      advice: what to do about a damaged one, for the message.
+
+    Raises:
+      InputError: when it holds none.
+    """
+    try:
+        if isinstance(found := json.loads(path.read_text()), dict):
+            return found
+    except ValueError:
+        pass
+    raise InputError(f"{path} is damaged: {advice}")
 
 
 def read_lines(path: Path) -> list[dict]:
