@@ -84,9 +84,8 @@ def read(folder: Path) -> Finished:
       InputError: one line that says what is missing or damaged.
     """
     if not (folder / "summary.json").is_file():
-        if not {"stages", "config"} & set(
-            read_json(folder / "config.json") if (folder / "config.json").is_file() else {"stages": 0}
-        ):
+        config = folder / "config.json"
+        if config.is_file() and not {"stages", "config"} & set(read_json(config)):
             raise InputError(f"{folder} holds no run: expected a folder that launch/main.py wrote, or a folder of such")
         raise InputError(f"{folder} is not finished: it has no summary.json; the command that began it goes on with it")
     summary = read_json(folder / "summary.json")
