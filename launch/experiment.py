@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from launch.checks import check
 from launch.distributed import check_agreement
 from launch.export import export
 from launch.show import Progress, Silent, summary_table
-from launch.workdir import make_folder, same_run
+from launch.workdir import locked, make_folder, same_run
 
 
 def run(build: Callable, config: Any, folder: Path, *, source: dict) -> None:
@@ -49,23 +50,46 @@ def run(build: Callable, config: Any, folder: Path, *, source: dict) -> None:
         return
     check(config, source["file"])
     devices = _devices(config)
-    how = resolve(config.members, config.seeds)
     experiment = together(lambda: build(config))
     together(lambda: _rehearse(experiment.stages, devices))
-    dataset = experiment.dataset
-    data = {
-        "source": config.data.source, "digest": dataset.digest, "names": list(dataset.names), "shape": list(dataset.shape),
-        "crop": config.data.crop,
-    }  # fmt: skip
-    about = {
-        **source, "config": plain, "stages": list(experiment.stages), "members": how, "platform": of_platform(),
-        "devices": devices.label, "git": _git_commit(), "deterministic": _deterministic(), "data": data,
+    about = _about(config, experiment, devices) | source
+    with ExitStack() as held:
+        first(lambda: _begun(folder, about, held))
+        together(lambda: _check_shared(folder))
+        _carry_out(config, experiment, about, folder, devices)
+
+
+def _about(config: Any, experiment: Any, devices: Devices) -> dict[str, Any]:
+    """What config.json holds when a run begins."""
+    dataset, teacher = experiment.dataset, experiment.outside
+    found = {
+        "config": json.loads(config.to_json()),
+        "stages": list(experiment.stages),
+        "members": resolve(config.members, config.seeds),
+        "platform": of_platform(),
+        "devices": devices.label,
+        "git": _git_commit(),
+        "deterministic": _deterministic(),
+        "data": {
+            "source": config.data.source, "digest": dataset.digest, "names": list(dataset.names), "shape": list(dataset.shape),
+            "crop": config.data.crop,
+        },
         "reader": "resident" if dataset.resident else "streaming",
     }  # fmt: skip
-    if teacher := experiment.outside:
-        about["teacher"] = {"path": config.teacher, "sha256": teacher.sha256, "format": teacher.format}
-    first(lambda: (make_folder(folder), write_json(folder / "config.json", about))[1])
-    together(lambda: _check_shared(folder))
+    if teacher:
+        found["teacher"] = {"path": config.teacher, "sha256": teacher.sha256, "format": teacher.format}
+    return found
+
+
+def _begun(folder: Path, about: dict, held: ExitStack) -> None:
+    make_folder(folder)
+    held.enter_context(locked(folder))
+    write_json(folder / "config.json", about)
+
+
+def _carry_out(config: Any, experiment: Any, about: dict, folder: Path, devices: Devices) -> None:
+    """Runs all stages; the first process then writes what a person looks at."""
+    dataset = experiment.dataset
     splits = {"train": dataset.train, "test": dataset.test} | ({} if dataset.val is None else {"val": dataset.val})
     began = time.perf_counter()
     records = Records(folder)
@@ -81,9 +105,9 @@ def run(build: Callable, config: Any, folder: Path, *, source: dict) -> None:
                 events.follow(records.lines)
 
         shared = Run(
-            folder=folder, records=records, seed=config.seed, data_seed=config.data.seed,
-            share=config.seeds_share, how=how, select=config.select, splits=splits, digest=dataset.digest, devices=devices,
-            cache=stage_cache(), stop=signals.came, say=progress.say, progress=advance, damaged=set(),
+            folder=folder, records=records, seed=config.seed, data_seed=config.data.seed, share=config.seeds_share,
+            how=about["members"], select=config.select, splits=splits, digest=dataset.digest, devices=devices, cache=stage_cache(),
+            stop=signals.came, say=progress.say, progress=advance, damaged=set(),
             resident=dataset.resident, corrupt=config.data.corrupt, workers=config.data.workers,
         )  # fmt: skip
         name_damaged(shared, list(dataset.damaged))
@@ -98,7 +122,7 @@ def run(build: Callable, config: Any, folder: Path, *, source: dict) -> None:
     write_json(folder / "config.json", about)
     measures = given | {name: result.measures for name, result in results.items()}
     points = {name: result.points for name, result in results.items() if result.points}
-    written = summary.written(config, experiment, source, measures) | {
+    written = summary.written(config, experiment, {k: about[k] for k in ("file", "variant")}, measures) | {
         "points": points,
         "damaged": sorted(shared.damaged),
         "wall_seconds": round(time.perf_counter() - began, 1),

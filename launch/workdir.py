@@ -1,7 +1,10 @@
 """The folder of a run: whether it is free, holds this very run, or another one."""
 
 import errno
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +45,25 @@ def make_folder(folder: Path) -> None:
         raise InputError(
             f"--workdir={folder} cannot be written ({error.strerror}): expected a place for the run's folder"
         ) from None
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keeps other runs out of the folder.
+
+    Raises:
+      InputError: when another run is at work in it.
+    """
+    with open(folder / ".lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"--workdir={folder} is in use by another run: wait for its end, or choose another --workdir"
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        yield
 
 
 def difference(old: Any, new: Any, at: str = "config", other: str = "this command") -> str:

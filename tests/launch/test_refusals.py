@@ -15,6 +15,8 @@ from launching import TINY, write_npz
 from made import encoded, pixels, write_tfds
 from PIL import Image
 
+from launch.workdir import locked
+
 ROOT = Path(__file__).parents[2]
 CONFIG = "from configs import quickstart\nget_config = quickstart.get_config\nbuild = quickstart.build\n"
 STUDENT = "--config.student_training"
@@ -346,6 +348,13 @@ def test_no_good_checkpoint_is_refused(launch, half):
         flip(half / "checkpoints/student_alone" / str(step))
     before = snapshot(half)
     refused(launch(f"--workdir={half}", *TINY, "--config.seed=3"), "no checkpoint in", "student_alone", "remove that folder")
+    assert snapshot(half) == before
+
+
+def test_two_runs_in_one_folder_are_refused(launch, half):
+    before = snapshot(half)
+    with locked(half):
+        refused(launch(f"--workdir={half}", *TINY, "--config.seed=3"), f"--workdir={half} is in use by another run")
     assert snapshot(half) == before
 
 
