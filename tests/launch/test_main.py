@@ -325,6 +325,14 @@ def test_a_batch_that_devices_cannot_share_is_refused():
         experiment._rehearse(built("quickstart.py").stages, find_devices(count=3))
 
 
+def test_a_stopped_run_goes_on_with_other_devices(launch, half):
+    words = [w for w in TINY if "devices" not in w]
+    answer = launch(f"--workdir={half}", *words, "--config.seed=3", "--config.devices=2", "--config.parallel=shard_map")
+    assert (answer.code, answer.err) == (0, "") and "student_alone: resumed at step" in answer.out
+    assert "other devices or versions than before, so the result is not repeated bit for bit" in answer.out
+    assert read(half, "config.json")["devices"] == {"parallel": "shard_map", "mesh": {"data": 2, "model": 1}, "processes": 1}
+
+
 BYOL = (
     f"--config={ROOT / 'configs/digits_byol.py'}",
     "--config.devices=1", "--config.seeds=2", "--config.evaluate_epochs=1", "--config.save_epochs=1", "--config.probe.draws=1",
