@@ -7,6 +7,12 @@ keyword-only, and numbers among them may be traced. Sums run in float32 or wider
 """
 
 from kdjax.losses.bootstrap import byol
+from kdjax.losses.contrast_bank import crd_bank, crd_contrast, crd_update
+from kdjax.losses.contrastive import crd, crd_constants, crd_in_batch
+from kdjax.losses.correlation import dist
+from kdjax.losses.decoupled import decoupled
+from kdjax.losses.features import hierarchical_context, hint, variational_information
+from kdjax.losses.hierarchical import hierarchical_distillation, joint_cross_entropy, joint_labels
 from kdjax.losses.inversion import (
     activation_norm,
     batch_norm_statistics,
@@ -15,18 +21,83 @@ from kdjax.losses.inversion import (
     one_hot_confidence,
 )
 from kdjax.losses.logits import cross_entropy, jensen_shannon, kl_distillation
+from kdjax.losses.margins import activation_boundary, overhaul, overhaul_margin
+from kdjax.losses.multi_level import batch_correlation, class_correlation, multi_level
+from kdjax.losses.relational import relational_angle, relational_distance
+from kdjax.losses.relations import correlation_congruence, probabilistic_transfer, similarity_preserving
+from kdjax.losses.standardised import logit_standardised, standardise
+from kdjax.losses.summaries import attention_transfer, factor_transfer, flow_of_solution, neuron_selectivity
+from kdjax.losses.tokens import deit_hard, deit_soft, token_relation
 
 kd = kl_distillation
+dkd = decoupled
+ab = activation_boundary
+at = attention_transfer
+cc = correlation_congruence
+fsp = flow_of_solution
+ft = factor_transfer
+hcl = hierarchical_context
+nst = neuron_selectivity
+ofd = overhaul
+pkt = probabilistic_transfer
+sp = similarity_preserving
+vid = variational_information
 
 __all__ = [
+    "ab",
+    "activation_boundary",
     "activation_norm",
+    "at",
+    "attention_transfer",
+    "batch_correlation",
     "batch_norm_statistics",
     "byol",
+    "cc",
     "class_balance",
+    "class_correlation",
+    "correlation_congruence",
+    "crd",
+    "crd_bank",
+    "crd_constants",
+    "crd_contrast",
+    "crd_in_batch",
+    "crd_update",
     "cross_entropy",
+    "decoupled",
+    "deit_hard",
+    "deit_soft",
+    "dist",
+    "dkd",
+    "factor_transfer",
+    "flow_of_solution",
+    "fsp",
+    "ft",
+    "hcl",
+    "hierarchical_context",
+    "hierarchical_distillation",
+    "hint",
     "image_prior",
     "jensen_shannon",
+    "joint_cross_entropy",
+    "joint_labels",
     "kd",
     "kl_distillation",
+    "logit_standardised",
+    "multi_level",
+    "neuron_selectivity",
+    "nst",
+    "ofd",
     "one_hot_confidence",
+    "overhaul",
+    "overhaul_margin",
+    "pkt",
+    "probabilistic_transfer",
+    "relational_angle",
+    "relational_distance",
+    "similarity_preserving",
+    "sp",
+    "standardise",
+    "token_relation",
+    "variational_information",
+    "vid",
 ]

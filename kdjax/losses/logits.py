@@ -7,6 +7,7 @@ from jax.typing import ArrayLike
 
 from kdjax.core.check import InputError
 from kdjax.losses._check import check_flag, check_number, check_positive, check_shapes, wide
+from kdjax.losses._labels import at_label
 
 
 def kl_distillation(student: jax.Array, teacher: jax.Array, *, temperature: ArrayLike, stop_teacher: bool = True) -> jax.Array:
@@ -85,12 +86,7 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, *, smoothing: ArrayLike 
     check_number("smoothing", smoothing, lambda v: 0 <= v <= 1, "a number in [0, 1]")
 
     log_p = jax.nn.log_softmax(wide(logits))
-    if labels.ndim == 1:
-        # A negative index would count from the end: out of range is made visible instead.
-        index = jnp.where(labels < 0, log_p.shape[-1], labels.astype(jnp.int32))
-        hit = jnp.take_along_axis(log_p, index[:, None], axis=-1, mode="fill")[:, 0]
-    else:
-        hit = jnp.sum(lax.stop_gradient(wide(labels)) * log_p, axis=-1)
+    hit = at_label(log_p, labels) if labels.ndim == 1 else jnp.sum(lax.stop_gradient(wide(labels)) * log_p, axis=-1)
     spread = wide(smoothing)
     return -((1 - spread) * hit + spread * jnp.mean(log_p, axis=-1))
 

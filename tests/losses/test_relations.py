@@ -164,6 +164,15 @@ def test_a_batch_of_one_or_two(name):
             assert jnp.all(jnp.isfinite(gradient))
 
 
+def test_probabilities_of_opposite_rows_stay_positive():
+    # Of many pairs some have a cosine that rounds to below -1.
+    x = RNG.normal(size=(4000, 1, 7)).astype(np.float32) * 1e4
+    loss = lambda s: losses.probabilistic_transfer(s, TEACHER[:2], variant="paper")  # noqa: E731
+    values, gradients = jax.jit(jax.vmap(jax.value_and_grad(loss)))(np.concatenate([x, -x], axis=1))
+    assert jnp.all(jnp.isfinite(values))
+    assert jnp.all(jnp.isfinite(gradients))
+
+
 def test_invariances():
     turn = np.linalg.qr(RNG.normal(size=(4, 4)))[0].astype(np.float32)
     for name in ("sp", "cc_paper", "pkt", "pkt_paper"):
