@@ -1,0 +1,84 @@
+"""Pieces that the losses on features and relations share: pooling, directions, and roots with gradient 0 at 0."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from kdjax.core import collectives
+
+# Vectors shorter than this count as zero, as in the peers' normalisation.
+_SHORT = 1e-12
+
+
+def absolute(x: jax.Array) -> jax.Array:
+    """`|x|`, with gradient 0 at 0, where `jnp.abs` has 1."""
+    return x * lax.stop_gradient(jnp.sign(x))
+
+
+def unit(x: jax.Array, axis: int | Sequence[int]) -> jax.Array:
+    """`x / |x|` over `axis`; a vector of zeros stays zero and has gradient 0.
+
+    >>> unit(jnp.array([[3.0, 4.0], [0.0, 0.0]]), axis=1)
+    Array([[0.6, 0.8],
+           [0. , 0. ]], dtype=float32)
+    """
+    size = lax.stop_gradient(jnp.max(jnp.abs(x), axis=axis, keepdims=True))
+    live = size > _SHORT
+    x = x / jnp.where(live, size, 1.0)
+    squares = jnp.sum(x**2, axis=axis, keepdims=True)
+    # Both branches are finite: a `where` outside alone would leave NaN in the gradient.
+    return x * jnp.where(live, lax.rsqrt(jnp.where(live, squares, 1.0)), 0.0)
+
+
+def shrink(x: jax.Array) -> jax.Array:
+    """Each example divided by its largest magnitude, a constant to the gradient.
+
+    For functions that do not depend on an example's scale: powers of it can then not overflow. Value and gradient are
+    those without it.
+    """
+    size = lax.stop_gradient(jnp.max(jnp.abs(x), axis=tuple(range(1, x.ndim)), keepdims=True))
+    return x / jnp.where(size > 0, size, 1.0)
+
+
+def root(x: jax.Array) -> jax.Array:
+    """`sqrt(x)` of numbers that are at least 0, with gradient 0 at 0."""
+    live = x > 0
+    return jnp.where(live, jnp.sqrt(jnp.where(live, x, 1.0)), 0.0)
+
+
+def off_diagonal(x: jax.Array, axis_name: str | None) -> jax.Array:
+    """Relations `[b, B]` with 0 for each row's relation to itself."""
+    mine = collectives.offset(len(x), axis_name) + jnp.arange(len(x))
+    return jnp.where(mine[:, None] == jnp.arange(x.shape[1])[None], 0.0, x)
+
+
+def average_pool(x: jax.Array, height: int, width: int) -> jax.Array:
+    """Maps `[B, H, W, C]` averaged to `[B, height, width, C]`.
+
+    Bin i of n averages the rows from `floor(i H / n)` up to, and not including, `ceil((i + 1) H / n)`; columns alike.
+    Bins of unequal sizes may overlap.
+
+    >>> average_pool(jnp.array([1.0, 2.0, 3.0]).reshape(1, 3, 1, 1), 2, 1).ravel()
+    Array([1.5, 2.5], dtype=float32)
+    """
+    for axis, size in ((1, height), (2, width)):
+        if x.shape[axis] != size:
+            bins = jnp.asarray(_bins(x.shape[axis], size), x.dtype)
+            x = jnp.moveaxis(jnp.tensordot(bins, x, axes=(1, axis), precision="highest"), 0, axis)
+    return x
+
+
+def match(student: jax.Array, teacher: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Both maps `[B, H, W, C]` averaged to the smaller height and the smaller width of the two."""
+    height, width = (min(student.shape[i], teacher.shape[i]) for i in (1, 2))
+    return average_pool(student, height, width), average_pool(teacher, height, width)
+
+
+def _bins(rows: int, bins: int) -> np.ndarray:
+    i = np.arange(bins)[:, None]
+    row = np.arange(rows)[None]
+    inside = (row >= i * rows // bins) & (row < -(-(i + 1) * rows // bins))
+    return inside / inside.sum(1, keepdims=True)

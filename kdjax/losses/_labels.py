@@ -1,0 +1,25 @@
+"""Class numbers as labels."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from kdjax.core.check import InputError
+from kdjax.losses._check import Sizes, check_shapes
+
+
+def class_numbers(labels: Any, sizes: Sizes | None = None) -> jax.Array:
+    """Labels as an array; refused unless they are integers `[B]`, with the B of `sizes`."""
+    labels = jnp.asarray(labels)
+    check_shapes("B", sizes, labels=labels)
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise InputError(f"labels has type {labels.dtype}: expected integer class numbers [B]")
+    return labels
+
+
+def at_label(rows: jax.Array, labels: jax.Array) -> jax.Array:
+    """The entry `[B]` of each row `[B, K]` at its class number; NaN for a number outside [0, K)."""
+    # A negative index would count from the end: out of range is made visible instead.
+    index = jnp.where(labels < 0, rows.shape[-1], labels.astype(jnp.int32))
+    return jnp.take_along_axis(rows, index[:, None], axis=-1, mode="fill")[:, 0]

@@ -1,0 +1,154 @@
+"""The banks of contrastive representation distillation: how they begin, what is drawn from them, how they move."""
+
+import math
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.core import Tracer
+from jax.typing import ArrayLike
+
+from kdjax.core import collectives
+from kdjax.core.check import InputError, check_option
+from kdjax.core.keys import example_keys
+from kdjax.losses._check import check_number, check_shapes, wide
+from kdjax.losses._geometry import unit
+from kdjax.losses._labels import class_numbers
+
+
+def crd_bank(key: jax.Array, *, rows: int, width: int) -> jax.Array:
+    """A bank before the first step: uniform in `(-a, a)` with `a = 1 / sqrt(width / 3)`, so that rows have length 1 on average.
+
+    Args:
+      key: a random key.
+      rows: N, the training images.
+      width: D, of the embeddings; the paper has 128.
+
+    Returns:
+      `[N, D]`, float32.
+
+    Raises:
+      InputError: for fewer than 1 row or column.
+
+    Reference:
+      Tian, Krishnan, Isola, "Contrastive Representation Distillation", ICLR 2020, arXiv 1910.10699.
+
+    >>> crd_bank(jax.random.key(0), rows=5, width=3).shape
+    (5, 3)
+    """
+    for name, size in (("rows", rows), ("width", width)):
+        check_option(name, size, _whole, "a whole number, 1 or more")
+    a = 1 / math.sqrt(width / 3)
+    return jax.random.uniform(key, (rows, width), minval=-a, maxval=a)
+
+
+def crd_contrast(
+    key: jax.Array,
+    index: jax.Array,
+    labels: jax.Array,
+    *,
+    negatives: int = 16384,
+    positive: Literal["exact", "relax"] = "exact",
+) -> jax.Array:
+    """Draws, for each image of a batch, the bank rows it is compared with: one positive, then images of other classes.
+
+    The negatives are uniform over all images of another class: without repeats, or with repeats where `negatives` exceeds their
+    number. The draw of an image depends on the key and its number alone, however the batch is spread over devices. Each image
+    sorts N random numbers.
+
+    Args:
+      key: a random key, another one for each step.
+      index: the numbers `[B]` of the batch's images in the data set.
+      labels: class numbers `[N]` of the whole data set.
+      negatives: K, how many; the paper has 16384.
+      positive: `"exact"`, the image itself, or `"relax"`, any image of its class.
+
+    Returns:
+      int32 `[B, 1 + K]`, bank rows; the positive is column 0.
+
+    Raises:
+      InputError: for other shapes or types, another option, or labels of a single class.
+
+    Reference:
+      Tian, Krishnan, Isola, "Contrastive Representation Distillation", ICLR 2020, arXiv 1910.10699.
+
+    >>> crd_contrast(jax.random.key(0), jnp.array([1]), jnp.array([0, 0, 1, 0]), negatives=1).tolist()
+    [[1, 2]]
+    """
+    index = jnp.asarray(index)
+    check_shapes("B", index=index)
+    if not jnp.issubdtype(index.dtype, jnp.integer):
+        raise InputError(f"index has type {index.dtype}: expected integer image numbers [B]")
+    labels = class_numbers(labels)
+    check_option("negatives", negatives, _whole, "a whole number, 1 or more")
+    check_option("positive", positive, lambda v: v in ("exact", "relax"), "'exact' or 'relax'")
+    if not isinstance(labels, Tracer) and not bool((labels != labels[:1]).any()):
+        raise InputError(f"labels of {labels.shape[0]} images hold a single class: expected at least 2 classes")
+    numbers = jnp.arange(labels.shape[0], dtype=jnp.int32)
+
+    def draw(key, row):
+        at, among = jax.random.split(key)
+        same = (labels == labels[row]).astype(jnp.uint32)
+        # A random order of the images of other classes, and after them one of its own class.
+        _, _, order = lax.sort((same, jax.random.bits(at, numbers.shape), numbers), num_keys=2)
+        others = numbers.shape[0] - jnp.sum(same.astype(jnp.int32))
+        repeats = jax.random.randint(among, (negatives,), 0, jnp.maximum(others, 1))
+        places = jnp.where(others >= negatives, jnp.arange(negatives), repeats)
+        first = row.astype(jnp.int32) if positive == "exact" else order[-1]
+        return jnp.concatenate([first[None], jnp.take(order, places, mode="clip")])
+
+    return jax.vmap(draw)(example_keys(key, index), index)
+
+
+def crd_update(
+    bank: jax.Array, embeddings: jax.Array, index: jax.Array, *, momentum: ArrayLike = 0.5, axis_name: str | None = None
+) -> jax.Array:
+    """A bank after a step: the batch's rows move towards its embeddings and are normalised.
+
+        u(momentum bank[index] + (1 - momentum) u(embeddings)),   u(x) = x / |x|
+
+    No gradient flows. An image that stands twice in the batch leaves one of its two rows, it is not defined which.
+
+    Args:
+      bank: `[N, D]`.
+      embeddings: `[B, D]` of the same network; only their direction counts.
+      index: the numbers `[B]` of the batch's images in the data set.
+      momentum: in [0, 1).
+      axis_name: mapped axis that holds the rest of the batch, or None.
+
+    Returns:
+      `[N, D]`, the type of `bank`; the same on all devices.
+
+    Raises:
+      InputError: for other shapes, or a momentum outside [0, 1).
+
+    Reference:
+      Tian, Krishnan, Isola, "Contrastive Representation Distillation", ICLR 2020, arXiv 1910.10699.
+
+    >>> crd_update(jnp.zeros((2, 2)), jnp.array([[0.0, 3.0]]), jnp.array([1])).tolist()
+    [[0.0, 0.0], [0.0, 1.0]]
+    """
+    sizes = check_shapes("N D", bank=bank)
+    sizes = check_shapes("B D", sizes, embeddings=embeddings)
+    check_shapes("B", sizes, index=index)
+    check_number("momentum", momentum, lambda v: 0 <= v < 1, "a number in [0, 1)")
+    bank, m = lax.stop_gradient(jnp.asarray(bank)), wide(momentum)
+    rows = _everywhere(unit(wide(lax.stop_gradient(embeddings)), axis=1), axis_name)
+    index = _everywhere(jnp.asarray(index), axis_name)
+    moved = unit(m * wide(bank[index]) + (1 - m) * rows, axis=1)
+    return bank.at[index].set(moved.astype(bank.dtype))
+
+
+def _whole(value) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _everywhere(x: jax.Array, axis_name: str | None) -> jax.Array:
+    # A sum of placed slices, not an all-gather: shard_map then knows that the bank is the same on every device.
+    if axis_name is None:
+        return x
+    rows = x.shape[0]
+    zeros = jnp.zeros((rows * lax.axis_size(axis_name), *x.shape[1:]), x.dtype)
+    placed = lax.dynamic_update_slice_in_dim(zeros, x, collectives.offset(rows, axis_name), 0)
+    return collectives.total(placed, axis_name)

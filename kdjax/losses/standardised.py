@@ -1,0 +1,77 @@
+"""Logit standardisation: the student copies the shape of the teacher's logits, not their size."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.typing import ArrayLike
+
+from kdjax.core.check import InputError, check_option
+from kdjax.losses._check import check_shapes, wide
+from kdjax.losses.logits import kl_distillation
+
+
+def standardise(logits: jax.Array, *, ddof: int = 1) -> jax.Array:
+    """Each row of logits with mean 0 and standard deviation 1.
+
+        (z - mean z) / (std z + 1e-7)
+
+    Apply it to both sides before any loss of logits: `decoupled(standardise(s), standardise(t), labels, ...)`. The gradient
+    flows through mean and deviation. A row of equal logits becomes zero.
+
+    Args:
+      logits: `[B, K]`, K at least 2.
+      ddof: the deviation divides by K - ddof: 1 as in the authors' code, 0 as in the paper.
+
+    Returns:
+      `[B, K]`, in float32 or wider.
+
+    Raises:
+      InputError: for another shape, or another `ddof`.
+
+    Reference:
+      Sun, Ren, Li, Wang, Cao, "Logit Standardization in Knowledge Distillation", CVPR 2024, arXiv 2403.01427.
+
+    >>> standardise(jnp.array([[1.0, 3.0]]), ddof=0).round(3).tolist()
+    [[-1.0, 1.0]]
+    """
+    check_shapes("B K", logits=logits)
+    check_option("ddof", ddof, lambda v: v in (0, 1) and not isinstance(v, bool), "0 or 1")
+    z = wide(logits)
+    if z.shape[1] < 2:
+        raise InputError(f"logits has shape {z.shape}: expected [B, K] with K of at least 2")
+    # Nothing changes when a row is shifted, but the rounding of its mean: large equal logits must not turn into noise.
+    z = z - lax.stop_gradient(jnp.max(z, axis=-1, keepdims=True))
+    z = z - jnp.mean(z, axis=-1, keepdims=True)
+    variance = jnp.sum(z**2, axis=-1, keepdims=True) / (z.shape[1] - ddof)
+    # The gradient of the deviation of equal logits is 0 and not NaN.
+    return z / (jnp.sqrt(jnp.maximum(variance, jnp.finfo(z.dtype).tiny)) + 1e-7)
+
+
+def logit_standardised(student: jax.Array, teacher: jax.Array, *, temperature: ArrayLike, ddof: int = 1) -> jax.Array:
+    """The divergence of softened predictions made from standardised logits, times the squared temperature.
+
+        T^2 KL(softmax(n(z_t) / T) || softmax(n(z_s) / T)),   n = `standardise`
+
+    The student is free in the mean and the size of its logits. The gradient stops at the teacher.
+
+    Args:
+      student: logits `[B, K]`, K at least 2.
+      teacher: logits `[B, K]`.
+      temperature: T, a number above 0; the authors have 2, with a weight of 9 on the term.
+      ddof: the deviation divides by K - ddof: 1 as in the authors' code, 0 as in the paper.
+
+    Returns:
+      `[B]`, in nats times T^2.
+
+    Raises:
+      InputError: for other shapes, a temperature that is not above 0, or another `ddof`.
+
+    Reference:
+      Sun, Ren, Li, Wang, Cao, "Logit Standardization in Knowledge Distillation", CVPR 2024, arXiv 2403.01427.
+
+    >>> logits = jnp.array([[2.0, 0.0, -1.0]])
+    >>> print(f"{logit_standardised(3 * logits + 5, logits, temperature=2.0)[0]:.4f}")
+    0.0000
+    """
+    check_shapes("B K", student=student, teacher=teacher)
+    return kl_distillation(standardise(student, ddof=ddof), standardise(teacher, ddof=ddof), temperature=temperature)
