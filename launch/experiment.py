@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from kdjax.core import InputError
 from kdjax.core.files import read_json, write_json
+from kdjax.data import decoding_threads
 from kdjax.train import Records, Result, Run, resolve, run_stages
 from kdjax.train.damaged import name_damaged
 from kdjax.train.devices import AXIS, Devices, find_devices
@@ -109,6 +110,7 @@ def _carry_out(config: Any, experiment: Any, about: dict, folder: Path, devices:
             how=about["members"], select=config.select, splits=splits, digest=dataset.digest, devices=devices, cache=stage_cache(),
             stop=signals.came, say=progress.say, progress=advance, damaged=set(),
             resident=dataset.resident, corrupt=config.data.corrupt, workers=config.data.workers,
+            threads=max(1, decoding_threads(dataset.shape)),
         )  # fmt: skip
         name_damaged(shared, list(dataset.damaged))
         given = _measured(experiment, shared)

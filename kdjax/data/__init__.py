@@ -4,6 +4,7 @@ from kdjax.data.clip import clips
 from kdjax.data.domain import domains
 from kdjax.data.episode import episodes, support_and_query
 from kdjax.data.load import load
+from kdjax.data.memory import decoding_threads
 from kdjax.data.pair import pairs, positive_pairs
 from kdjax.data.resident import padded_batches, resident, take
 from kdjax.data.sampler import Sampler, epoch_of, epoch_order, epoch_rows, epochs, process_rows
@@ -19,6 +20,7 @@ __all__ = [
     "Source",
     "array_source",
     "clips",
+    "decoding_threads",
     "domains",
     "episodes",
     "epoch_of",

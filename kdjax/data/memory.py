@@ -63,12 +63,23 @@ def decode_all(sources: Sequence[Source], shape: tuple[int, int, int], *, skip: 
         return _one_by_one(sources[which], rows)
 
     out = [Decoded(np.zeros((s.size, *shape), np.uint8), np.full(s.size, -1, np.int32), {}) for s in sources]
-    threads = 4 if shape[0] * shape[1] >= SMALL and len(chunks) > 1 else 0
+    threads = decoding_threads(shape) if len(chunks) > 1 else 0
     for (which, _), (batch, damaged) in zip(chunks, _in_order(chunk, len(chunks), workers, threads), strict=True):
         at, known = batch["index"], out[which]
         known.images[at], known.labels[at] = batch["image"], batch["label"]
         known.damaged.update(damaged)
     return [d._replace(labels=s.labels()) if d.damaged else d for d, s in zip(out, sources, strict=True)]
+
+
+def decoding_threads(shape: tuple[int, ...]) -> int:
+    """How many threads decode images of a shape `(H, W, C)` best: 0 below 64 x 64 pixels, else 4.
+
+    Measured on two cores: 12,700 PNGs of 28 x 28 pixels a second by one thread, 6,600 by four; 710 and 1,000 JPEGs of 256 x 256.
+
+    >>> decoding_threads((28, 28, 1)), decoding_threads((224, 224, 3))
+    (0, 4)
+    """
+    return 4 if shape[0] * shape[1] >= SMALL else 0
 
 
 def _in_order(read, count: int, workers: int, threads: int) -> Iterator[Any]:

@@ -75,7 +75,7 @@ def _batches(source: Source, batch: int, run: Run) -> Iterator[dict[str, jax.Arr
     """All rows in order, spread over the mesh; the last batch is filled up."""
     rows = padded_batches(source.size, batch)[0][:, own_rows(run.devices, batch)]
     read, damaged = partial(_read, source, rows, goes_on(run)), []
-    with closing(stream(read, start=0, stop=len(rows), workers=run.workers)) as found:
+    with closing(stream(read, start=0, stop=len(rows), workers=run.workers, threads=run.threads)) as found:
         for one, lines in found:
             damaged += lines
             yield put_rows({name: one[name] for name in ("image", "label")}, run.devices)

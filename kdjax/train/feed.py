@@ -63,7 +63,7 @@ def feed(stage: Stage, run: Run, own: bool, start: int) -> Generator[Chunk]:
         return
 
     read = _reader(stage.source, order, span, part, skip=goes_on(run))
-    with closing(stream(read, start=0, stop=count, workers=run.workers)) as batches:
+    with closing(stream(read, start=0, stop=count, workers=run.workers, threads=run.threads)) as batches:
         for number, (batch, damaged) in enumerate(batches):
             now = batch if local else put_rows(batch, run.devices, axis=1 + own)
             yield Chunk(len(span(number)), now, numbers(span(number)), damaged)

@@ -32,6 +32,7 @@ class Run(NamedTuple):
       resident: whether all rows live on the devices; without it they are read ahead, batch by batch.
       corrupt: `"stop"` at a row that cannot be read, or `"skip"` it for the next one.
       workers: processes that read ahead; 0 reads with threads.
+      threads: how many.
     """
 
     folder: Path
@@ -52,3 +53,4 @@ class Run(NamedTuple):
     resident: bool = True
     corrupt: str = "stop"
     workers: int = 0
+    threads: int = 1
