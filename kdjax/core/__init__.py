@@ -1,7 +1,7 @@
 """The contracts: what a net, a state and a method are, and the one way to learn."""
 
 from kdjax.core.check import InputError, check_option, nearest, pick
-from kdjax.core.collectives import average, gather, mean, offset, total
+from kdjax.core.collectives import average, everywhere, gather, mean, offset, total
 from kdjax.core.ema import cosine_to_one, ema, linear_warmup
 from kdjax.core.keys import example_keys, row_keys, row_normal
 from kdjax.core.learn import descend, learn, mean_grad, new_learner
@@ -13,7 +13,8 @@ from kdjax.core.terms import labelled, weigh_labels, weighted_sum
 
 __all__ = [
     "Batch", "Follower", "Frozen", "InputError", "Learner", "Method", "Metrics", "Net", "Queue", "average", "batch_norms",
-    "chain", "check_option", "cosine_to_one", "descend", "ema", "example_keys", "from_linen", "from_nnx", "gather", "join",
-    "labelled", "learn", "linear_warmup", "map_by_kind", "mean", "mean_grad", "nearest", "new_learner", "new_queue", "normalised",
-    "offset", "pick", "push", "read_by_name", "row_keys", "row_normal", "split", "total", "weigh_labels", "weighted_sum",
+    "chain", "check_option", "cosine_to_one", "descend", "ema", "everywhere", "example_keys", "from_linen", "from_nnx", "gather",
+    "join", "labelled", "learn", "linear_warmup", "map_by_kind", "mean", "mean_grad", "nearest", "new_learner", "new_queue",
+    "normalised", "offset", "pick", "push", "read_by_name", "row_keys", "row_normal", "split", "total", "weigh_labels",
+    "weighted_sum",
 ]  # fmt: skip

@@ -55,6 +55,16 @@ def gather(x: jax.Array, axis_name: str | None = None) -> jax.Array:
     return x if axis_name is None else lax.all_gather(x, axis_name, tiled=True)
 
 
+def everywhere(x: jax.Array, axis_name: str | None = None) -> jax.Array:
+    """As `gather`, for State that all devices hold: `shard_map` then knows that the result is the same on each."""
+    if axis_name is None:
+        return x
+    rows = x.shape[0]
+    # A sum of placed slices, not an all-gather, whose result counts as each device's own.
+    zeros = jnp.zeros((rows * lax.axis_size(axis_name), *x.shape[1:]), x.dtype)
+    return total(lax.dynamic_update_slice_in_dim(zeros, x, offset(rows, axis_name), 0), axis_name)
+
+
 def offset(rows: int, axis_name: str | None = None) -> jax.Array | int:
     """The global number of this device's first row, when every device holds `rows` rows."""
     return 0 if axis_name is None else lax.axis_index(axis_name) * rows

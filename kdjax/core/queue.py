@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from kdjax.core.check import InputError
-from kdjax.core.collectives import offset, total
+from kdjax.core.collectives import everywhere
 
 
 class Queue(struct.PyTreeNode):
@@ -37,18 +37,9 @@ def push(queue: Queue, rows: jax.Array, axis_name: str | None = None) -> Queue:
     >>> q.rows[:, 0].tolist(), q.filled.tolist()
     ([1.0, 2.0, 0.0], [True, True, False])
     """
-    rows = _rows_of_all(rows, axis_name)
+    rows = everywhere(rows, axis_name)
     size, n = queue.rows.shape[0], rows.shape[0]
     if n > size:
         raise InputError(f"a queue of {size} rows cannot take {n} at once: its size must be at least the global batch")
     places = (queue.pushed + jnp.arange(n, dtype=jnp.int32)) % size
     return Queue(queue.rows.at[places].set(rows.astype(queue.rows.dtype)), queue.pushed + n)
-
-
-def _rows_of_all(rows, axis_name):
-    # A sum of placed slices, not an all-gather: shard_map then knows that the result is the same on every device.
-    if axis_name is None:
-        return rows
-    n = rows.shape[0]
-    everywhere = jnp.zeros((n * jax.lax.axis_size(axis_name), *rows.shape[1:]), rows.dtype)
-    return total(jax.lax.dynamic_update_slice_in_dim(everywhere, rows, offset(n, axis_name), 0), axis_name)

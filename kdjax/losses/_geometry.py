@@ -14,7 +14,7 @@ _SHORT = 1e-12
 
 
 def absolute(x: jax.Array) -> jax.Array:
-    """`|x|`, with gradient 0 at 0, where `jnp.abs` has 1."""
+    """`|x|`, with gradient 0 at 0, where `jnp.abs` has 1: flat images and dead features are not pushed anywhere."""
     return x * lax.stop_gradient(jnp.sign(x))
 
 

@@ -134,21 +134,11 @@ def crd_update(
     check_shapes("B", sizes, index=index)
     check_number("momentum", momentum, lambda v: 0 <= v < 1, "a number in [0, 1)")
     bank, m = lax.stop_gradient(jnp.asarray(bank)), wide(momentum)
-    rows = _everywhere(unit(wide(lax.stop_gradient(embeddings)), axis=1), axis_name)
-    index = _everywhere(jnp.asarray(index), axis_name)
+    rows = collectives.everywhere(unit(wide(lax.stop_gradient(embeddings)), axis=1), axis_name)
+    index = collectives.everywhere(jnp.asarray(index), axis_name)
     moved = unit(m * wide(bank[index]) + (1 - m) * rows, axis=1)
     return bank.at[index].set(moved.astype(bank.dtype))
 
 
 def _whole(value) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-def _everywhere(x: jax.Array, axis_name: str | None) -> jax.Array:
-    # A sum of placed slices, not an all-gather: shard_map then knows that the bank is the same on every device.
-    if axis_name is None:
-        return x
-    rows = x.shape[0]
-    zeros = jnp.zeros((rows * lax.axis_size(axis_name), *x.shape[1:]), x.dtype)
-    placed = lax.dynamic_update_slice_in_dim(zeros, x, collectives.offset(rows, axis_name), 0)
-    return collectives.total(placed, axis_name)

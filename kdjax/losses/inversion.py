@@ -14,6 +14,7 @@ from jax.typing import ArrayLike
 from kdjax.core import collectives
 from kdjax.core.check import InputError, check_option
 from kdjax.losses._check import check_number, check_shapes, wide
+from kdjax.losses._geometry import absolute
 
 # Under each square root, so that the gradient of a norm at zero is 0 and not NaN; other norms do not change in float32.
 _EPSILON = 1e-16
@@ -101,7 +102,7 @@ def activation_norm(features: jax.Array) -> jax.Array:
     """
     check_shapes("B ... C", features=features)
     x = wide(features)
-    return -jnp.mean(_absolute(x), axis=tuple(range(1, x.ndim)))
+    return -jnp.mean(absolute(x), axis=tuple(range(1, x.ndim)))
 
 
 def batch_norm_statistics(
@@ -181,15 +182,10 @@ def image_prior(images: jax.Array, *, norm: Literal["l1", "l2"] = "l1", axis_nam
     diagonal = x[:, 1:, 1:] - x[:, :-1, :-1]
     other = x[:, 1:, :-1] - x[:, :-1, 1:]
     if norm == "l1":
-        each = [collectives.mean(_absolute(d), axis_name=axis_name) for d in (right, down, diagonal, other)]
+        each = [collectives.mean(absolute(d), axis_name=axis_name) for d in (right, down, diagonal, other)]
     else:
         each = [_norm(collectives.total(jnp.sum(d**2), axis_name)) for d in (right, down, diagonal, other)]
     return jnp.sum(jnp.stack(each))
-
-
-def _absolute(x: jax.Array) -> jax.Array:
-    # The gradient at 0 is 0, where jnp.abs has 1: flat images and dead features are not pushed anywhere.
-    return x * lax.stop_gradient(jnp.sign(x))
 
 
 def _norm(sum_of_squares: jax.Array) -> jax.Array:

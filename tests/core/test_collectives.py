@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import PartitionSpec as P
 
 from kdjax import core
 
@@ -35,6 +36,16 @@ def test_an_average_leaves_counters_and_keys_alone():
     assert out["x"].tolist() == [[2.5], [2.5]] and out["low"].dtype == jnp.bfloat16 and out["low"].tolist() == [[2.5], [2.5]]
     assert out["count"].tolist() == [[1], [4]]
     np.testing.assert_array_equal(jax.random.key_data(out["key"][0]), jax.random.key_data(jax.random.key(3)))
+
+
+def test_rows_that_are_everywhere_are_known_to_be_the_same():
+    assert core.everywhere(X) is X
+    np.testing.assert_array_equal(over(4, core.everywhere, X)[2], X)
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    same = jax.shard_map(
+        lambda x: core.everywhere(x, "data"), mesh=mesh, in_specs=P("data"), out_specs=P()
+    )  # refuses what may differ
+    np.testing.assert_array_equal(jax.jit(same)(X), X)
 
 
 def test_gradients_flow_back_through_gather():
