@@ -1,7 +1,7 @@
 """Outputs of a State's networks over a whole split."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from typing import Any
@@ -12,7 +12,6 @@ from jax import lax
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from kdjax.core import Method
 from kdjax.data import Source, padded_batches, read_sound, resident, stream, take
 from kdjax.train.damaged import goes_on, name_damaged
 from kdjax.train.devices import constrain_rows, own_rows, place, put_rows
@@ -20,37 +19,40 @@ from kdjax.train.members import over_members
 from kdjax.train.run import Run
 
 
-def collector(method: Method, run: Run, splits: dict[str, Any], view: Callable, batch: int = 256) -> Callable:
+def collector(
+    predict: Callable, run: Run, splits: dict[str, Any], view: Callable, *, needs: Sequence[str] = (), batch: int = 256
+) -> Callable:
     """Makes `collect(state, split, *taps)`, compiled once for each split and choice of taps.
 
     It returns `({network: {tap: [members, N, ...]}}, labels [N])` as NumPy arrays, for the networks that the method trains and,
     with `given=True`, for those it was given (`"teacher"`).
 
     Args:
-      method: whose `predict` is asked.
+      predict: a Method's.
       run: how members run, on which devices, and how rows are read.
       splits: what `on_devices` gives.
       view: `images as they are read -> images` for the networks.
+      needs: the networks it was given.
       batch: rows a pass, rounded up to a multiple of the devices.
     """
     batch = -(-batch // run.devices.mesh.size) * run.devices.mesh.size
 
-    def predict(taps, given, state, rows):
+    def outputs_of(taps, given, state, rows):
         images = view(constrain_rows(rows["image"], run.devices))
 
         def one(state):
-            outputs = method.predict(state, images)
-            asked = [n for n in outputs if given or n not in method.needs]
+            outputs = predict(state, images)
+            asked = [n for n in outputs if given or n not in needs]
             # Plain dicts leave a compiled function in alphabetical order.
             return None, OrderedDict((n, {t: outputs[n][t] for t in taps if t in outputs[n]}) for n in asked)
 
         return over_members(one, run.how, state)(state)[1], rows["label"]
 
     def over_rows(taps, given, state, arrays, rows):
-        return lax.map(lambda rows: predict(taps, given, state, take(arrays, rows)), rows)
+        return lax.map(lambda rows: outputs_of(taps, given, state, take(arrays, rows)), rows)
 
     compiled = partial(jax.jit, static_argnums=(0, 1), out_shardings=NamedSharding(run.devices.mesh, P()))
-    whole, single = compiled(over_rows), compiled(predict)
+    whole, single = compiled(over_rows), compiled(outputs_of)
 
     def collect(state: Any, split: str, *taps: str, given: bool = False) -> tuple[dict, np.ndarray]:
         found = splits[split]

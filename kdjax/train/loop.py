@@ -77,7 +77,7 @@ def _train(name, stage, run, identity, given, results, splits, order) -> Result:
         run.records.cut(order, name, step if found else -1)
         moving, frozen = place(moving, run.devices, lead=1), place(frozen, run.devices)
         compiled = block(stage, state, run.how, own, run.devices)
-        ask = collector(stage.method, run, splits, stage.view)
+        ask = collector(stage.method.predict, run, splits, stage.view, needs=stage.method.needs)
         validation = "val" if "val" in splits else "test"
         keys, warned = _noise_keys(stage, run, own), False
         with closing(feed(stage, run, own, step)) as chunks:
@@ -97,14 +97,9 @@ def _train(name, stage, run, identity, given, results, splits, order) -> Result:
                 step, due = end, end == stage.steps
                 if due or step % stage.pace.evaluate == 0:
                     measured = stage.evaluate(partial(ask, join(moving, frozen)), validation, False)
-                    for asked, measure in (
-                        ("select='best'", "accuracy" if best else ""),
-                        (f"choose={stage.choose!r}", stage.choose),
-                    ):
-                        if measure and measure not in measured:
-                            raise InputError(
-                                f"{asked} is not accepted: stage {name!r} measures {', '.join(measured)}, no {measure}"
-                            )
+                    _check_measured(
+                        name, measured, {"select='best'": "accuracy" if best else "", f"choose={stage.choose!r}": stage.choose}
+                    )
                     line |= {f"{validation}_{measure}": value for measure, value in measured.items()}
                 run.records.add([line])
                 run.progress(name, step, run.records.lines[-1])
@@ -147,6 +142,13 @@ def _advance(compiled, moving: Any, held: tuple, chunks: Iterator[Chunk], step: 
         return moving, {"epoch": epoch} | means[0], damaged
     steps = [k for k, _ in pieces]
     return moving, {"epoch": epoch} | jax.tree.map(lambda *xs: np.average(np.stack(xs), axis=0, weights=steps), *means), damaged
+
+
+def _check_measured(name: str, measured: dict, wanted: dict[str, str]) -> None:
+    """Refuses to choose by what a stage does not measure; `wanted` names the measure behind each option."""
+    for asked, measure in wanted.items():
+        if measure and measure not in measured:
+            raise InputError(f"{asked} is not accepted: stage {name!r} measures {', '.join(measured)}, no {measure}")
 
 
 def _measured(split: str, measures: dict) -> dict[str, list[float]]:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kdjax import models
-from kdjax.core import Follower, Frozen, InputError, Method, Net, read_by_name
+from kdjax.core import Follower, Frozen, InputError, Net, read_by_name
 from kdjax.models.pretrained import nested
 from kdjax.train import fingerprint
 from kdjax.train.collect import collector, on_devices
@@ -103,13 +103,9 @@ def measure_teacher(teacher: Teacher, run: Run, view: Callable) -> dict[str, lis
       run: its test images, and where it computes.
       view: `images as they are read -> images` for the network.
     """
-
-    def untrained(*_):
-        raise NotImplementedError("a teacher from outside is neither initialised nor trained")
-
-    method = Method(untrained, untrained, *read_by_name(network=teacher.net))
+    predict, _ = read_by_name(network=teacher.net)
     state = place(stack([_Alone(Follower(teacher.params, teacher.stats))]), run.devices, lead=1)
-    ask = collector(method, run, on_devices(run._replace(splits={"test": run.splits["test"]})), view)
+    ask = collector(predict, run, on_devices(run._replace(splits={"test": run.splits["test"]})), view)
     measures = classification(partial(ask, state), "test", True)
     return {f"test_{name}": np.ravel(value).astype(float).tolist() for name, value in measures.items()}
 

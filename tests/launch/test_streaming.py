@@ -63,12 +63,14 @@ def test_a_tfds_set_read_ahead_trains_as_a_resident_one(launch, tmp_path):
     write_tfds(tmp_path, splits={"train": split(160, 0), "test": split(40, 1)})
     words = (*SHORT, "--config.data.source=tfds:tiny", f"--config.data.dir={tmp_path}", "--config.teacher_training.epochs=4")
     summaries, lines = [], []
-    for reader in ("resident", "streaming"):
-        assert launch(f"--workdir={tmp_path / reader}", *words, f"--config.data.reader={reader}").code == 0
-        summaries.append(read(tmp_path / reader)["results"])
-        lines.append(read_lines(tmp_path / reader / "metrics.jsonl"))
-        assert read(tmp_path / reader, "config.json")["reader"] == reader
-    assert summaries[0] == summaries[1] and lines[0] == lines[1]  # four steps fit into one chunk: the same kind of block
+    for reader, workers in (("resident", 0), ("streaming", 0), ("streaming", 1)):
+        folder = tmp_path / f"{reader}{workers}"
+        assert launch(f"--workdir={folder}", *words, f"--config.data.reader={reader}", f"--config.data.workers={workers}").code == 0
+        summaries.append(read(folder)["results"])
+        lines.append(read_lines(folder / "metrics.jsonl"))
+        assert read(folder, "config.json")["reader"] == reader
+    # Four steps fit into one chunk: the same kind of block.
+    assert summaries[0] == summaries[1] == summaries[2] and lines[0] == lines[1] == lines[2]
 
 
 def test_the_imagenet_config_runs_on_a_few_images(launch, classify, tmp_path):

@@ -3,6 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
+
+from kdjax.core import InputError
 
 
 def value_and_grad(loss, **options):
@@ -72,3 +75,12 @@ def differences(loss, x, step=1e-6):
         down[i] -= step
         gradient[i] = (loss(up) - loss(down)) / (2 * step)
     return gradient
+
+
+def refused(call, words):
+    """Whether a call is refused by one line that holds all these words."""
+    with pytest.raises(InputError) as error:
+        call()
+    message = str(error.value)
+    assert "\n" not in message
+    assert all(word in message for word in words), message

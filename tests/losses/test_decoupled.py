@@ -4,10 +4,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from oracle import bfloat16_reduces_in_float32, differences, log_softmax, same_gradient, same_value, softmax, value_and_grad
+from oracle import (
+    bfloat16_reduces_in_float32,
+    differences,
+    log_softmax,
+    refused,
+    same_gradient,
+    same_value,
+    softmax,
+    value_and_grad,
+)
 
 from kdjax import losses
-from kdjax.core.check import InputError
 
 RNG = np.random.default_rng(3)
 STUDENT, TEACHER = RNG.normal(size=(2, 5, 7)).astype(np.float32) * 3
@@ -125,8 +133,4 @@ DKD = functools.partial(losses.decoupled, alpha=1.0, beta=8.0, temperature=4.0)
     ],
 )
 def test_bad_input_is_refused_in_one_line(call, words):
-    with pytest.raises(InputError) as refused:
-        call()
-    message = str(refused.value)
-    assert "\n" not in message
-    assert all(word in message for word in words), message
+    refused(call, words)

@@ -4,10 +4,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from oracle import bfloat16_reduces_in_float32, differences, log_softmax, same_gradient, same_value, softmax, value_and_grad
+from oracle import (
+    bfloat16_reduces_in_float32,
+    differences,
+    log_softmax,
+    refused,
+    same_gradient,
+    same_value,
+    softmax,
+    value_and_grad,
+)
 
 from kdjax import losses
-from kdjax.core.check import InputError
 
 RNG = np.random.default_rng(8)
 LABELS = np.array([0, 2])
@@ -143,8 +151,4 @@ X, Y = np.zeros((8, 12), np.float32), np.array([0, 1])
     ],
 )
 def test_bad_input_is_refused_in_one_line(call, words):
-    with pytest.raises(InputError) as refused:
-        call()
-    message = str(refused.value)
-    assert "\n" not in message
-    assert all(word in message for word in words), message
+    refused(call, words)

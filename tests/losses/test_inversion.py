@@ -10,6 +10,7 @@ from oracle import (
     differences,
     halves_equal_whole,
     log_softmax,
+    refused,
     same_gradient,
     same_value,
     softmax,
@@ -17,7 +18,6 @@ from oracle import (
 )
 
 from kdjax import losses
-from kdjax.core.check import InputError
 
 RNG = np.random.default_rng(2)
 LOGITS = (RNG.normal(size=(6, 7)) * 2).astype(np.float32)
@@ -271,8 +271,4 @@ def test_base_under_vmap():
     ],
 )
 def test_bad_input_is_refused_in_one_line(call, words):
-    with pytest.raises(InputError) as refused:
-        call()
-    message = str(refused.value)
-    assert "\n" not in message
-    assert all(word in message for word in words), message
+    refused(call, words)

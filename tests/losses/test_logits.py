@@ -8,6 +8,7 @@ from oracle import (
     bfloat16_reduces_in_float32,
     differences,
     log_softmax,
+    refused,
     same_gradient,
     same_value,
     softmax,
@@ -15,7 +16,6 @@ from oracle import (
 )
 
 from kdjax import losses
-from kdjax.core.check import InputError
 
 RNG = np.random.default_rng(0)
 STUDENT, TEACHER = RNG.normal(size=(2, 5, 7)).astype(np.float32) * 3
@@ -215,8 +215,4 @@ X = np.zeros((2, 3), np.float32)
     ],
 )
 def test_bad_input_is_refused_in_one_line(call, words):
-    with pytest.raises(InputError) as refused:
-        call()
-    message = str(refused.value)
-    assert "\n" not in message
-    assert all(word in message for word in words), message
+    refused(call, words)

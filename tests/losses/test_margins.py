@@ -6,10 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from layers import batch_norm, conv, pooled
-from oracle import bfloat16_reduces_in_float32, differences, same_gradient, same_value, value_and_grad
+from oracle import bfloat16_reduces_in_float32, differences, refused, same_gradient, same_value, value_and_grad
 
 from kdjax import losses
-from kdjax.core.check import InputError
 
 RNG = np.random.default_rng(5)
 STUDENT, TEACHER = RNG.normal(size=(2, 2, 4, 5, 3)).astype(np.float32) * 2
@@ -176,8 +175,4 @@ def test_bfloat16(name):
     ],
 )
 def test_bad_input_is_refused_in_one_line(call, words):
-    with pytest.raises(InputError) as refused:
-        call()
-    message = str(refused.value)
-    assert "\n" not in message
-    assert all(word in message for word in words), message
+    refused(call, words)

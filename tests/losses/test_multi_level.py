@@ -9,6 +9,7 @@ from oracle import (
     differences,
     halves_equal_whole,
     log_softmax,
+    refused,
     same_gradient,
     same_value,
     softmax,
@@ -16,7 +17,6 @@ from oracle import (
 )
 
 from kdjax import losses
-from kdjax.core.check import InputError
 
 RNG = np.random.default_rng(6)
 VIEWS = RNG.normal(size=(4, 6, 5)).astype(np.float32) * 2  # student weak, strong, teacher weak, strong
@@ -199,8 +199,4 @@ X = np.zeros((2, 3), np.float32)
     ],
 )
 def test_bad_input_is_refused_in_one_line(call, words):
-    with pytest.raises(InputError) as refused:
-        call()
-    message = str(refused.value)
-    assert "\n" not in message
-    assert all(word in message for word in words), message
+    refused(call, words)

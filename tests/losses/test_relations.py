@@ -4,10 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from oracle import bfloat16_reduces_in_float32, differences, halves_equal_whole, same_gradient, same_value, value_and_grad
+from oracle import bfloat16_reduces_in_float32, differences, halves_equal_whole, refused, same_gradient, same_value, value_and_grad
 
 from kdjax import losses
-from kdjax.core.check import InputError
 
 RNG = np.random.default_rng(6)
 STUDENT = RNG.normal(size=(6, 4)).astype(np.float32)
@@ -207,8 +206,4 @@ def test_bfloat16(name):
     ],
 )
 def test_bad_input_is_refused_in_one_line(call, words):
-    with pytest.raises(InputError) as refused:
-        call()
-    message = str(refused.value)
-    assert "\n" not in message
-    assert all(word in message for word in words), message
+    refused(call, words)

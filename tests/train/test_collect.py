@@ -29,7 +29,7 @@ def by_hand(params):
 
 def collecting(folder, batch=256, **changed):
     one = run(folder, splits={"test": SOURCE}, **changed)
-    return collector(METHOD, one, on_devices(one), as_float, batch)
+    return collector(METHOD.predict, one, on_devices(one), as_float, needs=METHOD.needs, batch=batch)
 
 
 @pytest.mark.parametrize("resident", [True, False])
