@@ -6,14 +6,24 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
-from configs._parts import Config, Experiment, axis_name, classifier_stage, load_data, method_options, net_specification, seen_shape
+from configs import _cache, _methods
+from configs._parts import (
+    Config,
+    Experiment,
+    axis_name,
+    classifier_stage,
+    load_data,
+    method_options,
+    net_specification,
+    per_epoch,
+    seen_shape,
+)
 from kdjax import data, methods, models
-from kdjax.core import Frozen, InputError, Net, check_option, pick
+from kdjax.core import Frozen, InputError, Net, check_option
 from kdjax.train import Stage
 from kdjax.train.teacher import Teacher, read_teacher
-
-METHODS = {"kd": methods.kd}  # what `method=` takes in a variant
 
 
 class Teaching(NamedTuple):
@@ -69,41 +79,73 @@ def build(config: Config) -> Experiment:
     distilled one from all images, most without a label. All students take the same number of steps.
     """
     name, options = method_options(config.method)
-    make = pick("method", name, METHODS)
     dataset = load_data(config)
-    teacher, stages, given, outside = teacher_stage(config, dataset)
+    teaching = teacher_stage(config, dataset)
+    stages, compare = students_alone(config, dataset)
+    stages |= student_stages(config, dataset, teaching, "student", name, options)
+    compare = [("student/test_accuracy", f"{alone}/test_accuracy") for alone in stages if alone in ALONE] + compare
+    return Experiment(teaching.stages | stages, dataset, tuple(compare), teaching.outside)
+
+
+ALONE = ("student_alone", "student_smoothed")
+
+
+def students_alone(config: Config, dataset: data.Dataset) -> tuple[dict[str, Stage], list[tuple[str, str]]]:
+    """The students without a teacher, and how they compare."""
     section = config.student_training
     specification = net_specification(section.net, dataset, config.precision)
     student = models.build(specification, axis_name=axis_name(config))
 
-    labelled, images = student_sources(config, dataset)
-    few = {"labels_per_class": config.get("labels_per_class", 0)}
-
-    def stage(recipe, network, make, **more):
-        return classifier_stage(
-            config, dataset, section, make, nets={network: specification}, members=config.seeds, recipe={**recipe, **few}, **more
-        )
-
     def alone(smoothing):
-        recipe = {"method": "supervised", "smoothing": smoothing}
-        return stage(
-            recipe, "network", partial(methods.supervised, student, smoothing=smoothing),
-            source=labelled, rates=tuple(config.get("baseline_rates", ())),
+        return classifier_stage(
+            config, dataset, section, partial(methods.supervised, student, smoothing=smoothing), nets={"network": specification},
+            members=config.seeds, recipe={"method": "supervised", "smoothing": smoothing, **_few(config)},
+            source=student_sources(config, dataset)[0], rates=tuple(config.get("baseline_rates", ())),
         )  # fmt: skip
 
-    stages["student_alone"] = alone(0.0)
-    compare = [("student/test_accuracy", "student_alone/test_accuracy")]
-    if config.get("smoothing", 0.0) > 0:
-        stages["student_smoothed"] = alone(config.smoothing)
-        compare += [
-            ("student/test_accuracy", "student_smoothed/test_accuracy"),
-            ("student_smoothed/test_accuracy", "student_alone/test_accuracy"),
-        ]
-    stages["student"] = stage(
-        {"method": name, **options}, "student", partial(make, student, teacher, **options),
-        given=given, source=images,
+    stages = {"student_alone": alone(0.0)}
+    if config.get("smoothing", 0.0) == 0:
+        return stages, []
+    stages["student_smoothed"] = alone(config.smoothing)
+    return stages, [("student_smoothed/test_accuracy", "student_alone/test_accuracy")]
+
+
+def student_stages(
+    config: Config, dataset: data.Dataset, teaching: Teaching, stage_name: str, method: str, options: dict
+) -> dict[str, Stage]:
+    """The stages that teach a student by one method, the last one under `stage_name`."""
+    section, source = config.student_training, student_sources(config, dataset)[1]
+
+    def stage(make, nets, *, epochs=None, **more):
+        trained = section if epochs is None else ConfigDict({**section, "epochs": epochs})
+        more |= {} if epochs is None else {"last": True, "evaluate": _nothing}
+        more |= {"taught": _taught(config, dataset, teaching)} if "given" in more else {}
+        return classifier_stage(
+            config, dataset, trained, make, nets=nets, members=config.seeds, source=source,
+            recipe={"method": method, "last": epochs is None, **options, **_few(config)}, **more,
+        )  # fmt: skip
+
+    return _methods.stages(
+        method,
+        _methods.Setting(
+            stage_name, options, net_specification(section.net, dataset, config.precision), teaching.net, teaching.given, source,
+            dataset, per_epoch(config, dataset), partial(models.build, axis_name=axis_name(config)), stage,
+        ),
     )  # fmt: skip
-    return Experiment(stages, dataset, tuple(compare), outside)
+
+
+def _taught(config, dataset, teaching):
+    specification = teaching.outside.specification if teaching.outside else teaching.stages["teacher"].nets["network"]
+    return _cache.taught(config, dataset, teaching.net, specification)
+
+
+def _few(config):
+    return {"labels_per_class": config.get("labels_per_class", 0)}
+
+
+def _nothing(collect, split, final):
+    """What is measured of a network on the way to another."""
+    return {}
 
 
 def _normalisation(config, dataset):

@@ -28,7 +28,7 @@ AUGMENTATIONS: dict[str, Callable[[int], tuple[Callable, ...]]] = {
 
 
 # What a run may go on with other values of: they change where and how fast, not what is computed.
-FREE = ("devices", "fsdp", "parallel", "data.dir", "data.workers")
+FREE = ("devices", "fsdp", "parallel", "data.dir", "data.workers", "cache.dir")
 
 
 class Experiment(NamedTuple):
@@ -140,6 +140,7 @@ def classifier_stage(
     recipe: dict,
     source: data.Source | None = None,
     rates: Sequence[float] = (),
+    evaluate: Callable = classification,
     **more: Any,
 ) -> Stage:
     """A stage that trains a classifier for a number of epochs of all training images.
@@ -154,6 +155,7 @@ def classifier_stage(
       recipe: what the method was made from, for the fingerprint.
       source: the rows it learns from, where they are not all; the number of steps stays.
       rates: learning rates to try, every seed with each in one program; validation images choose.
+      evaluate: what is measured.
       **more: further fields of `Stage`.
     """
     each = per_epoch(config, dataset)
@@ -177,7 +179,7 @@ def classifier_stage(
         source=source or dataset.train,
         augment=augmentation(config.data, dataset),
         view=view(config.data.crop),
-        evaluate=classification,
+        evaluate=evaluate,
         members=members,
         **more,
     )

@@ -55,10 +55,23 @@ def teacher_section(mean: tuple[float, ...] = (), std: tuple[float, ...] = ()) -
     }
 
 
+def cache_section() -> dict:
+    """Whether the teacher's outputs are computed once."""
+    return {
+        "views": 0,  # 0: the teacher is asked at every step; K: once for each of K augmented views, in which every image comes back
+        "taps": ("logits",),  # what is kept
+        "top": 0,  # of the logits only so many, the largest; 0: all
+        "dtype": "float32",  # float32, bfloat16, float16
+        "dir": "",  # where; empty: in the cache of finished stages
+    }
+
+
 def training_section(net: str, *, epochs: int, optimiser: dict, **options: Any) -> dict:
     """One network and how it is trained; of `options`, those that this net takes."""
     takes = inspect.signature(pick("net", net, models.NETS)).parameters
-    options = {"widths": (32, 64, 128), "depth": 16, "width": 2 if net == "wrn" else 1.0, "stem": "cifar"} | options
+    sizes = {"depth": 4, "width": 64, "heads": 4} if net == "vit" else {"depth": 16, "width": 2 if net == "wrn" else 1.0}
+    small = {"widths": (32, 64, 128), "stem": "cifar", "patch": 4, "drop_path": 0.0, "distillation": False}
+    options = small | sizes | options
     options = {k: v for k, v in options.items() if k in takes}
     return {"net": {"name": net, **options}, "epochs": epochs, "micro": 1, "optimiser": optimiser}
 
@@ -82,12 +95,14 @@ def _optimiser_section(name, rate, kind, drops, warmup_epochs, options):
 
 def method_section(name: str, table: dict[str, Callable], **changed: Any) -> dict:
     """A method's name and its keyword defaults, so that each can be overridden."""
-    builder = pick("method", name, table)
-    given = {"axis_name", "micro", "steps", "probe"}
-    defaults = {
-        k: p.default for k, p in inspect.signature(builder).parameters.items() if p.kind is p.KEYWORD_ONLY and k not in given
-    }
-    return {"name": name, **defaults, **changed}
+    return {"name": name, **keyword_defaults(pick("method", name, table)), **changed}
+
+
+def keyword_defaults(builder: Callable) -> dict:
+    """The options of a method that a config sets, with their defaults."""
+    elsewhere = {"axis_name", "micro", "steps", "probe"}
+    options = {k: p for k, p in inspect.signature(builder).parameters.items() if p.kind is p.KEYWORD_ONLY and k not in elsewhere}
+    return {k: p.default for k, p in options.items() if p.default is not p.empty}
 
 
 def variant(text: str, **defaults: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ last epoch.
 from ml_collections import ConfigDict
 
 from configs import _distillation as distillation
+from configs import _methods
 from configs import _sections as sections
 
 
@@ -22,9 +23,10 @@ def get_config(variant: str = "", source: str = "npz:cifar100.npz") -> ConfigDic
             **sections.run_section(seeds=3),
             "data": sections.data_section(source, batch=64, val_fraction=0.0, augmentation="crop_flip"),
             **sections.teacher_section(),
+            "cache": sections.cache_section(),
             "teacher_training": sections.training_section(chosen["teacher"], epochs=240, optimiser=crd),
             "student_training": sections.training_section(chosen["student"], epochs=240, optimiser=crd),
-            "method": sections.method_section(chosen["method"], distillation.METHODS),
+            "method": _methods.section(chosen["method"]),
         }
     )
 

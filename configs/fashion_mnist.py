@@ -13,6 +13,7 @@ distilled 86.0.
 from ml_collections import ConfigDict
 
 from configs import _distillation as distillation
+from configs import _methods
 from configs import _sections as sections
 
 
@@ -24,6 +25,7 @@ def get_config(variant: str = "") -> ConfigDict:
             "data": sections.data_section("tfds:fashion_mnist", batch=128, val_fraction=0.1),
             "labels_per_class": 0,
             **sections.teacher_section(),
+            "cache": sections.cache_section(),
             "teacher_training": sections.training_section(
                 chosen["teacher"], widths=(32, 64, 128), epochs=10, optimiser=sections.sgd_section(0.1)
             ),
@@ -32,7 +34,7 @@ def get_config(variant: str = "") -> ConfigDict:
             ),
             "baseline_rates": (0.1, 0.2, 0.5),  # learning rates to choose from for the student alone
             "smoothing": 0.0,
-            "method": sections.method_section(chosen["method"], distillation.METHODS),
+            "method": _methods.section(chosen["method"]),
         }
     )
 

@@ -13,6 +13,7 @@ training sees random resized crops of 224 and flips, evaluation the central 224.
 from ml_collections import ConfigDict
 
 from configs import _distillation as distillation
+from configs import _methods
 from configs import _sections as sections
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -20,6 +21,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 def get_config(variant: str = "") -> ConfigDict:
     chosen = sections.variant(variant, method="kd", student="resnet18", teacher="resnet50")
+    published = {"temperature": 1.0, "label_weight": 1.0, "weight": 1.0} if chosen["method"] == "kd" else {}
     sgd = sections.sgd_section(0.1, kind="steps", drops=(30 / 100, 60 / 100, 90 / 100), weight_decay=1e-4)
     data = sections.data_section(
         "tfds:imagenet2012", batch=256, val_fraction=0.0, augmentation="imagenet", image_size=256, crop=224
@@ -30,11 +32,10 @@ def get_config(variant: str = "") -> ConfigDict:
             "precision": "bfloat16",
             "data": data,
             **sections.teacher_section(MEAN, STD),
-            "teacher_training": sections.training_section(chosen["teacher"], stem="imagenet", epochs=100, optimiser=sgd),
-            "student_training": sections.training_section(chosen["student"], stem="imagenet", epochs=100, optimiser=sgd),
-            "method": sections.method_section(
-                chosen["method"], distillation.METHODS, temperature=1.0, label_weight=1.0, weight=1.0
-            ),
+            "cache": sections.cache_section(),
+            "teacher_training": sections.training_section(chosen["teacher"], stem="imagenet", patch=16, epochs=100, optimiser=sgd),
+            "student_training": sections.training_section(chosen["student"], stem="imagenet", patch=16, epochs=100, optimiser=sgd),
+            "method": _methods.section(chosen["method"], **published),
         }
     )
 

@@ -11,6 +11,7 @@ distilled, in about a minute on two cores. `--config.data.source=npz:<path>` or 
 from ml_collections import ConfigDict
 
 from configs import _distillation as distillation
+from configs import _methods
 from configs import _sections as sections
 
 
@@ -22,6 +23,7 @@ def get_config(variant: str = "") -> ConfigDict:
             "data": sections.data_section("digits", batch=64, val_fraction=0.1),
             "labels_per_class": 20,  # the students'; 0: all
             **sections.teacher_section(),
+            "cache": sections.cache_section(),
             "teacher_training": sections.training_section(
                 chosen["teacher"], widths=(32, 64, 128), epochs=20, optimiser=sections.sgd_section(0.1)
             ),
@@ -30,7 +32,7 @@ def get_config(variant: str = "") -> ConfigDict:
             ),
             "baseline_rates": (0.1, 0.5, 2.0, 5.0),  # learning rates to choose from for students without a teacher
             "smoothing": 0.1,
-            "method": sections.method_section(chosen["method"], distillation.METHODS),
+            "method": _methods.section(chosen["method"]),
         }
     )
 

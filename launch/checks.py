@@ -12,6 +12,7 @@ from kdjax.data.load import CORRUPT, FORMS, READERS
 from kdjax.train import HOW
 from kdjax.train.devices import PARALLEL
 from kdjax.train.optimiser import OPTIMISERS
+from kdjax.train.taught import DTYPES
 
 # By the end of a field's path, so that every section of a kind obeys the same rule.
 NAMES = {
@@ -23,6 +24,7 @@ NAMES = {
     "precision": tuple(models.DTYPES),
     "select": ("last", "best"),
     "data.augment": tuple(parts.AUGMENTATIONS),
+    "cache.dtype": DTYPES,
     "net.name": tuple(models.NETS),
     "optimiser.name": tuple(OPTIMISERS),
     "optimiser.schedule": ("constant", "cosine", "steps"),
@@ -37,7 +39,12 @@ _SHARE = (lambda v: 0 <= v < 1), "a number, 0 or more and below 1"
 _FROM_0 = (lambda v: v >= 0), "a number, 0 or more"
 _ABOVE_0 = (lambda v: v > 0), "a number above 0"
 NUMBERS: dict[str, tuple[Callable, str]] = {
-    **dict.fromkeys(("seed", "devices", "data.image_size", "data.crop", "data.workers", "labels_per_class"), _whole(0)),
+    **dict.fromkeys(
+        (
+            "seed", "devices", "data.image_size", "data.crop", "data.workers", "labels_per_class", "cache.views", "cache.top",
+        ),
+        _whole(0),
+    ),
     **dict.fromkeys(
         (
             "seeds", "fsdp", "data.batch", "epochs", "micro", "evaluate_epochs", "save_epochs", "steps_per_epoch",
@@ -55,6 +62,8 @@ NUMBERS: dict[str, tuple[Callable, str]] = {
 WORDS = {  # checked elsewhere
     "data.source": ", ".join(FORMS),
     "teacher": "a run's folder, a .safetensors, .pth, .pt or .bin file, an Orbax checkpoint's folder; empty: it is trained here",
+    "cache.taps": "names of the teacher's taps",
+    "cache.dir": "a folder of teacher outputs, or a new one; empty: in the cache of finished stages",
     "teacher_mean": "a number a channel, or () for the training images' own",
     "teacher_std": "a number above 0 a channel, or () for the training images' own",
 }

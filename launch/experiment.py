@@ -7,7 +7,6 @@ import subprocess
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -160,16 +159,27 @@ def _rehearse(stages: dict[str, Any], devices: Devices) -> None:
                 raise InputError(
                     f"stage {name!r} has batches of {stage.batch} images: expected a multiple of {devices.size}, the devices"
                 )
-            state = stage.method.init(jax.random.key(0), blank_batch(stage), given)
-            # One device under the name of many, so that methods built for a mapped axis find it.
-            step = partial(stage.method.step, state, key=jax.random.key(0))
-            rows = jax.tree.map(lambda x: x[None], blank_batch(stage))
-            jax.vmap(lambda batch, step=step: step(batch), axis_name=AXIS)(rows)
+            try:
+                state = _one_step(stage, given)
+            except (InputError, KeyError) as error:
+                if stage.taught is None:
+                    raise
+                _one_step(stage._replace(taught=None), given)  # what is wrong besides
+                more = f"the method asks for more of the teacher than is kept ({error})"
+                raise InputError(f"--config.cache.taps={stage.taught.taps} is not accepted: {more}") from None
             weights = {n: {"params": params, "stats": stats} for n, (params, stats) in stage.method.weights(state).items()}
             members = jax.tree.map(lambda x, n=stage.members: jnp.broadcast_to(x, (n, *x.shape)), weights)
             results[name] = Result(members, {}, name, 0)
 
     jax.eval_shape(all_stages)
+
+
+def _one_step(stage: Any, given: dict) -> Any:
+    state = stage.method.init(jax.random.key(0), blank_batch(stage), given)
+    # One device under the name of many, so that methods built for a mapped axis find it.
+    rows = jax.tree.map(lambda x: x[None], blank_batch(stage))
+    jax.vmap(lambda batch: stage.method.step(state, batch, jax.random.key(0)), axis_name=AXIS)(rows)
+    return state
 
 
 def _measured(experiment: Any, run: Run) -> dict[str, dict]:

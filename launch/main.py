@@ -63,6 +63,7 @@ def _fields(config) -> str:
 
 def _listed() -> str:
     from configs import _parts as parts
+    from configs._methods import METHODS
     from kdjax import methods, models
     from kdjax.data.load import FORMS
     from kdjax.train.optimiser import OPTIMISERS
@@ -70,6 +71,7 @@ def _listed() -> str:
     configs = sorted((cli.ROOT / "configs").glob("[!_]*.py"))
     rows = {
         "methods": methods.__all__,
+        "methods of teacher and student, `method=`": METHODS,
         "nets": models.NETS,
         "data sources": FORMS,
         "optimisers": OPTIMISERS,

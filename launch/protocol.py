@@ -34,7 +34,8 @@ def protocol_of(about: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[st
         found["teacher"] = teacher
     for path, value in config.items():
         trained_elsewhere = config.get("teacher") and path.startswith("teacher_training.")
-        if (not _is_free(path) or path in scored) and not trained_elsewhere:
+        nothing_kept = path.startswith("cache.") and not config.get("cache.views")
+        if (not _is_free(path) or path in scored) and not trained_elsewhere and not nothing_kept:
             found[path] = value
     if damaged := summary.get("damaged"):
         found["damaged images"] = len(damaged)
@@ -97,6 +98,8 @@ def words(about: Mapping[str, Any], summary: Mapping[str, Any], stages: Sequence
         said.append("networks " + networks)
     if (teacher := _teacher(about, config)) and "teacher" not in skip:
         said.append(f"teacher {teacher}" + ", one network for all seeds and students" * (teacher == TRAINED))
+    if views := left.get("cache.views"):
+        said.append(f"teacher outputs computed once, in {views} view{'s' * (views > 1)} of every image{_kept(config)}")
     if probe := [f"{k.partition('.')[2].replace('_', ' ')} {v}" for k, v in left.items() if k.startswith("probe.")]:
         said.append("probe: " + ", ".join(probe))
     if "select" not in skip:
@@ -170,6 +173,13 @@ def epochs_of(stage: str, config: Mapping[str, Any]) -> int:
     """The epochs of a stage by its section; 0 where that does not tell: an untrained encoder has a budget of its own."""
     section = section_of(stage, config)
     return config.get(f"{section}_training.epochs", 0) if stage == section or stage.startswith(section + "_") else 0
+
+
+def _kept(config: Mapping[str, Any]) -> str:
+    """How teacher outputs are kept, where that is not whole."""
+    top, dtype = config.get("cache.top"), config.get("cache.dtype", "float32")
+    parts = [f"the {top} largest logits"] * bool(top) + [f"in {dtype}"] * (dtype != "float32")
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def _together(told: Mapping[str, str]) -> str:

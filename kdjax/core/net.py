@@ -12,7 +12,7 @@ NORM = "norm/"  # taps of the inputs of batch-norm layers are named norm/<path o
 class Apply(Protocol):
     """The signature of `Net.apply`."""
 
-    def __call__(self, params: Any, stats: Any, x: Any, *, train: bool, key: jax.Array | None = None) -> tuple[dict, Any]:
+    def __call__(self, params: Any, stats: Any, x: Any, /, *, train: bool, key: jax.Array | None = None) -> tuple[dict, Any]:
         """Returns `(taps, stats)`."""
         ...
 

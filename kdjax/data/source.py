@@ -22,11 +22,13 @@ class Source(NamedTuple):
         `size - 1`; `index` is the position in the set as it came, before a validation part was cut from it. The label
         of an image without one is -1. A row that cannot be decoded raises `Damaged`.
       labels: `() -> int32 [size]`, the labels of all rows in order, without decoding an image.
+      numbers: `() -> int32 [size]`, the `index` of all rows in order; None: they count from 0.
     """
 
     size: int
     read: Callable[[np.ndarray], dict[str, np.ndarray]]
     labels: Callable[[], np.ndarray]
+    numbers: Callable[[], np.ndarray] | None = None
 
 
 class Dataset(NamedTuple):
@@ -117,7 +119,7 @@ def array_source(images: np.ndarray, labels: np.ndarray, kept: np.ndarray | None
         at = index[rows]
         return {"image": images[at], "label": labels[at], "index": at}
 
-    return Source(len(index), read, lambda: labels[index])
+    return Source(len(index), read, lambda: labels[index], index.copy)
 
 
 def subset(source: Source, kept: np.ndarray) -> Source:
@@ -127,7 +129,17 @@ def subset(source: Source, kept: np.ndarray) -> Source:
     >>> subset(whole, np.array([1, 4])).read(np.array([1]))["index"].tolist()
     [4]
     """
-    return Source(len(kept), lambda rows: source.read(kept[rows]), lambda: source.labels()[kept])
+    return Source(len(kept), lambda rows: source.read(kept[rows]), lambda: source.labels()[kept], lambda: numbers_of(source)[kept])
+
+
+def numbers_of(source: Source) -> np.ndarray:
+    """The `index` of all rows of a source, int32 `[size]`.
+
+    >>> whole = array_source(np.zeros((5, 2, 2, 1), np.uint8), np.arange(5))
+    >>> numbers_of(subset(whole, np.array([1, 4]))).tolist()
+    [1, 4]
+    """
+    return np.arange(source.size, dtype=np.int32) if source.numbers is None else source.numbers()
 
 
 def digest(arrays: Arrays) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 
 from kdjax.core.check import InputError, check_option
 from kdjax.data.sampler import FEW_LABELS, shuffled
-from kdjax.data.source import Source
+from kdjax.data.source import Source, subset
 
 
 def stratified(
@@ -102,5 +102,4 @@ def keep_labels(source: Source, per_class: int, seed: int) -> tuple[Source, Sour
     def read(rows):
         return {**source.read(rows), "label": hidden[rows]}
 
-    labelled = Source(len(kept), lambda rows: source.read(kept[rows]), lambda: labels[kept])
-    return labelled, Source(source.size, read, hidden.copy)
+    return subset(source, kept), source._replace(read=read, labels=hidden.copy)

@@ -1,27 +1,55 @@
 """Measures: functions of features or logits, and of labels."""
 
 from kdjax.evaluate.agreement import divergence, logit_correlation, top1_agreement
-from kdjax.evaluate.classification import brier, expected_calibration_error, negative_log_likelihood, top_k
+from kdjax.evaluate.classification import (
+    Reliability,
+    brier,
+    expected_calibration_error,
+    negative_log_likelihood,
+    reliability,
+    top_k,
+)
+from kdjax.evaluate.correlation import class_correlation, correlation_difference, correlation_gap
 from kdjax.evaluate.health import alignment, effective_rank, feature_std, rank_me, uniformity
+from kdjax.evaluate.hint_points import hint_points
 from kdjax.evaluate.intervals import Interval, paired_interval
 from kdjax.evaluate.knn import knn_accuracy, knn_scores
 from kdjax.evaluate.probe import linear_probe
+from kdjax.evaluate.sharpness import Top, Trace, evaluation_loss, hessian_top, hessian_trace
+from kdjax.evaluate.similarity import linear_cka, minibatch_linear_cka, position_mean, r2_cca, rbf_cka, similarities
 
 __all__ = [
     "Interval",
+    "Reliability",
+    "Top",
+    "Trace",
     "alignment",
     "brier",
+    "class_correlation",
+    "correlation_difference",
+    "correlation_gap",
     "divergence",
     "effective_rank",
+    "evaluation_loss",
     "expected_calibration_error",
     "feature_std",
+    "hessian_top",
+    "hessian_trace",
+    "hint_points",
     "knn_accuracy",
     "knn_scores",
+    "linear_cka",
     "linear_probe",
     "logit_correlation",
+    "minibatch_linear_cka",
     "negative_log_likelihood",
     "paired_interval",
+    "position_mean",
+    "r2_cca",
     "rank_me",
+    "rbf_cka",
+    "reliability",
+    "similarities",
     "top1_agreement",
     "top_k",
     "uniformity",

@@ -1,5 +1,7 @@
 """How good class scores are: accuracy, likelihood, calibration."""
 
+from typing import NamedTuple
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -114,11 +116,61 @@ def expected_calibration_error(
     p = logits.astype(jnp.float32)
     p = p if probabilities else jax.nn.softmax(p, axis=-1)
     confidence, correct = jnp.max(p, axis=-1), top_k(p, labels)
-    edges = jnp.arange(1, bins, dtype=jnp.float32) / bins
-    member = jax.nn.one_hot(jnp.searchsorted(edges, confidence, side="left"), bins)
+    member = _bins(confidence, bins)
     # n_b |accuracy_b - confidence_b| / n is the absolute mean over all rows of the gap inside the bin.
     gap = member * (correct - confidence)[:, None]
     return jnp.sum(jnp.abs(jax.vmap(mean, (1, None))(gap, where)))
+
+
+class Reliability(NamedTuple):
+    """The bars of a reliability diagram, `[bins]` each.
+
+    Attributes:
+      share: the part of all rows that lies in a bin.
+      confidence: the mean of their highest probability; 0 in an empty bin.
+      accuracy: the part of them that is right; 0 in an empty bin.
+    """
+
+    share: jax.Array
+    confidence: jax.Array
+    accuracy: jax.Array
+
+
+def reliability(logits: jax.Array, labels: jax.Array, *, bins: int = 15) -> Reliability:
+    """Confidence and accuracy by bins of confidence, those of `expected_calibration_error`.
+
+    The error is the sum of share |accuracy - confidence|.
+
+    Args:
+      logits: `[N, C]`, all rows at once.
+      labels: integers `[N]`.
+      bins: the number of bins of equal width.
+
+    Returns:
+      `(share, confidence, accuracy)`, float32 `[bins]`.
+
+    Raises:
+      InputError: when `bins` is below 1.
+
+    Reference:
+      Guo and others, as in `expected_calibration_error`.
+
+    >>> reliability(jnp.zeros((4, 2)), jnp.array([0, 0, 0, 1]), bins=4).accuracy.tolist()
+    [0.0, 0.75, 0.0, 0.0]
+    """
+    _check(logits, labels)
+    check_option("bins", bins, lambda n: n >= 1, "1 or more")
+    confidence = jnp.max(jax.nn.softmax(logits.astype(jnp.float32), axis=-1), axis=-1)
+    member = _bins(confidence, bins)
+    count = jnp.sum(member, axis=0)
+    by_bin = [jnp.sum(member * x[:, None], axis=0) / jnp.maximum(count, 1) for x in (confidence, top_k(logits, labels))]
+    return Reliability(count / len(labels), *by_bin)
+
+
+def _bins(confidence: jax.Array, bins: int) -> jax.Array:
+    """Which bin each row lies in, one-hot `[N, bins]`."""
+    edges = jnp.arange(1, bins, dtype=jnp.float32) / bins
+    return jax.nn.one_hot(jnp.searchsorted(edges, confidence, side="left"), bins)
 
 
 def _known(values: jax.Array, labels: jax.Array) -> jax.Array:

@@ -4,12 +4,16 @@ from collections.abc import Callable
 
 from kdjax.core.net import Net
 from kdjax.models.build import DTYPES, build
+from kdjax.models.connector import Connector
 from kdjax.models.conv import canonical_convolution, conv2d, convolution, fan_in_uniform, he_normal
 from kdjax.models.conv_net import ConvNet, conv_net
+from kdjax.models.deit import deit_base, deit_small, deit_tiny
+from kdjax.models.depthwise import depthwise_convolution
 from kdjax.models.generator import Generator, generator
 from kdjax.models.heads import LinearHead, MLPHead, linear_head, mlp_head, pooled_and_logits
-from kdjax.models.mobilenet_v2 import InvertedResidual, MobileNetV2, mobilenet_v2
+from kdjax.models.mobilenet_v2 import InvertedResidual, MobileNetV2, mobilenet_v2, mobilenet_v2_half
 from kdjax.models.norm import batch_norm
+from kdjax.models.positions import resize_positions, sincos_positions
 from kdjax.models.pretrained import WeightFile, from_pytorch, read_weights, to_pytorch, write_weights
 from kdjax.models.resnet import BasicBlock, Bottleneck, ResNet, resnet18, resnet34, resnet50
 from kdjax.models.resnet_cifar import (
@@ -23,13 +27,19 @@ from kdjax.models.resnet_cifar import (
     resnet56,
     resnet110,
 )
+from kdjax.models.shufflenet_v1 import ShuffleNetV1, ShuffleUnit, shufflenet_v1
+from kdjax.models.shufflenet_v2 import DownUnit, ShuffleNetV2, SplitUnit, shufflenet_v2
 from kdjax.models.size import parameter_count
+from kdjax.models.transformer import TransformerBlock, VisionTransformer
+from kdjax.models.vgg import VGG, vgg8, vgg11, vgg13, vgg16, vgg19
+from kdjax.models.vit import vit, vit_base, vit_small, vit_tiny
 from kdjax.models.wide_resnet import PreactBlock, WideResNet, wrn, wrn_16_1, wrn_16_2, wrn_28_10, wrn_40_1, wrn_40_2
 
 # Image classifiers by name, for configs and for loading a saved run: each takes `classes`, `dtype` and `axis_name`.
 NETS: dict[str, Callable[..., Net]] = {
     "conv_net": conv_net,
     "mobilenet_v2": mobilenet_v2,
+    "mobilenet_v2_half": mobilenet_v2_half,
     "resnet8": resnet8,
     "resnet14": resnet14,
     "resnet20": resnet20,
@@ -42,20 +52,37 @@ NETS: dict[str, Callable[..., Net]] = {
     "resnet18": resnet18,
     "resnet34": resnet34,
     "resnet50": resnet50,
+    "shufflenet_v1": shufflenet_v1,
+    "shufflenet_v2": shufflenet_v2,
+    "vgg8": vgg8,
+    "vgg11": vgg11,
+    "vgg13": vgg13,
+    "vgg16": vgg16,
+    "vgg19": vgg19,
     "wrn": wrn,
     "wrn_16_1": wrn_16_1,
     "wrn_16_2": wrn_16_2,
     "wrn_28_10": wrn_28_10,
     "wrn_40_1": wrn_40_1,
     "wrn_40_2": wrn_40_2,
+    "vit": vit,
+    "vit_tiny": vit_tiny,
+    "vit_small": vit_small,
+    "vit_base": vit_base,
+    "deit_tiny": deit_tiny,
+    "deit_small": deit_small,
+    "deit_base": deit_base,
 }
 
 __all__ = [
     "DTYPES",
     "NETS",
+    "VGG",
     "BasicBlock",
     "Bottleneck",
+    "Connector",
     "ConvNet",
+    "DownUnit",
     "Generator",
     "InvertedResidual",
     "LinearHead",
@@ -63,6 +90,12 @@ __all__ = [
     "MobileNetV2",
     "PreactBlock",
     "ResNet",
+    "ShuffleNetV1",
+    "ShuffleNetV2",
+    "ShuffleUnit",
+    "SplitUnit",
+    "TransformerBlock",
+    "VisionTransformer",
     "WeightFile",
     "WideResNet",
     "batch_norm",
@@ -71,6 +104,10 @@ __all__ = [
     "conv2d",
     "conv_net",
     "convolution",
+    "deit_base",
+    "deit_small",
+    "deit_tiny",
+    "depthwise_convolution",
     "fan_in_uniform",
     "from_pytorch",
     "generator",
@@ -78,9 +115,11 @@ __all__ = [
     "linear_head",
     "mlp_head",
     "mobilenet_v2",
+    "mobilenet_v2_half",
     "parameter_count",
     "pooled_and_logits",
     "read_weights",
+    "resize_positions",
     "resnet8",
     "resnet8x4",
     "resnet14",
@@ -93,7 +132,19 @@ __all__ = [
     "resnet50",
     "resnet56",
     "resnet110",
+    "shufflenet_v1",
+    "shufflenet_v2",
+    "sincos_positions",
     "to_pytorch",
+    "vgg8",
+    "vgg11",
+    "vgg13",
+    "vgg16",
+    "vgg19",
+    "vit",
+    "vit_base",
+    "vit_small",
+    "vit_tiny",
     "write_weights",
     "wrn",
     "wrn_16_1",

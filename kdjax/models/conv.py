@@ -1,8 +1,8 @@
 """Convolutions of all nets: one constructor, and a form whose gradients are fast on XLA's CPU back end.
 
 XLA brings the two backward convolutions into the layout that its CPU kernels need only at the top level of a program;
-inside `scan`, `map` and `cond` they run in a slow loop. Here both are written in that layout from the start. The file
-can go, and `lax.conv_general_dilated` take its place, the day XLA does this everywhere.
+inside `scan`, `map` and `cond` they run in a slow loop, and those of groups run in one everywhere. Here both are written in
+that layout from the start, groups one by one, and channels alone as `depthwise.py` has them. Both files can go, and `lax.conv_general_dilated` take its place, the day XLA does this everywhere.
 """
 
 import math
@@ -14,6 +14,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
+
+from kdjax.models.depthwise import depthwise_convolution
 
 he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")  # He initialisation, not truncated
 fan_in_uniform = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")  # U(-a, a), a = 1 / sqrt(fan in)
@@ -80,8 +82,8 @@ def convolution(
 ) -> jax.Array:
     """`lax.conv_general_dilated`, with the same arguments and results, through `canonical_convolution` on a CPU.
 
-    Other back ends, groups, dilations, other layouts than NHWC and other than two spatial dimensions take
-    `lax.conv_general_dilated` itself.
+    There a group per channel goes through `depthwise_convolution`, and other groups are convolved one by one. Other back
+    ends, dilations, other layouts than NHWC and other than two spatial dimensions take `lax.conv_general_dilated` itself.
 
     >>> x, w = jnp.ones((1, 5, 5, 2)), jnp.ones((3, 3, 2, 4))
     >>> convolution(x, w, (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")).shape
@@ -90,7 +92,7 @@ def convolution(
     plain = (
         jax.default_backend() != "cpu"
         or lhs.ndim != 4
-        or feature_group_count * batch_group_count != 1
+        or batch_group_count != 1
         or math.prod([*(lhs_dilation or ()), *(rhs_dilation or ())]) != 1
         or preferred_element_type is not None
         or _layout(lhs, rhs, dimension_numbers) != _layout(lhs, rhs, _NHWC)
@@ -112,7 +114,13 @@ def convolution(
     if isinstance(padding, str):
         padding = lax.padtype_to_pads(lhs.shape[1:3], rhs.shape[:2], window_strides, padding)
     pads = tuple((int(low), int(high)) for low, high in padding)
-    return canonical_convolution(*_vary_alike(lhs, rhs), tuple(window_strides), pads, precision)
+    lhs, rhs = _vary_alike(lhs, rhs)
+    down, right = window_strides
+    if rhs.shape[2] == 1 and lhs.shape[3] == rhs.shape[3] == feature_group_count > 1:
+        return depthwise_convolution(lhs, rhs, (down, right), pads)
+    groups = zip(*(jnp.split(a, feature_group_count, 3) for a in (lhs, rhs)), strict=True)
+    found = [canonical_convolution(x, kernel, (down, right), pads, precision) for x, kernel in groups]
+    return found[0] if len(found) == 1 else jnp.concatenate(found, 3)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))

@@ -121,14 +121,16 @@ class ResNet(nn.Module):
         for stage, (depth, width) in enumerate(zip(self.depths, self.widths, strict=True), 1):
             preact = x
             for number in range(1, depth + 1):
+                name = f"stage{stage}_block{number}"
                 x, preact = self.block(
                     width,
                     stride=2 if stage > 1 and number == 1 else 1,
                     zero_init_last=self.zero_init_last,
                     dtype=self.dtype,
                     axis_name=self.axis_name,
-                    name=f"stage{stage}_block{number}",
+                    name=name,
                 )(x, train)
+                taps[name] = x
             taps |= {f"stage{stage}": x, f"stage{stage}_preact": preact}
         return taps | pooled_and_logits(x, self.classes)
 
@@ -152,7 +154,7 @@ def resnet18(
 
     Returns:
       A Net of images `[B, H, W, C]` with taps `"stem"`, `"stage1"` to `"stage4"`, `"stage1_preact"` to
-      `"stage4_preact"`, `"pooled"` `[B, 512]`, `"logits"`.
+      `"stage4_preact"`, `"stage1_block1"` and so on (the output of each block), `"pooled"` `[B, 512]`, `"logits"`.
 
     Raises:
       InputError: for another stem or a negative number of classes.

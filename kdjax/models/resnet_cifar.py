@@ -45,7 +45,7 @@ def resnet20(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: 
 
     Returns:
       A Net of images `[B, H, W, C]` with taps `"stem"`, `"stage1"` to `"stage3"`, `"stage1_preact"` to
-      `"stage3_preact"`, `"pooled"` `[B, 64]`, `"logits"`.
+      `"stage3_preact"`, `"stage1_block1"` and so on (the output of each block), `"pooled"` `[B, 64]`, `"logits"`.
 
     Raises:
       InputError: for a negative number of classes.

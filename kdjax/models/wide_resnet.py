@@ -68,13 +68,15 @@ class WideResNet(nn.Module):
         taps = {"stem": x}
         for stage in (1, 2, 3):
             for number in range(1, (self.depth - 4) // 6 + 1):
+                name = f"stage{stage}_block{number}"
                 block = PreactBlock(
                     16 * self.width * 2 ** (stage - 1),
                     stride=2 if stage > 1 and number == 1 else 1,
                     **options,
-                    name=f"stage{stage}_block{number}",
+                    name=name,
                 )
                 x, preact = block(x, train)
+                taps[name] = x
                 if stage > 1 and number == 1:
                     taps[f"stage{stage - 1}_preact"] = preact
             taps[f"stage{stage}"] = x
@@ -99,7 +101,7 @@ def wrn(depth: int, width: int, classes: int | None = 100, *, dtype: Any = jnp.f
 
     Returns:
       A Net of images `[B, H, W, C]` with taps `"stem"`, `"stage1"` to `"stage3"`, `"stage1_preact"` to
-      `"stage3_preact"`, `"pooled"` `[B, 64 width]`, `"logits"`.
+      `"stage3_preact"`, `"stage1_block1"` and so on (the sum that leaves each block), `"pooled"` `[B, 64 width]`, `"logits"`.
 
     Raises:
       InputError: for a depth that is not 6 n + 4, a width below 1 or a negative number of classes.

@@ -12,6 +12,21 @@ from kdjax.data import take
 from kdjax.train.devices import Devices, constrain_rows, spread
 from kdjax.train.members import over_members
 from kdjax.train.stage import Stage
+from kdjax.train.taught import restored
+
+
+def augmented(stage: Stage, key: jax.Array, batch: dict[str, Any], view: Any) -> dict[str, Any]:
+    """A batch as the method sees it in a view: the number of an epoch, or that of a view whose teacher outputs are kept."""
+    draw = jax.random.fold_in(jax.random.fold_in(key, 0), view)
+    return stage.augment(example_keys(draw, batch["index"]), batch)
+
+
+def cut(arrays: dict[str, Any], rows: jax.Array, view: Any) -> dict[str, Any]:
+    """The batch at `rows` of a resident set; of the teacher's outputs in it, `[views, N, ...]` each, those of one view."""
+    found: dict[str, Any] = take({name: x for name, x in arrays.items() if name != "teacher"}, rows)
+    if outputs := arrays.get("teacher"):
+        found |= {"teacher": {name: x[view, rows] for name, x in outputs.items()}}
+    return found
 
 
 def block(stage: Stage, state: Any, how: str, own: bool, devices: Devices) -> Callable:
@@ -31,11 +46,15 @@ def block(stage: Stage, state: Any, how: str, own: bool, devices: Devices) -> Ca
     """
 
     def batch_of(arrays, key, now, epoch):
-        batch = now if arrays is None else take(arrays, now)
+        view = epoch % stage.taught.views if stage.taught else epoch
+        batch = now if arrays is None else cut(arrays, now, view)
         if devices.axis_name is None:
             batch = constrain_rows(batch, devices)
-        draw = jax.random.fold_in(jax.random.fold_in(key, 0), epoch)
-        return batch if stage.source is None else stage.augment(example_keys(draw, batch["index"]), batch)
+        if stage.source is None:
+            return batch
+        rows = {name: x for name, x in batch.items() if name != "teacher"}
+        taught = {"teacher": restored(stage.taught, batch["teacher"])} if stage.taught else {}
+        return augmented(stage, key, rows, view) | taught
 
     def run(moving, frozen, arrays, keys, now, epochs, first):
         step = over_members(stage.method.step, how, state, own, own)

@@ -57,7 +57,8 @@ def collector(
     def collect(state: Any, split: str, *taps: str, given: bool = False) -> tuple[dict, np.ndarray]:
         found = splits[split]
         if isinstance(found, Source):
-            parts = [jax.tree.map(np.asarray, single(taps, given, state, rows)) for rows in _batches(found, batch, run)]
+            passes = padded_batches(found.size, batch)[0]
+            parts = [jax.tree.map(np.asarray, single(taps, given, state, rows)) for rows in batches(found, passes, run)]
             outputs, labels = jax.tree.map(lambda *xs: np.stack(xs), *parts)
             size = found.size
         else:
@@ -73,14 +74,14 @@ def on_devices(run: Run) -> dict[str, Any]:
     return {name: place(resident(source), run.devices) if run.resident else source for name, source in run.splits.items()}
 
 
-def _batches(source: Source, batch: int, run: Run) -> Iterator[dict[str, jax.Array]]:
-    """All rows in order, spread over the mesh; the last batch is filled up."""
-    rows = padded_batches(source.size, batch)[0][:, own_rows(run.devices, batch)]
+def batches(source: Source, rows: np.ndarray, run: Run) -> Iterator[dict[str, jax.Array]]:
+    """The rows `[passes, B]` of a source, batch by batch, read ahead and spread over the mesh; all processes must call it."""
+    rows = rows[:, own_rows(run.devices, rows.shape[1])]
     read, damaged = partial(_read, source, rows, goes_on(run)), []
     with closing(stream(read, start=0, stop=len(rows), workers=run.workers, threads=run.threads)) as found:
         for one, lines in found:
             damaged += lines
-            yield put_rows({name: one[name] for name in ("image", "label")}, run.devices)
+            yield put_rows({name: one[name] for name in ("image", "label", "index")}, run.devices)
     name_damaged(run, damaged)
 
 

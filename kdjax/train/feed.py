@@ -12,6 +12,7 @@ from kdjax.train.damaged import goes_on
 from kdjax.train.devices import put_rows
 from kdjax.train.run import Run
 from kdjax.train.stage import Stage, seeds_of
+from kdjax.train.stored import Stored
 
 CHUNK_BYTES = 2**24  # of images in one compiled call, where they are read ahead
 
@@ -32,7 +33,7 @@ class Chunk(NamedTuple):
     damaged: list[str]
 
 
-def feed(stage: Stage, run: Run, own: bool, start: int) -> Generator[Chunk]:
+def feed(stage: Stage, run: Run, own: bool, start: int, outputs: Stored | None = None) -> Generator[Chunk]:
     """The chunks from step `start` on. None crosses the end of a block, and their lengths follow from absolute steps alone.
 
     Args:
@@ -40,8 +41,9 @@ def feed(stage: Stage, run: Run, own: bool, start: int) -> Generator[Chunk]:
       run: the run; without `run.resident` rows are read ahead by threads or worker processes.
       own: each member has its own rows.
       start: the first step: the end of a block.
+      outputs: of the teacher of a stage with `taught`, which are read with the rows.
     """
-    length = chunk_of(stage, run, own)
+    length = chunk_of(stage, run, own, outputs)
     order = orders(stage, run, own)
     epoch_of = sampler_of(stage).epoch_of if stage.source else lambda step: 0
     count = -(-(stage.steps - start) // length)
@@ -63,20 +65,24 @@ def feed(stage: Stage, run: Run, own: bool, start: int) -> Generator[Chunk]:
         return
 
     read = _reader(stage.source, order, span, part, skip=goes_on(run))
+    if outputs:
+        views = stage.taught.views if stage.taught else 1
+        read = _with_outputs(read, outputs, order, span, part, lambda step: epoch_of(step) % views)
     with closing(stream(read, start=0, stop=count, workers=run.workers, threads=run.threads)) as batches:
         for number, (batch, damaged) in enumerate(batches):
             now = batch if local else put_rows(batch, run.devices, axis=1 + own)
             yield Chunk(len(span(number)), now, numbers(span(number)), damaged)
 
 
-def chunk_of(stage: Stage, run: Run, own: bool) -> int:
-    """Steps in one compiled call: the whole block, or as much of it as fits into `CHUNK_BYTES` of images."""
+def chunk_of(stage: Stage, run: Run, own: bool, outputs: Stored | None = None) -> int:
+    """Steps in one compiled call: the whole block, or as much of it as fits into `CHUNK_BYTES` of images and teacher outputs."""
     block = stage.pace.block
     if stage.source is None or run.resident:
         return block
     one = stage.source.read(np.zeros(1, np.int32))
     rows = stage.batch * (stage.members if own else 1)
-    most = max(1, CHUNK_BYTES // (rows * sum(np.asarray(x).nbytes for x in one.values())))
+    row = sum(np.asarray(x).nbytes for x in one.values()) + (outputs.row_bytes if outputs else 0)
+    most = max(1, CHUNK_BYTES // (rows * row))
     return next(n for n in range(min(most, block), 0, -1) if block % n == 0)
 
 
@@ -110,3 +116,17 @@ def _reader(source: Any, order: Callable, span: Callable, part: np.ndarray, *, s
         return {name: x.reshape(*rows.shape, *x.shape[1:]) for name, x in flat.items()}, damaged
 
     return read
+
+
+def _with_outputs(
+    read: Callable, outputs: Stored, order: Callable, span: Callable, part: np.ndarray, view_of: Callable
+) -> Callable[[int], tuple]:
+    """`read` with the teacher's outputs for the same rows, each step's in its own view."""
+
+    def both(number):
+        batch, damaged = read(number)
+        rows = np.stack([order(step)[..., part] for step in span(number)])
+        views = np.array([view_of(step) for step in span(number)]).reshape(-1, *[1] * (rows.ndim - 1))
+        return batch | {"teacher": outputs.read(views, rows)}, damaged
+
+    return both

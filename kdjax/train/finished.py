@@ -21,12 +21,20 @@ from kdjax.train.stage import Result, Stage, blank_batch
 
 def identity_of(stage: Stage, run: Run, given: dict[str, Frozen], results: dict[str, Result]) -> str:
     """The fingerprint of all that a stage's result depends on, but for the machine."""
-    shared = {"seed": run.seed, "data_seed": run.data_seed, "share": run.share, "how": run.how, "select": run.select}
+    shared = {
+        "seed": run.seed,
+        "data_seed": run.data_seed,
+        "share": run.share,
+        "how": run.how,
+        "select": "last" if stage.last else run.select,
+    }
     own = {"steps": stage.steps, "batch": stage.batch, "pace": stage.pace, "members": stage.members, "recipe": stage.recipe}
     numbers = {name: np.asarray(values, np.float64).tolist() for name, values in (stage.hyper or {}).items()}
     weights = {name: value.source for name, value in given.items()}
-    adopted = {name: result.digest for name, result in results.items()} if stage.adopt else {}
+    adopted = results[stage.adopt_from].digest if stage.adopt else ""
     own |= {"seeds": stage.seeds, "choose": stage.choose, "refresh": stage.refresh_every}
+    taught = stage.taught and [stage.taught.views, stage.taught.taps, stage.taught.top, stage.taught.dtype]
+    own |= {"taught": taught}
     more = {"hyper": numbers, "given": weights, "adopted": adopted}
     return fingerprint.of_json({**shared, **own, **more, "data": run.digest, "code": fingerprint.of_code()})
 

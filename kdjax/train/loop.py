@@ -20,14 +20,11 @@ from kdjax.train.devices import on_host, place, within_process
 from kdjax.train.feed import Chunk, feed
 from kdjax.train.finished import identity_of, keep, machine_of, read_back
 from kdjax.train.members import stack, unstack
+from kdjax.train.outputs import check_shared, teacher_outputs
 from kdjax.train.processes import gathered
-from kdjax.train.run import Run
+from kdjax.train.run import Run, Stopped
 from kdjax.train.stage import Result, Stage, blank_batch, check_stage, seeds_of
 from kdjax.train.sweep import choose
-
-
-class Stopped(Exception):  # noqa: N818
-    """The run was asked to stop, has saved, and can be started again."""
 
 
 class Diverged(RuntimeError):  # noqa: N818
@@ -45,6 +42,8 @@ def run_stages(stages: dict[str, Stage], run: Run) -> dict[str, Result]:
     for asked, name in ((run.select == "best", "select='best'"), (any(s.choose for s in stages.values()), "a sweep that chooses")):
         if asked and "val" not in run.splits:
             raise InputError(f"{name} is not accepted: it needs validation images")
+    for name, stage in stages.items():
+        check_shared(name, stage, run)
     (run.folder / "models").mkdir(parents=True, exist_ok=True)
     splits = on_devices(run)
     results: dict[str, Result] = {}
@@ -61,7 +60,7 @@ def _train(name, stage, run, identity, given, results, splits, order) -> Result:
     own = run.share == "none" and stage.members > 1
     arrays = place(resident(stage.source), run.devices) if stage.source and run.resident else None
     state = _initial(stage, run, given, results)
-    best = "val" if run.select == "best" else None
+    best = "val" if run.select == "best" and not stage.last else None
     checkpoints = Checkpoints(run.folder / "checkpoints" / name, identity, best=best)
     try:
         moving, frozen = split(state)
@@ -80,7 +79,11 @@ def _train(name, stage, run, identity, given, results, splits, order) -> Result:
         ask = collector(stage.method.predict, run, splits, stage.view, needs=stage.method.needs)
         validation = "val" if "val" in splits else "test"
         keys, warned = _noise_keys(stage, run, own), False
-        with closing(feed(stage, run, own, step)) as chunks:
+        outputs = None
+        if stage.taught and step < stage.steps:
+            outputs = teacher_outputs(name, stage, run, given, keys[0] if own else keys)
+            arrays = None if arrays is None else arrays | {"teacher": place(outputs.everything(), run.devices)}
+        with closing(feed(stage, run, own, step, outputs)) as chunks:
             while step < stage.steps:
                 if stage.refresh and stage.refresh_every and step % stage.refresh_every == 0:
                     moving = place(_refreshed(stage, run, join(moving, frozen), step), run.devices, lead=1)
@@ -161,10 +164,10 @@ def _initial(stage: Stage, run: Run, given: dict, results: dict) -> Any:
     by_source = {value.source: value for value in given.values()}
     init = jax.jit(lambda key: stage.method.init(key, blank_batch(stage), jax.tree.map(jnp.zeros_like, given)))
     states = []
-    for seed in seeds_of(stage, run.seed):
+    for number, seed in enumerate(seeds_of(stage, run.seed)):
         moving, blank = split(init(jax.random.fold_in(jax.random.key(seed), 0)))
         one = join(moving, [by_source[x.source] for x in blank])
-        states.append(stage.adopt(one, results) if stage.adopt else one)
+        states.append(stage.adopt(one, results[stage.adopt_from], number) if stage.adopt else one)
     state = stack(states)
     if stage.hyper:
         state = state._replace(hyper={k: jnp.asarray(v, jnp.float32) for k, v in stage.hyper.items()})

@@ -9,6 +9,10 @@ from kdjax.train.devices import Devices
 from kdjax.train.records import Records
 
 
+class Stopped(Exception):  # noqa: N818
+    """The run was asked to stop, has saved, and can be started again."""
+
+
 class Run(NamedTuple):
     """What all stages of a run share.
 

@@ -10,6 +10,7 @@ import numpy as np
 from kdjax.augment import as_float, on_images
 from kdjax.core import Frozen, InputError, Method
 from kdjax.data import Sampler, Source
+from kdjax.train.taught import Taught, blank, check_taught
 
 
 class Pace(NamedTuple):
@@ -42,7 +43,7 @@ class Stage(NamedTuple):
       view: `images [B, H, W, C] as they are read -> images` as networks are evaluated on them.
       evaluate: `(collect, split, final) -> {measure: [members]}`.
       given: `results of earlier stages -> {name: Frozen}`.
-      adopt: `(state, results) -> state`: where a member starts from weights of an earlier stage.
+      adopt: `(state, result, member) -> state`: a member starts from weights of an earlier stage, `adopt_from`.
       refresh: `(state, step, key) -> state` of one member, every `refresh_every` steps (k-means, prototypes, banks); host code
         is fine.
       refresh_every: a multiple of `pace.block`; 0 is never.
@@ -50,7 +51,10 @@ class Stage(NamedTuple):
       seeds: how many different seeds the members have: member i starts from seed + i modulo this; 0 is one each.
       hyper: swept values by name, `[members]` each, for a method made by `sweep`.
       choose: of the points of a sweep only the best is kept: that with the highest mean of this measure on validation images.
+      last: results are those of the last step, whatever the run selects: what is trained on the way to something else.
       picture: `(state of one member, key) -> images [N, H, W, C]` to look at, or None.
+      taught: how the outputs of the teacher are computed once; batches then hold them, `{"teacher": {tap: [B, ...]}}`, and come in
+        so many views. None: no outputs are kept, and every epoch draws anew.
     """
 
     method: Method
@@ -65,14 +69,17 @@ class Stage(NamedTuple):
     sampler: Sampler | None = None
     view: Callable = as_float
     given: Callable[[dict], dict[str, Frozen]] = lambda results: {}
-    adopt: Callable[[Any, dict], Any] | None = None
+    adopt: Callable[[Any, Any, int], Any] | None = None
+    adopt_from: str = ""
     refresh: Callable | None = None
     refresh_every: int = 0
     members: int = 1
     seeds: int = 0
     hyper: Mapping[str, Any] | None = None
     choose: str = ""
+    last: bool = False
     picture: Callable | None = None
+    taught: Taught | None = None
 
 
 class Result(NamedTuple):
@@ -108,6 +115,8 @@ def blank_batch(stage: Stage) -> dict:
         return {"index": jnp.asarray(rows)}
     keys = jax.random.split(jax.random.key(0), stage.batch)
     shapes = jax.eval_shape(stage.augment, keys, stage.source.read(rows))
+    if stage.taught:
+        shapes["teacher"] = blank(stage.taught, shapes["image"])
     return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
 
 
@@ -131,6 +140,13 @@ def check_stage(name: str, stage: Stage, given: Mapping[str, Frozen]) -> None:
         raise InputError(f"stage {name!r}: refresh_every={stage.refresh_every} is not accepted: expected {wanted}")
     if stage.steps < 1 or stage.members < 1:
         raise InputError(f"stage {name!r}: steps={stage.steps}, members={stage.members} is not accepted: expected at least 1")
+    if stage.taught:
+        try:
+            check_taught(stage.taught)
+        except InputError as error:
+            raise InputError(f"stage {name!r}, taught: {error}") from None
+        if stage.source is None or "teacher" not in given:
+            raise InputError(f"stage {name!r} is not accepted with taught: it needs a source of images and a teacher")
     for number, values in (stage.hyper or {}).items():
         if len(values) != stage.members:
             raise InputError(f"stage {name!r}: {len(values)} values of {number} for {stage.members} members: expected one each")

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import brier_score_loss, log_loss, top_k_accuracy_score
 
 from kdjax.core.check import InputError
-from kdjax.evaluate import brier, expected_calibration_error, negative_log_likelihood, top_k
+from kdjax.evaluate import brier, expected_calibration_error, negative_log_likelihood, reliability, top_k
 
 RANDOM = np.random.default_rng(0)
 LOGITS = (3 * RANDOM.normal(size=(200, 7))).astype(np.float32)
@@ -95,12 +95,25 @@ def test_calibration_at_an_edge_counts_below():
     assert expected_calibration_error(p, jnp.array([0, 1]), bins=2, probabilities=True) == 0.75
 
 
-def test_calibration_refuses():
+@pytest.mark.parametrize("bins", [1, 10])
+def test_reliability_equals_the_hand_and_adds_up_to_the_error(bins):
+    found = reliability(jnp.array(LOGITS), jnp.array(LABELS), bins=bins)
+    confidence, correct = P.max(1), P.argmax(1) == LABELS
+    for b in range(bins):
+        inside = (confidence > b / bins) & (confidence <= (b + 1) / bins)
+        means = (confidence[inside].mean(), correct[inside].mean()) if inside.any() else (0, 0)
+        np.testing.assert_allclose([x[b] for x in found], [inside.mean(), *means], atol=1e-6)
+    gaps = found.share * jnp.abs(found.accuracy - found.confidence)
+    np.testing.assert_allclose(gaps.sum(), ece(P, LABELS, bins), atol=1e-6)
+
+
+@pytest.mark.parametrize("measure", [expected_calibration_error, reliability])
+def test_calibration_refuses(measure):
     with pytest.raises(InputError, match="bins=0"):
-        expected_calibration_error(jnp.array(LOGITS), jnp.array(LABELS), bins=0)
+        measure(jnp.array(LOGITS), jnp.array(LABELS), bins=0)
 
 
-@pytest.mark.parametrize("measure", [top_k, brier, negative_log_likelihood, expected_calibration_error])
+@pytest.mark.parametrize("measure", [top_k, brier, negative_log_likelihood, expected_calibration_error, reliability])
 def test_shapes_are_checked(measure):
     for labels in (jnp.zeros(199, int), jnp.zeros((200, 1), int)):
         with pytest.raises(AssertionError):

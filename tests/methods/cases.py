@@ -97,9 +97,29 @@ def supervised(axis_name: str | None = None, net: Net | None = None, tx: Any = N
 
 def kd(axis_name: str | None = None, net: Net | None = None, tx: Any = None, **options: Any) -> Case:
     net, teacher = net or small(axis_name), small(axis_name, 6)
-    method = methods.kd(net, teacher, tx or optax.sgd(0.5), axis_name=axis_name, **options)
-    given, nets = {"teacher": frozen(teacher)}, {"student": net, "teacher": teacher}
-    return Case(method, labelled_images(), given, nets, lambda s: s.student.params, "loss")
+    return taught(methods.kd, net, teacher, tx, axis_name=axis_name, **options)
+
+
+def taught(make: Any, student: Net, teacher: Net, tx: Any = None, **options: Any) -> Case:
+    """A method of methods/offline/ with its two nets."""
+    method = make(student, teacher, tx or optax.sgd(0.5), **options)
+    given, nets = {"teacher": frozen(teacher)}, {"student": student, "teacher": teacher}
+    return Case(method, labelled_images(), given, nets, lambda s: s.learner.params, "loss")
+
+
+def staged(axis_name: str | None = None, width: int = 4) -> Net:
+    """A net of two stages, for what compares maps."""
+    return conv_net((width, width + 2), CLASSES, axis_name=axis_name)
+
+
+def offline(make: Any, rate: float = 0.05, noisy: bool = False, **fixed: Any) -> Callable[..., Case]:
+    """The case of a method of methods/offline/ on nets of two stages."""
+
+    def case(axis_name: str | None = None, student: Net | None = None, teacher: Net | None = None, tx: Any = None, **options: Any):
+        nets = student or staged(axis_name), teacher or staged(axis_name, 6)
+        return taught(make, *nets, tx or optax.sgd(rate), axis_name=axis_name, **fixed | options)._replace(noisy=noisy)
+
+    return case
 
 
 def dml(axis_name: str | None = None, nets: tuple[Net, ...] | None = None, tx: Any = None, **options: Any) -> Case:
@@ -130,11 +150,26 @@ def dafl(axis_name: str | None = None, tx: Any = None, **options: Any) -> Case:
     return Case(method, {"index": jnp.arange(ROWS)}, given, nets, moved, "student_loss", noisy=True)
 
 
-CASES: dict[str, Callable[..., Case]] = {"supervised": supervised, "kd": kd, "dml": dml, "byol": byol, "dafl": dafl}
+CASES: dict[str, Callable[..., Case]] = {
+    "supervised": supervised,
+    "kd": kd,
+    "at": offline(methods.at, weight=10.0),
+    "crd": offline(methods.crd, labels=LABELS, negatives=5, width=3, noisy=True),
+    "fitnet": offline(methods.fitnet, weight=1.0),
+    "fitnet_hint": offline(methods.fitnet_hint, weight=1.0),
+    "dml": dml,
+    "byol": byol,
+    "dafl": dafl,
+}
 
 
 def start(case: Case, seed: int = 0) -> Any:
     return jax.jit(case.method.init)(jax.random.key(seed), case.batch, case.given)
+
+
+def student_of(state: Any) -> tuple:
+    """Parameters and statistics of the student in the State of a method of methods/offline/."""
+    return state.learner.params["student"], state.learner.stats["student"]
 
 
 def close(a: Any, b: Any, **tolerance: float) -> None:

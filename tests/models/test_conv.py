@@ -71,6 +71,17 @@ def test_values_and_gradients_equal_the_plain_convolution(height, width, kernel,
     )
 
 
+@pytest.mark.parametrize("groups", [2, 3])
+def test_groups_are_those_of_the_plain_convolution(groups):
+    x, w = draw((2, 7, 6, 6), (3, 3, 6 // groups, 12))
+    options = {"dimension_numbers": NHWC, "feature_group_count": groups}
+
+    def f(conv):
+        return jax.jit(value_and_gradients(lambda x, w: conv(x, w, (2, 1), [(1, 1), (1, 0)], **options)))(x, w)
+
+    assert_same(f(convolution), f(lax.conv_general_dilated))
+
+
 @pytest.mark.parametrize("padding", ["SAME", "VALID", [(1, 0), (2, 1)]])
 def test_takes_every_padding_of_lax(padding):
     x, w = draw((2, 7, 6, 3), (3, 3, 3, 4))
@@ -151,8 +162,8 @@ def test_only_what_it_supports_takes_the_canonical_form(monkeypatch):
     x, w = draw((2, 6, 6, 4), (3, 3, 4, 4))
     monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
     assert is_canonical(convolution, x, w, dimension_numbers=NHWC)
+    assert is_canonical(convolution, x, w[:, :, :2], dimension_numbers=NHWC, feature_group_count=2)
     others = [
-        (x, w[:, :, :2], {"dimension_numbers": NHWC, "feature_group_count": 2}),
         (x, w, {"dimension_numbers": NHWC, "rhs_dilation": (2, 2)}),
         (x, w, {"dimension_numbers": NHWC, "lhs_dilation": (2, 1)}),
         (x, w, {"dimension_numbers": NHWC, "preferred_element_type": jnp.float32}),

@@ -10,6 +10,7 @@ import pytest
 
 from kdjax.core import InputError
 from kdjax.models import NETS, from_pytorch, resnet8, to_pytorch
+from kdjax.models.pretrained.names import synonym
 from tests.golden.parity.make import CIFAR, CLASSES, IMAGENET, images, kept, weight
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "parity"
@@ -25,13 +26,19 @@ def by_formula(name, net):
     return {k: weight(k, x.shape) for k, x in to_pytorch(name, *blank(net)).items()}
 
 
-@pytest.mark.parametrize("name", (*CIFAR, *IMAGENET))
-def test_taps_are_those_of_pytorch(name):
-    net = NETS[name](CLASSES)
+def named(file):
+    """The name and the net of a golden file."""
+    name = file.removesuffix("_cifar")
+    return name, NETS[name](CLASSES, **({"stem": "cifar"} if name != file else {}))
+
+
+@pytest.mark.parametrize("file", (*CIFAR, *IMAGENET))
+def test_taps_are_those_of_pytorch(file):
+    name, net = named(file)
     params, stats = from_pytorch(name, by_formula(name, net), *blank(net))
     # Eagerly: a layer's shape is compiled once, and not once a block.
-    taps, _ = net.apply(params, stats, jnp.asarray(images(name)), train=False)
-    with np.load(GOLDEN / f"{name}.npz") as golden:
+    taps, _ = net.apply(params, stats, jnp.asarray(images(file)), train=False)
+    with np.load(GOLDEN / f"{file}.npz") as golden:
         found = kept({tap: np.asarray(x) for tap, x in taps.items() if tap in golden.files})
         assert set(found) == set(golden.files) and {"stem", "stage3", "logits"} <= set(found)
         for tap, expected in golden.items():
@@ -107,9 +114,21 @@ def test_an_encoder_takes_all_but_the_linear_layer():
     np.testing.assert_array_equal(params["bn"]["bias"], state["bn1.bias"])
 
 
-@pytest.mark.parametrize("name", [*CIFAR, *IMAGENET, "wrn_28_10"])
-def test_the_way_back_gives_the_same_weights(name):
-    net = NETS[name](CLASSES)
+@pytest.mark.parametrize("stem", ["cifar", "imagenet"])
+@pytest.mark.parametrize("classes", [10, 0])
+def test_both_families_of_names_of_a_resnet_are_read(stem, classes):
+    state = by_formula("resnet18", NETS["resnet18"](10, stem=stem))
+    assert ("linear.bias" in state and "layer2.0.shortcut.0.weight" in state) == (stem == "cifar")
+    other = {synonym(k): x for k, x in state.items()}
+    assert ("fc.bias" in other and "layer2.0.downsample.0.weight" in other) == (stem == "cifar")
+    net = NETS["resnet18"](classes, stem=stem)
+    a, b = (from_pytorch("resnet18", s, *blank(net)) for s in (state, other))
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+@pytest.mark.parametrize("file", [*CIFAR, *IMAGENET, "wrn_28_10"])
+def test_the_way_back_gives_the_same_weights(file):
+    name, net = named(file)
     state = by_formula(name, net)
     again = to_pytorch(name, *from_pytorch(name, state, *blank(net)))
     assert list(again) == list(state)

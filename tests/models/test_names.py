@@ -12,8 +12,8 @@ MAPPED = [name for name in NETS if name != "conv_net"]
 
 
 def params_of(name):
-    options = {"depth": 10, "width": 2} if name == "wrn" else {}
-    net = NETS[name](classes=3, **options)
+    options = {"wrn": {"depth": 10, "width": 2}, "vit": {"patch": 4, "width": 8, "depth": 11, "heads": 2, "distillation": True}}
+    net = NETS[name](classes=3, **options.get(name, {}))
     return jax.eval_shape(net.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32))[0]
 
 
@@ -21,9 +21,12 @@ def params_of(name):
 def test_every_layer_has_one_name(name):
     params = params_of(name)
     theirs, ours = zip(*layers_of(name, params), strict=True)
-    paths = {"/".join(k.key for k in path[:-1]) for path, _ in jax.tree_util.tree_leaves_with_path(params)}
+    leaves = [[k.key for k in path] for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+    paths = {"/".join(path[:-1] or path) for path in leaves}  # a parameter in no layer stands for itself
     assert len(set(theirs)) == len(theirs) == len(paths) and set(ours) == paths
-    assert ours[0] == "conv" and ours[-1] == "classifier"
+    first = {"vgg": "stem_conv1", "vit": "embed", "deit": "embed"}.get(name.rstrip("0123456789").split("_")[0], "conv")
+    last = "classifier_distillation" if "distillation_token" in params else "classifier"
+    assert ours[0] == first and ours[-1] == last
 
 
 WRITTEN_OUT = {
@@ -47,6 +50,28 @@ WRITTEN_OUT = {
         "features.18.0": "head_conv",
         "classifier.1": "classifier",
     },
+    "vit": {
+        "cls_token": "class_token",
+        "dist_token": "distillation_token",
+        "pos_embed": "positions",
+        "patch_embed.proj": "embed",
+        "blocks.0.attn.qkv": "block1/qkv",
+        "blocks.9.mlp.fc2": "block10/fc2",
+        "blocks.10.norm2": "block11/norm2",
+        "head_dist": "classifier_distillation",
+    },
+    "mobilenet_v2_half": {
+        "conv1.0": "conv",
+        "blocks.0.0.conv.0": "stage1_block1/conv1",
+        "blocks.4.2.conv.7": "stage3_block7/bn3",
+        "blocks.6.0.conv.3": "stage4_block4/conv2",
+        "conv2.1": "head_bn",
+        "classifier.0": "classifier",
+    },
+    "shufflenet_v1": {"layer2.7.bn3": "stage2_block8/bn3", "bn1": "bn", "linear": "classifier"},
+    "shufflenet_v2": {"layer1.0.conv5": "stage1_block1/conv5", "conv2": "head_conv", "bn2": "head_bn"},
+    "vgg8": {"block0.0": "stem_conv1", "block4.1": "stage4_bn1"},
+    "vgg19": {"block0.3": "stem_conv2", "block4.9": "stage4_conv4", "block4.10": "stage4_bn4", "classifier": "classifier"},
 }
 
 

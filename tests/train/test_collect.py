@@ -38,7 +38,7 @@ def test_all_rows_once_in_order_whatever_the_batch(tmp_path, how, devices, resid
     collect = collecting(tmp_path, 3, how=how, devices=find_devices(count=devices), resident=resident)
     outputs, labels = collect(STATE, "test", "logits")  # batches of 3, 3 and 1; on two devices of 4 and 3
     assert list(outputs) == ["student"] and list(outputs["student"]) == ["logits"]
-    expected = [by_hand([p[i] for p in STATE.student.params]) for i in range(2)]
+    expected = [by_hand([p[i] for p in STATE.learner.params["student"]]) for i in range(2)]
     np.testing.assert_allclose(outputs["student"]["logits"], expected, rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(labels, np.arange(7) % 3)
 

@@ -116,7 +116,7 @@ def test_cut_weights_of_teacher_and_student_train_as_whole_ones(tmp_path):
 
     def watched(method):
         def step(state, batch, key):
-            for weights in (state.student.params[0], state.teacher.params[0]):
+            for weights in (state.learner.params["student"][0], state.given["teacher"].params[0]):
                 jax.debug.inspect_array_sharding(weights, callback=lambda s: seen.append(s.shard_shape((256, 256))))
             return method.step(state, batch, key)
 

@@ -73,7 +73,6 @@ def test_what_changes_a_result_changes_its_place_in_the_cache(tmp_path, cache):
     places = [
         place(0, stage(recipe={"name": "other"})),
         place(1, stage(steps=6)),
-        place(2, stage(adopt=lambda state, results: state)._replace(recipe={"name": "adopt"})),
         place(3, stage(), seed=9),
         place(4, stage(), digest="other data"),
     ]
@@ -84,7 +83,7 @@ def test_another_teacher_is_another_student(tmp_path, cache):
     run_stages(both(), run(tmp_path / "a", cache=cache))
     run_stages(both(steps=10), run(tmp_path / "b", cache=cache))
     assert len(list(cache.iterdir())) == 4
-    adopting = {"teacher": stage(), "student": student(adopt=lambda state, results: state)}
+    adopting = {"teacher": stage(), "student": student(adopt=lambda state, result, member: state, adopt_from="teacher")}
     run_stages(adopting, run(tmp_path / "c", cache=cache))
     assert len(list(cache.iterdir())) == 5
 

@@ -256,13 +256,15 @@ def test_missing_weights_are_refused(tmp_path):
 
 
 def test_a_stage_may_start_from_weights_of_an_earlier_one(tmp_path):
-    def adopt(state, results):
-        return state._replace(network=state.network.replace(params=results["first"].frozen(member=1).params))
+    def adopt(state, result, member):
+        return state._replace(network=state.network.replace(params=result.frozen(member=1 - member).params))
 
     still = methods.supervised(linear(), sgd(0.0))
-    results = run_stages({"first": stage(members=2), "second": stage(still, adopt=adopt, steps=2)}, run(tmp_path))
+    results = run_stages(
+        {"first": stage(members=2), "second": stage(still, adopt=adopt, adopt_from="first", steps=2, members=2)}, run(tmp_path)
+    )
     first, second = (results[name].weights["network"]["params"] for name in ("first", "second"))
-    assert_same([x[1] for x in first], [x[0] for x in second])
+    assert_same([x[::-1] for x in first], second)
 
 
 def test_a_data_free_stage_sees_row_numbers_only_and_members_equal_single_runs(tmp_path):

@@ -94,18 +94,18 @@ def test_the_counter_is_shared_so_a_branch_on_it_stays_one_branch(how):
 def test_frozen_parts_are_neither_stacked_nor_copied(how):
     method = METHODS["kd"]
     state = stack(singles(method))
-    assert_same(state.teacher, GIVEN["teacher"])
+    assert_same(state.given["teacher"], GIVEN["teacher"])
     step = over_members(lambda state, batch: (state, {}), how, state, False)
     new, _ = step(state, BATCH)
-    for a, b in zip(jax.tree.leaves(new.teacher), jax.tree.leaves(state.teacher), strict=True):
+    for a, b in zip(jax.tree.leaves(new.given["teacher"]), jax.tree.leaves(state.given["teacher"]), strict=True):
         assert a is b
-    assert new.teacher.source == "teacher's digest"
+    assert new.given["teacher"].source == "teacher's digest"
 
 
 def test_stack_and_unstack_are_inverse():
     states = singles(METHODS["kd"])
     state = stack(states)
-    assert jax.tree.leaves(state.student)[0].shape[0] == 3 and state.step.shape == ()
+    assert jax.tree.leaves(state.learner)[0].shape[0] == 3 and state.step.shape == ()
     for one, want in zip(unstack(state), states, strict=True):
         assert_same(one, want)
 

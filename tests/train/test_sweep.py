@@ -49,7 +49,7 @@ def test_a_temperature_may_be_swept():
         plain = methods.kd(linear(), linear(), sgd(), temperature=float(t))
         want, logged = plain.step(plain.init(jax.random.key(5), batch, given), batch, jax.random.key(0))
         np.testing.assert_allclose(metrics["loss"][i], logged["loss"], atol=1e-6)
-        assert_close([x[i] for x in new.inner.student.params], want.student.params, 1e-6)
+        assert_close([x[i] for x in new.inner.learner.params["student"]], want.learner.params["student"], 1e-6)
     np.testing.assert_array_equal(new.hyper["temperature"], [1.0, 4.0])
 
 

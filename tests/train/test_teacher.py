@@ -16,6 +16,7 @@ from kdjax.core import InputError
 from kdjax.models import to_pytorch, write_weights
 from kdjax.train import fingerprint
 from kdjax.train.teacher import read_teacher
+from tests.golden.parity.make import SMALL_DEIT
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "parity"
 SPECIFICATION = {"name": "resnet8", "classes": 5, "mean": [0.4, 0.5, 0.6], "std": [0.2, 0.2, 0.25]}
@@ -62,6 +63,27 @@ def test_every_form_gives_the_network(form, weights, tmp_path):
     )
     expected = models.resnet8(5).apply(*weights, (x - mean) / std, train=False)[0]["logits"]
     np.testing.assert_allclose(teacher.net.apply(teacher.params, teacher.stats, x, train=False)[0]["logits"], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("form", ["safetensors", "pytorch"])
+def test_a_transformer_with_the_names_of_timm(form, tmp_path):
+    file = models.read_weights(GOLDEN / "checkpoint_deit.pth")
+    place = GOLDEN / "checkpoint_deit.pth"
+    if form == "safetensors":
+        place = tmp_path / "model.safetensors"
+        save_file(file.arrays, place)
+    specification = {"name": "vit", "classes": 5, **SMALL_DEIT}
+    teacher = read_teacher(place, specification, (8, 8, 3))
+    assert teacher.format == form and {"cls_token", "dist_token", "head_dist.bias"} <= set(file.arrays)
+    again = to_pytorch("vit", teacher.params, teacher.stats)
+    assert set(again) == set(file.arrays)
+    assert all(x.dtype == np.float32 and np.array_equal(x, file.arrays[k].astype(np.float32)) for k, x in again.items())
+    taps, _ = teacher.net.apply(teacher.params, teacher.stats, jnp.ones((2, 8, 8, 3)), train=False)
+    assert taps["logits"].shape == (2, 5)
+    said = refusal(place, specification, (12, 12, 3))
+    assert said == "is refused: pos_embed is (1, 6, 8) in the file, vit has (1, 11, 8) (params/positions)"
+    said = refusal(place, specification, (10, 8, 3))
+    assert "it does not take images" in said or "images of 10x8 pixels are not filled by patches of 4x4" in said
 
 
 def test_the_source_tells_weights_and_normalisation_apart(weights, tmp_path):

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from kdjax.core import InputError
-from kdjax.models.pretrained.names import layers_of
+from kdjax.models.pretrained.names import layers_of, synonym
 from kdjax.models.pretrained.weights import flat, nested
 
 _PREFIXES = ("module.", "_orig_mod.", "model.", "net.")  # what wrappers put in front of every name
@@ -17,6 +17,7 @@ _BATCH_NORM = {
     "running_mean": "stats/batch_stats/{}/mean",
     "running_var": "stats/batch_stats/{}/var",
 }
+_HEADS = ("classifier", "classifier_distillation")  # what an encoder leaves out
 _KERNEL = {"weight": "params/{}/kernel", "bias": "params/{}/bias"}
 
 
@@ -24,8 +25,9 @@ def from_pytorch(name: str, state_dict: Mapping[str, Any], params: Any, stats: A
     """The weights of a PyTorch net for the net of that name here.
 
     Kernels go from `[out, in, h, w]` to `[h, w, in, out]`, matrices are transposed, running statistics stay as they are. Known
-    are RepDistiller's CIFAR ResNets and WRNs, torchvision's and timm's ResNet-18, 34 and 50, and torchvision's MobileNetV2. A
-    prefix of all names that DataParallel or `torch.compile` leaves is taken off. An encoder takes all but the linear layer.
+    are all nets of RepDistiller, torchvision's and timm's ResNet-18, 34 and 50, torchvision's MobileNetV2, and the vision
+    transformers of timm and of DeiT. A prefix of all names that DataParallel or `torch.compile` leaves is taken off. An
+    encoder takes all but the linear layers.
 
     Args:
       name: of the net, one of `models.NETS`.
@@ -53,6 +55,8 @@ def from_pytorch(name: str, state_dict: Mapping[str, Any], params: Any, stats: A
     filled: dict[str, np.ndarray] = {}
     for theirs, path, want in _pairs(name, params, stats):
         shape = tuple(want.shape[i] for i in _to_pytorch(want.ndim))
+        if theirs not in found and synonym(theirs) in found:
+            theirs = synonym(theirs)
         if theirs not in found:
             rest = ", ".join(repr(k) for k in list(found)[:3]) or "nothing else"
             raise InputError(f"{theirs} is not in the file, {name} has it {shape} ({path}); the file has {rest}")
@@ -66,8 +70,9 @@ def from_pytorch(name: str, state_dict: Mapping[str, Any], params: Any, stats: A
         if not np.isfinite(filled[path]).all():
             raise InputError(f"{theirs} holds numbers in the file that are not finite")
     if "classifier" not in params:
-        linear = layers_of(name, {**params, "classifier": True})[-1][0]
-        found = {k: x for k, x in found.items() if not k.startswith(f"{linear}.")}
+        layers = layers_of(name, {**params, **dict.fromkeys(_HEADS, True)})
+        heads = tuple(f"{word}." for theirs, ours in layers if ours in _HEADS for word in (theirs, synonym(theirs)))
+        found = {k: x for k, x in found.items() if not k.startswith(heads)}
     if found:
         first, *more = found
         raise InputError(f"{first!r} is {np.shape(found[first])} in the file, {name} has none{f'; {len(more)} more' * bool(more)}")
@@ -94,6 +99,8 @@ def _pairs(name: str, params: Any, stats: Any) -> Iterator[tuple[str, str, Any]]
     """The arrays of a net as `(PyTorch's name, path here, array)`, in the order of the net."""
     leaves = flat({"params": params, "stats": stats})
     for theirs, ours in layers_of(name, params):
+        if (place := f"params/{ours}") in leaves:
+            yield theirs, place, leaves.pop(place)
         for word, path in (_BATCH_NORM if f"params/{ours}/scale" in leaves else _KERNEL).items():
             if (place := path.format(ours)) in leaves:
                 yield f"{theirs}.{word}", place, leaves.pop(place)
@@ -101,11 +108,11 @@ def _pairs(name: str, params: Any, stats: Any) -> Iterator[tuple[str, str, Any]]
 
 
 def _from_pytorch(rank: int) -> tuple[int, ...]:
-    return (2, 3, 1, 0) if rank == 4 else tuple(reversed(range(rank)))
+    return {4: (2, 3, 1, 0), 2: (1, 0)}.get(rank, tuple(range(rank)))
 
 
 def _to_pytorch(rank: int) -> tuple[int, ...]:
-    return (3, 2, 0, 1) if rank == 4 else tuple(reversed(range(rank)))
+    return {4: (3, 2, 0, 1), 2: (1, 0)}.get(rank, tuple(range(rank)))
 
 
 def _bare(state_dict: Mapping[str, Any]) -> dict[str, Any]:

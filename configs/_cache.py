@@ -1,0 +1,43 @@
+"""From the section `cache` to what a stage is told: whose outputs are computed once, for which images."""
+
+from configs._parts import Config
+from kdjax import data
+from kdjax.core import InputError, Net
+from kdjax.train.taught import Taught, check_taught
+
+
+def taught(config: Config, dataset: data.Dataset, teacher: Net, specification: dict) -> Taught | None:
+    """What is kept of a teacher's outputs; None where the section is missing or its views are 0.
+
+    Args:
+      config: the whole config.
+      dataset: its data.
+      teacher: the net.
+      specification: what it is built from, normalisation and precision included.
+    """
+    section, images = config.get("cache"), config.data
+    if not section or not section.views:
+        if section and section.dir:
+            raise InputError(
+                f"--config.cache.dir={section.dir} is not accepted with --config.cache.views=0: expected 1 view or more"
+            )
+        return None
+    drawn = images.augment != "none"
+    if drawn and config.seeds_share == "none" and config.seeds > 1:
+        what = "every seed draws its own augmentation, so that none could use the teacher's outputs of another"
+        raise InputError(
+            f"--config.cache.views={section.views} is not accepted with --config.seeds_share='none': {what}; expected 'batch', or "
+            "--config.data.augment='none'"
+        )
+    about = {
+        "image_size": images.image_size, "crop": images.crop, "augmentation": images.augment, "val_fraction": images.val_fraction,
+        "split_seed": images.seed if images.val_fraction else 0, **{f"net.{name}": value for name, value in specification.items()},
+    }  # fmt: skip
+    found = Taught(
+        teacher, section.views, tuple(section.taps), section.top, dataset.classes, section.dtype, section.dir, drawn, about
+    )
+    try:
+        check_taught(found)
+    except InputError as error:
+        raise InputError(f"--config.cache.{error}") from None
+    return found

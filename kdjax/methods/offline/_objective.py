@@ -1,0 +1,132 @@
+"""What a student of a frozen teacher is asked for, in parts that can be added."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+from flax import struct
+
+from kdjax import losses
+from kdjax.core import Frozen, InputError, Net, check_option, labelled
+
+
+class Seen(struct.PyTreeNode):
+    """What an objective sees of one batch.
+
+    Attributes:
+      student: the student's taps, in training mode.
+      teacher: the teacher's taps, in evaluation mode.
+      given: the weights that come from outside, `{"teacher": Frozen, ...}`.
+      batch: the batch itself.
+      key: for what is drawn, another one for each step.
+      step: optimisation steps done, int32.
+      axis_name: mapped axis that holds the rest of the batch, or None.
+    """
+
+    student: dict[str, jax.Array]
+    teacher: dict[str, jax.Array]
+    given: dict[str, Frozen]
+    batch: dict[str, Any]
+    key: jax.Array
+    step: jax.Array
+    axis_name: str | None = struct.field(pytree_node=False, default=None)
+
+
+class Objective(NamedTuple):
+    """Loss terms, and the layers they need between the two networks.
+
+    Attributes:
+      terms: `(seen, adapted) -> {name: term}`, terms as in `core.weighted_sum`: `[B]`, or a scalar where rows see each other.
+      weights: factors of the terms by name.
+      adapter: a Net of a `Seen`, trained with the student and not shipped; its taps are `adapted`, its stats are kept from step to
+        step (batch norm, banks). None: `adapted` is empty.
+      needs: the names in `given`.
+    """
+
+    terms: Callable[[Seen, dict[str, jax.Array]], Mapping[str, Any]]
+    weights: Mapping[str, Any]
+    adapter: Net | None = None
+    needs: tuple[str, ...] = ("teacher",)
+
+
+def add(*objectives: Objective) -> Objective:
+    """The sum of objectives: all terms, each adapter for itself.
+
+    Raises:
+      InputError: when two of them have a term of one name.
+    """
+    names = [name for one in objectives for name in one.weights]
+    if twice := [name for k, name in enumerate(names) if name in names[:k]]:
+        raise InputError(f"two objectives have a term {twice[0]!r}: expected every term once")
+    adapters = {f"{k}": one.adapter for k, one in enumerate(objectives) if one.adapter}
+
+    def init(key, seen):
+        made = {name: net.init(jax.random.fold_in(key, int(name)), seen) for name, net in adapters.items()}
+        return {name: params for name, (params, _) in made.items()}, {name: stats for name, (_, stats) in made.items()}
+
+    def apply(params, stats, seen, *, train, key=None):
+        outputs = {name: net.apply(params[name], stats[name], seen, train=train, key=key) for name, net in adapters.items()}
+        return {name: taps for name, (taps, _) in outputs.items()}, {name: new for name, (_, new) in outputs.items()}
+
+    def terms(seen, adapted):
+        return {name: term for k, one in enumerate(objectives) for name, term in one.terms(seen, adapted.get(f"{k}", {})).items()}
+
+    weights = {name: weight for one in objectives for name, weight in one.weights.items()}
+    needs = tuple(dict.fromkeys(name for one in objectives for name in one.needs))
+    return Objective(terms, weights, Net(init, apply) if adapters else None, needs)
+
+
+def labels_objective(weight: Any = 1.0, *, tap: str = "logits", smoothing: float = 0.0) -> Objective:
+    """The cross-entropy with the labels; rows with a negative label (unlabelled images) do not count.
+
+    Args:
+      weight: of the term.
+      tap: the student's logits.
+      smoothing: probability mass spread over all classes.
+    """
+    check_option("smoothing", smoothing, lambda s: 0 <= s < 1, "a number from 0 to below 1")
+
+    def terms(seen, adapted):
+        return {"cross_entropy": labelled(losses.cross_entropy, seen.student[tap], seen.batch, smoothing=smoothing)}
+
+    return Objective(terms, {"cross_entropy": weight}, needs=())
+
+
+def pairs(seen: Seen, layers: Sequence[str] = (), *, suffix: str = "") -> list[tuple[jax.Array, jax.Array]]:
+    """The maps of both networks that an objective compares: `[(student's, teacher's), ...]`, in order.
+
+    Args:
+      seen: the taps.
+      layers: `"stage2"` for the tap of this name on both sides, `"stage2=stage3_block4"` where the teacher's has another; empty:
+        the ends of all stages.
+      suffix: put behind all names, as `"_preact"`.
+
+    Raises:
+      InputError: for a tap that is not there, or unequal numbers of stages.
+    """
+    named = [(layer.split("=")[0], layer.split("=")[-1]) for layer in layers]
+    if not named:
+        sides = [_stages(taps) for taps in (seen.student, seen.teacher)]
+        if len(sides[0]) != len(sides[1]) or not sides[0]:
+            found = " and ".join(f"the {who}'s {', '.join(side) or 'none'}" for who, side in zip(_SIDES, sides, strict=True))
+            raise InputError(
+                f"layers=() takes all stages, but they are not equally many: {found}; give layers=('stage1=stage2', ...)"
+            )
+        named = list(zip(*sides, strict=True))
+    return [(tap("student", seen.student, a + suffix), tap("teacher", seen.teacher, b + suffix)) for a, b in named]
+
+
+_SIDES = ("student", "teacher")
+
+
+def tap(side: str, taps: Mapping[str, jax.Array], name: str) -> jax.Array:
+    """One tap of the `"student"` or the `"teacher"`, or one line that names those it has."""
+    if name not in taps:
+        shown = ", ".join(sorted(n for n in taps if not n.startswith("norm/")))
+        raise InputError(f"tap {name!r} is not one of the {side}'s; it has {shown}")
+    return taps[name]
+
+
+def _stages(taps: Mapping[str, jax.Array]) -> list[str]:
+    found = [name for name in taps if name.removeprefix("stage").isdigit()]
+    return sorted(found, key=lambda name: int(name.removeprefix("stage")))

@@ -1,0 +1,145 @@
+"""The modules behind all vision transformers."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from kdjax.core.check import InputError
+from kdjax.core.keys import row_keys
+from kdjax.models.conv import convolution, fan_in_uniform
+from kdjax.models.positions import EXTRA, grid_of, sincos_positions
+
+_normal = nn.initializers.normal(0.02)  # the authors truncate it at 100 deviations, where nothing is cut
+
+
+class TransformerBlock(nn.Module):
+    """Attention and a two-layer perceptron, each behind a layer norm and beside a shortcut.
+
+    Attributes:
+      heads: of the attention.
+      drop_path: chance that a row leaves out a branch in training; the others' branches are divided by its complement.
+      dtype: of the computation; the softmax and the statistics of the norms are float32.
+      axis_name: mapped axis that holds the batch, or None.
+    """
+
+    heads: int
+    drop_path: float = 0.0
+    dtype: Any = jnp.float32
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Tokens `[B, N, C]` to tokens, and the queries, keys and values `[B, heads, N, C / heads]`."""
+        batch, tokens, width = x.shape
+        qkv = _dense(3 * width, self.dtype, "qkv")(_norm(self.dtype, "norm1")(x))
+        # Columns are [q | k | v], and each is one head after the other.
+        qkv = qkv.reshape(batch, tokens, 3, self.heads, width // self.heads)
+        query, key, value = (qkv[:, :, i] for i in range(3))
+        y = jax.nn.dot_product_attention(query, key, value, implementation="xla")
+        x = x + self._dropped(_dense(width, self.dtype, "proj")(y.reshape(x.shape)), train)
+        y = nn.gelu(_dense(4 * width, self.dtype, "fc1")(_norm(self.dtype, "norm2")(x)), approximate=False)
+        x = x + self._dropped(_dense(width, self.dtype, "fc2")(y), train)
+        return x, {k: a.swapaxes(1, 2) for k, a in (("query", query), ("key", key), ("value", value))}
+
+    def _dropped(self, branch: jax.Array, train: bool) -> jax.Array:
+        if not (train and self.drop_path):
+            return branch
+        if not self.has_rng("dropout"):
+            raise InputError("drop_path above 0 draws in training: expected apply(..., train=True, key=key)")
+        keys = row_keys(self.make_rng("dropout"), branch.shape[0], self.axis_name)
+        kept = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - self.drop_path))(keys)
+        return branch * (kept.astype(branch.dtype) / (1 - self.drop_path))[:, None, None]
+
+
+class VisionTransformer(nn.Module):
+    """Patches as tokens behind a class token, blocks, layer norm, linear layer.
+
+    Attributes:
+      patch: side of a patch, in pixels.
+      width: channels of a token.
+      depth: number of blocks.
+      heads: of a block.
+      classes: outputs of the linear layer; 0 or None for an encoder without logits.
+      distillation: whether a second token with a linear layer of its own stands behind the class token.
+      positions: "learned" or "sincos".
+      pool: "cls" or "mean".
+      last_heads: heads of the last block; 0 for those of the others.
+      drop_path: chance of the last block to leave out a branch; it rises from 0 in the first.
+      dtype: of the computation.
+      axis_name: mapped axis that holds the batch, or None.
+    """
+
+    patch: int
+    width: int
+    depth: int
+    heads: int
+    classes: int | None = 1000
+    distillation: bool = False
+    positions: str = "learned"
+    pool: str = "cls"
+    last_heads: int = 0
+    drop_path: float = 0.0
+    dtype: Any = jnp.float32
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> dict[str, jax.Array]:
+        """Images `[B, H, W, C]` to the taps."""
+        extra = EXTRA[: 1 + self.distillation]
+        x = self._tokens(x, extra)
+        taps = {"tokens": x}
+        for number in range(1, self.depth + 1):
+            x, heads = TransformerBlock(
+                self.last_heads if self.last_heads and number == self.depth else self.heads,
+                drop_path=self.drop_path * (number - 1) / max(self.depth - 1, 1),
+                dtype=self.dtype,
+                axis_name=self.axis_name,
+                name=f"block{number}",
+            )(x, train)
+            taps |= {f"block{number}": x, **{f"block{number}_{what}": a for what, a in heads.items()}}
+        x = _norm(jnp.float32, "norm")(x)
+        taps |= {"cls": x[:, 0], "patches": x[:, len(extra) :]}
+        taps["pooled"] = taps["cls"] if self.pool == "cls" else jnp.mean(taps["patches"], 1)
+        if self.distillation:
+            taps["distillation"] = x[:, 1]
+        if not self.classes:
+            return taps
+        logits = _dense(self.classes, jnp.float32, "classifier")(taps["pooled"])
+        if not self.distillation:
+            return taps | {"logits": logits}
+        second = _dense(self.classes, jnp.float32, "classifier_distillation")(taps["distillation"])
+        both = {"logits_class": logits, "logits_distillation": second}
+        return taps | both | {"logits": logits if train else (logits + second) / 2}
+
+    def _tokens(self, x: jax.Array, extra: tuple[str, ...]) -> jax.Array:
+        """The embedded patches, row by row, behind the extra tokens; all with their positions."""
+        grid = grid_of(x.shape[1:3], self.patch)
+        x = nn.Conv(
+            self.width,
+            (self.patch, self.patch),
+            strides=(self.patch, self.patch),
+            padding="VALID",
+            kernel_init=fan_in_uniform,
+            conv_general_dilated=convolution,
+            dtype=self.dtype,
+            name="embed",
+        )(x)
+        x = x.reshape(x.shape[0], -1, self.width)
+        front = [self.param(name, _normal, (1, 1, self.width)).astype(x.dtype) for name in extra]
+        x = jnp.concatenate([*(jnp.broadcast_to(token, (x.shape[0], 1, self.width)) for token in front), x], 1)
+        if self.positions == "sincos":
+            return x + sincos_positions(grid, self.width, extra=len(extra)).astype(x.dtype)
+        shape = (1, *x.shape[1:])
+        if self.has_variable("params", "positions") and (found := self.get_variable("params", "positions").shape) != shape:
+            raise InputError(f"positions are {found}, these images need {shape}: resize_positions makes them")
+        return x + self.param("positions", _normal, shape).astype(x.dtype)
+
+
+def _dense(features: int, dtype: Any, name: str) -> nn.Dense:
+    return nn.Dense(features, dtype=dtype, kernel_init=_normal, name=name)
+
+
+def _norm(dtype: Any, name: str) -> nn.LayerNorm:
+    return nn.LayerNorm(epsilon=1e-6, dtype=dtype, use_fast_variance=False, name=name)

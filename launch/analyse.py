@@ -1,0 +1,275 @@
+"""Looks into a finished run: what students have in common with their teacher, and how sharp their minima are.
+
+python launch/analyse.py runs/quickstart --stage=student,student_alone
+"""
+
+import sys
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+from rich.console import Console
+
+from configs._distillation import teacher_stage
+from configs._parts import load_data, view
+from kdjax import data, evaluate, models
+from kdjax.core import InputError, Net, nearest
+from kdjax.core.files import write_json
+from kdjax.core.net import NORM
+from kdjax.train.saved import read_run
+from launch import analysis_shown, cli, runs
+from launch.caches import use_caches
+
+USAGE = """python launch/analyse.py <run> [--what=<a>,<b>] [--images=<n>] [--stage=<a>,<b>] [--seed=<number>]
+
+  <run>            a folder that launch/main.py wrote, finished.
+  --what=<a>,<b>   what is computed; default all of it:
+    calibration      accuracy, likelihood, expected calibration error, reliability diagram.
+    cka              linear CKA between the layers of student and teacher, maps averaged over space.
+    correlation      correlations of the logits of every two classes, the student's minus the teacher's; agreement.
+    sharpness        largest eigenvalue and trace of the Hessian of the cross-entropy, batch norm in evaluation mode.
+  --images=<n>     at most so many images, drawn once for all: of the test set; for the sharpness of the training set,
+                   all labels known and nothing augmented. Default 1000.
+  --stage=<a>,<b>  the students; default the last stage.
+  --seed=<number>  which of the students' seeds, from 0; default 0.
+
+Computes in float32. Leaves analysis.json and plots in <run>/analysis/, in the place of those of an earlier call.
+"""
+PARTS = ("calibration", "cka", "correlation", "sharpness")
+COMPARING = ("cka", "correlation")
+BATCH = 256  # images a pass
+DRAWS = 50  # vectors behind an estimate of the trace
+
+Batches = list[dict[str, Any]]
+Weights = tuple[Net, Any, Any]  # net, params, stats
+
+
+def main() -> None:
+    parser = cli.Parser(add_help=False, allow_abbrev=False)
+    parser.add_argument("runs", nargs="*")
+    for name, default in {"what": ",".join(PARTS), "images": "1000", "stage": None, "seed": "0"}.items():
+        parser.add_argument(f"--{name}", default=default)
+    parser.add_argument("--help", "-h", action="store_true")
+    args = parser.parse_intermixed_args()
+    if args.help:
+        return print(USAGE)
+    if len(args.runs) != 1:
+        raise InputError("expected the folder of one run; --help tells more")
+    what = _words("--what", args.what)
+    for name in what:
+        if name not in PARTS:
+            raise InputError(f"--what={name} is not known; accepted: {nearest(name, PARTS)}")
+    stages = None if args.stage is None else _words("--stage", args.stage)
+    images, seed = _whole("--images", args.images, 2), _whole("--seed", args.seed, 0)
+    use_caches()
+    analyse(Path(args.runs[0]), what, stages, images=images, seed=seed)
+
+
+def analyse(folder: Path, what: tuple[str, ...], stages: tuple[str, ...] | None, *, images: int, seed: int) -> None:
+    """Computes, writes `analysis/` in the run's folder and shows a table."""
+    run = _finished(folder)
+    config, dataset = _data(run)
+    networks = _networks(run, config, dataset, stages, seed)
+    needy = [name for name in what if name in COMPARING]
+    if needy and "teacher" not in networks:
+        rest = ",".join(name for name in PARTS if name not in COMPARING)
+        raise InputError(f"{folder} has no teacher, with which {' and '.join(needy)} compare: --what={rest} does without")
+    test = _draw(dataset.test, images, config)
+    train = _draw(dataset.train, images, config) if "sharpness" in what else []
+    about = {
+        "data": config.data.source,
+        "seed": runs.seeds_of(run, range(config.seeds))[seed],
+        "test_images": _count(test),
+        "train_images": _count(train),
+    }
+    console = Console()
+    with console.status("") as status:
+
+        def tell(text: str) -> None:
+            status.update(text)
+            if not console.is_terminal:
+                console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+        found = dict(_computed(networks, what, test, train, tell, status.update))
+    place = folder / "analysis"
+    place.mkdir(exist_ok=True)
+    write_json(place / "analysis.json", {**about, "networks": found})
+    analysis_shown.draw(place, found, dataset.names)
+    analysis_shown.table(console, found, about)
+    console.print(f"kept in {place}: analysis.json and plots", highlight=False, markup=False, soft_wrap=True)
+
+
+def _computed(
+    networks: dict[str, Weights], what: tuple[str, ...], test: Batches, train: Batches, tell: Callable, note: Callable
+) -> Iterator[tuple[str, dict]]:
+    """What is asked of each network, the teacher first."""
+    labels = jnp.concatenate([batch["label"] for batch in test])
+    taps = {}
+    for name, weights in networks.items():
+        tell(f"{name}: layers of {len(labels)} test images")
+        taps[name] = _layers(weights, test)
+        if "logits" not in taps[name]:
+            raise InputError(f"stage {name!r} holds an encoder without classes: expected a classifier")
+    for name, weights in networks.items():
+        found = {}
+        if "calibration" in what:
+            found["calibration"] = _calibration(taps[name]["logits"], labels)
+        if "cka" in what and name != "teacher":
+            tell(f"{name}: CKA of {len(taps[name])} layers with {len(taps['teacher'])}")
+            found["cka"] = _cka(taps[name], taps["teacher"])
+        if "correlation" in what and name != "teacher":
+            found["correlation"] = _correlation(taps[name]["logits"], taps["teacher"]["logits"])
+        if "sharpness" in what:
+            tell(f"{name}: sharpness at {_count(train)} training images")
+            found["sharpness"] = _sharpness(weights, _Counted(train, lambda n, of=name: note(f"{of}: sharpness, pass {n}")))
+        yield name, found
+
+
+def _layers(weights: Weights, batches: Batches) -> dict[str, jax.Array]:
+    """Every layer `[N, C]`, in order."""
+    net, params, stats = weights
+
+    @jax.jit
+    def layers(images):
+        taps, _ = net.apply(params, stats, images, train=False)
+        kept = [name for name in taps if not name.startswith(NORM) and not name.endswith("_preact")]
+        return OrderedDict((name, evaluate.position_mean(taps[name])) for name in kept)  # a plain dict would come back sorted
+
+    parts = [layers(batch["image"]) for batch in batches]
+    return {name: jnp.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _calibration(logits: jax.Array, labels: jax.Array) -> dict:
+    return {
+        "accuracy": 100 * float(evaluate.top_k(logits, labels).mean()),
+        "nll": float(evaluate.negative_log_likelihood(logits, labels).mean()),
+        "ece": 100 * float(evaluate.expected_calibration_error(logits, labels)),
+        "bins": {name: _plain(x) for name, x in evaluate.reliability(logits, labels)._asdict().items()},
+    }
+
+
+def _cka(student: dict[str, jax.Array], teacher: dict[str, jax.Array]) -> dict:
+    found = evaluate.similarities(list(student.values()), list(teacher.values()), evaluate.linear_cka)
+    return {"layers": list(student), "teacher_layers": list(teacher), "values": _plain(found)}
+
+
+def _correlation(student: jax.Array, teacher: jax.Array) -> dict:
+    return {
+        "agreement": 100 * float(evaluate.top1_agreement(student, teacher).mean()),
+        "gap": float(evaluate.correlation_gap(student, teacher)),
+        "difference": _plain(evaluate.correlation_difference(student, teacher)),
+    }
+
+
+def _sharpness(weights: Weights, batches: "_Counted") -> dict:
+    net, params, stats = weights
+    loss = evaluate.evaluation_loss(net, stats)
+    top = evaluate.hessian_top(loss, params, batches, jax.random.key(0))
+    trace = evaluate.hessian_trace(loss, params, batches, jax.random.key(1), draws=DRAWS)
+    return {
+        "eigenvalue": float(top.values[0]),
+        "eigenvalue_error": float(top.errors[0]),
+        "trace": trace.mean,
+        "trace_error": trace.error,
+    }
+
+
+class _Counted:
+    """Batches that tell each time they are gone through."""
+
+    def __init__(self, batches: Batches, tell: Callable[[int], None]):
+        self._batches, self._tell, self._passes = batches, tell, 0
+
+    def __iter__(self) -> Iterator[dict]:
+        self._passes += 1
+        self._tell(self._passes)
+        return iter(self._batches)
+
+
+def _finished(folder: Path) -> runs.Finished:
+    found = runs.find([str(folder)], lambda line: None)
+    if [run.folder for run in found] != [folder]:
+        raise InputError(f"{folder} holds runs: expected the folder of one")
+    return found[0]
+
+
+def _data(run: runs.Finished) -> tuple[Any, data.Dataset]:
+    """The config of a run and its data, as they were."""
+    try:
+        config: Any = ConfigDict(run.about["config"])
+        digest = run.about["data"]["digest"]
+        dataset = load_data(config)
+    except (KeyError, AttributeError, TypeError):
+        raise InputError(f"{run.folder / 'config.json'} is damaged: expected the records of a run, with its config") from None
+    if dataset.digest != digest:
+        raise InputError(f"{config.data.source} has changed since {run.folder}: expected the images of that run")
+    return config, dataset
+
+
+def _networks(
+    run: runs.Finished, config: Any, dataset: data.Dataset, stages: tuple[str, ...] | None, seed: int
+) -> dict[str, Weights]:
+    """The teacher, where there is one, and the students, on images as they are read."""
+    seen = view(config.data.crop)
+
+    def weights(specification: dict, params: Any, stats: Any) -> Weights:
+        net = models.build({**specification, "dtype": "float32"})
+        return Net(net.init, lambda p, s, x, **options: net.apply(p, s, seen(x), **options)), params, stats
+
+    found = {}
+    if "teacher" in run.about["stages"]:
+        found["teacher"] = weights(*read_run(run.folder, "teacher"))
+    elif config.get("teacher"):
+        teacher = teacher_stage(config, dataset).outside
+        if teacher is None or teacher.sha256 != run.about.get("teacher", {}).get("sha256"):
+            raise InputError(f"{config.teacher} has changed since {run.folder}: expected the teacher of that run")
+        found["teacher"] = weights(teacher.specification, teacher.params, teacher.stats)
+    for stage in stages or run.about["stages"][-1:]:
+        if stage == "teacher":
+            raise InputError("--stage=teacher is not accepted: expected students; a teacher is shown beside them")
+        try:
+            found[stage] = weights(*read_run(run.folder, stage, member_number=seed))
+        except InputError as error:
+            raise InputError(str(error).replace("member_number", "--seed")) from None
+    return found
+
+
+def _draw(source: data.Source, images: int, config: Any) -> Batches:
+    """Batches of one size, of rows drawn from a source."""
+    rows = np.random.default_rng(0).permutation(source.size)[:images].astype(np.int32)
+    size = len(rows) // -(-len(rows) // BATCH)
+    parts = [np.sort(rows[i : i + size]) for i in range(0, len(rows) - size + 1, size)]
+    read = (data.read_sound(source, part, skip=config.data.corrupt == "skip")[0] for part in parts)
+    return [{name: batch[name] for name in ("image", "label")} for batch in read]
+
+
+def _count(batches: Batches) -> int:
+    return sum(len(batch["label"]) for batch in batches)
+
+
+def _plain(x: Any) -> list:
+    return np.asarray(x, np.float64).round(4).tolist()
+
+
+def _words(name: str, text: str) -> tuple[str, ...]:
+    found = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    if not found:
+        raise InputError(f"{name}={text!r} is not accepted: expected one or more names with commas between them")
+    return found
+
+
+def _whole(name: str, text: str, least: int) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) >= least):
+        raise InputError(f"{name}={text!r} is not accepted: expected a whole number, {least} or more")
+    return int(text)
+
+
+if __name__ == "__main__":
+    cli.run(main)
