@@ -30,7 +30,8 @@ def taught(config: Config, dataset: data.Dataset, teacher: Net, specification: d
             "--config.data.augment='none'"
         )
     about = {
-        "image_size": images.image_size, "crop": images.crop, "augmentation": images.augment, "val_fraction": images.val_fraction,
+        "image_size": images.image_size, "crop": images.crop, "train_images": images.train_images,
+        "augmentation": images.augment, "val_fraction": images.val_fraction,
         "split_seed": images.seed if images.val_fraction else 0, **{f"net.{name}": value for name, value in specification.items()},
     }  # fmt: skip
     found = Taught(

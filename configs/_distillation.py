@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from configs import _cache, _methods
+from configs import _sections as sections
 from configs._parts import (
     Config,
     Experiment,
@@ -60,7 +61,7 @@ def teacher_stage(config: Config, dataset: data.Dataset) -> Teaching:
 
 def student_sources(config: Config, dataset: data.Dataset) -> tuple[data.Source, data.Source]:
     """What students learn from: `(the labelled images, all images)`, the same where all labels are known."""
-    per_class = config.get("labels_per_class", 0)
+    per_class = config.labels_per_class
     check_option("labels_per_class", per_class, lambda n: n >= 0, "0 (all) or more")
     if not per_class:
         return dataset.train, dataset.train
@@ -74,6 +75,8 @@ def build(config: Config) -> Experiment:
     """Teacher, student alone, the same with label smoothing (where `config.smoothing` is above 0), distilled student.
 
     Students without a teacher have their learning rate chosen among `config.baseline_rates` on validation images.
+
+    With `config.sweep` the distilled student has options of its own chosen so.
 
     With `config.labels_per_class` above 0 students know only so many labels: the student alone learns from those images, the
     distilled one from all images, most without a label. All students take the same number of steps.
@@ -100,11 +103,12 @@ def students_alone(config: Config, dataset: data.Dataset) -> tuple[dict[str, Sta
         return classifier_stage(
             config, dataset, section, partial(methods.supervised, student, smoothing=smoothing), nets={"network": specification},
             members=config.seeds, recipe={"method": "supervised", "smoothing": smoothing, **_few(config)},
-            source=student_sources(config, dataset)[0], rates=tuple(config.get("baseline_rates", ())),
+            source=student_sources(config, dataset)[0],
+            grid={"learning_rate": tuple(config.baseline_rates)} if config.baseline_rates else None,
         )  # fmt: skip
 
     stages = {"student_alone": alone(0.0)}
-    if config.get("smoothing", 0.0) == 0:
+    if config.smoothing == 0:
         return stages, []
     stages["student_smoothed"] = alone(config.smoothing)
     return stages, [("student_smoothed/test_accuracy", "student_alone/test_accuracy")]
@@ -120,8 +124,13 @@ def student_stages(
         trained = section if epochs is None else ConfigDict({**section, "epochs": epochs})
         more |= {} if epochs is None else {"last": True, "evaluate": _nothing}
         more |= {"taught": _taught(config, dataset, teaching)} if "given" in more else {}
+        grid = sections.swept(config.sweep, options) if epochs is None else None
+        if grid and "adopt" in more:
+            raise InputError(
+                f"--config.sweep={config.sweep} is not accepted with {method}, which has a stage before: leave it empty"
+            )
         return classifier_stage(
-            config, dataset, trained, make, nets=nets, members=config.seeds, source=source,
+            config, dataset, trained, make, grid=grid, nets=nets, members=config.seeds, source=source,
             recipe={"method": method, "last": epochs is None, **options, **_few(config)}, **more,
         )  # fmt: skip
 
@@ -140,7 +149,7 @@ def _taught(config, dataset, teaching):
 
 
 def _few(config):
-    return {"labels_per_class": config.get("labels_per_class", 0)}
+    return {"labels_per_class": config.labels_per_class}
 
 
 def _nothing(collect, split, final):

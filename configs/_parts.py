@@ -1,6 +1,6 @@
 """From a filled config to data, networks, optimisers and stages."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -59,6 +59,15 @@ def load_data(config: Config) -> data.Dataset:
         section.source, val_fraction=section.val_fraction, seed=section.seed, image_size=section.image_size or None,
         directory=section.dir, reader=section.reader, corrupt=section.corrupt, workers=section.workers,
     )  # fmt: skip
+    if wanted := section.train_images:
+        each = wanted // max(found.classes, 1)
+        check_option(
+            "--config.data.train_images", wanted, lambda n: n == each * found.classes > 0, f"a multiple of {found.classes}"
+        )
+        try:
+            found = found._replace(train=data.subset(found.train, data.few_labels(found.train.labels(), each, section.seed)))
+        except InputError as error:
+            raise InputError(f"--config.data.train_images={wanted} is not accepted: {error}") from None
     smaller = min(found.shape[:2])
     check_option("--config.data.crop", section.crop, lambda side: side <= smaller, f"0 to {smaller}, the side of the images")
     if found.classes < 2:
@@ -139,7 +148,7 @@ def classifier_stage(
     members: int,
     recipe: dict,
     source: data.Source | None = None,
-    rates: Sequence[float] = (),
+    grid: Mapping[str, Sequence[float]] | None = None,
     evaluate: Callable = classification,
     **more: Any,
 ) -> Stage:
@@ -149,12 +158,13 @@ def classifier_stage(
       config: the whole config.
       dataset: its data.
       section: the network's training section.
-      make: `(tx, micro=, axis_name=) -> Method`.
+      make: `(tx, micro=, axis_name=, ...) -> Method`.
       nets: specifications of the networks it trains, by name.
       members: how many side by side.
       recipe: what the method was made from, for the fingerprint.
       source: the rows it learns from, where they are not all; the number of steps stays.
-      rates: learning rates to try, every seed with each in one program; validation images choose.
+      grid: values to try by name, `learning_rate` or an option of the method; every seed with each point in one program, and
+        validation images choose.
       evaluate: what is measured.
       **more: further fields of `Stage`.
     """
@@ -162,15 +172,17 @@ def classifier_stage(
     steps = section.epochs * each
 
     def method(**swept):
-        return make(make_optimiser(section.optimiser, steps, each, **swept), micro=section.micro, axis_name=axis_name(config))
+        rate = {k: swept.pop(k) for k in ("learning_rate",) if k in swept}
+        tx = make_optimiser(section.optimiser, steps, each, **rate)
+        return make(tx, micro=section.micro, axis_name=axis_name(config), **swept)
 
-    if rates:
-        check_option("rates", rates, lambda r: min(r) > 0, "numbers above 0")
-        swept, hyper = sweep(method, {"learning_rate": rates}, members)
+    if grid:
+        check_option("learning_rate", grid.get("learning_rate", (1,)), lambda rates: min(rates) > 0, "numbers above 0")
+        swept, hyper = sweep(method, grid, members)
         more |= {"seeds": members, "hyper": hyper, "choose": "accuracy"}
-        members *= len(rates)
+        members = len(next(iter(hyper.values())))
     return Stage(
-        method=swept if rates else method(),
+        method=swept if grid else method(),
         steps=steps,
         batch=config.data.batch if source is None else min(config.data.batch, source.size),
         pace=pace(config, each),

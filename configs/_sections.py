@@ -1,7 +1,7 @@
 """Sections of a config, with their defaults."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from kdjax import models
@@ -20,6 +20,7 @@ def run_section(*, seeds: int, select: str = "last", evaluate_epochs: int = 5, s
         "fsdp": 1,  # devices that hold one copy of the large weights together
         "precision": "float32",  # of the computation: float32, bfloat16
         "select": select,  # results at the last or the best (validation) epoch
+        "test_curve": False,  # measure test images on the way too: for their accuracy at the best validation epoch
         "evaluate_epochs": evaluate_epochs,
         "save_epochs": save_epochs,
     }
@@ -37,6 +38,7 @@ def data_section(
         "corrupt": "stop",  # at an image that cannot be decoded; skip: take the next one
         "image_size": image_size,  # shorter side resized, centre cut out; 0: as they are
         "crop": crop,  # the side networks see: cut at random by augment=imagenet, else from the centre; 0: all of it
+        "train_images": 0,  # a class-balanced part of them; 0: all
         "val_fraction": val_fraction,
         "seed": 0,  # of the validation split and the order
         "batch": batch,
@@ -63,6 +65,16 @@ def cache_section() -> dict:
         "top": 0,  # of the logits only so many, the largest; 0: all
         "dtype": "float32",  # float32, bfloat16, float16
         "dir": "",  # where; empty: in the cache of finished stages
+    }
+
+
+def students_section(*, labels_per_class: int = 0, baseline_rates: tuple[float, ...] = (), smoothing: float = 0.0) -> dict:
+    """What students know, and what they are held against."""
+    return {
+        "labels_per_class": labels_per_class,  # that students know; 0: all
+        "baseline_rates": baseline_rates,  # learning rates to choose from for students without a teacher; (): that of the config
+        "smoothing": smoothing,  # of labels, for one more student without a teacher; 0: there is none
+        "sweep": "",  # options of the method to choose by validation: "temperature=2,4,8 learning_rate=0.05,0.1"
     }
 
 
@@ -103,6 +115,27 @@ def keyword_defaults(builder: Callable) -> dict:
     elsewhere = {"axis_name", "micro", "steps", "probe"}
     options = {k: p for k, p in inspect.signature(builder).parameters.items() if p.kind is p.KEYWORD_ONLY and k not in elsewhere}
     return {k: p.default for k, p in options.items() if p.default is not p.empty}
+
+
+def swept(text: str, options: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
+    """Reads `config.sweep`: `"temperature=2,4,8 learning_rate=0.05,0.1"`.
+
+    Args:
+      text: the points to try; every combination is one.
+      options: of the method; its numbers can be swept, beside the learning rate.
+    """
+    names = ["learning_rate", *(k for k, v in options.items() if isinstance(v, float))]
+    found = {}
+    for part in text.split():
+        name, _, values = part.partition("=")
+        try:
+            found[name] = tuple(float(v) for v in values.split(","))
+        except ValueError:
+            found[name] = ()
+        if name not in names or not found[name]:
+            wanted = f"'<name>=<number>,<number> ...' with names among {', '.join(names)}"
+            raise InputError(f"--config.sweep={text!r} is not accepted at {part!r}: expected {wanted}")
+    return found
 
 
 def variant(text: str, **defaults: str) -> dict[str, str]:

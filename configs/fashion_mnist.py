@@ -23,7 +23,7 @@ def get_config(variant: str = "") -> ConfigDict:
         {
             **sections.run_section(seeds=3),
             "data": sections.data_section("tfds:fashion_mnist", batch=128, val_fraction=0.1),
-            "labels_per_class": 0,
+            **sections.students_section(baseline_rates=(0.1, 0.2, 0.5)),
             **sections.teacher_section(),
             "cache": sections.cache_section(),
             "teacher_training": sections.training_section(
@@ -32,8 +32,6 @@ def get_config(variant: str = "") -> ConfigDict:
             "student_training": sections.training_section(
                 chosen["student"], widths=(4, 8, 16), epochs=10, optimiser=sections.sgd_section(0.2)
             ),
-            "baseline_rates": (0.1, 0.2, 0.5),  # learning rates to choose from for the student alone
-            "smoothing": 0.0,
             "method": _methods.section(chosen["method"]),
         }
     )

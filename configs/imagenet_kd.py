@@ -31,6 +31,7 @@ def get_config(variant: str = "") -> ConfigDict:
             **sections.run_section(seeds=1, evaluate_epochs=1, save_epochs=1),
             "precision": "bfloat16",
             "data": data,
+            **sections.students_section(),
             **sections.teacher_section(MEAN, STD),
             "cache": sections.cache_section(),
             "teacher_training": sections.training_section(chosen["teacher"], stem="imagenet", patch=16, epochs=100, optimiser=sgd),

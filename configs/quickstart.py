@@ -21,7 +21,7 @@ def get_config(variant: str = "") -> ConfigDict:
         {
             **sections.run_section(seeds=5),
             "data": sections.data_section("digits", batch=64, val_fraction=0.1),
-            "labels_per_class": 20,  # the students'; 0: all
+            **sections.students_section(labels_per_class=20, baseline_rates=(0.1, 0.5, 2.0, 5.0), smoothing=0.1),
             **sections.teacher_section(),
             "cache": sections.cache_section(),
             "teacher_training": sections.training_section(
@@ -30,8 +30,6 @@ def get_config(variant: str = "") -> ConfigDict:
             "student_training": sections.training_section(
                 chosen["student"], widths=(8, 16), epochs=30, optimiser=sections.sgd_section(0.2)
             ),
-            "baseline_rates": (0.1, 0.5, 2.0, 5.0),  # learning rates to choose from for students without a teacher
-            "smoothing": 0.1,
             "method": _methods.section(chosen["method"]),
         }
     )

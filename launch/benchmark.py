@@ -9,12 +9,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from kdjax.core.check import InputError, pick
-from launch import benchmark_readers, cli
+from launch import benchmark_cache, benchmark_readers, cli
 
-COMMANDS = {"readers": benchmark_readers.main}
+COMMANDS = {"readers": benchmark_readers.main, "cache": benchmark_cache.main}
 USAGE = """python launch/benchmark.py <what> ... [--json]
 
   readers  images a second of each way to read a data set.
+  cache    what it saves to compute the teacher's outputs once.
 
 python launch/benchmark.py <what> --help tells more.
 """

@@ -16,6 +16,7 @@ from kdjax.core.check import InputError
 from kdjax.data import Dataset, Sampler, Source, array_source, epochs, load, resident, stream, take
 from kdjax.data.load import FORMS
 from launch import cli
+from launch.benchmark_parts import table, whole
 
 USAGE = f"""python launch/benchmark.py readers --source=<source> [--image-size=<pixels>] [--batch=<images>] ...
 
@@ -67,9 +68,9 @@ def main(words: Sequence[str]) -> None:
         return print(USAGE)
     if not args.source:
         raise InputError("expected --source=<source>; --help tells more")
-    size = None if args.image_size is None else _whole("--image-size", args.image_size, 1)
-    batch, seconds = _whole("--batch", args.batch, 1), _seconds(args.seconds)
-    threads, workers = ([_whole(f"--{n}", x, 0) for x in getattr(args, n).split(",")] for n in ("threads", "workers"))
+    size = None if args.image_size is None else whole("--image-size", args.image_size, 1)
+    batch, seconds = whole("--batch", args.batch, 1), _seconds(args.seconds)
+    threads, workers = ([whole(f"--{n}", x, 0) for x in getattr(args, n).split(",")] for n in ("threads", "workers"))
     try:
         data = load(args.source, image_size=size, directory=args.data_dir, reader="streaming")
         epochs(data.train.size, batch)
@@ -163,18 +164,7 @@ def _table(speeds: Sequence[Speed]) -> str:
     for s in speeds:
         ratio = s.images_per_second / speeds[0].images_per_second
         lines.append([s.reader, f"{s.images_per_second:,.0f}", f"{ratio:.3g}", f"{s.first_seconds:.2f} s"])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    lines.insert(1, ["-" * widths[0], *("-" * (w - 1) + ":" for w in widths[1:])])
-    return "\n".join(
-        "| " + " | ".join([line[0].ljust(widths[0]), *(x.rjust(w) for x, w in zip(line[1:], widths[1:], strict=True))]) + " |"
-        for line in lines
-    )
-
-
-def _whole(name: str, text: str, least: int) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) >= least):
-        raise InputError(f"{name}={text!r} is not accepted: expected a whole number, {least} or more")
-    return int(text)
+    return table(lines)
 
 
 def _seconds(text: str) -> float:

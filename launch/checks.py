@@ -41,7 +41,8 @@ _ABOVE_0 = (lambda v: v > 0), "a number above 0"
 NUMBERS: dict[str, tuple[Callable, str]] = {
     **dict.fromkeys(
         (
-            "seed", "devices", "data.image_size", "data.crop", "data.workers", "labels_per_class", "cache.views", "cache.top",
+            "seed", "devices", "data.image_size", "data.crop", "data.workers", "data.train_images", "labels_per_class",
+            "cache.views", "cache.top",
         ),
         _whole(0),
     ),
@@ -64,6 +65,7 @@ WORDS = {  # checked elsewhere
     "teacher": "a run's folder, a .safetensors, .pth, .pt or .bin file, an Orbax checkpoint's folder; empty: it is trained here",
     "cache.taps": "names of the teacher's taps",
     "cache.dir": "a folder of teacher outputs, or a new one; empty: in the cache of finished stages",
+    "sweep": 'numbers to choose from, as "temperature=2,4,8 learning_rate=0.05,0.1"; empty: none',
     "teacher_mean": "a number a channel, or () for the training images' own",
     "teacher_std": "a number above 0 a channel, or () for the training images' own",
 }
@@ -129,6 +131,10 @@ def check(config: Any, file: str) -> None:
     if config.get("baseline_rates") and config.data.val_fraction == 0:
         advice = 'without them --config.baseline_rates="()" keeps the learning rate of the student'
         raise InputError(f"--config.data.val_fraction=0 is not accepted: validation images choose among baseline_rates; {advice}")
+    if config.get("sweep") and config.data.val_fraction == 0:
+        raise InputError(
+            "--config.data.val_fraction=0 is not accepted: validation images choose among the points of --config.sweep"
+        )
     evaluate, save = config.get("evaluate_epochs", 1), config.get("save_epochs", 1)
     if save % evaluate:
         raise InputError(f"--config.save_epochs={save} is not accepted: expected a multiple of --config.evaluate_epochs={evaluate}")

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.core import InputError
-from kdjax.core.files import read_json, write_json
+from kdjax.core.files import read_json, write_json, write_text
 from kdjax.data import decoding_threads
 from kdjax.train import Records, Result, Run, resolve, run_stages
 from kdjax.train.damaged import name_damaged
@@ -23,7 +23,7 @@ from kdjax.train.fingerprint import of_platform
 from kdjax.train.processes import first, primary, together
 from kdjax.train.stage import blank_batch, check_stage
 from kdjax.train.teacher import measure_teacher
-from launch import cli, plots, summary, tensorboard
+from launch import cli, plots, report, summary, tensorboard
 from launch.caches import stage_cache
 from launch.checks import check
 from launch.distributed import check_agreement
@@ -109,7 +109,7 @@ def _carry_out(config: Any, experiment: Any, about: dict, folder: Path, devices:
             how=about["members"], select=config.select, splits=splits, digest=dataset.digest, devices=devices, cache=stage_cache(),
             stop=signals.came, say=progress.say, progress=advance, damaged=set(),
             resident=dataset.resident, corrupt=config.data.corrupt, workers=config.data.workers,
-            threads=max(1, decoding_threads(dataset.shape)),
+            threads=max(1, decoding_threads(dataset.shape)), test_curve=config.test_curve,
         )  # fmt: skip
         name_damaged(shared, list(dataset.damaged))
         given = _measured(experiment, shared)
@@ -132,6 +132,7 @@ def _carry_out(config: Any, experiment: Any, about: dict, folder: Path, devices:
     plots.draw(folder, records.lines, written, results, experiment)
     events.show(folder / "plots")
     export(folder, about, written, results, experiment.stages)
+    write_text(folder / "report.md", report.of_run(folder, about, written, records.lines))
     write_json(folder / "summary.json", written)
     summary_table(written, folder)
 

@@ -20,7 +20,6 @@ def markdown(table: Table, title: str = "", picture: str = "") -> str:
       picture: a file beside it to show, or nothing.
     """
     methods = _methods(table)
-    compared = {m: list(dict.fromkeys(row.gaps[m].baseline for row in table.rows if m in row.gaps)) for m in table.measures}
     columns: dict[str, list[str]] = {}
     if len(table.runs) > 1:
         columns["run"] = [_listed(row.labels) for row in table.rows]
@@ -32,9 +31,7 @@ def markdown(table: Table, title: str = "", picture: str = "") -> str:
     words = len(columns)
     for m in table.measures:
         columns[label(m)] = [cell(row.cells.get(m), m) for row in table.rows]
-        if names := compared[m]:
-            head = f"difference to {names[0] if len(names) == 1 else 'the baseline'}" + f", {label(m)}" * (len(table.measures) > 1)
-            columns[head] = [_gap(row.gaps.get(m), m, len(names) > 1) for row in table.rows]
+        columns |= _differences(table, m)
     columns["seeds"] = [str(max(map(len, row.cells.values()))) for row in table.rows]
     if any(row.best for row in table.rows):
         columns["best on the way"] = [_best(row.best) for row in table.rows]
@@ -66,7 +63,7 @@ def notes(table: Table) -> list[str]:
             chosen = ", ".join(f"{n.replace('_', ' ')} {points[0][n]:g}" for n in numbers)
             among = f", chosen by {label(score)} among {tried}" * (len(points) > 1)
             found.append(f"{_name(table, row)}: {chosen}{among}.")
-    intervals = sum(gap.interval is not None for row in table.rows for gap in row.gaps.values())
+    intervals = sum(gap.interval is not None for row in table.rows for gaps in row.gaps.values() for gap in gaps)
     if intervals:
         found.append(
             "Differences are paired by seed, with their 95% interval by Student's t; one that holds 0 is not told apart."
@@ -148,7 +145,7 @@ def plain(table: Table) -> dict:
                 "seeds": {m: runs.seeds_of(row.run, v) for m, v in row.cells.items()},
                 "values": row.cells,
                 "means": {m: mean_of(v) for m, v in row.cells.items()},
-                "differences": {m: gap._asdict() for m, gap in row.gaps.items()},
+                "differences": {m: [gap._asdict() for gap in gaps] for m, gaps in row.gaps.items()},
                 "best": row.best and row.best._asdict(),
                 "device": protocol.device_of(row.run.about, row.run.summary),
                 "commit": row.run.about.get("git"),
@@ -157,6 +154,17 @@ def plain(table: Table) -> dict:
             for row in table.rows
         ],
     }
+
+
+def _differences(table: Table, measure: str) -> dict[str, list[str]]:
+    """A column for each baseline, or one for all where every row has but one, of its own."""
+    found = [row.gaps.get(measure, ()) for row in table.rows]
+    names = list(dict.fromkeys(gap.baseline for gaps in found for gap in gaps))
+    what = f", {label(measure)}" * (len(table.measures) > 1)
+    if len(names) > 1 and max(map(len, found)) == 1:
+        return {f"difference to the baseline{what}": [_gap(gaps[0] if gaps else None, measure, True) for gaps in found]}
+    one = [{gap.baseline: gap for gap in gaps} for gaps in found]
+    return {f"difference to {name}{what}": [_gap(gaps.get(name), measure, False) for gaps in one] for name in names}
 
 
 def _gap(gap: Gap | None, measure: str, named: bool) -> str:

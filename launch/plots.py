@@ -53,7 +53,11 @@ def _band(axes, points, label):
 
 def _accuracies(path: Path, summary: dict) -> None:
     """Test accuracy of every network."""
-    found = {k: v["values"] for k, v in summary["results"].items() if "/test_" in k and k.endswith("accuracy") and "top5" not in k}
+    found = {
+        k: v["values"]
+        for k, v in summary["results"].items()
+        if "/test_" in k and k.endswith("accuracy") and not any(w in k for w in ("top5", "at_best"))
+    }
     if found:
         bars(path, {"% of test images": {k.replace("/test_", "\n").replace("_", " "): v for k, v in found.items()}})
 

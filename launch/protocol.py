@@ -10,11 +10,11 @@ from launch.checks import fields
 # What a comparison may be about (the method, its optimiser, its tuning), which seeds there are, and what changes results by
 # rounding at most. Every other field of a config is protocol; so is the teacher, by its weights, and the data, by their bytes.
 _FREE = {
-    *FREE, "seed", "seeds", "members", "evaluate_epochs", "save_epochs", "baseline_rates", "smoothing", "teacher",
-    "data.source", "data.reader", "data.corrupt",
+    *FREE, "seed", "seeds", "members", "evaluate_epochs", "save_epochs", "baseline_rates", "smoothing", "sweep",
+    "test_curve", "teacher", "data.source", "data.reader", "data.corrupt",
 }  # fmt: skip
 TRAINED = "trained in the run with all labels"
-_FREE_SECTIONS = {"method", "optimiser"}
+_FREE_SECTIONS = {"method", "methods", "optimiser"}
 _COUNTS = ("train_images", "validation_images", "test_images")
 
 
@@ -44,7 +44,7 @@ def protocol_of(about: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[st
 
 def settings_of(about: Mapping[str, Any]) -> dict[str, Any]:
     """The fields that may differ in a column: the method, its options, its optimiser, its tuning."""
-    shown = {"smoothing", "baseline_rates"}
+    shown = {"smoothing", "baseline_rates", "sweep"}
     return {k: v for k, v in fields(about.get("config", {})) if k in shown or _FREE_SECTIONS & set(k.split(".")[:-1])}
 
 
@@ -153,6 +153,8 @@ def given_teacher(about: Mapping[str, Any]) -> Mapping[str, Any]:
 def section_of(stage: str, config: Mapping[str, Any]) -> str:
     """The training section of a config that a stage obeys: `student_alone` that of `student`; empty where no name fits."""
     sections = {k.partition("_training.")[0] for k in config if "_training." in k}
+    if _of_benchmark(stage, config):
+        return "student"
     fits = [s for s in sections if stage == s or stage.startswith(s + "_")]
     return max(fits, key=len, default="") or (next(iter(sections)) if len(sections) == 1 else "")
 
@@ -172,7 +174,13 @@ def _budget(stage: str, config: Mapping[str, Any], summary: Mapping[str, Any], s
 def epochs_of(stage: str, config: Mapping[str, Any]) -> int:
     """The epochs of a stage by its section; 0 where that does not tell: an untrained encoder has a budget of its own."""
     section = section_of(stage, config)
-    return config.get(f"{section}_training.epochs", 0) if stage == section or stage.startswith(section + "_") else 0
+    own = stage == section or stage.startswith(section + "_") or _of_benchmark(stage, config)
+    return config.get(f"{section}_training.epochs", 0) if own else 0
+
+
+def _of_benchmark(stage: str, config: Mapping[str, Any]) -> bool:
+    """Whether a stage is named by the method that its student learns by."""
+    return any(name.startswith(f"methods.{stage}.") for name in config)
 
 
 def _kept(config: Mapping[str, Any]) -> str:

@@ -73,6 +73,12 @@ def main() -> None:
         write_text(Path(args.json), json.dumps([plain(t) for t in made], indent=1) + "\n")
 
 
+def of_run(folder: Path, about: dict, summary: dict, lines: list[dict]) -> str:
+    """The table of one run, in Markdown, with its plot."""
+    run = runs.Finished(folder, folder.name, about, summary, lines)
+    return markdown(table([run]), str(summary["method"]), "plots/accuracy.png")
+
+
 def _words(text: str | None) -> list[str]:
     return [word.strip() for word in (text or "").split(",") if word.strip()]
 

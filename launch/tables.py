@@ -12,6 +12,7 @@ from launch import runs
 from launch.runs import Finished
 
 MAIN = ("test_accuracy", "test_probe_accuracy")  # what is shown if nothing is asked for
+AT_BEST = "test_at_best_val_accuracy"
 LOWER = ("nll", "ece", "brier", "loss")  # measures of which less is better, by the end of their names
 
 
@@ -39,7 +40,7 @@ class Row(NamedTuple):
       labels: of all runs that hold this very network.
       stage: its name in the run.
       cells: measure -> its values, one a seed; None for what was not finite.
-      gaps: measure -> its difference to the baseline, where it has one.
+      gaps: measure -> its differences to baselines, where it has some.
       best: the best point of its curve.
     """
 
@@ -47,7 +48,7 @@ class Row(NamedTuple):
     labels: tuple[str, ...]
     stage: str
     cells: dict[str, list[float | None]]
-    gaps: dict[str, Gap]
+    gaps: dict[str, tuple[Gap, ...]]
     best: runs.Best | None
 
 
@@ -114,6 +115,7 @@ def _wanted(group: Sequence[Finished], results: Sequence[str], everywhere: Seque
     if not results:
         main = [[m for m in MAIN if any(k.endswith(f"/{m}") for k in run.summary["results"])][:1] for run in group]
         results = list(dict.fromkeys(m for found in main for m in found)) or [there[0][1]]
+        results += [AT_BEST] * any(measure == AT_BEST for _, measure in there)
     known = {key for run in everywhere for key in run.summary["results"]}
     wanted = []
     for name in results:
@@ -125,29 +127,29 @@ def _wanted(group: Sequence[Finished], results: Sequence[str], everywhere: Seque
     return list(dict.fromkeys(wanted))
 
 
-def _gaps(row: Row, group: Sequence[Finished], baseline: str | None, everywhere: Sequence[Finished]) -> dict[str, Gap]:
-    found = {}
+def _gaps(row: Row, group: Sequence[Finished], baseline: str | None, everywhere: Sequence[Finished]) -> dict[str, tuple[Gap, ...]]:
+    found: dict[str, tuple[Gap, ...]] = {}
     for measure, values in row.cells.items():
-        other = _own_baseline(row, measure) if baseline is None else _named_baseline(row, measure, baseline, group, everywhere)
-        if other is None or (other[0].label in row.labels and other[1:] == (row.stage, measure)):
-            continue
-        run, stage, against = other
-        name = (
-            f"{run.label} " * (run.label in (baseline or "").split("/") or run.label not in row.labels)
-            + stage
-            + f" {against.replace('_', ' ')}" * (against != measure)
-        )
-        found[measure] = _gap(name, row.run, values, run, _values(run, stage, against))
+        named = () if baseline is None else (_named_baseline(row, measure, baseline, group, everywhere),)
+        for run, stage, against in filter(None, named) if named else _own_baselines(row, measure):
+            if run.label in row.labels and (stage, against) == (row.stage, measure):
+                continue
+            name = (
+                f"{run.label} " * (run.label in (baseline or "").split("/") or run.label not in row.labels)
+                + stage
+                + f" {against.replace('_', ' ')}" * (against != measure)
+            )
+            found[measure] = (*found.get(measure, ()), _gap(name, row.run, values, run, _values(run, stage, against)))
     return found
 
 
-def _own_baseline(row: Row, measure: str) -> tuple[Finished, str, str] | None:
-    """What the run compares this result with first: the choice of its config's author."""
-    for c in row.run.summary.get("comparisons", ()):
-        if c.get("result") == f"{row.stage}/{measure}" and c.get("baseline") in row.run.summary["results"]:
-            stage, against = c["baseline"].split("/")
-            return row.run, stage, against
-    return None
+def _own_baselines(row: Row, measure: str) -> list[tuple[Finished, str, str]]:
+    """What the run compares this result with: the choice of its config's author."""
+    return [
+        (row.run, *c["baseline"].split("/"))
+        for c in row.run.summary.get("comparisons", ())
+        if c.get("result") == f"{row.stage}/{measure}" and c.get("baseline") in row.run.summary["results"]
+    ]
 
 
 def _named_baseline(row, measure, baseline, group, everywhere) -> tuple[Finished, str, str] | None:

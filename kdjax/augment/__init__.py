@@ -15,6 +15,9 @@ from kdjax.augment.hsv import hsv_to_rgb, rgb_to_hsv
 from kdjax.augment.lift import as_float, on_images, two_views
 from kdjax.augment.mix import cutmix, mixup, partners
 from kdjax.augment.noise import gaussian_noise
+from kdjax.augment.policies import learned_policies
+from kdjax.augment.rotate import rotations
+from kdjax.augment.tone import equalise, invert, posterise, sharpness
 from kdjax.augment.views import byol_views, grey_views
 
 __all__ = [
@@ -28,21 +31,27 @@ __all__ = [
     "crop_box",
     "cutmix",
     "cutout",
+    "equalise",
     "flip",
     "gaussian_blur",
     "gaussian_noise",
     "grey_views",
     "hsv_to_rgb",
     "hue",
+    "invert",
+    "learned_policies",
     "mixup",
     "on_images",
     "pad_crop",
     "partners",
+    "posterise",
     "random_resized_crop",
     "resize",
     "resize_box",
     "rgb_to_hsv",
+    "rotations",
     "saturation",
+    "sharpness",
     "solarise",
     "sometimes",
     "to_grey",

@@ -9,7 +9,7 @@ from kdjax.data.pair import pairs, positive_pairs
 from kdjax.data.resident import padded_batches, resident, take
 from kdjax.data.sampler import Sampler, epoch_of, epoch_order, epoch_rows, epochs, process_rows
 from kdjax.data.sound import Damaged, read_sound
-from kdjax.data.source import Dataset, Source, array_source, numbers_of
+from kdjax.data.source import Dataset, Source, array_source, numbers_of, subset
 from kdjax.data.split import few_labels, keep_labels, stratified
 from kdjax.data.stream import stream
 
@@ -39,6 +39,7 @@ __all__ = [
     "resident",
     "stratified",
     "stream",
+    "subset",
     "support_and_query",
     "take",
 ]

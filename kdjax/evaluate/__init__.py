@@ -15,16 +15,19 @@ from kdjax.evaluate.hint_points import hint_points
 from kdjax.evaluate.intervals import Interval, paired_interval
 from kdjax.evaluate.knn import knn_accuracy, knn_scores
 from kdjax.evaluate.probe import linear_probe
-from kdjax.evaluate.sharpness import Top, Trace, evaluation_loss, hessian_top, hessian_trace
+from kdjax.evaluate.sharpness import Eigenvalues, Trace, evaluation_loss, hessian_top, hessian_trace
 from kdjax.evaluate.similarity import linear_cka, minibatch_linear_cka, position_mean, r2_cca, rbf_cka, similarities
+from kdjax.evaluate.teacher_layers import candidate_layers, choose_hint_points
 
 __all__ = [
+    "Eigenvalues",
     "Interval",
     "Reliability",
-    "Top",
     "Trace",
     "alignment",
     "brier",
+    "candidate_layers",
+    "choose_hint_points",
     "class_correlation",
     "correlation_difference",
     "correlation_gap",

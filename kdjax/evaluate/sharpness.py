@@ -14,7 +14,7 @@ from kdjax.core.net import Net
 from kdjax.evaluate.classification import negative_log_likelihood
 
 
-class Top(NamedTuple):
+class Eigenvalues(NamedTuple):
     """The largest eigenvalues of a Hessian.
 
     Attributes:
@@ -66,7 +66,7 @@ def hessian_top(
     count: int = 1,
     iterations: int = 100,
     tolerance: float = 1e-3,
-) -> Top:
+) -> Eigenvalues:
     """The largest eigenvalues of the Hessian of the mean loss over all rows, by the method of Lanczos.
 
     Each iteration is one product with the Hessian over all batches, reverse mode over reverse mode; the vectors are kept
@@ -118,7 +118,7 @@ def hessian_top(
         top, errors = values[::-1][:count], rest * np.abs(vectors[-1, ::-1][:count])
         i += 1
         if i == most or (i >= count and (errors <= tolerance * np.abs(top)).all()):
-            return Top(top, errors, i)
+            return Eigenvalues(top, errors, i)
         if rest <= 1e-6 * np.abs(values).max():  # nothing new this way: go on from another vector
             vector, rest = _apart(draw(i), basis[:i]), 0.0
         matrix[i, i - 1] = matrix[i - 1, i] = rest

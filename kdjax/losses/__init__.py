@@ -7,6 +7,7 @@ keyword-only, and numbers among them may be traced. Sums run in float32 or wider
 """
 
 from kdjax.losses.bootstrap import byol
+from kdjax.losses.channels import inter_channel_correlation
 from kdjax.losses.contrast_bank import crd_bank, crd_contrast, crd_update
 from kdjax.losses.contrastive import crd, crd_constants, crd_in_batch
 from kdjax.losses.correlation import dist
@@ -23,11 +24,13 @@ from kdjax.losses.inversion import (
 from kdjax.losses.logits import cross_entropy, jensen_shannon, kl_distillation
 from kdjax.losses.margins import activation_boundary, overhaul, overhaul_margin
 from kdjax.losses.multi_level import batch_correlation, class_correlation, multi_level
+from kdjax.losses.reconstruction import reconstruction
 from kdjax.losses.relational import relational_angle, relational_distance
 from kdjax.losses.relations import correlation_congruence, probabilistic_transfer, similarity_preserving
 from kdjax.losses.standardised import logit_standardised, standardise
 from kdjax.losses.summaries import attention_transfer, factor_transfer, flow_of_solution, neuron_selectivity
 from kdjax.losses.tokens import deit_hard, deit_soft, token_relation
+from kdjax.losses.unlikelihood import unlikelihood
 
 kd = kl_distillation
 dkd = decoupled
@@ -37,6 +40,7 @@ cc = correlation_congruence
 fsp = flow_of_solution
 ft = factor_transfer
 hcl = hierarchical_context
+ickd = inter_channel_correlation
 nst = neuron_selectivity
 ofd = overhaul
 pkt = probabilistic_transfer
@@ -76,7 +80,9 @@ __all__ = [
     "hierarchical_context",
     "hierarchical_distillation",
     "hint",
+    "ickd",
     "image_prior",
+    "inter_channel_correlation",
     "jensen_shannon",
     "joint_cross_entropy",
     "joint_labels",
@@ -92,12 +98,14 @@ __all__ = [
     "overhaul_margin",
     "pkt",
     "probabilistic_transfer",
+    "reconstruction",
     "relational_angle",
     "relational_distance",
     "similarity_preserving",
     "sp",
     "standardise",
     "token_relation",
+    "unlikelihood",
     "variational_information",
     "vid",
 ]

@@ -1,10 +1,9 @@
-"""Pieces that the losses on features and relations share: pooling, directions, and roots with gradient 0 at 0."""
+"""Pieces that the losses on features and relations share: directions, and roots with gradient 0 at 0."""
 
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 
 from kdjax.core import collectives
@@ -53,32 +52,3 @@ def off_diagonal(x: jax.Array, axis_name: str | None) -> jax.Array:
     """Relations `[b, B]` with 0 for each row's relation to itself."""
     mine = collectives.offset(len(x), axis_name) + jnp.arange(len(x))
     return jnp.where(mine[:, None] == jnp.arange(x.shape[1])[None], 0.0, x)
-
-
-def average_pool(x: jax.Array, height: int, width: int) -> jax.Array:
-    """Maps `[B, H, W, C]` averaged to `[B, height, width, C]`.
-
-    Bin i of n averages the rows from `floor(i H / n)` up to, and not including, `ceil((i + 1) H / n)`; columns alike.
-    Bins of unequal sizes may overlap.
-
-    >>> average_pool(jnp.array([1.0, 2.0, 3.0]).reshape(1, 3, 1, 1), 2, 1).ravel()
-    Array([1.5, 2.5], dtype=float32)
-    """
-    for axis, size in ((1, height), (2, width)):
-        if x.shape[axis] != size:
-            bins = jnp.asarray(_bins(x.shape[axis], size), x.dtype)
-            x = jnp.moveaxis(jnp.tensordot(bins, x, axes=(1, axis), precision="highest"), 0, axis)
-    return x
-
-
-def match(student: jax.Array, teacher: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Both maps `[B, H, W, C]` averaged to the smaller height and the smaller width of the two."""
-    height, width = (min(student.shape[i], teacher.shape[i]) for i in (1, 2))
-    return average_pool(student, height, width), average_pool(teacher, height, width)
-
-
-def _bins(rows: int, bins: int) -> np.ndarray:
-    i = np.arange(bins)[:, None]
-    row = np.arange(rows)[None]
-    inside = (row >= i * rows // bins) & (row < -(-(i + 1) * rows // bins))
-    return inside / inside.sum(1, keepdims=True)

@@ -11,8 +11,8 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from kdjax.core.check import check_option
+from kdjax.core.pool import average_pool, match_sizes
 from kdjax.losses._check import check_positive, check_shapes, wide
-from kdjax.losses._geometry import average_pool, match
 
 
 def hint(student: jax.Array, teacher: jax.Array) -> jax.Array:
@@ -82,7 +82,7 @@ def variational_information(mean: jax.Array, teacher: jax.Array, log_scale: jax.
     check_positive("epsilon", epsilon)
     m, t = wide(mean), lax.stop_gradient(wide(teacher))
     if m.ndim == 4:
-        m, t = match(m, t)
+        m, t = match_sizes(m, t)
     variance = jax.nn.softplus(wide(log_scale)) + epsilon
     variance = variance.reshape((1,) * (m.ndim - 1) + (-1,))
     return 0.5 * jnp.mean((m - t) ** 2 / variance + jnp.log(variance), axis=tuple(range(1, m.ndim)))

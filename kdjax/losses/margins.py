@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
+from kdjax.core.pool import average_pool
 from kdjax.losses._check import check_positive, check_shapes, wide
-from kdjax.losses._geometry import average_pool
 
 
 def activation_boundary(student: jax.Array, teacher: jax.Array, *, margin: ArrayLike) -> jax.Array:

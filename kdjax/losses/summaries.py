@@ -11,8 +11,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from kdjax.core.check import check_option
+from kdjax.core.pool import match_sizes
 from kdjax.losses._check import check_flag, check_shapes, wide
-from kdjax.losses._geometry import absolute, match, root, shrink, unit
+from kdjax.losses._geometry import absolute, root, shrink, unit
 
 
 def attention_transfer(
@@ -49,7 +50,7 @@ def attention_transfer(
     _check_maps(student, teacher)
     _check_whole("power", power)
     check_option("variant", variant, lambda v: v in ("repdistiller", "paper"), "'repdistiller' or 'paper'")
-    s, t = match(wide(student), lax.stop_gradient(wide(teacher)))
+    s, t = match_sizes(wide(student), lax.stop_gradient(wide(teacher)))
     s, t = (jnp.mean(absolute(shrink(x) ** power), axis=-1, keepdims=True) for x in (s, t))
     squares = (_direction(s) - _direction(t)) ** 2
     if variant == "paper":
@@ -90,7 +91,7 @@ def factor_transfer(student: jax.Array, teacher: jax.Array, *, p1: int = 2, p2: 
     _check_maps(student, teacher, channels="D" if channel_pool else "C")
     _check_whole("p1", p1)
     _check_whole("p2", p2)
-    s, t = match(wide(student), lax.stop_gradient(wide(teacher)))
+    s, t = match_sizes(wide(student), lax.stop_gradient(wide(teacher)))
     if channel_pool:
         s, t = (jnp.mean(shrink(x) ** p1, axis=-1, keepdims=True) for x in (s, t))
     return jnp.mean(absolute((_direction(s) - _direction(t)) ** p2), axis=(1, 2, 3))
@@ -158,7 +159,7 @@ def neuron_selectivity(student: jax.Array, teacher: jax.Array) -> jax.Array:
     Array([0.5], dtype=float32)
     """
     _check_maps(student, teacher)
-    s, t = (unit(x, (1, 2)) for x in match(wide(student), lax.stop_gradient(wide(teacher))))
+    s, t = (unit(x, (1, 2)) for x in match_sizes(wide(student), lax.stop_gradient(wide(teacher))))
     return _kernel(t, t) + _kernel(s, s) - 2 * _kernel(s, t)
 
 
@@ -179,7 +180,7 @@ def _direction(x: jax.Array) -> jax.Array:
 
 
 def _flow(low: jax.Array, high: jax.Array) -> jax.Array:
-    low, high = match(low, high)
+    low, high = match_sizes(low, high)
     return jnp.einsum("bhwc,bhwd->bcd", low, high, precision="highest") / (low.shape[1] * low.shape[2])
 
 

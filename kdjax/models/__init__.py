@@ -3,18 +3,21 @@
 from collections.abc import Callable
 
 from kdjax.core.net import Net
+from kdjax.models.branched import ConvBlock, attach, branched, branches
 from kdjax.models.build import DTYPES, build
 from kdjax.models.connector import Connector
 from kdjax.models.conv import canonical_convolution, conv2d, convolution, fan_in_uniform, he_normal
 from kdjax.models.conv_net import ConvNet, conv_net
 from kdjax.models.deit import deit_base, deit_small, deit_tiny
 from kdjax.models.depthwise import depthwise_convolution
+from kdjax.models.ensemble import ensemble
 from kdjax.models.generator import Generator, generator
 from kdjax.models.heads import LinearHead, MLPHead, linear_head, mlp_head, pooled_and_logits
 from kdjax.models.mobilenet_v2 import InvertedResidual, MobileNetV2, mobilenet_v2, mobilenet_v2_half
 from kdjax.models.norm import batch_norm
 from kdjax.models.positions import resize_positions, sincos_positions
 from kdjax.models.pretrained import WeightFile, from_pytorch, read_weights, to_pytorch, write_weights
+from kdjax.models.projected import Projector, projected
 from kdjax.models.resnet import BasicBlock, Bottleneck, ResNet, resnet18, resnet34, resnet50
 from kdjax.models.resnet_cifar import (
     resnet8,
@@ -27,10 +30,13 @@ from kdjax.models.resnet_cifar import (
     resnet56,
     resnet110,
 )
+from kdjax.models.shrunk import shrink, shrunk
 from kdjax.models.shufflenet_v1 import ShuffleNetV1, ShuffleUnit, shufflenet_v1
 from kdjax.models.shufflenet_v2 import DownUnit, ShuffleNetV2, SplitUnit, shufflenet_v2
 from kdjax.models.size import parameter_count
+from kdjax.models.taps import block_names, last_map, last_stage, stage_names
 from kdjax.models.transformer import TransformerBlock, VisionTransformer
+from kdjax.models.upscale import Upscaler, pixel_shuffle
 from kdjax.models.vgg import VGG, vgg8, vgg11, vgg13, vgg16, vgg19
 from kdjax.models.vit import vit, vit_base, vit_small, vit_tiny
 from kdjax.models.wide_resnet import PreactBlock, WideResNet, wrn, wrn_16_1, wrn_16_2, wrn_28_10, wrn_40_1, wrn_40_2
@@ -40,6 +46,7 @@ NETS: dict[str, Callable[..., Net]] = {
     "conv_net": conv_net,
     "mobilenet_v2": mobilenet_v2,
     "mobilenet_v2_half": mobilenet_v2_half,
+    "projected": projected,
     "resnet8": resnet8,
     "resnet14": resnet14,
     "resnet20": resnet20,
@@ -72,6 +79,8 @@ NETS: dict[str, Callable[..., Net]] = {
     "deit_tiny": deit_tiny,
     "deit_small": deit_small,
     "deit_base": deit_base,
+    "branched": branched,
+    "shrunk": shrunk,
 }
 
 __all__ = [
@@ -81,6 +90,7 @@ __all__ = [
     "BasicBlock",
     "Bottleneck",
     "Connector",
+    "ConvBlock",
     "ConvNet",
     "DownUnit",
     "Generator",
@@ -89,16 +99,22 @@ __all__ = [
     "MLPHead",
     "MobileNetV2",
     "PreactBlock",
+    "Projector",
     "ResNet",
     "ShuffleNetV1",
     "ShuffleNetV2",
     "ShuffleUnit",
     "SplitUnit",
     "TransformerBlock",
+    "Upscaler",
     "VisionTransformer",
     "WeightFile",
     "WideResNet",
+    "attach",
     "batch_norm",
+    "block_names",
+    "branched",
+    "branches",
     "build",
     "canonical_convolution",
     "conv2d",
@@ -112,12 +128,16 @@ __all__ = [
     "from_pytorch",
     "generator",
     "he_normal",
+    "last_map",
+    "last_stage",
     "linear_head",
     "mlp_head",
     "mobilenet_v2",
     "mobilenet_v2_half",
     "parameter_count",
+    "pixel_shuffle",
     "pooled_and_logits",
+    "projected",
     "read_weights",
     "resize_positions",
     "resnet8",
@@ -132,9 +152,12 @@ __all__ = [
     "resnet50",
     "resnet56",
     "resnet110",
+    "shrink",
+    "shrunk",
     "shufflenet_v1",
     "shufflenet_v2",
     "sincos_positions",
+    "stage_names",
     "to_pytorch",
     "vgg8",
     "vgg11",

@@ -1,8 +1,9 @@
 """Convolutions of all nets: one constructor, and a form whose gradients are fast on XLA's CPU back end.
 
 XLA brings the two backward convolutions into the layout that its CPU kernels need only at the top level of a program;
-inside `scan`, `map` and `cond` they run in a slow loop, and those of groups run in one everywhere. Here both are written in
-that layout from the start, groups one by one, and channels alone as `depthwise.py` has them. Both files can go, and `lax.conv_general_dilated` take its place, the day XLA does this everywhere.
+inside `scan`, `map` and `cond` they run in a slow loop, and those of groups run in one everywhere. Here both are written
+in that layout from the start, groups one by one, and channels alone as `depthwise.py` has them. Both files can go, and
+`lax.conv_general_dilated` take their place, the day XLA does this everywhere.
 """
 
 import math

@@ -1,7 +1,7 @@
 """Convolutions of each channel with a kernel of its own, as sums of shifted products: fast on XLA's CPU back end.
 
-That back end runs a convolution with a group per channel, and both of its gradients, in slow loops. Like `conv.py` this file can go the
-day it does not.
+That back end runs a convolution with a group per channel, and both of its gradients, in slow loops. Like `conv.py` this file
+can go the day it does not.
 """
 
 from collections.abc import Iterator
@@ -18,9 +18,9 @@ Pads = tuple[tuple[int, int], tuple[int, int]]
 def depthwise_convolution(x: jax.Array, kernel: jax.Array, strides: tuple[int, int], pads: Pads) -> jax.Array:
     """A 2-D convolution with a group per channel: the sum over the pixels of the kernel of the shifted, scaled input.
 
-    The input gradient is the same of the output gradient, dilated by the stride, with the flipped kernel; the kernel gradient is a
-    mean product of the output gradient with each shifted input, without the division. Sums are float32. Reverse mode of any order
-    works; forward mode (`jvp`) does not.
+    The input gradient is the same of the output gradient, dilated by the stride, with the flipped kernel; the kernel gradient is
+    the sum over images and positions of the output gradient times each shifted input. Sums are float32. Reverse mode of any
+    order works; forward mode (`jvp`) does not.
 
     Args:
       x: `[B, H, W, C]`.

@@ -92,14 +92,16 @@ def shufflenet_v1(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_n
       axis_name: mapped axis over which batch statistics are averaged, or None.
 
     Returns:
-      A Net of images `[B, H, W, C]` with taps `"stem"` (24 channels), `"stage1"` to `"stage3"` (240, 480, 960 channels at a half to
-      an eighth of the side), `"stage1_preact"` to `"stage3_preact"`, `"stage1_block1"` and so on, `"pooled"` `[B, 960]`, `"logits"`.
+      A Net of images `[B, H, W, C]` with taps `"stem"` (24 channels), `"stage1"` to `"stage3"` (240, 480, 960 channels at a half
+      to an eighth of the side), `"stage1_preact"` to `"stage3_preact"`, `"stage1_block1"` and so on, `"pooled"` `[B, 960]`,
+      `"logits"`.
 
     Raises:
       InputError: for a negative number of classes.
 
-    Reference: Zhang, Zhou, Lin, Sun, "ShuffleNet: An Extremely Efficient Convolutional Neural Network for Mobile Devices", CVPR
-    2018, arXiv 1707.01083; the form of Tian, Krishnan, Isola, "Contrastive Representation Distillation", ICLR 2020, arXiv 1910.10699.
+    Reference: Zhang, Zhou, Lin, Sun, "ShuffleNet: An Extremely Efficient Convolutional Neural Network for Mobile Devices",
+    CVPR 2018, arXiv 1707.01083; the form of Tian, Krishnan, Isola, "Contrastive Representation Distillation", ICLR 2020,
+    arXiv 1910.10699.
 
     >>> from kdjax.models.size import parameter_count
     >>> parameter_count(shufflenet_v1(), (1, 32, 32, 3))

@@ -107,10 +107,10 @@ def shufflenet_v2(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_n
       axis_name: mapped axis over which batch statistics are averaged, or None.
 
     Returns:
-      A Net of images `[B, H, W, C]` with taps `"stem"` (24 channels), `"stage1"` to `"stage3"` (116, 232, 464 channels at a half to
-      an eighth of the side), `"stage1_preact"` to `"stage3_preact"` (before the last ReLU and the shuffle: the untouched half first),
-      `"stage1_block1"` and so on, `"head"` (the 1x1 convolution, 1024 channels) and `"head_preact"`, `"pooled"` `[B, 1024]`,
-      `"logits"`.
+      A Net of images `[B, H, W, C]` with taps `"stem"` (24 channels), `"stage1"` to `"stage3"` (116, 232, 464 channels at a half
+      to an eighth of the side), `"stage1_preact"` to `"stage3_preact"` (before the last ReLU and the shuffle: the untouched half
+      first), `"stage1_block1"` and so on, `"head"` (the 1x1 convolution, 1024 channels) and `"head_preact"`, `"pooled"`
+      `[B, 1024]`, `"logits"`.
 
     Raises:
       InputError: for a negative number of classes.

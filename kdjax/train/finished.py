@@ -27,6 +27,7 @@ def identity_of(stage: Stage, run: Run, given: dict[str, Frozen], results: dict[
         "share": run.share,
         "how": run.how,
         "select": "last" if stage.last else run.select,
+        "test_curve": run.test_curve,
     }
     own = {"steps": stage.steps, "batch": stage.batch, "pace": stage.pace, "members": stage.members, "recipe": stage.recipe}
     numbers = {name: np.asarray(values, np.float64).tolist() for name, values in (stage.hyper or {}).items()}

@@ -20,7 +20,7 @@ from kdjax.train.devices import on_host, place, within_process
 from kdjax.train.feed import Chunk, feed
 from kdjax.train.finished import identity_of, keep, machine_of, read_back
 from kdjax.train.members import stack, unstack
-from kdjax.train.outputs import check_shared, teacher_outputs
+from kdjax.train.outputs import check_outputs, teacher_outputs
 from kdjax.train.processes import gathered
 from kdjax.train.run import Run, Stopped
 from kdjax.train.stage import Result, Stage, blank_batch, check_stage, seeds_of
@@ -43,7 +43,7 @@ def run_stages(stages: dict[str, Stage], run: Run) -> dict[str, Result]:
         if asked and "val" not in run.splits:
             raise InputError(f"{name} is not accepted: it needs validation images")
     for name, stage in stages.items():
-        check_shared(name, stage, run)
+        check_outputs(name, stage, run)
     (run.folder / "models").mkdir(parents=True, exist_ok=True)
     splits = on_devices(run)
     results: dict[str, Result] = {}
@@ -104,6 +104,8 @@ def _train(name, stage, run, identity, given, results, splits, order) -> Result:
                         name, measured, {"select='best'": "accuracy" if best else "", f"choose={stage.choose!r}": stage.choose}
                     )
                     line |= {f"{validation}_{measure}": value for measure, value in measured.items()}
+                    if run.test_curve and validation == "val":
+                        line |= _accuracy("test", stage.evaluate(partial(ask, join(moving, frozen)), "test", False))
                 run.records.add([line])
                 run.progress(name, step, run.records.lines[-1])
                 stopping = any(gathered(run.stop()))
@@ -116,14 +118,15 @@ def _train(name, stage, run, identity, given, results, splits, order) -> Result:
             moving, _ = checkpoints.restore(chosen, moving)
             step = chosen
         state = join(place(moving, run.devices, lead=1), frozen)
-        points = ()
+        kept, points = list(range(stage.members)), ()
         if stage.choose:
             scores = stage.evaluate(partial(ask, state), "val", False)[stage.choose]
-            best_members, points = choose(stage.hyper or {}, f"val_{stage.choose}", scores)
-            state = stack([unstack(state)[i] for i in best_members])
+            kept, points = choose(stage.hyper or {}, f"val_{stage.choose}", scores)
+            state = stack([unstack(state)[i] for i in kept])
         measures = _measured("test", stage.evaluate(partial(ask, state), "test", True))
         if "val" in splits:
             measures |= _measured("val", stage.evaluate(partial(ask, state), "val", False))
+            measures |= _at_best(run.records.of(name), kept) if run.test_curve else {}
     finally:
         checkpoints.close()
     return keep(name, stage, run, identity, state, measures, step, points, share=len(notes["machines"]) == 1)
@@ -152,6 +155,20 @@ def _check_measured(name: str, measured: dict, wanted: dict[str, str]) -> None:
     for asked, measure in wanted.items():
         if measure and measure not in measured:
             raise InputError(f"{asked} is not accepted: stage {name!r} measures {', '.join(measured)}, no {measure}")
+
+
+def _accuracy(split: str, measures: dict) -> dict[str, Any]:
+    return {f"{split}_accuracy": measures["accuracy"]} if "accuracy" in measures else {}
+
+
+def _at_best(lines: list[dict], members: list[int]) -> dict[str, list[float]]:
+    """Each member's test accuracy where its validation accuracy was highest; of equals the latest."""
+    both = [(x["val_accuracy"], x["test_accuracy"]) for x in lines if {"val_accuracy", "test_accuracy"} <= set(x)]
+    if not both:
+        return {}
+    val, test = np.array(both, float).swapaxes(0, 1)[..., members]
+    last = len(val) - 1 - np.argmax(np.nan_to_num(val[::-1], nan=-1.0), axis=0)
+    return {"test_at_best_val_accuracy": np.take_along_axis(test, last[None], axis=0)[0].tolist()}
 
 
 def _measured(split: str, measures: dict) -> dict[str, list[float]]:

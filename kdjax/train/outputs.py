@@ -30,17 +30,22 @@ from kdjax.train.taught import Taught, kept
 TOLERANCE = 0.05  # of the largest number, between outputs computed on two machines; those of another image are further apart
 
 
-def check_shared(name: str, stage: Stage, run: Run) -> None:
-    """Refuses outputs that members could not share.
+def check_outputs(name: str, stage: Stage, run: Run) -> None:
+    """Refuses, before anything is trained, what `teacher_outputs` would refuse whatever the teacher is.
 
     Raises:
-      InputError: one line.
+      InputError: where members draw for themselves, or the folder that was asked for holds outputs of anything else; one line.
     """
-    if stage.taught and stage.taught.drawn and run.share == "none" and stage.members > 1:
+    taught = stage.taught
+    if taught is None:
+        return
+    if taught.drawn and run.share == "none" and stage.members > 1:
         what = "every member draws its own augmentation, so that none could use the teacher's outputs of another"
         raise InputError(
             f"stage {name!r}, taught: not accepted with seeds_share='none': {what}; expected 'batch', or no augmentation"
         )
+    if taught.folder:
+        first(lambda: _found(folder_of(taught, run, {}), fingerprint_of(stage, run)))
 
 
 def teacher_outputs(name: str, stage: Stage, run: Run, given: Mapping[str, Frozen], key: jax.Array) -> Stored:
@@ -63,7 +68,7 @@ def teacher_outputs(name: str, stage: Stage, run: Run, given: Mapping[str, Froze
     """
     taught = stage.taught
     assert taught and stage.source
-    wanted = fingerprint_of(stage, run, given)
+    wanted = {"teacher": given["teacher"].source, **fingerprint_of(stage, run)}
     folder = folder_of(taught, run, wanted)
     first(lambda: _make(folder))
     ask = _asker(stage, run, given["teacher"], key)
@@ -83,8 +88,8 @@ def teacher_outputs(name: str, stage: Stage, run: Run, given: Mapping[str, Froze
     return together(lambda: open_stored(folder, manifest))
 
 
-def fingerprint_of(stage: Stage, run: Run, given: Mapping[str, Frozen]) -> dict[str, Any]:
-    """What a teacher's outputs follow from, JSON values by name. The batch is no part of it: every row is computed by itself."""
+def fingerprint_of(stage: Stage, run: Run) -> dict[str, Any]:
+    """What outputs follow from beside the teacher, JSON values by name. The batch is no part of it: every row is computed by itself."""
     taught = stage.taught
     assert taught and stage.source
     seeds: Any = None
@@ -92,7 +97,7 @@ def fingerprint_of(stage: Stage, run: Run, given: Mapping[str, Frozen]) -> dict[
         seeds = run.data_seed if run.share == "batch" else [run.data_seed, *seeds_of(stage, run.seed)]
     inputs = {"data": run.digest, "rows": stage.source.size, "augmentation_seed": seeds}
     asked = {"views": taught.views, "taps": taught.taps, "top": taught.top, "dtype": taught.dtype}
-    return json.loads(json.dumps({"teacher": given["teacher"].source, **inputs, **taught.about, **asked}))
+    return json.loads(json.dumps({**inputs, **taught.about, **asked}))
 
 
 def folder_of(taught: Taught, run: Run, wanted: Mapping[str, Any]) -> Path:
@@ -103,11 +108,11 @@ def folder_of(taught: Taught, run: Run, wanted: Mapping[str, Any]) -> Path:
 
 
 def _found(folder: Path, wanted: Mapping[str, Any]) -> dict | None:
-    """The manifest of what is there, whole or begun."""
+    """The manifest of what is there, whole or begun; as long as the teacher is not known, any is taken."""
     found = read_manifest(folder)
     if found is None or not found.done:
         return None
-    for part in [*wanted, *found.fingerprint]:
+    for part in [*wanted, *(p for p in found.fingerprint if p in wanted or p != "teacher")]:
         theirs, ours = (x.get(part, "nothing") for x in (found.fingerprint, wanted))
         if theirs != ours:
             advice = "choose another --config.cache.dir or remove that folder"

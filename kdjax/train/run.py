@@ -37,6 +37,7 @@ class Run(NamedTuple):
       corrupt: `"stop"` at a row that cannot be read, or `"skip"` it for the next one.
       workers: processes that read ahead; 0 reads with threads.
       threads: how many.
+      test_curve: whether the test accuracy is measured at every evaluation too, for the one at the best validation accuracy.
     """
 
     folder: Path
@@ -58,3 +59,4 @@ class Run(NamedTuple):
     corrupt: str = "stop"
     workers: int = 0
     threads: int = 1
+    test_curve: bool = False

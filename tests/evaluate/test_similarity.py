@@ -123,6 +123,12 @@ def test_r2_cca_ignores_dead_and_repeated_channels():
     assert abs(r2_cca(small, Y, tolerance=0.01) - r2_cca(X, Y)) > 0.01
 
 
+@pytest.mark.parametrize("tolerance", [0.05, 0.1, 0.2, 0.4])
+def test_the_tolerance_of_r2_cca_is_a_part_of_the_largest(tolerance):
+    many = [np.tile(z, (25, 1)) for z in (X, Y)]  # singular values five times as large
+    np.testing.assert_allclose(r2_cca(*many, tolerance=tolerance), r2_cca(X, Y, tolerance=tolerance), rtol=1e-4)
+
+
 @each
 def test_equal_rows_are_like_nothing(measure):
     for same in (np.full((40, 3), 0.1, np.float32), np.zeros((40, 3), np.float32)):

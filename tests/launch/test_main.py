@@ -105,7 +105,8 @@ def test_plots_models_and_checkpoints_are_there(run):
         weights, notes = read_model(run[0] / "models" / stage, None)
         assert weights and notes["measures"].keys() >= {"test_accuracy"}
     assert sorted(p.name for p in run[0].iterdir() if p.name != ".lock") == [
-        "checkpoints", "config.json", "export", "metrics.jsonl", "models", "plots", "summary.json", "tensorboard", "times.jsonl",
+        "checkpoints", "config.json", "export", "metrics.jsonl", "models", "plots", "report.md", "summary.json", "tensorboard",
+        "times.jsonl",
     ]  # fmt: skip
 
 

@@ -246,7 +246,7 @@ def test_plot_csv_and_json_hold_the_same_numbers(a, tmp_path):
     assert [float(r["value"]) for r in rows] == [*ALONE, *STUDENT] and {r["seed"] for r in rows} == {"0", "1", "2"}
     (table,) = json.loads((tmp_path / "x.json").read_text(), parse_constant=lambda name: pytest.fail(name))
     assert table["rows"][1]["values"]["test_accuracy"] == list(STUDENT) and table["protocol"]["data.batch"] == 64
-    assert table["rows"][1]["differences"]["test_accuracy"]["mean"] == pytest.approx(np.mean(np.subtract(STUDENT, ALONE)))
+    assert table["rows"][1]["differences"]["test_accuracy"][0]["mean"] == pytest.approx(np.mean(np.subtract(STUDENT, ALONE)))
 
 
 def test_a_folder_of_runs_is_taken_apart(a, tmp_path):

@@ -1,25 +1,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
-from layers import pooled
 from oracle import same_gradient, same_value, value_and_grad
 
-from kdjax.losses._geometry import absolute, average_pool, match, off_diagonal, root, shrink, unit
+from kdjax.losses._geometry import absolute, off_diagonal, root, shrink, unit
 
 RNG = np.random.default_rng(2)
-
-
-@pytest.mark.parametrize("size", [(7, 5), (3, 5), (4, 2), (1, 1), (9, 6)])
-def test_average_pool(size):
-    x = RNG.normal(size=(2, 7, 5, 3)).astype(np.float32)
-    same_gradient(average_pool(x, *size), pooled(x, *size), 1e-6)
-
-
-def test_match_takes_the_smaller_of_each_side():
-    s, t = RNG.normal(size=(2, 6, 3, 2)).astype(np.float32), RNG.normal(size=(2, 4, 5, 4)).astype(np.float32)
-    for made, x in zip(match(s, t), (s, t), strict=True):
-        same_gradient(made, pooled(x, 4, 3), 1e-6)
 
 
 def test_unit_at_every_length():

@@ -1,6 +1,7 @@
 """Every method on tiny nets: one function a method, all in one table."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -9,8 +10,9 @@ import numpy as np
 import optax
 
 from kdjax import methods
-from kdjax.core import Frozen, Method, Net
-from kdjax.models import conv_net, generator, linear_head, mlp_head
+from kdjax.core import Frozen, Method, Net, from_linen
+from kdjax.methods.offline.paraphraser import Paraphraser
+from kdjax.models import conv_net, generator, linear_head, mlp_head, projected, vit
 
 ROWS, CLASSES = 16, 4
 
@@ -26,6 +28,7 @@ class Case(NamedTuple):
       moved: `state -> ` parameters that a step must change.
       falls: the metric that training lowers.
       noisy: whether the key of a step matters.
+      still: `state -> ` parameters that the loss does not reach, and that no step changes.
     """
 
     method: Method
@@ -35,6 +38,7 @@ class Case(NamedTuple):
     moved: Callable[[Any], Any]
     falls: str
     noisy: bool = False
+    still: Callable[[Any], Any] = lambda state: {}
 
 
 LABELS = jnp.arange(ROWS) % CLASSES
@@ -112,14 +116,67 @@ def staged(axis_name: str | None = None, width: int = 4) -> Net:
     return conv_net((width, width + 2), CLASSES, axis_name=axis_name)
 
 
-def offline(make: Any, rate: float = 0.05, noisy: bool = False, **fixed: Any) -> Callable[..., Case]:
+def offline(make: Any, rate: float = 0.05, noisy: bool = False, width: int = 6, **fixed: Any) -> Callable[..., Case]:
     """The case of a method of methods/offline/ on nets of two stages."""
 
     def case(axis_name: str | None = None, student: Net | None = None, teacher: Net | None = None, tx: Any = None, **options: Any):
-        nets = student or staged(axis_name), teacher or staged(axis_name, 6)
+        nets = student or staged(axis_name), teacher or staged(axis_name, width)
         return taught(make, *nets, tx or optax.sgd(rate), axis_name=axis_name, **fixed | options)._replace(noisy=noisy)
 
     return case
+
+
+def first_stage(make: Any, **fixed: Any) -> Callable[..., Case]:
+    """The case of one that trains the layers below the classifier."""
+
+    def case(*args: Any, **options: Any):
+        def below(params):
+            return {**params, "student": {name: layer for name, layer in params["student"].items() if name != "classifier"}}
+
+        return offline(make, **fixed)(*args, **options)._replace(
+            moved=lambda s: below(s.learner.params), still=lambda s: s.learner.params["student"]["classifier"]
+        )
+
+    return case
+
+
+def mlkd(*args: Any, **options: Any) -> Case:
+    case = offline(methods.mlkd)(*args, **options)
+    return case._replace(batch=case.batch | {"views": (images(), images() + 0.2 * images(1))})
+
+
+def said_again(teacher: Net, weights: Frozen, rate: float = 0.5) -> Net:
+    """The paraphraser of a teacher's last map as a Net of images."""
+    module = from_linen(Paraphraser(rate))
+
+    def look(x):
+        return teacher.apply(weights.params, weights.stats, x, train=False)[0]["stage2"]
+
+    return Net(
+        lambda key, x: module.init(key, look(x)),
+        lambda params, stats, x, *, train, key=None: module.apply(params, stats, look(x), train=train),
+    )
+
+
+def paraphraser(axis_name: str | None = None, tx: Any = None, rate: float = 0.5, layer: str = "") -> Case:
+    teacher = staged(axis_name, 6)
+    given = frozen(teacher)
+    method = methods.paraphraser(teacher, tx or optax.adam(0.01), rate=rate, layer=layer, axis_name=axis_name)
+    nets = {"paraphraser": said_again(teacher, given), "teacher": teacher}
+    return Case(method, labelled_images(), {"teacher": given}, nets, lambda s: s.paraphraser.params, "loss")
+
+
+def ft(*args: Any, **options: Any) -> Case:
+    case = offline(methods.ft)(*args, **options)
+    teacher = case.given["teacher"]
+    said = frozen(said_again(case.nets["teacher"], teacher), 4)
+    return case._replace(given={"paraphraser": said, "teacher": teacher})
+
+
+def simkd(axis_name: str | None = None, tx: Any = None, **options: Any) -> Case:
+    teacher = staged(axis_name, 6)
+    student = projected({"name": "conv_net", "widths": [4, 6], "classes": 0}, "stage2", 8, (4, 4), CLASSES, axis_name=axis_name)
+    return taught(methods.simkd, student, teacher, tx or optax.sgd(0.05), axis_name=axis_name, **options)
 
 
 def dml(axis_name: str | None = None, nets: tuple[Net, ...] | None = None, tx: Any = None, **options: Any) -> Case:
@@ -150,13 +207,76 @@ def dafl(axis_name: str | None = None, tx: Any = None, **options: Any) -> Case:
     return Case(method, {"index": jnp.arange(ROWS)}, given, nets, moved, "student_loss", noisy=True)
 
 
+def transformer(axis_name: str | None = None, width: int = 8, **options: Any) -> Net:
+    """A net of two blocks with two heads."""
+    return vit(4, width, 2, 2, CLASSES, axis_name=axis_name, **options)
+
+
+def on(student: Callable, teacher: Callable, case: Callable[..., Case]) -> Callable[..., Case]:
+    """The case on other nets, functions of `axis_name`."""
+
+    def other(axis_name: str | None = None, **options: Any) -> Case:
+        return case(axis_name, **{"student": student(axis_name), "teacher": teacher(axis_name)} | options)
+
+    return other
+
+
+def with_token(axis_name: str | None = None) -> Net:
+    return transformer(axis_name, distillation=True)
+
+
+def cakd(*args: Any, **options: Any) -> Case:
+    case = on(staged, transformer, offline(methods.cakd, noisy=True))(*args, **options)
+    return case._replace(moved=lambda s: (s.learner.params, s.critic.params))
+
+
+def tinymim(*args: Any, **options: Any) -> Case:
+    """What follows the last attention does not learn."""
+    case = on(partial(transformer, width=12), transformer, offline(methods.tinymim, rate=1.0))(*args, **options)
+    after = ("proj", "fc1", "fc2", "norm2")
+
+    def moved(state):
+        net = state.learner.params["student"]
+        last = {name: layer for name, layer in net["block2"].items() if name not in after}
+        return {**{name: layer for name, layer in net.items() if name != "classifier"}, "block2": last}
+
+    def still(state):
+        net = state.learner.params["student"]
+        return net["classifier"], [net["block2"][name] for name in after]
+
+    return case._replace(moved=moved, still=still)
+
+
 CASES: dict[str, Callable[..., Case]] = {
     "supervised": supervised,
     "kd": kd,
+    "ab": first_stage(methods.ab),
     "at": offline(methods.at, weight=10.0),
     "crd": offline(methods.crd, labels=LABELS, negatives=5, width=3, noisy=True),
+    "dist": offline(methods.dist, weight=0.1),
+    "dkd": offline(methods.dkd, steps_per_epoch=4, warmup_epochs=0),
     "fitnet": offline(methods.fitnet, weight=1.0),
-    "fitnet_hint": offline(methods.fitnet_hint, weight=1.0),
+    "fitnet_hint": first_stage(methods.fitnet_hint, weight=1.0),
+    "fsp": first_stage(methods.fsp, width=4),
+    "ft": ft,
+    "lskd": offline(methods.lskd),
+    "mlkd": mlkd,
+    "paraphraser": paraphraser,
+    "cc": offline(methods.cc, weight=0.1),
+    "nst": offline(methods.nst, weight=1.0),
+    "ofd": offline(methods.ofd),
+    "pkt": offline(methods.pkt, weight=100.0),
+    "reviewkd": offline(methods.reviewkd, weight=1.0, steps_per_epoch=1, warmup_epochs=2),
+    "rkd": offline(methods.rkd, distance_weight=1.0, angle_weight=2.0),
+    "simkd": simkd,
+    "sp": offline(methods.sp, weight=10.0),
+    "srrl": offline(methods.srrl),
+    "vid": offline(methods.vid),
+    "cakd": cakd,
+    "deit": on(with_token, staged, offline(methods.deit)),
+    "proc_kd": on(staged, transformer, offline(methods.proc_kd, steps_per_epoch=1, warmup_epochs=0, prototypes=3)),
+    "pursuhint": offline(methods.pursuhint, layers=("stage1", "stage2"), factor=0.01),
+    "tinymim": tinymim,
     "dml": dml,
     "byol": byol,
     "dafl": dafl,

@@ -7,7 +7,7 @@ import pytest
 
 from kdjax.core import InputError
 from kdjax.core.net import from_linen
-from kdjax.models import InvertedResidual, mobilenet_v2, parameter_count
+from kdjax.models import InvertedResidual, mobilenet_v2, mobilenet_v2_half, parameter_count
 
 GROUPS = ((1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 3), (6, 320, 1))
 
@@ -32,6 +32,24 @@ def test_parameter_counts():
     assert parameter_count(mobilenet_v2(9, width=0.7), (1, 64, 64, 3)) == by_hand(above, 24, 1280, 9)
     wide = (24, 32, 48, 88, 136, 224, 448)
     assert parameter_count(mobilenet_v2(7, width=1.4), (1, 64, 64, 3)) == by_hand(wide, 48, 1792, 7)
+
+
+def test_the_half_net_rounds_down_and_always_expands():
+    half = (8, 12, 16, 32, 48, 80, 160)
+    extra = 16 * 16 + 2 * 16  # the first convolution of the first block
+    for classes, published in ((100, 812_836), (10, None)):
+        count = parameter_count(mobilenet_v2_half(classes), (1, 32, 32, 3))
+        assert count == by_hand(half, 16, 1280, classes) + extra and published in (None, count)
+
+
+def test_the_half_net_is_not_cut_at_6(drawn):
+    net, x = mobilenet_v2_half(3), jax.random.normal(jax.random.key(1), (1, 32, 32, 3))
+    params, stats = drawn(net, x)
+    params["bn"]["bias"] += 9.0
+    taps, _ = net.apply(params, stats, x, train=False)
+    assert float(jnp.max(taps["stem"])) > 6 and float(jnp.min(taps["stem"])) >= 0
+    np.testing.assert_array_equal(taps["head"], np.maximum(taps["head_preact"], 0))
+    assert float(jnp.min(taps["stage3"])) < 0
 
 
 @pytest.mark.parametrize(("width", "stride", "added"), [(4, 1, True), (4, 2, False), (6, 1, False)])

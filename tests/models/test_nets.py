@@ -29,6 +29,29 @@ EXPECTED = {
     "wrn_40_1": ({}, 32, {"stem": (32, 16), "stage1": (32, 16), "stage2": (16, 32), "stage3": (8, 64)}, 37),
     "wrn_40_2": ({}, 32, {"stem": (32, 16), "stage1": (32, 32), "stage2": (16, 64), "stage3": (8, 128)}, 37),
     "mobilenet_v2": ({}, 224, {"stem": (112, 32), "stage1": (56, 24), "stage3": (14, 96), "stage4": (7, 320)}, 52),
+    "mobilenet_v2_half": (
+        {},
+        32,
+        {"stem": (16, 16), "stage1": (16, 12), "stage2": (8, 16), "stage3": (4, 48), "stage4": (2, 160)},
+        53,
+    ),
+    "shufflenet_v1": ({}, 32, {"stem": (32, 24), "stage1": (16, 240), "stage2": (8, 480), "stage3": (4, 960)}, 49),
+    "shufflenet_v2": (
+        {},
+        32,
+        {"stem": (32, 24), "stage1": (16, 116), "stage2": (8, 232), "stage3": (4, 464), "head": (4, 1024)},
+        56,
+    ),
+    **{
+        f"vgg{d}": (
+            {},
+            32,
+            {"stem": (32, 64), "stage1": (16, 128), "stage2": (8, 256), "stage3": (4, 512), "stage4": (4, 512)},
+            d - 3,
+        )
+        for d in (11, 13, 16, 19)
+    },
+    "vgg8": ({}, 64, {"stem": (64, 64), "stage1": (32, 128), "stage2": (16, 256), "stage3": (8, 512), "stage4": (4, 512)}, 5),
     "resnet18": ({}, 224, {"stem": (56, 64), "stage1": (56, 64), "stage3": (14, 256), "stage4": (7, 512)}, 20),
     "resnet34": ({"stem": "cifar"}, 32, {"stem": (32, 64), "stage1": (32, 64), "stage4": (4, 512)}, 36),
     "resnet50": ({}, 224, {"stem": (56, 64), "stage1": (56, 256), "stage2": (28, 512), "stage4": (7, 2048)}, 53),
@@ -50,7 +73,7 @@ def images(side, batch=2, channels=3):
 def test_taps_shapes_and_batch_norms(name, shapes):
     options, side, expected, norms = EXPECTED[name]
     _, stats, taps, new = shapes(NETS[name](classes=7, **options), images(side))
-    stages = [k for k in taps if k.startswith("stage") and not k.endswith("_preact")]
+    stages = [k for k in taps if k.removeprefix("stage").isdigit()]
     assert stages == [f"stage{i + 1}" for i in range(len(stages))]
     for tap, (size, channels) in expected.items():
         assert taps[tap].shape == (2, size, size, channels), tap
@@ -61,6 +84,24 @@ def test_taps_shapes_and_batch_norms(name, shapes):
     assert len(batch_norms(taps, stats)) == norms
     assert len(jax.tree.leaves(stats)) == 2 * norms
     assert jax.tree.structure(new) == jax.tree.structure(stats)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_every_block_has_its_tap_and_the_last_is_the_stage(name):
+    options, side, _, _ = EXPECTED[name]
+    net = NETS[name](classes=7, **options)
+
+    def check(x):
+        params, stats = net.init(jax.random.key(0), x)
+        taps, _ = net.apply(params, stats, x, train=True)
+        blocks = [k for k in params if "_block" in k]
+        assert [k for k in taps if "_block" in k and not k.startswith("norm/")] == blocks
+        assert blocks or name.startswith(("conv_net", "vgg"))
+        lasts = {block.split("_")[0]: block for block in blocks}
+        assert all(taps[stage] is taps[block] for stage, block in lasts.items())
+        return x
+
+    jax.eval_shape(check, images(side))
 
 
 @pytest.mark.parametrize(("name", "classes"), [(name, 0) for name in NETS] + [("conv_net", None)])

@@ -16,7 +16,7 @@ from kdjax.core import Frozen, InputError, Net
 from kdjax.data import epochs
 from kdjax.train import Pace, Stopped, outputs, run_stages, stored
 from kdjax.train.devices import find_devices
-from kdjax.train.outputs import check_shared
+from kdjax.train.outputs import check_outputs
 from kdjax.train.stored import open_stored, read_manifest
 from kdjax.train.taught import Taught
 
@@ -50,7 +50,9 @@ def watching(taps=("logits",), axis=None):
         assert set(batch["teacher"]) == set(taps) and all(x.dtype == jnp.float32 for x in batch["teacher"].values())
         apart = [jnp.max(jnp.abs(wanted[tap] - batch["teacher"][tap])) for tap in taps]
         shown = {"apart": jnp.max(jnp.stack(apart))}
-        shown = {"apart": jax.lax.pmax(shown["apart"], axis)} if axis else shown | {name: batch[name] for name in ("index", "image")}
+        shown = (
+            {"apart": jax.lax.pmax(shown["apart"], axis)} if axis else shown | {name: batch[name] for name in ("index", "image")}
+        )
         return state._replace(step=state.step + 1), shown
 
     return method._replace(step=step)
@@ -104,7 +106,10 @@ def test_images_come_back_after_so_many_epochs(tmp_path):
     for images in again:
         np.testing.assert_allclose(images[0], images[1], atol=1e-6)
     views = [np.array([seen[i, view][0] for i in range(40) if all((i, v) in seen for v in range(3))]) for view in range(3)]
-    assert all(np.abs(views[a] - views[b]).min(axis=(1, 2, 3)).max() > 0 and not np.array_equal(views[a], views[b]) for a, b in ((0, 1), (1, 2)))
+    assert all(
+        np.abs(views[a] - views[b]).min(axis=(1, 2, 3)).max() > 0 and not np.array_equal(views[a], views[b])
+        for a, b in ((0, 1), (1, 2))
+    )
 
 
 def test_several_taps_in_a_smaller_dtype(tmp_path):
@@ -129,7 +134,11 @@ def test_a_single_member_draws_from_its_own_key(tmp_path):
 
 def test_a_kept_teacher_is_another_result(tmp_path):
     trained(tmp_path, student())
-    for other in (student(taught=None), student(taught=Taught(linear(), views=3)), student(taught=Taught(linear(), views=2, dtype="float16"))):
+    for other in (
+        student(taught=None),
+        student(taught=Taught(linear(), views=3)),
+        student(taught=Taught(linear(), views=2, dtype="float16")),
+    ):
         with pytest.raises(InputError, match=r"no checkpoint in .*student can be used"):
             trained(tmp_path, other)
 
@@ -148,7 +157,9 @@ def test_outputs_are_computed_once_and_shared_by_runs(tmp_path, monkeypatch):
     again = trained(tmp_path / "b", other, said, cache=tmp_path / "cache")
     assert said[1] == f"student: teacher outputs read from {folder}"
     assert_same(again.weights["student"], first.weights["student"])
-    trained(tmp_path / "b", other._replace(method=untrainable(other).method), said, cache=tmp_path / "cache")  # finished: not even opened
+    trained(
+        tmp_path / "b", other._replace(method=untrainable(other).method), said, cache=tmp_path / "cache"
+    )  # finished: not even opened
     assert len(said) == 2
 
 
@@ -189,6 +200,14 @@ def test_outputs_that_follow_from_anything_else_are_refused_by_its_name(tmp_path
     trained(tmp_path / "c", student(taught=kept_in(folder, **base)))  # what is there stays
 
 
+def test_a_folder_of_other_outputs_is_refused_before_anything_is_trained(tmp_path):
+    folder = tmp_path / "kept"
+    trained(tmp_path / "a", student(taught=kept_in(folder)))
+    stages = {"teacher": untrainable(stage()), "student": student(taught=kept_in(folder, top=1))}
+    with pytest.raises(InputError, match="they have top=0, this run has top=1"):
+        run_stages(stages, run(tmp_path / "b"))
+
+
 def test_other_rows_are_refused(tmp_path):
     folder = tmp_path / "kept"
     trained(tmp_path / "a", student(taught=kept_in(folder)))
@@ -208,7 +227,7 @@ def test_other_rows_are_refused(tmp_path):
 def test_what_no_fingerprint_tells_shows_in_the_outputs(tmp_path, changed):
     folder = tmp_path / "kept"
     trained(tmp_path / "a", student(taught=kept_in(folder)))
-    with pytest.raises(InputError, match="are refused: logits is up to .* off what the teacher gives now, where its largest is"):
+    with pytest.raises(InputError, match=r"are refused: logits is up to .* off what the teacher gives now, where its largest is"):
         trained(tmp_path / "b", student(**changed, taught=kept_in(folder)))
 
 
@@ -220,7 +239,7 @@ def test_damaged_outputs_are_refused(tmp_path):
     content[100] ^= 1
     piece.write_bytes(content)
     for resident in (True, False):
-        with pytest.raises(InputError, match="are damaged: logits .*; remove that folder"):
+        with pytest.raises(InputError, match=r"are damaged: logits .*; remove that folder"):
             trained(tmp_path / str(resident), student(taught=kept_in(folder)), resident=resident)
 
 
@@ -362,7 +381,7 @@ def test_a_full_disk_is_told_in_one_line(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(outputs, "append", full)
-    with pytest.raises(InputError, match="cannot be written to .*: .*No space left on device; choose another"):
+    with pytest.raises(InputError, match=r"cannot be written to .*: .*No space left on device; choose another"):
         trained(tmp_path, student())
 
 
@@ -370,7 +389,7 @@ def test_members_that_draw_for_themselves_share_no_outputs(tmp_path):
     line = "stage 'student', taught: not accepted with seeds_share='none': every member draws its own augmentation"
     with pytest.raises(InputError, match=line):
         run_stages({"teacher": untrainable(stage()), "student": student(members=2)}, run(tmp_path, share="none"))
-    check_shared("student", student(members=2, taught=Taught(linear(), drawn=False)), run(tmp_path, share="none"))
+    check_outputs("student", student(members=2, taught=Taught(linear(), drawn=False)), run(tmp_path, share="none"))
 
 
 def test_a_stage_without_teacher_or_images_is_refused(tmp_path):

@@ -66,7 +66,7 @@ def test_nothing_there_and_something_else_there(tmp_path):
     (tmp_path / ".lock").touch()
     assert read_manifest(tmp_path) is None
     (tmp_path / "photo.png").touch()
-    with pytest.raises(InputError, match="holds 'photo.png' and no teacher outputs"):
+    with pytest.raises(InputError, match=r"holds 'photo.png' and no teacher outputs"):
         read_manifest(tmp_path)
     with pytest.raises(InputError, match="is a file: expected a folder of teacher outputs"):
         read_manifest(tmp_path / "photo.png")
@@ -105,7 +105,7 @@ def test_a_damaged_or_missing_piece_is_refused(tmp_path, name, damage):
     damage(a_file(tmp_path, name))
     found = open_stored(tmp_path, manifest)
     for read in (found.everything, lambda: found.read(np.array(0), np.arange(4))):
-        with pytest.raises(InputError, match="teacher outputs in .* are damaged: .*; remove that folder") as info:
+        with pytest.raises(InputError, match=r"teacher outputs in .* are damaged: .*; remove that folder") as info:
             read()
         assert "\n" not in str(info.value)
 

@@ -45,7 +45,9 @@ def test_the_largest_logits_keep_their_probabilities_and_the_others_share_the_re
     np.testing.assert_allclose(largest, np.take_along_axis(p, order[:, :top], -1), atol=1e-6)
     np.testing.assert_allclose(others, np.broadcast_to(others[:, :1], others.shape), rtol=1e-6)
     np.testing.assert_allclose(others.sum(-1), np.take_along_axis(p, order[:, top:], -1).sum(-1), atol=1e-6)
-    np.testing.assert_array_equal(np.take_along_axis(np.asarray(back), order[:, :top], -1), np.take_along_axis(logits, order[:, :top], -1))
+    np.testing.assert_array_equal(
+        np.take_along_axis(np.asarray(back), order[:, :top], -1), np.take_along_axis(logits, order[:, :top], -1)
+    )
     assert np.isfinite(back).all()
 
 
@@ -75,7 +77,9 @@ def test_blank_is_shaped_as_what_comes_back(top):
 
 
 def test_taps_and_classes_that_the_teacher_has_not_are_refused():
-    with pytest.raises(InputError, match=r"taps=\('logits', 'stage9'\) is not accepted: the teacher has no 'stage9', it has logits, x"):
+    with pytest.raises(
+        InputError, match=r"taps=\('logits', 'stage9'\) is not accepted: the teacher has no 'stage9', it has logits, x"
+    ):
         kept(Taught(linear(), taps=("logits", "stage9")), {"logits": LOGITS, "x": LOGITS, "norm/a": LOGITS})
     with pytest.raises(InputError, match="logits are of 9 classes: expected 10"):
         kept(Taught(linear(), top=2, classes=10), {"logits": LOGITS})

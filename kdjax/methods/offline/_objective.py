@@ -8,6 +8,7 @@ from flax import struct
 
 from kdjax import losses
 from kdjax.core import Frozen, InputError, Net, check_option, labelled
+from kdjax.models import stage_names
 
 
 class Seen(struct.PyTreeNode):
@@ -104,29 +105,40 @@ def pairs(seen: Seen, layers: Sequence[str] = (), *, suffix: str = "") -> list[t
     Raises:
       InputError: for a tap that is not there, or unequal numbers of stages.
     """
-    named = [(layer.split("=")[0], layer.split("=")[-1]) for layer in layers]
-    if not named:
-        sides = [_stages(taps) for taps in (seen.student, seen.teacher)]
-        if len(sides[0]) != len(sides[1]) or not sides[0]:
-            found = " and ".join(f"the {who}'s {', '.join(side) or 'none'}" for who, side in zip(_SIDES, sides, strict=True))
-            raise InputError(
-                f"layers=() takes all stages, but they are not equally many: {found}; give layers=('stage1=stage2', ...)"
-            )
-        named = list(zip(*sides, strict=True))
+    named = paired_names(seen, layers)
     return [(tap("student", seen.student, a + suffix), tap("teacher", seen.teacher, b + suffix)) for a, b in named]
+
+
+def paired_names(seen: Seen, layers: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """The names of those maps, without the suffix: `[(student's, teacher's), ...]`."""
+    if layers:
+        return [(layer.split("=")[0], layer.split("=")[-1]) for layer in layers]
+    sides = [stage_names(taps) for taps in (seen.student, seen.teacher)]
+    if len(sides[0]) != len(sides[1]) or not sides[0]:
+        found = " and ".join(f"the {who}'s {', '.join(side) or 'none'}" for who, side in zip(_SIDES, sides, strict=True))
+        raise InputError(f"layers=() takes all stages, but they are not equally many: {found}; give layers=('stage1=stage2', ...)")
+    return list(zip(*sides, strict=True))
 
 
 _SIDES = ("student", "teacher")
 
 
-def tap(side: str, taps: Mapping[str, jax.Array], name: str) -> jax.Array:
-    """One tap of the `"student"` or the `"teacher"`, or one line that names those it has."""
+def tap(side: str, taps: Mapping[str, jax.Array], name: str, suffix: str = "") -> jax.Array:
+    """One tap of the `"student"` or the `"teacher"`, `""` for the end of its last stage, or one line that names those it has."""
+    name = (name or "".join(stage_names(taps)[-1:])) + suffix
     if name not in taps:
         shown = ", ".join(sorted(n for n in taps if not n.startswith("norm/")))
         raise InputError(f"tap {name!r} is not one of the {side}'s; it has {shown}")
     return taps[name]
 
 
-def _stages(taps: Mapping[str, jax.Array]) -> list[str]:
-    found = [name for name in taps if name.removeprefix("stage").isdigit()]
-    return sorted(found, key=lambda name: int(name.removeprefix("stage")))
+def classifier_of(teacher: Frozen) -> dict[str, jax.Array]:
+    """The teacher's own linear layer, `{"kernel": [C, K], "bias": [K]}`.
+
+    Raises:
+      InputError: where its params have no `"classifier"`.
+    """
+    layer = teacher.params.get("classifier") if isinstance(teacher.params, Mapping) else None
+    if not isinstance(layer, Mapping) or set(layer) != {"kernel", "bias"}:
+        raise InputError("the teacher has no linear layer 'classifier': expected a classifier of kdjax.models")
+    return dict(layer)

@@ -63,7 +63,7 @@ def crd_objective(
 
     def apply(params, stats, seen, *, train, key=None):
         index, axis = jnp.asarray(row_of)[seen.batch["index"]], seen.axis_name
-        sides = {side: getattr(seen, side)["pooled"] @ params[side]["kernel"] + params[side]["bias"] for side in SIDES}
+        sides = {side: getattr(seen, side)["pooled"] @ params[side]["kernel"] + params[side]["bias"][None] for side in SIDES}
         both = sides["student"], sides["teacher"], stats["banks"]["student"], stats["banks"]["teacher"]
         contrast = losses.crd_contrast(seen.key, index, classes, negatives=negatives, positive=positive)
         constants = losses.crd_constants(*both, contrast, stats["constants"], temperature=temperature, axis_name=axis)

@@ -1,0 +1,44 @@
+"""The table of all methods: one teacher, the tuned student alone, and a student by each method, three seeds each.
+
+    python launch/main.py --config=configs/benchmark.py --workdir=runs/benchmark --config.data.dir=~/tensorflow_datasets
+    python launch/report.py runs/benchmark --out=runs/benchmark/report
+
+`methods=` takes names and sums between slashes, `configs/benchmark.py:methods=kd/dkd/crd+kd`; by default all that this student and
+teacher can be taught with. Each method keeps its published weights, in `config.methods.<name>`; the learning rate is that of
+`student_training` for all, the student alone has its own chosen among `baseline_rates`. Every student is compared with the student
+alone and with `kd`, paired by seed, at the last epoch and at that of the best validation accuracy.
+
+The default is the smallest honest setting: 5,000 images of Fashion-MNIST and nets for two cores. For the published one see
+`configs/cifar100.py`, whose data, nets and training sections can be set here too.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import _benchmark as benchmark
+from configs import _sections as sections
+
+CLASSIC = "kd/fitnet/at/crd/crd+kd"
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    chosen = sections.variant(variant, methods=CLASSIC, student="conv_net", teacher="conv_net")
+    data = sections.data_section("tfds:fashion_mnist", batch=64, val_fraction=0.1)
+    return ConfigDict(
+        {
+            **sections.run_section(seeds=3, evaluate_epochs=1, save_epochs=5),
+            "test_curve": True,
+            "data": {**data, "train_images": 5000},
+            **sections.students_section(baseline_rates=(0.05, 0.1, 0.2)),
+            **sections.teacher_section(),
+            "teacher_training": sections.training_section(
+                chosen["teacher"], widths=(16, 32, 64), epochs=20, optimiser=sections.sgd_section(0.1)
+            ),
+            "student_training": sections.training_section(
+                chosen["student"], widths=(4, 8, 16), epochs=15, optimiser=sections.sgd_section(0.1)
+            ),
+            "methods": benchmark.sections_of(chosen["methods"].split("/")),
+        }
+    )
+
+
+build = benchmark.build

@@ -1,0 +1,43 @@
+"""How far a network is from not predicting the label."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from kdjax.losses._check import check_number, check_shapes, wide
+from kdjax.losses._labels import class_numbers
+
+
+def unlikelihood(logits: jax.Array, labels: jax.Array, *, floor: ArrayLike = 1e-8) -> jax.Array:
+    """The surprise at any class but the label: small where the network is wrong.
+
+        -log(1 - p_y + floor),   p = softmax(logits)
+
+    computed from the logits of the other classes, so that it keeps its digits, and its gradient, where p_y is near 1.
+
+    Args:
+      logits: `[B, K]`, two classes or more.
+      labels: class numbers `[B]` (an integer type).
+      floor: above 0; it bounds the value by `-log(floor)`.
+
+    Returns:
+      `[B]`, in nats. Rows of a label outside [0, K) are NaN.
+
+    Raises:
+      InputError: for other shapes, labels that are not integers, or a floor that is not a number above 0.
+
+    Reference:
+      Shao et al., "Teaching What You Should Teach: A Data-Based Distillation Method", IJCAI 2023, arXiv 2212.05422, whose augmented
+      images are to be hard for the student.
+
+    >>> print(f"{unlikelihood(jnp.zeros((1, 4)), jnp.array([2]))[0]:.4f}")  # -log 3/4
+    0.2877
+    """
+    labels = class_numbers(labels, check_shapes("B K", logits=logits))
+    check_number("floor", floor, lambda v: 0 < v < math.inf, "a number above 0")
+    logits = wide(logits)
+    mine = labels[:, None].astype(jnp.int32) == jnp.arange(logits.shape[-1])[None]
+    others = jax.nn.logsumexp(jnp.where(mine, -jnp.inf, logits), -1) - jax.nn.logsumexp(logits, -1)
+    return jnp.where(jnp.any(mine, -1), -jnp.logaddexp(others, jnp.log(jnp.asarray(floor, logits.dtype))), jnp.nan)

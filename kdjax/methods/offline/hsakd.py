@@ -1,0 +1,180 @@
+"""Hierarchical self-supervised augmented distillation: classifiers of class and rotation behind every stage."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from kdjax import losses
+from kdjax.augment import rotations
+from kdjax.core import Frozen, InputError, Learner, Method, Net, labelled, learn, new_learner, weigh_labels, weighted_sum
+from kdjax.models import attach
+
+
+class Hsakd(NamedTuple):
+    """What learns, with what was given.
+
+    Attributes:
+      learner: params and stats are `{"net", "heads"}`, a backbone and its branches; of branches alone, theirs.
+      given: the weights that come from outside.
+      step: optimisation steps done.
+    """
+
+    learner: Learner
+    given: dict[str, Frozen]
+    step: jax.Array
+
+
+def hsakd_teacher(
+    teacher: Net,
+    branches: Net,
+    tx: optax.GradientTransformation,
+    *,
+    joint: bool = False,
+    axis_name: str | None = None,
+    micro: int = 1,
+) -> Method:
+    """Teaches branches behind the stages of a net to tell class and rotation: the stage before `hsakd`.
+
+    `L = sum over branches of CE(q_l, 4 y + j)`, the mean over images in their four rotations j; with `joint` also `CE(z, y)` of the
+    upright images.
+
+    Args:
+      teacher: the net, in evaluation mode.
+      branches: made by `models.branches` for this net.
+      tx: the optimiser.
+      joint: True trains the net itself too, from scratch and in training mode ("Teacher*"); nothing is given then.
+      axis_name: mapped axis that holds the batch, or None.
+      micro: slices of the batch to accumulate gradients over.
+
+    Reference: Yang, An, Cai and Xu, Hierarchical Self-supervised Augmented Knowledge Distillation, IJCAI 2021 (arXiv 2107.13715).
+    """
+    whole = attach(teacher, branches)
+
+    def look(given, x):
+        return teacher.apply(given["teacher"].params, given["teacher"].stats, x, train=False)[0]
+
+    def init(key, batch, given):
+        if joint:
+            return Hsakd(new_learner(key, whole, tx, batch["image"]), {}, jnp.int32(0))
+        given = {"teacher": given["teacher"]}
+        shapes = jax.eval_shape(look, given, batch["image"])
+        taps = jax.tree.map(lambda tap: jnp.zeros(tap.shape, tap.dtype), shapes)
+        return Hsakd(new_learner(key, branches, tx, taps), given, jnp.int32(0))
+
+    def step(state, batch, key):
+        def loss(params, batch):
+            turned = _turned(batch["image"])
+            if joint:
+                taps, stats = whole.apply(params, state.learner.stats, turned, train=True, key=key)
+                terms = {"cross_entropy": labelled(losses.cross_entropy, taps["logits"][::4], batch)}
+            else:
+                taps, stats = branches.apply(params, state.learner.stats, look(state.given, turned), train=True, key=key)
+                terms = {}
+            terms["joint_cross_entropy"] = labelled(_joint_cross_entropy, jnp.stack(_exits(taps)), batch)
+            value, metrics = weighted_sum(terms, {}, micro=micro)
+            return value, (stats, metrics)
+
+        learner, metrics = learn(loss, state.learner, tx, weigh_labels(batch, axis_name), axis_name=axis_name, micro=micro)
+        return Hsakd(learner, state.given, state.step + 1), metrics
+
+    def weights(state):
+        learner = state.learner
+        if joint:
+            return {"branched": (learner.params, learner.stats)}
+        frozen = state.given["teacher"]
+        both = {"net": frozen.params, "heads": learner.params}, {"net": frozen.stats, "heads": learner.stats}
+        return {"branched": both, "teacher": (frozen.params, frozen.stats)}
+
+    return Method(init, step, _predict(weights, branched=whole, teacher=teacher), weights, () if joint else ("teacher",))
+
+
+def hsakd(
+    student: Net,
+    branches: Net,
+    teacher: Net,
+    tx: optax.GradientTransformation,
+    *,
+    label_weight: Any = 1.0,
+    branch_weight: Any = 1.0,
+    weight: Any = 1.0,
+    temperature: Any = 3.0,
+    axis_name: str | None = None,
+    micro: int = 1,
+) -> Method:
+    """The student's branches imitate the teacher's, stage by stage, on images in all four rotations.
+
+    `L = CE(z_s, y) + sum over branches of KD(q_s, q_t) + KD(z_s, z_t)`: the cross-entropy of the upright images, and
+    `KD(a, b) = T^2 KL(softmax(b / T) || softmax(a / T))`, the mean over images in all rotations. The student's branches see no
+    labels. What is shipped is the student without them.
+
+    Args:
+      student: the net to train; its batch statistics are those of images in all rotations.
+      branches: made by `models.branches` for this net.
+      teacher: a net with as many branches (`models.branched`), trained by `hsakd_teacher`.
+      tx: the optimiser.
+      label_weight: factor of the cross-entropy.
+      branch_weight: factor of the sum over branches.
+      weight: factor of the imitation of the class logits.
+      temperature: T, above 0.
+      axis_name: mapped axis that holds the batch, or None.
+      micro: slices of the batch to accumulate gradients over.
+
+    Reference: Yang, An, Cai and Xu, Hierarchical Self-supervised Augmented Knowledge Distillation, IJCAI 2021 (arXiv 2107.13715).
+    """
+    whole = attach(student, branches)
+    factors = {"cross_entropy": label_weight, "branches": branch_weight, "distillation": weight}
+
+    def init(key, batch, given):
+        given = {"teacher": given["teacher"]}
+        return Hsakd(new_learner(key, whole, tx, batch["image"]), given, jnp.int32(0))
+
+    def step(state, batch, key):
+        frozen = state.given["teacher"]
+
+        def loss(params, batch):
+            turned = _turned(batch["image"])
+            wanted, _ = teacher.apply(frozen.params, frozen.stats, turned, train=False)
+            taps, stats = whole.apply(params, state.learner.stats, turned, train=True, key=key)
+            terms = {
+                "cross_entropy": labelled(losses.cross_entropy, taps["logits"][::4], batch),
+                "branches": losses.hierarchical_distillation(_exits(taps), _exits(wanted), temperature=temperature),
+                "distillation": losses.kl_distillation(taps["logits"], wanted["logits"], temperature=temperature),
+            }
+            value, metrics = weighted_sum(terms, factors, micro=micro)
+            return value, (stats, metrics)
+
+        learner, metrics = learn(loss, state.learner, tx, weigh_labels(batch, axis_name), axis_name=axis_name, micro=micro)
+        return Hsakd(learner, state.given, state.step + 1), metrics
+
+    def weights(state):
+        learner, frozen = state.learner, state.given["teacher"]
+        return {"student": (learner.params["net"], learner.stats["net"]), "teacher": (frozen.params, frozen.stats)}
+
+    return Method(init, step, _predict(weights, student=student, teacher=teacher), weights, ("teacher",))
+
+
+def _turned(images):
+    """Images `[B, H, H, C]` in their four rotations `[4 B, H, H, C]`, those of an image one after another."""
+    return jax.vmap(rotations)(images).reshape(-1, *images.shape[1:])
+
+
+def _exits(taps):
+    """The joint logits of all branches, in order."""
+    found = sorted((name for name in taps if name.startswith("joint")), key=lambda name: int(name.removeprefix("joint")))
+    if not found:
+        raise InputError("a net has no branches: expected the taps 'joint1', ... of models.branches")
+    return [taps[name] for name in found]
+
+
+def _joint_cross_entropy(exits, labels):
+    """Exits `[L, 4 B, 4 K]` to the mean `[B]` over rotations of the sum over exits."""
+    return jnp.mean(losses.joint_cross_entropy(list(exits), labels).reshape(-1, 4), 1)
+
+
+def _predict(weights, **nets):
+    def predict(state, inputs):
+        return {name: nets[name].apply(*trained, inputs, train=False)[0] for name, trained in weights(state).items()}
+
+    return predict

@@ -1,0 +1,63 @@
+"""Distillation with the reused teacher classifier."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from kdjax import losses
+from kdjax.core import InputError, Method, Net, match_sizes
+from kdjax.methods.offline._objective import Objective, classifier_of, tap
+from kdjax.methods.offline._recipe import offline
+from kdjax.models import last_map
+
+
+def simkd(
+    student: Net,
+    teacher: Net,
+    tx: optax.GradientTransformation,
+    *,
+    weight: Any = 1.0,
+    axis_name: str | None = None,
+    micro: int = 1,
+) -> Method:
+    """The student's last map, through a projector, imitates the teacher's, whose linear layer then classifies it.
+
+    `L = mean (p(f_s) - f_t)^2`, without labels. What is trained and shipped is the student with its projector; the teacher's linear
+    layer stands in its stats.
+
+    Args:
+      student: made by `models.projected`, with the channels and the size of the teacher's last map.
+      teacher: the frozen net.
+      tx: the optimiser of the student and its projector.
+      weight: factor of the loss.
+      axis_name: mapped axis that holds the batch, or None.
+      micro: slices of the batch to accumulate gradients over.
+
+    Raises:
+      InputError: at `init`, where the teacher has no linear layer `classifier`, or the student no place for it.
+
+    Reference: Chen et al., Knowledge Distillation with the Reused Teacher Classifier, CVPR 2022 (arXiv 2203.14001).
+    """
+
+    def terms(seen, adapted):
+        projected, wanted = match_sizes(tap("student", seen.student, "head"), last_map(seen.teacher))
+        return {"projected": losses.hint(projected, wanted)}
+
+    method = offline(student, teacher, tx, Objective(terms, {"projected": weight}), axis_name=axis_name, micro=micro)
+
+    def init(key, batch, given):
+        state = method.init(key, batch, given)
+        stats, student = state.learner.stats, state.learner.stats["student"]
+        # A copy: the State is donated, the teacher is not.
+        layer = jax.tree.map(jnp.copy, classifier_of(given["teacher"]))
+        wanted, place = (jax.tree.map(jnp.shape, x) for x in (layer, student.get("then", {}).get("classifier")))
+        if place != wanted:
+            raise InputError(
+                f"simkd needs a student of models.projected with the teacher's channels and classes, {wanted['kernel']}"
+            )
+        filled = student | {"then": student["then"] | {"classifier": layer}}
+        return state._replace(learner=state.learner.replace(stats=stats | {"student": filled}))
+
+    return method._replace(init=init)

@@ -1,0 +1,80 @@
+"""Several nets as one."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+from kdjax.core.check import check_option
+from kdjax.core.net import NORM, Net
+
+
+def ensemble(
+    nets: Sequence[Net], *, weights: Sequence[float] | None = None, combine: Literal["logits", "probabilities"] = "logits"
+) -> Net:
+    """Nets that answer together: the weighted mean of their logits, or the logarithm of that of their probabilities.
+
+    Args:
+      nets: one or more; each has its own input normalisation.
+      weights: a number of at least 0 for each net, not all 0, of which shares are made; None: equal shares.
+      combine: what is averaged.
+
+    Returns:
+      A Net whose params and stats are tuples, one entry a net, with the taps `"logits"` `[B, K]` (where all nets have them), and
+      those of net k as `"teacher<k>/..."`.
+
+    Raises:
+      InputError: for no nets, or other weights.
+
+    >>> from kdjax.models.conv_net import conv_net
+    >>> both = ensemble([conv_net((4,)), conv_net((8,))])
+    >>> params, stats = both.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
+    >>> taps, _ = both.apply(params, stats, jnp.ones((2, 8, 8, 1)), train=False)
+    >>> taps["logits"].shape, taps["teacher1/pooled"].shape
+    ((2, 10), (2, 8))
+    """
+    check_option("nets", len(nets), lambda n: n > 0, "one net or more")
+    check_option("combine", combine, lambda c: c in ("logits", "probabilities"), "'logits' or 'probabilities'")
+    share = shares(len(nets), weights)
+
+    def init(key, x):
+        made = [net.init(jax.random.fold_in(key, k), x) for k, net in enumerate(nets)]
+        return tuple(params for params, _ in made), tuple(stats for _, stats in made)
+
+    def apply(params, stats, x, *, train, key=None):
+        keys = [None if key is None else jax.random.fold_in(key, k) for k in range(len(nets))]
+        outputs = [net.apply(*one, x, train=train, key=k) for net, *one, k in zip(nets, params, stats, keys, strict=True)]
+        named = {_within(f"teacher{k}", name): value for k, (taps, _) in enumerate(outputs) for name, value in taps.items()}
+        if all("logits" in taps for taps, _ in outputs):
+            named["logits"] = _combined([taps["logits"] for taps, _ in outputs], share, combine)
+        return named, tuple(new for _, new in outputs)
+
+    return Net(init, apply)
+
+
+def shares(count: int, weights: Sequence[float] | None = None) -> tuple[float, ...]:
+    """Weights made to sum to 1; equal ones where there are none.
+
+    Raises:
+      InputError: unless there are `count` numbers of at least 0, not all 0.
+
+    >>> shares(2), shares(2, (3, 1))
+    ((0.5, 0.5), (0.75, 0.25))
+    """
+    given = tuple(weights or (1.0,) * count)
+    check_option(
+        "weights", given, lambda w: len(w) == count and min(w) >= 0 and sum(w) > 0, f"{count} numbers of at least 0, not all 0"
+    )
+    return tuple(float(w) / sum(given) for w in given)
+
+
+def _combined(logits: list[jax.Array], share: Sequence[float], combine: str) -> jax.Array:
+    if combine == "logits":
+        return sum(w * z for w, z in zip(share, logits, strict=True))  # type: ignore[return-value]
+    parts = jnp.stack([jax.nn.log_softmax(z) for z in logits])
+    return jax.nn.logsumexp(parts, axis=0, b=jnp.asarray(share, parts.dtype).reshape(-1, *(1,) * (parts.ndim - 1)))
+
+
+def _within(part: str, name: str) -> str:
+    return f"{NORM}{part}/{name.removeprefix(NORM)}" if name.startswith(NORM) else f"{part}/{name}"
