@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -20,11 +21,13 @@ from configs._parts import (
     net_specification,
     per_epoch,
     seen_shape,
+    weak_and_strong,
 )
 from kdjax import data, methods, models
 from kdjax.core import Frozen, InputError, Net, check_option
 from kdjax.train import Stage
-from kdjax.train.teacher import Teacher, read_teacher
+from kdjax.train.measures import classification, classification_together
+from kdjax.train.teacher import Teacher, ensemble_of, read_teacher, together
 
 
 class Teaching(NamedTuple):
@@ -34,29 +37,69 @@ class Teaching(NamedTuple):
       net: takes images in [0, 1].
       stages: that train it; none where it comes from outside.
       given: of a student's stage.
+      specification: of the net; of several teachers, of their ensemble.
       outside: where it comes from, with its sha256; None where it is trained here.
+      streams: shares of several teachers that each have a stream of their own, else ().
     """
 
     net: Net
     stages: dict[str, Stage]
     given: Callable[[dict], dict[str, Frozen]]
+    specification: dict
     outside: Teacher | None = None
+    streams: tuple[float, ...] = ()
 
 
 def teacher_stage(config: Config, dataset: data.Dataset) -> Teaching:
-    """The teacher: trained here, or read from `config.teacher`."""
+    """The teacher: trained here, or read from `config.teacher`; or several, as the section `teachers` has them."""
     section = config.teacher_training
     specification = net_specification(section.net, dataset, config.precision) | _normalisation(config, dataset)
-    if config.teacher:
-        teacher = _read(config, specification, dataset)
+    paths = _paths(config.teacher) if "teachers" in config else [config.teacher] * bool(config.teacher)
+    count, shares = _several(config, len(paths))
+    streams = shares if count > 1 and config.teaching == "streams" else ()
+    if paths:
+        read = [_read(config, path, specification, dataset) for path in paths]
+        teacher = read[0] if count == 1 else together(read, _ensemble([one.specification for one in read], shares))
         frozen = teacher.frozen()
-        return Teaching(teacher.net, {}, lambda results: {"teacher": frozen}, teacher)
-    net = models.build(specification, axis_name=axis_name(config))
+        return Teaching(teacher.net, {}, lambda results: {"teacher": frozen}, teacher.specification, teacher, streams)
+    whole = specification if count == 1 else _ensemble([specification] * count, shares)
     stage = classifier_stage(
-        config, dataset, section, partial(methods.supervised, net),
-        nets={"network": specification}, members=1, recipe={"method": "supervised"},
+        config, dataset, section, partial(methods.supervised, models.build(specification, axis_name=axis_name(config))),
+        nets={"network": specification}, members=count, recipe={"method": "supervised"},
+        evaluate=classification if count == 1 else classification_together(whole),
     )  # fmt: skip
-    return Teaching(net, {"teacher": stage}, lambda results: {"teacher": results["teacher"].frozen()})
+
+    def given(results):
+        trained = [results["teacher"].frozen(member=k) for k in range(count)]
+        return {"teacher": trained[0] if count == 1 else ensemble_of(trained, whole)}
+
+    return Teaching(models.build(whole, axis_name=axis_name(config)), {"teacher": stage}, given, whole, streams=streams)
+
+
+def _paths(text):
+    """The teachers that `config.teacher` names; a comma parts them, where it is not a part of one path."""
+    if not text or Path(text).exists():
+        return [text] * bool(text)
+    return [path.strip() for path in text.split(",")]
+
+
+def _several(config, paths):
+    """How many teachers there are, and their shares."""
+    trained, weights = config.get("teachers", 1), tuple(config.get("teacher_weights", ()))
+    if paths and trained > 1:
+        advice = "expected 1, as teachers come from outside"
+        raise InputError(f"--config.teachers={trained} is not accepted with --config.teacher={config.teacher}: {advice}")
+    count = max(paths, trained)
+    if weights and count == 1:
+        raise InputError(f"--config.teacher_weights={weights} is not accepted with one teacher: expected ()")
+    try:
+        return count, models.shares(count, weights)
+    except InputError as error:
+        raise InputError(f"--config.teacher_{error}") from None
+
+
+def _ensemble(specifications, shares):
+    return {"name": "ensemble", "nets": list(specifications), "weights": list(shares)}
 
 
 def student_sources(config: Config, dataset: data.Dataset) -> tuple[data.Source, data.Source]:
@@ -120,9 +163,15 @@ def student_stages(
     """The stages that teach a student by one method, the last one under `stage_name`."""
     section, source = config.student_training, student_sources(config, dataset)[1]
 
-    def stage(make, nets, *, epochs=None, **more):
-        trained = section if epochs is None else ConfigDict({**section, "epochs": epochs})
-        more |= {} if epochs is None else {"last": True, "evaluate": _nothing}
+    def stage(make, nets, *, epochs=None, learning_rate=0.0, schedule="", members=config.seeds, cached=True, **more):
+        changed = {name: x for name, x in (("learning_rate", learning_rate), ("schedule", schedule)) if x}
+        optimiser = {**section.optimiser, **changed}
+        trained = section if epochs is None else ConfigDict({**section, "epochs": epochs, "optimiser": optimiser})
+        more = ({} if epochs is None else {"last": True, "evaluate": _nothing}) | more
+        views = config.cache.views if "cache" in config else 0
+        if views and not cached:
+            why = f"{method} asks a teacher about other images than those of a batch, or another teacher"
+            raise InputError(f"--config.cache.views={views} is not accepted: {why}; expected 0")
         more |= {"taught": _taught(config, dataset, teaching)} if "given" in more else {}
         grid = sections.swept(config.sweep, options) if epochs is None else None
         if grid and "adopt" in more:
@@ -130,22 +179,23 @@ def student_stages(
                 f"--config.sweep={config.sweep} is not accepted with {method}, which has a stage before: leave it empty"
             )
         return classifier_stage(
-            config, dataset, trained, make, grid=grid, nets=nets, members=config.seeds, source=source,
-            recipe={"method": method, "last": epochs is None, **options, **_few(config)}, **more,
+            config, dataset, trained, make, grid=grid, nets=nets, members=members, source=source,
+            recipe={"method": method, "last": epochs is None, "streams": teaching.streams, **options, **_few(config)}, **more,
         )  # fmt: skip
 
     return _methods.stages(
         method,
         _methods.Setting(
             stage_name, options, net_specification(section.net, dataset, config.precision), teaching.net, teaching.given, source,
-            dataset, per_epoch(config, dataset), partial(models.build, axis_name=axis_name(config)), stage,
+            dataset, per_epoch(config, dataset), seen_shape(config.data, dataset),
+            partial(models.build, axis_name=axis_name(config)), stage, teaching.specification, section.epochs,
+            weak_and_strong(config.data, dataset), teaching.streams,
         ),
     )  # fmt: skip
 
 
 def _taught(config, dataset, teaching):
-    specification = teaching.outside.specification if teaching.outside else teaching.stages["teacher"].nets["network"]
-    return _cache.taught(config, dataset, teaching.net, specification)
+    return _cache.taught(config, dataset, teaching.net, teaching.specification)
 
 
 def _few(config):
@@ -168,15 +218,16 @@ def _normalisation(config, dataset):
     return given if given["mean"] else {}
 
 
-def _read(config, specification, dataset):
-    given = f"--config.teacher={config.teacher}"
+def _read(config, path, specification, dataset):
+    given = f"--config.teacher={path}"
     try:
-        teacher = read_teacher(config.teacher, specification, seen_shape(config.data, dataset))
+        teacher = read_teacher(path, specification, seen_shape(config.data, dataset))
     except InputError as error:
         raise InputError(f"{given} is not accepted: {error}") from None
-    _check_teacher(given, teacher, seen_shape(config.data, dataset), dataset.classes)
+    entry = _methods.METHODS.get(config.get("method", {}).get("name", ""))
+    _check_teacher(given, teacher, seen_shape(config.data, dataset), 0 if entry and entry.other_classes else dataset.classes)
     if teacher.format in ("run", "kdjax") and config.get("teacher_mean"):
-        raise InputError(f"--config.teacher_mean={config.teacher_mean} is not accepted: {config.teacher} has its own; leave it ()")
+        raise InputError(f"--config.teacher_mean={config.teacher_mean} is not accepted: {path} has its own; leave it ()")
     return teacher
 
 
@@ -186,6 +237,8 @@ def _check_teacher(given, teacher, shape, there):
         taps = jax.eval_shape(lambda p, s, x: teacher.net.apply(p, s, x, train=False)[0], teacher.params, teacher.stats, images)
     except Exception as error:  # flax reports a shape that does not fit in many ways
         raise InputError(f"{given} is not accepted: it does not take images {shape}: {str(error).splitlines()[0]}") from error
+    if not there:
+        return
     if "logits" not in taps:
         raise InputError(f"{given} is not accepted: it holds an encoder without classes")
     if (classes := taps["logits"].shape[-1]) != there:

@@ -78,11 +78,26 @@ def load_data(config: Config) -> data.Dataset:
 
 def augmentation(section: Config, dataset: data.Dataset) -> Callable:
     """The augmentation that a data section names, with its crop."""
+    return augment.on_images(*_transforms(section, dataset))
+
+
+def weak_and_strong(section: Config, dataset: data.Dataset) -> Callable:
+    """The augmentation that adds two views: one as `augmentation` has it, another with two random operations and a box cut out.
+
+    The box is grey, half as high and as wide as the image; as in Sohn et al., FixMatch, NeurIPS 2020 (arXiv 2001.07685).
+    """
+    weak, (height, width, _) = _transforms(section, dataset), seen_shape(section, dataset)
+    box = max(height // 2, 1), max(width // 2, 1)
+    strong = (*weak, augment.random_operations, partial(augment.cutout, size=box, fill=0.5))
+    return augment.two_views(augment.in_turn(*weak), augment.in_turn(*strong))
+
+
+def _transforms(section: Config, dataset: data.Dataset) -> tuple[Callable, ...]:
     side = section.crop or min(dataset.shape[:2])
     transforms = pick("augmentation", section.augment, AUGMENTATIONS)(side)
     if section.crop and section.augment != "imagenet":
         transforms += (lambda key, image: augment.center_crop(image, size=side),)
-    return augment.on_images(*transforms)
+    return transforms
 
 
 def seen_shape(section: Config, dataset: data.Dataset) -> tuple[int, int, int]:
@@ -149,6 +164,7 @@ def classifier_stage(
     recipe: dict,
     source: data.Source | None = None,
     grid: Mapping[str, Sequence[float]] | None = None,
+    augment: Callable | None = None,
     evaluate: Callable = classification,
     **more: Any,
 ) -> Stage:
@@ -165,6 +181,7 @@ def classifier_stage(
       source: the rows it learns from, where they are not all; the number of steps stays.
       grid: values to try by name, `learning_rate` or an option of the method; every seed with each point in one program, and
         validation images choose.
+      augment: `(keys, batch) -> batch`; None: as the data section has it.
       evaluate: what is measured.
       **more: further fields of `Stage`.
     """
@@ -189,7 +206,7 @@ def classifier_stage(
         recipe={"training": plain(section), "data": lasting(plain(config.data), "data."), "nets": nets, **recipe},
         nets=nets,
         source=source or dataset.train,
-        augment=augmentation(config.data, dataset),
+        augment=augment or augmentation(config.data, dataset),
         view=view(config.data.crop),
         evaluate=evaluate,
         members=members,

@@ -57,6 +57,15 @@ def teacher_section(mean: tuple[float, ...] = (), std: tuple[float, ...] = ()) -
     }
 
 
+def teachers_section() -> dict:
+    """How many teachers there are, and how they teach."""
+    return {
+        "teachers": 1,  # trained here, each from another seed; several from outside: their paths in `teacher`, comma-separated
+        "teaching": "mean",  # of several: mean (of their logits, as one teacher), streams (each by itself, the mean of the losses)
+        "teacher_weights": (),  # of several: a number each, of which shares are made; (): equal shares
+    }
+
+
 def cache_section() -> dict:
     """Whether the teacher's outputs are computed once."""
     return {
@@ -78,11 +87,19 @@ def students_section(*, labels_per_class: int = 0, baseline_rates: tuple[float, 
     }
 
 
+def rates_for(net: str, *rates: float) -> tuple[float, ...]:
+    """Learning rates to try with SGD, or those of AdamW for a transformer."""
+    return (3e-4, 1e-3, 3e-3) if _is_transformer(net) else rates
+
+
 def training_section(net: str, *, epochs: int, optimiser: dict, **options: Any) -> dict:
-    """One network and how it is trained; of `options`, those that this net takes."""
+    """One network and how it is trained; of `options`, those that it takes. A transformer, which SGD hardly moves, has AdamW."""
+    if _is_transformer(net):
+        optimiser = adam_section(1e-3, weight_decay=0.05, warmup_epochs=epochs / 20)
     takes = inspect.signature(pick("net", net, models.NETS)).parameters
     sizes = {"depth": 4, "width": 64, "heads": 4} if net == "vit" else {"depth": 16, "width": 2 if net == "wrn" else 1.0}
     small = {"widths": (32, 64, 128), "stem": "cifar", "patch": 4, "drop_path": 0.0, "distillation": False}
+    small |= {"positions": "learned", "pool": "cls", "last_heads": 0}
     options = small | sizes | options
     options = {k: v for k, v in options.items() if k in takes}
     return {"net": {"name": net, **options}, "epochs": epochs, "micro": 1, "optimiser": optimiser}
@@ -99,6 +116,10 @@ def sgd_section(
 def adam_section(rate: float, *, kind: str = "cosine", warmup_epochs: float = 0.0, **options: Any) -> dict:
     """Adam, or AdamW where `weight_decay` is not 0, with a schedule."""
     return _optimiser_section("adam", rate, kind, (), warmup_epochs, {"weight_decay": 0.0, "b1": 0.9, "b2": 0.999} | options)
+
+
+def _is_transformer(net):
+    return net.startswith(("vit", "deit"))
 
 
 def _optimiser_section(name, rate, kind, drops, warmup_epochs, options):

@@ -28,8 +28,9 @@ def get_config(variant: str = "") -> ConfigDict:
             **sections.run_section(seeds=3, evaluate_epochs=1, save_epochs=5),
             "test_curve": True,
             "data": {**data, "train_images": 5000},
-            **sections.students_section(baseline_rates=(0.05, 0.1, 0.2)),
+            **sections.students_section(baseline_rates=sections.rates_for(chosen["student"], 0.05, 0.1, 0.2)),
             **sections.teacher_section(),
+            **sections.teachers_section(),
             "teacher_training": sections.training_section(
                 chosen["teacher"], widths=(16, 32, 64), epochs=20, optimiser=sections.sgd_section(0.1)
             ),

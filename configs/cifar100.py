@@ -24,6 +24,7 @@ def get_config(variant: str = "", source: str = "npz:cifar100.npz") -> ConfigDic
             "data": sections.data_section(source, batch=64, val_fraction=0.0, augmentation="crop_flip"),
             **sections.students_section(),
             **sections.teacher_section(),
+            **sections.teachers_section(),
             "cache": sections.cache_section(),
             "teacher_training": sections.training_section(chosen["teacher"], epochs=240, optimiser=crd),
             "student_training": sections.training_section(chosen["student"], epochs=240, optimiser=crd),

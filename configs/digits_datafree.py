@@ -52,7 +52,8 @@ def build(config: parts.Config) -> parts.Experiment:
     method = pick("method", name, METHODS)
     check_option("--config.student_training.micro", section.micro, lambda n: n == 1, "1: this method does not accumulate gradients")
     dataset = parts.load_data(config)
-    teacher, stages, given, outside = distillation.teacher_stage(config, dataset)
+    teaching = distillation.teacher_stage(config, dataset)
+    stages = dict(teaching.stages)
     specification = parts.net_specification(section.net, dataset, config.precision)
     axis = parts.axis_name(config)
     student = models.build(specification, axis_name=axis)
@@ -75,7 +76,7 @@ def build(config: parts.Config) -> parts.Experiment:
         return generator().apply(state.generator.params, state.generator.stats, z, train=True)[0]["image"]
 
     stages["student"] = Stage(
-        method=method(student, teacher, maker, tx, maker_tx, axis_name=axis, **options),
+        method=method(student, teaching.net, maker, tx, maker_tx, axis_name=axis, **options),
         steps=steps,
         batch=config.data.batch,
         pace=parts.pace(config, each),
@@ -83,8 +84,8 @@ def build(config: parts.Config) -> parts.Experiment:
         nets={"student": specification},
         source=None,
         evaluate=classification,
-        given=given,
+        given=teaching.given,
         members=config.seeds,
         picture=picture,
     )
-    return parts.Experiment(stages, dataset, outside=outside)
+    return parts.Experiment(stages, dataset, outside=teaching.outside)

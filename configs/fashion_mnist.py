@@ -23,8 +23,9 @@ def get_config(variant: str = "") -> ConfigDict:
         {
             **sections.run_section(seeds=3),
             "data": sections.data_section("tfds:fashion_mnist", batch=128, val_fraction=0.1),
-            **sections.students_section(baseline_rates=(0.1, 0.2, 0.5)),
+            **sections.students_section(baseline_rates=sections.rates_for(chosen["student"], 0.1, 0.2, 0.5)),
             **sections.teacher_section(),
+            **sections.teachers_section(),
             "cache": sections.cache_section(),
             "teacher_training": sections.training_section(
                 chosen["teacher"], widths=(32, 64, 128), epochs=10, optimiser=sections.sgd_section(0.1)

@@ -21,8 +21,11 @@ def get_config(variant: str = "") -> ConfigDict:
         {
             **sections.run_section(seeds=5),
             "data": sections.data_section("digits", batch=64, val_fraction=0.1),
-            **sections.students_section(labels_per_class=20, baseline_rates=(0.1, 0.5, 2.0, 5.0), smoothing=0.1),
+            **sections.students_section(
+                labels_per_class=20, baseline_rates=sections.rates_for(chosen["student"], 0.1, 0.5, 2.0, 5.0), smoothing=0.1
+            ),
             **sections.teacher_section(),
+            **sections.teachers_section(),
             "cache": sections.cache_section(),
             "teacher_training": sections.training_section(
                 chosen["teacher"], widths=(32, 64, 128), epochs=20, optimiser=sections.sgd_section(0.1)

@@ -19,6 +19,7 @@ from rich.console import Console
 
 from configs._distillation import teacher_stage
 from configs._parts import load_data, view
+from configs._sections import data_section
 from kdjax import data, evaluate, models
 from kdjax.core import InputError, Net, nearest
 from kdjax.core.files import write_json
@@ -204,6 +205,8 @@ def _data(run: runs.Finished) -> tuple[Any, data.Dataset]:
     """The config of a run and its data, as they were."""
     try:
         config: Any = ConfigDict(run.about["config"])
+        later = data_section("", batch=1, val_fraction=0.0)  # a run that an earlier version made lacks newer fields
+        config.data = ConfigDict({**later, **run.about["config"]["data"]})
         digest = run.about["data"]["digest"]
         dataset = load_data(config)
     except (KeyError, AttributeError, TypeError):

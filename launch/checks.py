@@ -23,6 +23,7 @@ NAMES = {
     "data.corrupt": CORRUPT,
     "precision": tuple(models.DTYPES),
     "select": ("last", "best"),
+    "teaching": ("mean", "streams"),
     "data.augment": tuple(parts.AUGMENTATIONS),
     "cache.dtype": DTYPES,
     "net.name": tuple(models.NETS),
@@ -48,7 +49,7 @@ NUMBERS: dict[str, tuple[Callable, str]] = {
     ),
     **dict.fromkeys(
         (
-            "seeds", "fsdp", "data.batch", "epochs", "micro", "evaluate_epochs", "save_epochs", "steps_per_epoch",
+            "seeds", "teachers", "fsdp", "data.batch", "epochs", "micro", "evaluate_epochs", "save_epochs", "steps_per_epoch",
             "generator.features", "head.hidden", "head.out", "probe.draws", "probe.neighbours",
         ),
         _whole(1),
@@ -57,12 +58,15 @@ NUMBERS: dict[str, tuple[Callable, str]] = {
     **dict.fromkeys(("data.val_fraction", "smoothing", "optimiser.momentum", "optimiser.b1", "optimiser.b2"), _SHARE),
     **dict.fromkeys(("optimiser.weight_decay", "optimiser.warmup_epochs"), _FROM_0),
     **dict.fromkeys(("optimiser.learning_rate", "optimiser.eta"), _ABOVE_0),
+    "first.learning_rate": _FROM_0,
     "baseline_rates": ((lambda v: all(x > 0 for x in v)), "numbers above 0, or () for none"),
     "optimiser.drops": ((lambda v: all(0 < x < 1 for x in v)), "fractions of the run, each above 0 and below 1"),
 }  # fmt: skip
 WORDS = {  # checked elsewhere
     "data.source": ", ".join(FORMS),
-    "teacher": "a run's folder, a .safetensors, .pth, .pt or .bin file, an Orbax checkpoint's folder; empty: it is trained here",
+    "teacher": "a run's folder, a .safetensors, .pth, .pt or .bin file, an Orbax checkpoint's folder; several with commas between; "
+    "empty: it is trained here",
+    "teacher_weights": "a number of at least 0 for each of several teachers, not all 0, or () for equal shares",
     "cache.taps": "names of the teacher's taps",
     "cache.dir": "a folder of teacher outputs, or a new one; empty: in the cache of finished stages",
     "sweep": 'numbers to choose from, as "temperature=2,4,8 learning_rate=0.05,0.1"; empty: none',

@@ -188,13 +188,19 @@ def _measured(experiment: Any, run: Run) -> dict[str, dict]:
     teacher = experiment.outside
     if teacher is None:
         return {}
-    measures = measure_teacher(teacher, run, next(iter(experiment.stages.values())).view)
+    weights = f"teacher: {teacher.format} weights, sha256 {teacher.sha256[:12]}"
+    if (known := teacher.specification.get("classes", experiment.dataset.classes)) != experiment.dataset.classes:
+        run.say(f"{weights}, for {known or 'no'} classes, which are not those of this data: not measured")
+        return {}
+    view = next(iter(experiment.stages.values())).view
+    measures = measure_teacher(teacher, run, view)
     accuracy = measures["test_accuracy"][0]
-    run.say(f"teacher: {teacher.format} weights, sha256 {teacher.sha256[:12]}, test accuracy {accuracy:.2f} %")
+    run.say(f"{weights}, test accuracy {accuracy:.2f} %")
     if accuracy < 2 * 100 / experiment.dataset.classes:
         doubts = "are its classes in the order of this data, and teacher_mean and teacher_std its own?"
         run.say(f"teacher: hardly better than chance: {doubts}")
-    return {"teacher": measures}
+    members = {f"teacher{k}": measure_teacher(one, run, view) for k, one in enumerate(teacher.members)}
+    return {"teacher": measures} | members
 
 
 def _check_shared(folder: Path) -> None:

@@ -97,7 +97,8 @@ def words(about: Mapping[str, Any], summary: Mapping[str, Any], stages: Sequence
     if networks := _together({s: network_of(s, left) for s in stages}):
         said.append("networks " + networks)
     if (teacher := _teacher(about, config)) and "teacher" not in skip:
-        said.append(f"teacher {teacher}" + ", one network for all seeds and students" * (teacher == TRAINED))
+        single = teacher == TRAINED and config.get("teachers", 1) == 1
+        said.append(f"teacher {teacher}" + ", one network for all seeds and students" * single)
     if views := left.get("cache.views"):
         said.append(f"teacher outputs computed once, in {views} view{'s' * (views > 1)} of every image{_kept(config)}")
     if probe := [f"{k.partition('.')[2].replace('_', ' ')} {v}" for k, v in left.items() if k.startswith("probe.")]:

@@ -69,7 +69,9 @@ def protocol(config: Any, experiment: Any) -> dict:
     if "labels_per_class" in config:
         found["student_labels_per_class"] = config.labels_per_class or "all"
     if "teacher" in config:
-        found["teacher"] = config.teacher or "trained in this run with all labels, one seed, shared by all students"
+        trained = config.get("teachers", 1)
+        several = "one seed" if trained == 1 else f"{trained} seeds, {config.teaching}"
+        found["teacher"] = config.teacher or f"trained in this run with all labels, {several}, shared by all students"
     return found
 
 

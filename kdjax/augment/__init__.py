@@ -12,10 +12,10 @@ from kdjax.augment.crop import center_crop, crop_box, pad_crop, random_resized_c
 from kdjax.augment.erase import cutout
 from kdjax.augment.flip import flip
 from kdjax.augment.hsv import hsv_to_rgb, rgb_to_hsv
-from kdjax.augment.lift import as_float, on_images, two_views
+from kdjax.augment.lift import as_float, in_turn, on_images, two_views
 from kdjax.augment.mix import cutmix, mixup, partners
 from kdjax.augment.noise import gaussian_noise
-from kdjax.augment.policies import learned_policies
+from kdjax.augment.policies import learned_policies, random_operations
 from kdjax.augment.rotate import rotations
 from kdjax.augment.tone import equalise, invert, posterise, sharpness
 from kdjax.augment.views import byol_views, grey_views
@@ -38,6 +38,7 @@ __all__ = [
     "grey_views",
     "hsv_to_rgb",
     "hue",
+    "in_turn",
     "invert",
     "learned_policies",
     "mixup",
@@ -45,6 +46,7 @@ __all__ = [
     "pad_crop",
     "partners",
     "posterise",
+    "random_operations",
     "random_resized_crop",
     "resize",
     "resize_box",

@@ -35,6 +35,27 @@ def as_float(image: jax.Array) -> jax.Array:
     return image.astype(jnp.float32)
 
 
+def in_turn(*transforms: Callable) -> Callable:
+    """The transform that applies others in order; number n draws from `fold_in(key, n)`.
+
+    Args:
+      *transforms: `(key, image) -> image`.
+
+    Returns:
+      `(key, image) -> image`.
+
+    >>> in_turn(lambda key, image: image + 1, lambda key, image: image * 2)(jax.random.key(0), 1.0)
+    4.0
+    """
+
+    def one(key, image):
+        for number, transform in enumerate(transforms):
+            image = transform(jax.random.fold_in(key, number), image)
+        return image
+
+    return one
+
+
 def on_images(*transforms: Callable) -> Augment:
     """The augmentation that passes every image through the transforms, in order.
 
@@ -52,10 +73,7 @@ def on_images(*transforms: Callable) -> Augment:
     'float32'
     """
 
-    def one(key, image):
-        for number, transform in enumerate(transforms):
-            image = transform(jax.random.fold_in(key, number), image)
-        return image
+    one = in_turn(*transforms)
 
     def augment(keys, batch):
         return {**batch, "image": jax.vmap(one)(keys, as_float(batch["image"]))}

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from kdjax.augment._image import check_image
+from kdjax.augment._image import check_image, happens
 from kdjax.augment.affine import warp
 from kdjax.augment.colour import brightness, contrast, solarise, to_grey
 from kdjax.augment.erase import cutout
@@ -73,6 +73,40 @@ def learned_policies(
         return whole + coin * (changed - image), None
 
     return lax.scan(change, image, picked)[0]
+
+
+def random_operations(key: jax.Array, image: jax.Array, *, count: int = 2, p: float | jax.Array = 0.5) -> jax.Array:
+    """A few changes one after another, each drawn from `POLICIES` and of a random strength: the core of a strong view.
+
+    Args:
+      key: random key.
+      image: `[H, W, C]` in [0, 1], of 1 or 3 channels.
+      count: draws, with replacement.
+      p: probability that a draw is carried out.
+
+    Returns:
+      `[H, W, C]` in [0, 1].
+
+    Raises:
+      InputError: for a bad shape or option.
+
+    Reference:
+      Cubuk et al., "RandAugment", CVPRW 2020, arXiv 1909.13719, in the form of Sohn et al., "FixMatch", NeurIPS 2020, arXiv
+      2001.07685, whose pool has autocontrast and the identity in place of inversion and cutout.
+
+    >>> jax.jit(random_operations)(jax.random.key(0), jnp.ones((4, 4, 3))).shape
+    (4, 4, 3)
+    """
+    check_image(image)
+    check_option("count", count, lambda n: int(n) == n >= 0, "a whole number, 0 or more")
+
+    def change(image, key):
+        key_coin, key_pick, key_strength, key_policy = jax.random.split(key, 4)
+        number = jax.random.randint(key_pick, (), 0, len(_OPERATIONS))
+        changed = lax.switch(number, tuple(_OPERATIONS.values()), key_policy, image, jax.random.uniform(key_strength))
+        return jnp.where(happens(key_coin, p), jnp.clip(changed, 0.0, 1.0), image), None
+
+    return lax.scan(change, image, jax.random.split(key, count))[0]
 
 
 def _signed(key, strength):

@@ -11,6 +11,7 @@ from kdjax.augment.chance import sometimes
 from kdjax.augment.colour import colour_jitter, solarise, to_grey
 from kdjax.augment.crop import random_resized_crop
 from kdjax.augment.flip import flip
+from kdjax.augment.lift import in_turn
 from kdjax.augment.noise import gaussian_noise
 
 View = Callable[[jax.Array, jax.Array], jax.Array]
@@ -131,9 +132,4 @@ def grey_views(
 
 
 def _in_turn(*steps: View) -> View:
-    def view(key, image):
-        for number, step in enumerate(steps):
-            image = step(jax.random.fold_in(key, number), image)
-        return jnp.clip(image, 0.0, 1.0)
-
-    return view
+    return in_turn(*steps, lambda key, image: jnp.clip(image, 0.0, 1.0))

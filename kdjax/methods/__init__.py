@@ -15,12 +15,16 @@ from kdjax.methods.offline import (
     fitnet_hint,
     fsp,
     ft,
+    hsakd,
+    hsakd_teacher,
+    ickd,
     kd,
     lskd,
     mlkd,
     nst,
     ofd,
     paraphraser,
+    pixel,
     pkt,
     proc_kd,
     pursuhint,
@@ -30,13 +34,14 @@ from kdjax.methods.offline import (
     sp,
     srrl,
     tinymim,
+    tst,
     vid,
 )
 from kdjax.methods.siamese import byol
 from kdjax.methods.supervised import supervised
 
 __all__ = [
-    "ab", "at", "byol", "cakd", "cc", "crd", "dafl", "deit", "dist", "dkd", "dml", "fitnet", "fitnet_hint", "fsp", "ft", "kd",
-    "lskd", "mlkd", "nst", "ofd", "paraphraser", "pkt", "proc_kd", "pursuhint", "reviewkd", "rkd", "simkd", "sp", "srrl",
-    "supervised", "tinymim", "vid",
+    "ab", "at", "byol", "cakd", "cc", "crd", "dafl", "deit", "dist", "dkd", "dml", "fitnet", "fitnet_hint", "fsp", "ft",
+    "hsakd", "hsakd_teacher", "ickd", "kd", "lskd", "mlkd", "nst", "ofd", "paraphraser", "pixel", "pkt", "proc_kd", "pursuhint",
+    "reviewkd", "rkd", "simkd", "sp", "srrl", "supervised", "tinymim", "tst", "vid",
 ]  # fmt: skip

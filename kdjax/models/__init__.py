@@ -10,7 +10,7 @@ from kdjax.models.conv import canonical_convolution, conv2d, convolution, fan_in
 from kdjax.models.conv_net import ConvNet, conv_net
 from kdjax.models.deit import deit_base, deit_small, deit_tiny
 from kdjax.models.depthwise import depthwise_convolution
-from kdjax.models.ensemble import ensemble
+from kdjax.models.ensemble import ensemble, shares
 from kdjax.models.generator import Generator, generator
 from kdjax.models.heads import LinearHead, MLPHead, linear_head, mlp_head, pooled_and_logits
 from kdjax.models.mobilenet_v2 import InvertedResidual, MobileNetV2, mobilenet_v2, mobilenet_v2_half
@@ -124,6 +124,7 @@ __all__ = [
     "deit_small",
     "deit_tiny",
     "depthwise_convolution",
+    "ensemble",
     "fan_in_uniform",
     "from_pytorch",
     "generator",
@@ -152,6 +153,7 @@ __all__ = [
     "resnet50",
     "resnet56",
     "resnet110",
+    "shares",
     "shrink",
     "shrunk",
     "shufflenet_v1",

@@ -6,6 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from kdjax.core import InputError, Net, normalised, pick
+from kdjax.models.ensemble import ensemble
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
@@ -15,7 +16,7 @@ def build(specification: Mapping[str, Any], *, axis_name: str | None = None) -> 
 
     Args:
       specification: `name` (one of `NETS`); optionally `mean` and `std` for the input normalisation, `dtype` by name; all else is
-        passed to the net's function.
+        passed to the net's function. Or `{"name": "ensemble", "nets": [specification, ...]}` with the options of `ensemble`.
       axis_name: mapped axis over which batch statistics are averaged, or None.
 
     Raises:
@@ -25,8 +26,11 @@ def build(specification: Mapping[str, Any], *, axis_name: str | None = None) -> 
     """
     from kdjax.models import NETS
 
-    options = {k: tuple(v) if isinstance(v, list) else v for k, v in specification.items()}
-    make = pick("net", str(options.pop("name")), NETS)
+    options: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in specification.items()}
+    name = str(options.pop("name"))
+    if name == "ensemble":
+        return ensemble([build(one, axis_name=axis_name) for one in options.pop("nets")], **options)
+    make = pick("net", name, NETS)
     mean, std = options.pop("mean", None), options.pop("std", None)
     options["dtype"] = pick("dtype", str(options.get("dtype", "float32")), DTYPES)
     try:

@@ -120,7 +120,7 @@ def convolution(
     if rhs.shape[2] == 1 and lhs.shape[3] == rhs.shape[3] == feature_group_count > 1:
         return depthwise_convolution(lhs, rhs, (down, right), pads)
     groups = zip(*(jnp.split(a, feature_group_count, 3) for a in (lhs, rhs)), strict=True)
-    found = [canonical_convolution(x, kernel, (down, right), pads, precision) for x, kernel in groups]
+    found: list[Any] = [canonical_convolution(x, kernel, (down, right), pads, precision) for x, kernel in groups]
     return found[0] if len(found) == 1 else jnp.concatenate(found, 3)
 
 

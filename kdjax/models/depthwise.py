@@ -14,7 +14,7 @@ from jax import lax
 Pads = tuple[tuple[int, int], tuple[int, int]]
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+@partial(jax.jit, static_argnums=(2, 3))  # where it is called outside of a program: one for each shape, not one for each slice
 def depthwise_convolution(x: jax.Array, kernel: jax.Array, strides: tuple[int, int], pads: Pads) -> jax.Array:
     """A 2-D convolution with a group per channel: the sum over the pixels of the kernel of the shifted, scaled input.
 
@@ -34,11 +34,16 @@ def depthwise_convolution(x: jax.Array, kernel: jax.Array, strides: tuple[int, i
     >>> depthwise_convolution(jnp.ones((1, 4, 4, 2)), jnp.ones((3, 3, 1, 2)), (2, 2), ((1, 1), (1, 1)))[0, :, :, 0].tolist()
     [[4.0, 6.0], [6.0, 9.0]]
     """
+    return _convolution(x, kernel, strides, pads)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _convolution(x: jax.Array, kernel: jax.Array, strides: tuple[int, int], pads: Pads) -> jax.Array:
     return _summed(_padded(x, pads), kernel, strides)
 
 
 def _forward(x, kernel, strides, pads):
-    return depthwise_convolution(x, kernel, strides, pads), (x, kernel)
+    return _convolution(x, kernel, strides, pads), (x, kernel)
 
 
 def _backward(strides, pads, saved, g):
@@ -52,7 +57,7 @@ def _backward(strides, pads, saved, g):
     return dx, dkernel.reshape(kernel.shape).astype(kernel.dtype)
 
 
-depthwise_convolution.defvjp(_forward, _backward)
+_convolution.defvjp(_forward, _backward)
 
 
 def _padded(x: jax.Array, pads, strides: tuple[int, int] = (1, 1)) -> jax.Array:
@@ -74,4 +79,5 @@ def _summed(x: jax.Array, kernel: jax.Array, strides: tuple[int, int]) -> jax.Ar
     out = tuple((n - k) // s + 1 for n, k, s in zip(x.shape[1:3], kernel.shape[:2], strides, strict=True))
     scales = kernel.astype(jnp.float32).reshape(-1, 1, 1, 1, x.shape[3])
     parts = zip(_shifted(x, kernel.shape[:2], strides, out), scales, strict=True)
-    return sum((part.astype(jnp.float32) * scale for part, scale in parts), jnp.float32(0)).astype(x.dtype)
+    products: list[jax.Array] = [part.astype(jnp.float32) * scale for part, scale in parts]
+    return sum(products[1:], products[0]).astype(x.dtype)

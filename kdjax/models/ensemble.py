@@ -43,8 +43,10 @@ def ensemble(
         return tuple(params for params, _ in made), tuple(stats for _, stats in made)
 
     def apply(params, stats, x, *, train, key=None):
-        keys = [None if key is None else jax.random.fold_in(key, k) for k in range(len(nets))]
-        outputs = [net.apply(*one, x, train=train, key=k) for net, *one, k in zip(nets, params, stats, keys, strict=True)]
+        outputs = [
+            net.apply(params[k], stats[k], x, train=train, key=None if key is None else jax.random.fold_in(key, k))
+            for k, net in enumerate(nets)
+        ]
         named = {_within(f"teacher{k}", name): value for k, (taps, _) in enumerate(outputs) for name, value in taps.items()}
         if all("logits" in taps for taps, _ in outputs):
             named["logits"] = _combined([taps["logits"] for taps, _ in outputs], share, combine)

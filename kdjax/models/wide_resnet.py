@@ -30,6 +30,8 @@ class PreactBlock(nn.Module):
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
+    expansion = 1  # output channels per unit of width
+
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
         """`[B, H, W, C]` to the output `[B, H', W', width]` and the normalised input before its ReLU."""

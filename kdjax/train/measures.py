@@ -4,9 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from kdjax import evaluate
+from kdjax import evaluate, models
 from kdjax.data import Dataset, Source, few_labels
 
 
@@ -27,6 +28,25 @@ def classification(collect: Callable, split: str, final: bool) -> dict[str, np.n
         first = next(iter(outputs.values()))["logits"]
         measures["agreement"] = np.mean(jax.vmap(evaluate.top1_agreement)(first, teacher["logits"]), -1) * 100
     return measures
+
+
+def classification_together(specification: dict) -> Callable:
+    """Makes the measure of networks that will answer together: `classification`, and at the end the accuracy of their ensemble.
+
+    Args:
+      specification: of the ensemble, for its weights.
+    """
+    share = models.shares(len(specification["nets"]), specification["weights"])
+
+    def measure(collect: Callable, split: str, final: bool) -> dict[str, np.ndarray]:
+        measures = classification(collect, split, final)
+        if final:
+            outputs, labels = collect(split, "logits")
+            logits = jnp.tensordot(jnp.asarray(share), next(iter(outputs.values()))["logits"], 1)
+            measures["ensemble_accuracy"] = np.full(len(share), evaluate.top_k(logits, labels).mean() * 100)
+        return measures
+
+    return measure
 
 
 def representation(*, per_class: int = 10, draws: int = 5, neighbours: int = 20, images: Dataset | None = None) -> Callable:

@@ -89,7 +89,7 @@ def teacher_outputs(name: str, stage: Stage, run: Run, given: Mapping[str, Froze
 
 
 def fingerprint_of(stage: Stage, run: Run) -> dict[str, Any]:
-    """What outputs follow from beside the teacher, JSON values by name. The batch is no part of it: every row is computed by itself."""
+    """What outputs follow from beside the teacher, JSON values by name; not the batch, as every row is computed by itself."""
     taught = stage.taught
     assert taught and stage.source
     seeds: Any = None
@@ -101,10 +101,14 @@ def fingerprint_of(stage: Stage, run: Run) -> dict[str, Any]:
 
 
 def folder_of(taught: Taught, run: Run, wanted: Mapping[str, Any]) -> Path:
-    """Where the outputs lie: in the folder that was asked for, or in one of their own among the finished stages of all runs."""
+    """Where the outputs lie: in the folder that was asked for, or in one of their own among the finished stages of all runs.
+
+    Several processes have only the run's folder in common: the cache of finished stages may lie on one machine.
+    """
     if taught.folder:
         return Path(taught.folder).expanduser()
-    return (run.cache or run.folder) / f"outputs-{fingerprint.of_json([wanted, machine_of(run)])[:32]}"
+    above = run.cache if run.cache and jax.process_count() == 1 else run.folder
+    return above / f"outputs-{fingerprint.of_json([wanted, machine_of(run)])[:32]}"
 
 
 def _found(folder: Path, wanted: Mapping[str, Any]) -> dict | None:

@@ -1,7 +1,7 @@
 """A teacher from outside: from a run, a file of weights, an Orbax checkpoint."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,6 +35,7 @@ class Teacher(NamedTuple):
       sha256: of the file; of a folder, over the paths and arrays of the weights.
       format: `"run"`, `"orbax"`, or that of a `models.WeightFile`.
       specification: what `models.build` makes the net from.
+      members: the teachers it is made of, where they are several.
     """
 
     net: Net
@@ -43,10 +44,31 @@ class Teacher(NamedTuple):
     sha256: str
     format: str
     specification: dict
+    members: tuple["Teacher", ...] = ()
 
     def frozen(self) -> Frozen:
         """For a stage; the source is made of the weights' sha256 and of the net around them, normalisation included."""
         return Frozen(self.params, self.stats, f"{self.sha256}/{fingerprint.of_json(self.specification)}")
+
+
+def together(teachers: Sequence[Teacher], specification: dict) -> Teacher:
+    """Several teachers as one, an ensemble.
+
+    Args:
+      teachers: two or more.
+      specification: of the ensemble of their nets.
+    """
+    joined = ensemble_of([Frozen(one.params, one.stats, one.sha256) for one in teachers], specification)
+    sha256 = fingerprint.of_json([one.sha256 for one in teachers])
+    return Teacher(
+        models.build(specification), joined.params, joined.stats, sha256, "several", specification, members=tuple(teachers)
+    )
+
+
+def ensemble_of(teachers: Sequence[Frozen], specification: dict) -> Frozen:
+    """The weights of an ensemble from those of its nets."""
+    source = fingerprint.of_json([*(one.source for one in teachers), specification])
+    return Frozen(tuple(one.params for one in teachers), tuple(one.stats for one in teachers), source)
 
 
 def read_teacher(path: str | Path, specification: Mapping[str, Any], shape: tuple[int, ...]) -> Teacher:

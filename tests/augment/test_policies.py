@@ -24,7 +24,7 @@ def alone(name, key=0, magnitude=0.0):
 def test_the_order_is_colour_geometry_fixed():
     assert POLICIES[:6] == ("brightness", "colour", "contrast", "sharpness", "posterise", "solarise")
     assert POLICIES[6:11] == ("shear_x", "shear_y", "translate_x", "translate_y", "rotate")
-    assert POLICIES[11:] == ("equalise", "invert", "cutout") and LEARNED == POLICIES[:11]
+    assert POLICIES[11:] == ("equalise", "invert", "cutout") and POLICIES[:11] == LEARNED
 
 
 def either_sign(name, change):

@@ -48,6 +48,14 @@ def test_the_errors_are_bounds_and_the_tolerance_ends_it():
     for top in (short, loose, tight):
         assert (np.abs(top.values[:, None] - values[None]).min(1) <= top.errors + 1e-5).all()
     np.testing.assert_allclose(tight.values, values[::-1][:2], rtol=1e-4)
+    small = hessian_top(quadratic(1e-3 * matrix), jnp.ones(60), ROWS, KEY, count=2, tolerance=0.1)
+    assert small.products == loose.products  # the tolerance is relative
+
+
+def test_it_ends_with_the_number_of_weights():
+    top = hessian_top(quadratic(symmetric(np.arange(8))), jnp.ones(8), ROWS, KEY, count=8, tolerance=0.0)
+    assert top.products == 8
+    np.testing.assert_allclose(top.values, np.arange(8)[::-1], atol=1e-4)
 
 
 def regression(params, batch):

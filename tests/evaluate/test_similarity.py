@@ -136,7 +136,8 @@ def test_equal_rows_are_like_nothing(measure):
 
 
 @pytest.mark.parametrize("measure", MEASURES[:3], ids=NAMES[:3])
-def test_compiled_and_short_floats(measure):
+def test_compiled_short_floats_and_extreme_scales(measure):
+    np.testing.assert_allclose(measure(1e15 * X, 1e-15 * Y), measure(X, Y), rtol=1e-4)
     np.testing.assert_allclose(jax.jit(measure)(X, Y), measure(X, Y), rtol=1e-5)
     x, y = jnp.asarray(X, jnp.bfloat16), jnp.asarray(Y, jnp.bfloat16)
     found = measure(x, y)

@@ -19,7 +19,6 @@ from launch import analyse, analysis_shown
 NET = {"name": "conv_net", "widths": [2, 3], "classes": 3, "mean": [0.3], "std": [0.4], "dtype": "float32"}
 WIDE = NET | {"widths": [4, 4, 4]}
 ENCODER = NET | {"classes": 0}
-READ = {"data__dir": "", "data__reader": "auto", "data__corrupt": "stop", "data__workers": 0, "data__crop": 0}
 PLOTS = {"calibration": "reliability.png", "cka": "cka.png", "correlation": "correlation.png", "sharpness": "sharpness.png"}
 
 
@@ -45,7 +44,7 @@ def made(place, *, stages=("teacher", "student"), crop=0, **changed):
     """A finished run on made-up images: a teacher, and a student whose second seed has the teacher's weights."""
     place.mkdir(exist_ok=True)
     source = f"npz:{write_npz(place / 'x.npz')}"
-    told = {**READ, "data__source": source, "data__val_fraction": 0.0, "data__crop": crop, **changed}
+    told = {"data__source": source, "data__val_fraction": 0.0, "data__crop": crop, **changed}
     results = {f"{stage}/test_accuracy": (50.0, 60.0) for stage in stages}
     run = write_run(place / "run", results, seeds=(7, 8), **told)
     about = json.loads((run / "config.json").read_text())
@@ -276,7 +275,9 @@ def test_damaged_and_unfinished_runs_are_refused(copy, fine, tmp_path):
     about = json.loads((copy / "config.json").read_text())
     for change, said in (
         ({"data": about["data"] | {"digest": "0" * 64}}, "has changed since"),
-        ({"config": about["config"] | {"data": {"source": "digits"}}}, "config.json is damaged"),
+        ({"config": about["config"] | {"data": {"source": "digits"}}}, "digits has changed since"),
+        ({"config": {}}, "config.json is damaged"),
+        ({"config": about["config"] | {"data": 3}}, "config.json is damaged"),
         ({"data": {}}, "config.json is damaged"),
         ({"config": about["config"] | {"data": about["config"]["data"] | {"source": "npz:/none.npz"}}}, "/none.npz"),
     ):

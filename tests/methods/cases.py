@@ -1,5 +1,6 @@
 """Every method on tiny nets: one function a method, all in one table."""
 
+import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -11,8 +12,9 @@ import optax
 
 from kdjax import methods
 from kdjax.core import Frozen, Method, Net, from_linen
+from kdjax.methods.offline import Objective, Seen
 from kdjax.methods.offline.paraphraser import Paraphraser
-from kdjax.models import conv_net, generator, linear_head, mlp_head, projected, vit
+from kdjax.models import attach, branches, conv_net, generator, linear_head, mlp_head, projected, shrink, vit
 
 ROWS, CLASSES = 16, 4
 
@@ -56,10 +58,10 @@ def labelled_images() -> dict:
     return {"image": images(), "label": LABELS, "index": jnp.arange(ROWS)}
 
 
-def frozen(net: Net, seed: int = 9) -> Frozen:
+def frozen(net: Net, seed: int = 9, scale: float = 3.0) -> Frozen:
     """A teacher that is surer than an untrained net, and whose statistics are not those it starts with."""
     params, stats = jax.jit(net.init)(jax.random.key(seed), images())
-    return Frozen(jax.tree.map(lambda p: 3 * p, params), jax.tree.map(lambda s: s + 0.1, stats), source="of a test")
+    return Frozen(jax.tree.map(lambda p: scale * p, params), jax.tree.map(lambda s: s + 0.1, stats), source="of a test")
 
 
 def without_batch_norm(width: int = 5) -> Net:
@@ -247,6 +249,45 @@ def tinymim(*args: Any, **options: Any) -> Case:
     return case._replace(moved=moved, still=still)
 
 
+def branches_of(axis_name: str | None = None) -> Net:
+    """Classifiers of class and rotation behind the stages of `staged`."""
+    return branches({"name": "conv_net", "classes": CLASSES}, axis_name=axis_name)
+
+
+def hsakd_teacher(axis_name: str | None = None, tx: Any = None, joint: bool = False, **options: Any) -> Case:
+    teacher = staged(axis_name, 6)
+    heads = branches_of(axis_name)
+    method = methods.hsakd_teacher(teacher, heads, tx or optax.sgd(1.0), joint=joint, axis_name=axis_name, **options)
+    given, nets = {"teacher": frozen(teacher)}, {"branched": attach(teacher, heads), "teacher": teacher}
+    if joint:
+        given, nets = {}, {"branched": nets["branched"]}
+    return Case(method, labelled_images(), given, nets, lambda s: s.learner.params, "loss")
+
+
+def hsakd(axis_name: str | None = None, tx: Any = None, **options: Any) -> Case:
+    student, teacher = staged(axis_name), attach(staged(axis_name, 6), branches_of(axis_name))
+    method = methods.hsakd(student, branches_of(axis_name), teacher, tx or optax.sgd(0.2), axis_name=axis_name, **options)
+    given, nets = {"teacher": frozen(teacher, scale=1.5)}, {"student": student, "teacher": teacher}
+    return Case(method, labelled_images(), given, nets, lambda s: s.learner.params, "loss")
+
+
+def pixel(*args: Any, factor: int = 2, **options: Any) -> Case:
+    options = {"mean": (0.5,), "std": (0.25,), "reconstruction": 1.0, "feature_weight": 1.0} | options
+    student = lambda axis_name: shrink(staged(axis_name), factor)  # noqa: E731
+    return on(student, partial(staged, width=6), offline(methods.pixel))(*args, **options)
+
+
+def tst(
+    axis_name: str | None = None, student: Net | None = None, teacher: Net | None = None, tx: Any = None, **options: Any
+) -> Case:
+    """The augmenter learns in steps 4 to 11."""
+    student, teacher = student or staged(axis_name), teacher or staged(axis_name, 6)
+    options = {"steps_per_epoch": 4, "epochs": 4, "phases": (0.25,), "length": 0.5} | options
+    method = methods.tst(student, teacher, tx or optax.sgd(0.05), axis_name=axis_name, **options)
+    given, nets = {"teacher": frozen(teacher)}, {"student": student, "teacher": teacher}
+    return Case(method, labelled_images(), given, nets, lambda s: s.student.params, "loss", noisy=True)
+
+
 CASES: dict[str, Callable[..., Case]] = {
     "supervised": supervised,
     "kd": kd,
@@ -262,25 +303,50 @@ CASES: dict[str, Callable[..., Case]] = {
     "lskd": offline(methods.lskd),
     "mlkd": mlkd,
     "paraphraser": paraphraser,
-    "cc": offline(methods.cc, weight=0.1),
+    "cc": offline(methods.cc, weight=1e-3),
     "nst": offline(methods.nst, weight=1.0),
-    "ofd": offline(methods.ofd),
+    "ofd": offline(methods.ofd, rate=0.5),
     "pkt": offline(methods.pkt, weight=100.0),
     "reviewkd": offline(methods.reviewkd, weight=1.0, steps_per_epoch=1, warmup_epochs=2),
     "rkd": offline(methods.rkd, distance_weight=1.0, angle_weight=2.0),
     "simkd": simkd,
     "sp": offline(methods.sp, weight=10.0),
     "srrl": offline(methods.srrl),
-    "vid": offline(methods.vid),
+    "vid": offline(methods.vid, rate=0.5),
     "cakd": cakd,
     "deit": on(with_token, staged, offline(methods.deit)),
     "proc_kd": on(staged, transformer, offline(methods.proc_kd, steps_per_epoch=1, warmup_epochs=0, prototypes=3)),
     "pursuhint": offline(methods.pursuhint, layers=("stage1", "stage2"), factor=0.01),
     "tinymim": tinymim,
+    "hsakd": hsakd,
+    "hsakd_teacher": hsakd_teacher,
+    "ickd": offline(methods.ickd, weight=1.0),
+    "pixel": pixel,
+    "tst": tst,
     "dml": dml,
     "byol": byol,
     "dafl": dafl,
 }
+
+
+def defaults(make: Any) -> dict:
+    """The options of a method that differ from method to method, with their defaults."""
+    options = (p for p in inspect.signature(make).parameters.values() if p.kind is p.KEYWORD_ONLY)
+    return {p.name: p.default for p in options if p.name not in ("axis_name", "micro")}
+
+
+def look(student: Any, teacher: Any, params: Any = None, step: int = 0) -> Seen:
+    """A batch as an objective sees it, of bare taps; `params` are the teacher's."""
+    given = {"teacher": Frozen({} if params is None else params, {})}
+    return Seen(student, teacher, given, {}, jax.random.key(0), jnp.int32(step))
+
+
+def unweighted(objective: Objective, seen: Seen, params: Any = None, stats: Any = None) -> jax.Array:
+    """The sum of an objective's terms, each its batch mean, with its adapter in training mode."""
+    adapted = {}
+    if objective.adapter:
+        adapted, _ = objective.adapter.apply(params, {} if stats is None else stats, seen, train=True)
+    return sum((jnp.mean(term) for term in objective.terms(seen, adapted).values()), jnp.zeros(()))
 
 
 def start(case: Case, seed: int = 0) -> Any:

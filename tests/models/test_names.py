@@ -8,7 +8,7 @@ from kdjax.core import InputError
 from kdjax.models import NETS
 from kdjax.models.pretrained.names import layers_of
 
-MAPPED = [name for name in NETS if name != "conv_net"]
+MAPPED = [name for name in NETS if name not in ("conv_net", "projected", "branched", "shrunk")]
 
 
 def params_of(name):

@@ -56,12 +56,18 @@ EXPECTED = {
     "resnet34": ({"stem": "cifar"}, 32, {"stem": (32, 64), "stage1": (32, 64), "stage4": (4, 512)}, 36),
     "resnet50": ({}, 224, {"stem": (56, 64), "stage1": (56, 256), "stage2": (28, 512), "stage4": (7, 2048)}, 53),
 }
-# Transformers have no stages and no batch norm: their taps are in test_vit.py and test_deit.py.
+# Transformers have no stages and no batch norm: their taps are in test_vit.py and test_models_deit.py.
 TRANSFORMERS = {
     "vit": {"patch": 4, "width": 16, "depth": 2, "heads": 2},
     **{name: {} for name in ("vit_tiny", "vit_small", "vit_base", "deit_tiny", "deit_small", "deit_base")},
 }
-OPTIONS = {name: row[0] for name, row in EXPECTED.items()} | TRANSFORMERS
+# Nets around a net have tests of their own.
+NESTED = {
+    "projected": {"net": {"name": "resnet8", "classes": 0}, "tap": "stage3", "channels": 12, "size": (4, 4)},
+    "branched": {"net": {"name": "resnet8"}},
+    "shrunk": {"net": {"name": "resnet8"}},
+}
+OPTIONS = {name: row[0] for name, row in EXPECTED.items()} | TRANSFORMERS | NESTED
 BEHIND_THE_LAST_NORM = ("cls", "distillation", "patches", "logits_class", "logits_distillation")
 
 
@@ -69,7 +75,7 @@ def images(side, batch=2, channels=3):
     return jax.ShapeDtypeStruct((batch, side, side, channels), jnp.float32)
 
 
-@pytest.mark.parametrize("name", [name for name in NETS if name not in TRANSFORMERS])
+@pytest.mark.parametrize("name", [name for name in NETS if name not in (*TRANSFORMERS, *NESTED)])
 def test_taps_shapes_and_batch_norms(name, shapes):
     options, side, expected, norms = EXPECTED[name]
     _, stats, taps, new = shapes(NETS[name](classes=7, **options), images(side))
@@ -104,7 +110,7 @@ def test_every_block_has_its_tap_and_the_last_is_the_stage(name):
     jax.eval_shape(check, images(side))
 
 
-@pytest.mark.parametrize(("name", "classes"), [(name, 0) for name in NETS] + [("conv_net", None)])
+@pytest.mark.parametrize(("name", "classes"), [(name, 0) for name in NETS if name != "branched"] + [("conv_net", None)])
 def test_encoders_have_no_logits_and_take_grey_images(name, classes, shapes):
     params, _, taps, _ = shapes(NETS[name](classes=classes, **OPTIONS[name]), images(32, channels=1), train=False)
     assert "logits" not in taps
@@ -116,7 +122,7 @@ def test_encoders_have_no_logits_and_take_grey_images(name, classes, shapes):
 def test_bfloat16_computes_in_bfloat16_and_keeps_float32(name, shapes):
     params, stats, taps, new = shapes(NETS[name](classes=7, dtype=jnp.bfloat16, **OPTIONS[name]), images(32))
     assert {leaf.dtype for leaf in jax.tree.leaves((params, stats, new))} == {jnp.dtype("float32")}
-    wide = ("pooled", "logits", *(BEHIND_THE_LAST_NORM if name in TRANSFORMERS else ()))
+    wide = ("pooled", "logits", "joint1", "joint2", "joint3", *(BEHIND_THE_LAST_NORM if name in TRANSFORMERS else ()))
     for tap, value in taps.items():
         assert value.dtype == (jnp.float32 if tap in wide else jnp.bfloat16), tap
 

@@ -15,6 +15,7 @@ from kdjax.models import NETS, from_pytorch, parameter_count, to_pytorch, vit, v
 from tests.golden.parity.make import CLASSES, TRANSFORMERS, images, kept, weight
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "parity"
+DEIT = [("deit_tiny", 3), ("deit_small", 6), ("deit_base", 12)]
 TOLERANCE = 2e-5  # of the largest number of a tap; float32 here, float64 there
 
 
@@ -60,6 +61,13 @@ def test_taps_are_those_of_timm_and_weights_go_both_ways(name):
 def test_counts_known_to_the_last_digit():
     counts = [parameter_count(make(), (1, 224, 224, 3)) for make in (vit_tiny, vit_small, vit_base)]
     assert counts == [5_717_416, 22_050_664, 86_567_656]
+
+
+@pytest.mark.parametrize(("name", "heads"), [("vit_tiny", 3), ("vit_small", 6), ("vit_base", 12), *DEIT])
+def test_heads_of_the_sizes(name, heads, shapes):
+    _, _, taps, _ = shapes(NETS[name](), jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32))
+    tokens = taps["tokens"].shape[1]
+    assert taps["block1_query"].shape == taps["block12_value"].shape == (1, heads, tokens, 64) and "block13" not in taps
 
 
 def test_taps_are_all_there_and_behind_the_last_norm_float32(shapes):

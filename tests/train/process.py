@@ -19,6 +19,7 @@ from kdjax.data import array_source  # noqa: E402
 from kdjax.train import Pace, Stopped, run_stages  # noqa: E402
 from kdjax.train.devices import find_devices  # noqa: E402
 from kdjax.train.processes import first, gathered, together  # noqa: E402
+from kdjax.train.taught import Taught  # noqa: E402
 
 WIDE = array_source(np.random.default_rng(0).integers(0, 256, (64, 16, 16, 1)).astype(np.uint8), np.arange(64) % 256)
 
@@ -48,6 +49,12 @@ def stages(devices, source=TRAIN):
     }
 
 
+def taught(devices):
+    """As `stages`, but the teacher is asked once, in two views."""
+    plan = stages(devices)
+    return plan | {"student": plan["student"]._replace(taught=Taught(flat(8, 3, devices.axis_name), views=2))}
+
+
 def wide():
     """A stage whose weights are large enough to be cut."""
     return {"only": stage(methods.supervised(flat(512, 256), sgd(0.01)), source=WIDE)}
@@ -62,6 +69,8 @@ def one_run(above, what):
     if what == "fsdp":
         plan = wide()
         options |= {"splits": {"test": WIDE}}
+    if what == "taught":  # what the teacher gives is computed once, written by the first process and read by all
+        plan = taught(devices)
     if what == "restart":  # the checkpoint of more processes, if there is one
         options |= {"stop": after(3)} if jax.process_count() == 4 else {}
     if what == "damaged":  # row 30 is met by one process only

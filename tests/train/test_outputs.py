@@ -163,6 +163,22 @@ def test_outputs_are_computed_once_and_shared_by_runs(tmp_path, monkeypatch):
     assert len(said) == 2
 
 
+def test_each_has_a_folder_of_its_own_in_the_cache(tmp_path):
+    (tmp_path / "cache").mkdir()
+    two = find_devices(count=2)
+    for i, (one, options) in enumerate(
+        (
+            (student(), {}),
+            (student(taught=Taught(linear(), views=3)), {}),
+            (student(), {"data_seed": 2}),
+            (student(given=lambda _: {"teacher": OTHER}), {}),
+            (student(), {"devices": two}),  # other devices, other bits
+        )
+    ):
+        trained(tmp_path / str(i), one, cache=tmp_path / "cache", **options)
+        assert len(list((tmp_path / "cache").glob("outputs-*"))) == i + 1
+
+
 def test_the_batch_is_no_part_of_what_is_kept(tmp_path):
     said = []
     trained(tmp_path / "a", student(taught=kept_in(tmp_path / "kept")), said)
@@ -338,9 +354,16 @@ def test_streaming_is_resident_bit_for_bit_also_from_processes(tmp_path):
         assert metrics(tmp_path / str(workers)) == metrics(tmp_path / "whole")
 
 
-def test_a_second_run_waits_for_the_first(tmp_path):
+def test_a_second_run_waits_for_the_first(tmp_path, monkeypatch):
     folder, said = tmp_path / "kept", []
     folder.mkdir()
+    compute, free, early = outputs._compute, threading.Event(), []
+
+    def watched(*args):
+        early.append(not free.is_set())
+        return compute(*args)
+
+    monkeypatch.setattr(outputs, "_compute", watched)
     with open(folder / ".lock", "w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         second = threading.Thread(target=trained, args=(tmp_path / "b", student(taught=kept_in(folder)), said))
@@ -349,9 +372,10 @@ def test_a_second_run_waits_for_the_first(tmp_path):
         while not said and time.monotonic() < until:
             time.sleep(0.02)
         assert said == [f"student: waits for another run that computes the same teacher outputs in {folder}"]
-        assert not (folder / "manifest.json").exists()
+        time.sleep(0.3)
+        free.set()
     second.join(60)
-    assert "teacher outputs of 40 images" in said[1]
+    assert "teacher outputs of 40 images" in said[1] and early == [False]
 
 
 # --- refusals

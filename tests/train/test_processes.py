@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from process import WIDE, stages, wide
+from process import WIDE, stages, taught, wide
 from tiny import assert_close, run
 
 from kdjax.core.files import read_lines
@@ -51,7 +51,7 @@ def folder(tmp_path_factory):
     started(4, 1, folder / "4", *WRAPPERS, "restart")
     (folder / "2").mkdir()
     (folder / "4" / "restart").rename(folder / "2" / "restart")
-    started(2, 2, folder / "2", *WRAPPERS, "restart", "fsdp", "damaged")
+    started(2, 2, folder / "2", *WRAPPERS, "restart", "fsdp", "damaged", "taught")
     return folder
 
 
@@ -96,6 +96,12 @@ def test_weights_that_several_processes_hold_together(folder, tmp_path):
     whole = run_stages(wide(), run(tmp_path, splits={"test": WIDE}))["only"]
     found, _ = read_model(folder / "2" / "fsdp" / "models" / "only", None)
     assert_close(found, dict(whole.weights), 1e-5)
+
+
+def test_teacher_outputs_are_written_by_one_process_and_read_by_all(folder, tmp_path):
+    whole = run_stages(taught(one_device()), run(tmp_path))
+    same_as((tmp_path, whole), folder / "2" / "taught")
+    assert all("student: teacher outputs of 40 images in 2 views" in x for x in told(folder / "2", "taught"))
 
 
 def test_a_row_that_one_process_cannot_read_is_refused_by_all(folder):

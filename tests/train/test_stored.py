@@ -1,3 +1,4 @@
+import json
 import pickle
 
 import jax
@@ -45,6 +46,8 @@ def test_rows_come_back(tmp_path):
     for one in (found, pickle.loads(pickle.dumps(found))):  # as another process gets it
         for name, x in one.read(views, rows).items():
             np.testing.assert_array_equal(x, np.stack([ROWS[name][1][rows[0]], ROWS[name][0][rows[1]]]))
+    pieces = json.loads((tmp_path / "x" / "00" / "zarr.json").read_text())["codecs"][0]["configuration"]["chunk_shape"]
+    assert pieces == [1, 2, 3]  # one row is not read with all of its block
     assert disk_bytes(tmp_path / "x") > sum(x.nbytes for x in ROWS.values())
 
 

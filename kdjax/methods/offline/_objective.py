@@ -8,7 +8,7 @@ from flax import struct
 
 from kdjax import losses
 from kdjax.core import Frozen, InputError, Net, check_option, labelled
-from kdjax.models import stage_names
+from kdjax.models import last_stage, stage_names
 
 
 class Seen(struct.PyTreeNode):
@@ -98,8 +98,8 @@ def pairs(seen: Seen, layers: Sequence[str] = (), *, suffix: str = "") -> list[t
 
     Args:
       seen: the taps.
-      layers: `"stage2"` for the tap of this name on both sides, `"stage2=stage3_block4"` where the teacher's has another; empty:
-        the ends of all stages.
+      layers: `"stage2"` for the tap of this name on both sides, `"stage2=stage3_block4"` where the teacher's has another, `""` for
+        the end of the last stage; empty: the ends of all stages.
       suffix: put behind all names, as `"_preact"`.
 
     Raises:
@@ -112,24 +112,31 @@ def pairs(seen: Seen, layers: Sequence[str] = (), *, suffix: str = "") -> list[t
 def paired_names(seen: Seen, layers: Sequence[str] = ()) -> list[tuple[str, str]]:
     """The names of those maps, without the suffix: `[(student's, teacher's), ...]`."""
     if layers:
-        return [(layer.split("=")[0], layer.split("=")[-1]) for layer in layers]
+        both = [(layer.split("=")[0], layer.split("=")[-1]) for layer in layers]
+        return [(a or last_stage(seen.student), b or last_stage(seen.teacher)) for a, b in both]
     sides = [stage_names(taps) for taps in (seen.student, seen.teacher)]
     if len(sides[0]) != len(sides[1]) or not sides[0]:
         found = " and ".join(f"the {who}'s {', '.join(side) or 'none'}" for who, side in zip(_SIDES, sides, strict=True))
-        raise InputError(f"layers=() takes all stages, but they are not equally many: {found}; give layers=('stage1=stage2', ...)")
+        advice = "let each teacher have a stream of its own" if several(seen.teacher) else "give layers=('stage1=stage2', ...)"
+        raise InputError(f"layers=() takes all stages, but they are not equally many: {found}; {advice}")
     return list(zip(*sides, strict=True))
 
 
 _SIDES = ("student", "teacher")
 
 
-def tap(side: str, taps: Mapping[str, jax.Array], name: str, suffix: str = "") -> jax.Array:
-    """One tap of the `"student"` or the `"teacher"`, `""` for the end of its last stage, or one line that names those it has."""
-    name = (name or "".join(stage_names(taps)[-1:])) + suffix
+def tap(side: str, taps: Mapping[str, jax.Array], name: str) -> jax.Array:
+    """One tap of the `"student"` or the `"teacher"`, or one line that names those it has."""
     if name not in taps:
         shown = ", ".join(sorted(n for n in taps if not n.startswith("norm/")))
-        raise InputError(f"tap {name!r} is not one of the {side}'s; it has {shown}")
+        advice = "; let each teacher have a stream of its own" if several(taps) else ""
+        raise InputError(f"tap {name!r} is not one of the {side}'s; it has {shown}{advice}")
     return taps[name]
+
+
+def several(taps: Mapping[str, jax.Array]) -> bool:
+    """Whether taps are those of an ensemble, `models.ensemble`."""
+    return any(name.startswith("teacher0/") for name in taps)
 
 
 def classifier_of(teacher: Frozen) -> dict[str, jax.Array]:

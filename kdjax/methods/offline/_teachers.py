@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from kdjax.core import Frozen, Net
 from kdjax.core.net import NORM
 from kdjax.methods.offline._objective import Objective, Seen, add
-from kdjax.models.ensemble import shares
+from kdjax.models import shares
 
 
 def each_teacher(objective: Objective, count: int, *, weights: Sequence[float] | None = None) -> Objective:

@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 
 from kdjax import losses
 from kdjax.core import Net, check_option
-from kdjax.methods.offline._objective import Objective
+from kdjax.methods.offline._objective import Objective, tap
 from kdjax.methods.offline._recipe import method_of
 from kdjax.models import fan_in_uniform
 
@@ -54,8 +54,9 @@ def crd_objective(
 
     def init(key, seen):
         keys = jax.random.split(key, 4)
+        inputs = {side: tap(side, getattr(seen, side), "pooled").shape[1] for side in SIDES}
         params = {
-            side: {"kernel": fan_in_uniform(k, (getattr(seen, side)["pooled"].shape[1], width)), "bias": jnp.zeros(width)}
+            side: {"kernel": fan_in_uniform(k, (inputs[side], width)), "bias": jnp.zeros(width)}
             for k, side in zip(keys, SIDES, strict=False)
         }
         banks = {side: losses.crd_bank(k, rows=len(classes), width=width) for k, side in zip(keys[2:], SIDES, strict=True)}

@@ -13,8 +13,8 @@ def fsp_objective(*, weight: float = 1.0, layers: Sequence[str] = ()) -> Objecti
     """The student's layers follow from each other as the teacher's do.
 
     `L_x = sum over neighbouring layers of mean (G_s - G_t)^2`, `G[c, d]` = mean over positions of channel c of the one times
-    channel d of the next. Both networks need the same channels. The first stage of two, without labels; then the student is trained by
-    labels alone.
+    channel d of the next. Both networks need the same channels. The first stage of two, without labels; then the student is trained
+    by labels alone.
 
     Args:
       weight: factor of the sum; the benchmark's code has 1 in this stage (its 50 multiplies nothing).

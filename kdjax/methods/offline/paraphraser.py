@@ -11,7 +11,7 @@ import optax
 from kdjax import losses
 from kdjax.core import Frozen, InputError, Learner, Method, Net, check_option, from_linen, learn, weighted_sum
 from kdjax.methods.offline._objective import tap
-from kdjax.models import batch_norm, conv2d, fan_in_uniform
+from kdjax.models import batch_norm, conv2d, fan_in_uniform, last_stage
 
 
 class Paraphrasing(NamedTuple):
@@ -109,7 +109,7 @@ def paraphraser(
         taps = batch.get("teacher")
         if taps is None:
             taps, _ = teacher.apply(frozen.params, frozen.stats, batch["image"], train=False)
-        return tap("teacher", taps, layer)
+        return tap("teacher", taps, layer or last_stage(taps))
 
     def init(key, batch, given):
         given = {"teacher": given["teacher"]}
@@ -130,7 +130,8 @@ def paraphraser(
     def predict(state, inputs):
         frozen, learner = state.given["teacher"], state.paraphraser
         taps, _ = teacher.apply(frozen.params, frozen.stats, inputs, train=False)
-        said, _ = net.apply(learner.params, learner.stats, tap("teacher", taps, layer), train=False)
+        wanted = tap("teacher", taps, layer or last_stage(taps))
+        said, _ = net.apply(learner.params, learner.stats, wanted, train=False)
         return {"paraphraser": said, "teacher": taps}
 
     def weights(state):

@@ -22,7 +22,9 @@ _HEAD = "classifier/"  # the student's linear layer among its taps
 class _TwoLayers(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, width: int) -> jax.Array:
-        return nn.relu(_linear(width)(nn.relu(_linear(width)(x))))
+        for _ in range(2):
+            x = nn.relu(_linear(width)(x))
+        return x
 
 
 class _Prototypes(nn.Module):
@@ -94,10 +96,10 @@ def proc_kd(
     """Prototypes of the teacher's tokens guide a student whose classes may be others; the teacher's logits are not used.
 
     `L = label_weight CE(z, y) + enriched CE(z_a, y) + agreement KL(softmax z_a || softmax z) + hidden |h_s - h_t|^2 +
-    prototype CE(z_t, y)`. `z_a` is the student's linear layer on its last tokens, enriched by K learned prototypes; `z_t` the same on
-    the teacher's tokens of three layers, joined, with their residuals to the prototypes; the gradient stops at `z_a` in KL; `h` are
-    tokens of three layers behind layer norm, the student's through a linear layer where widths differ. In the first phase only the
-    last term trains: the prototypes and the student's linear layer.
+    prototype CE(z_t, y)`. `z_a` is the student's linear layer on its last tokens, enriched by K learned prototypes; `z_t` the same
+    on the teacher's tokens of three layers, joined, with their residuals to the prototypes; the gradient stops at `z_a` in KL; `h`
+    are tokens of three layers behind layer norm, the student's through a linear layer where widths differ. In the first phase only
+    the last term trains: the prototypes and the student's linear layer.
 
     A map's tokens are its positions; the class token, or the mean of all, is classified. Where the two nets see an image in other
     places, their maps are resized. The released code trains with `CE(z, y)` alone: modules follow it, the other terms, their
@@ -126,7 +128,7 @@ def proc_kd(
 
     def terms(seen, adapted):
         def classified(x):
-            return x @ seen.student[f"{_HEAD}kernel"] + seen.student[f"{_HEAD}bias"]
+            return x @ seen.student[f"{_HEAD}kernel"] + seen.student[f"{_HEAD}bias"][None]
 
         def entropy(z):
             return labelled(losses.cross_entropy, z, seen.batch)

@@ -42,7 +42,7 @@ class _Review(nn.Module):
     @nn.compact
     def __call__(self, seen: Seen, train: bool):
         student, teachers = _student(seen, self.layers), _teacher(seen, self.layers)
-        width, fused, x = min(self.width, student[-1].shape[-1]), {}, None
+        width, fused, x = self.width or min(512, student[-1].shape[-1]), {}, None
         for k in reversed(range(len(teachers))):
             level = _Fusion(width, axis_name=seen.axis_name, name=f"level{k}")
             fused[f"{k}"], x = level(student[k], x, teachers[k], train)
@@ -58,7 +58,7 @@ def _teacher(seen, layers):
 
 
 def reviewkd_objective(
-    *, steps_per_epoch: int, weight: float = 5.0, width: int = 512, warmup_epochs: int = 20, layers: Sequence[str] = ()
+    *, steps_per_epoch: int, weight: float = 5.0, width: int = 0, warmup_epochs: int = 20, layers: Sequence[str] = ()
 ) -> Objective:
     """Each level of the teacher is imitated by the student's level together with all deeper ones.
 
@@ -71,13 +71,13 @@ def reviewkd_objective(
       steps_per_epoch: what the warm-up counts.
       weight: factor of the sum; the authors have 5 for wide ResNets and resnet32x4, 8 for ShuffleNetV2, 1 for resnet110, 0.6 for
         resnet56.
-      width: of the mixed maps, at most that of the student's pooled features.
+      width: channels of the mixed maps; 0: as many as the student's pooled features, at most 512.
       warmup_epochs: epochs until the term counts fully; 0: at once.
       layers: what is compared beside the pooled features, as in `pairs`; empty: the ends of all stages.
 
     Reference: Chen, Liu, Zhao and Jia, Distilling Knowledge via Knowledge Review, CVPR 2021 (arXiv 2104.09044).
     """
-    check_option("width", width, lambda w: w >= 1, "a whole number of at least 1")
+    check_option("width", width, lambda w: w >= 0, "a number of channels, or 0")
 
     def terms(seen, adapted):
         teachers = _teacher(seen, layers)

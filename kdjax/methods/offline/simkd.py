@@ -49,15 +49,23 @@ def simkd(
 
     def init(key, batch, given):
         state = method.init(key, batch, given)
-        stats, student = state.learner.stats, state.learner.stats["student"]
-        # A copy: the State is donated, the teacher is not.
-        layer = jax.tree.map(jnp.copy, classifier_of(given["teacher"]))
-        wanted, place = (jax.tree.map(jnp.shape, x) for x in (layer, student.get("then", {}).get("classifier")))
-        if place != wanted:
-            raise InputError(
-                f"simkd needs a student of models.projected with the teacher's channels and classes, {wanted['kernel']}"
-            )
-        filled = student | {"then": student["then"] | {"classifier": layer}}
-        return state._replace(learner=state.learner.replace(stats=stats | {"student": filled}))
+        own = jax.tree.map(jnp.shape, state.learner.stats["student"].get("then", {}).get("classifier"))
+        wanted = jax.tree.map(jnp.shape, classifier_of(given["teacher"]))
+        if own != wanted:
+            shape = wanted["kernel"]
+            raise InputError(f"simkd needs a student of models.projected with the teacher's channels and classes, {shape}")
+        return state
 
-    return method._replace(init=init)
+    def classified(state):
+        """The State with the teacher's linear layer in the student's stats."""
+        stats = state.learner.stats
+        then = stats["student"]["then"] | {"classifier": classifier_of(state.given["teacher"])}
+        return state._replace(learner=state.learner.replace(stats=stats | {"student": stats["student"] | {"then": then}}))
+
+    def predict(state, inputs):
+        return method.predict(classified(state), inputs)
+
+    def weights(state):
+        return method.weights(classified(state))
+
+    return method._replace(init=init, predict=predict, weights=weights)

@@ -65,8 +65,9 @@ def weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def images(name: str) -> np.ndarray:
-    """`[2, H, W, 3]`; the large ones have odd and even sides, where a wrong padding shows, and numbers beyond the 6 of ReLU6."""
-    sides, scale = ((32, 32), 1) if name in CIFAR else (TRANSFORMERS[name][2], 2) if name in TRANSFORMERS else ((71, 64), 8)
+    """`[2, H, W, 3]`; those of ImageNet have odd and even sides, where a wrong padding shows; some exceed the 6 of ReLU6."""
+    sides = (32, 32) if name in CIFAR else TRANSFORMERS[name][2] if name in TRANSFORMERS else (71, 64)
+    scale = 8 if name in (*IMAGENET, "mobilenet_v2_half") else 2 if name in TRANSFORMERS else 1
     return (scale * (np.random.default_rng(7).random((2, *sides, 3)) - 0.5)).astype(np.float32)
 
 

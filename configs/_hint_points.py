@@ -1,0 +1,96 @@
+"""The plan of `pursuhint`: hint points are chosen once the teacher's weights are there."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from kdjax import data, evaluate, models
+from kdjax.core import InputError, Method, Net, check_option, pick
+from kdjax.evaluate.hint_points import UPDATES
+from kdjax.evaluate.teacher_layers import METRICS
+from kdjax.train import Stage
+
+BATCH = 250  # images a pass
+
+
+def at_hint_points(
+    entry: Any, setting: Any, *, metric: str = "r2_cca", images: int = 10_000, update: str = "mean_index"
+) -> dict[str, Stage]:
+    """One stage: the ends of the student's stages learn from as many of the teacher's blocks.
+
+    `layers` of the config names the pairs, as after a look at the output of `launch/analyse.py`; left empty, the teacher's are the
+    centres of clusters, found when the stage begins: by then a teacher of the same run is trained.
+
+    Args:
+      entry: an Entry of `_methods`.
+      setting: a Setting.
+      metric: of the likeness of two layers, as in `evaluate.choose_hint_points`, and so is the last one.
+      images: how many of the training images it is measured on, evenly spaced.
+      update: of the centres.
+    """
+    pick("metric", metric, METRICS)
+    pick("update", update, UPDATES)
+    check_option("images", images, lambda n: n >= 2, "a number of images, 2 or more")
+    options = dict(setting.options)
+    layers = list(options.pop("layers"))
+    student, teacher = setting.build(setting.student), setting.teacher
+    ends = models.stage_names(_taps(student, setting.shape))
+    blocks = evaluate.candidate_layers(list(_taps(teacher, setting.shape)))
+    if not layers and not 1 <= len(ends) <= len(blocks):
+        raise InputError(
+            f"layers=() is not accepted: the student has {len(ends)} stages to hint, the teacher {len(blocks)} layers "
+            "to choose from; give the pairs, 'stage1=stage1_block3', ..."
+        )
+    found = {"layers": layers}
+
+    def make(tx, **how):
+        def now() -> Method:
+            # Before the choice, the first blocks stand in: a rehearsal has shapes alone.
+            pairs = found["layers"] or _paired(ends, blocks)
+            return entry.method(student, teacher, tx, layers=pairs, **options, **how)
+
+        return Method(
+            init=lambda *args: now().init(*args),
+            step=lambda *args: now().step(*args),
+            predict=lambda *args: now().predict(*args),
+            weights=lambda *args: now().weights(*args),
+            needs=("teacher",),
+        )
+
+    stage = setting.stage(make, {"student": setting.student}, given=setting.given)
+
+    def given(results):
+        weights = setting.given(results)
+        rehearsed = isinstance(jnp.zeros(()), jax.core.Tracer)
+        if not found["layers"] and not rehearsed:
+            frozen, seen = weights["teacher"], _images(setting.dataset.train, images, stage.view)
+            chosen = evaluate.choose_hint_points(
+                teacher, frozen.params, frozen.stats, seen, len(ends), metric=metric, update=update
+            )
+            found["layers"] = _paired(ends, chosen)
+        return weights
+
+    return {setting.name: stage._replace(given=given)}
+
+
+def _paired(ends, points) -> list[str]:
+    return [f"{end}={point}" for end, point in zip(ends, points, strict=False)]
+
+
+def _images(source: data.Source, count: int, view) -> Iterator[jax.Array]:
+    rows = np.linspace(0, source.size - 1, min(count, source.size)).astype(np.int32)
+    for start in range(0, len(rows), BATCH):
+        yield view(jnp.asarray(data.read_sound(source, rows[start : start + BATCH], skip=True)[0]["image"]))
+
+
+def _taps(net: Net, shape: tuple[int, int, int]) -> dict[str, jax.Array]:
+    """The taps of a net, as shapes."""
+
+    def taps():
+        images = jnp.zeros((1, *shape))
+        return net.apply(*net.init(jax.random.key(0), images), images, train=False)[0]
+
+    return jax.eval_shape(taps)

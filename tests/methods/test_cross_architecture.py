@@ -1,0 +1,59 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from cases import CASES, close, defaults, images, staged, start, student_of, supervised
+
+from kdjax import methods
+from kdjax.core import InputError
+from kdjax.methods.offline import moved
+
+KEY = jax.random.key(5)
+NOTHING = {"attention": 0.0, "value": 0.0, "feature": 0.0, "adversarial": 0.0}
+
+
+def test_without_its_terms_it_is_supervised_training():
+    """Also the running statistics: those of moved images do not enter."""
+    case, plain = CASES["cakd"](**NOTHING), supervised(net=staged(), tx=optax.sgd(0.05))
+    (a, _), (b, _) = (jax.jit(x.method.step)(start(x), x.batch, KEY) for x in (case, plain))
+    close(student_of(a), (b.network.params, b.network.stats), atol=1e-6)
+
+
+@pytest.mark.parametrize("saturating", [True, False])
+def test_a_critic_that_knows_nothing_says_one_half(saturating):
+    case = CASES["cakd"](saturating=saturating)
+    state = start(case)
+    state = state._replace(critic=state.critic.replace(params=jax.tree.map(jnp.zeros_like, state.critic.params)))
+    _, metrics = jax.jit(case.method.step)(state, case.batch, KEY)
+    np.testing.assert_allclose(metrics["critic"], 2 * np.log(2), rtol=1e-6)
+    np.testing.assert_allclose(metrics["adversarial"], -np.log(2) if saturating else np.log(2), rtol=1e-6)
+
+
+def test_the_critic_learns_and_the_student_fools_it():
+    def run(**options):
+        case = CASES["cakd"](**NOTHING | {"label_weight": 0.0, "tx": optax.sgd(0.3)} | options)
+        state, step = start(case), jax.jit(case.method.step)
+        for k in range(25):
+            state, metrics = step(state, case.batch, jax.random.key(k))
+        return float(metrics["critic"])
+
+    alone = run()
+    assert alone < 0.5 * 2 * np.log(2)
+    assert run(adversarial=3.0, saturating=False) > 1.5 * alone
+
+
+def test_moved_images_are_others_of_the_same_kind():
+    image = images()[0]
+    found = [moved(jax.random.key(k), image) for k in (0, 0, 1)]
+    assert found[0].shape == image.shape and 0 <= float(found[0].min()) <= float(found[0].max()) <= 1
+    assert jnp.array_equal(found[0], found[1]) and not jnp.allclose(found[0], found[2]) and not jnp.allclose(found[0], image)
+
+
+def test_the_defaults_and_refusals():
+    assert defaults(methods.cakd) == {
+        "label_weight": 1.0, "attention": 1.0, "value": 1.0, "feature": 1.0, "adversarial": 0.1, "saturating": True, "views": 0.5,
+        "replaced": 0.5, "value_term": "relation", "dropout": 0.1, "layer": "", "block": 0,
+    }  # fmt: skip
+    with pytest.raises(InputError, match=r"^views=2"):
+        CASES["cakd"](views=2.0)

@@ -1,0 +1,125 @@
+import inspect
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from kdjax.core import InputError, batch_norms
+from kdjax.models import attach, branched, branches, build, conv_net
+
+CONV = {"name": "conv_net", "widths": [3, 4, 5]}
+
+
+def images(side, channels=3):
+    return jax.ShapeDtypeStruct((2, side, side, channels), jnp.float32)
+
+
+def kernels_of(params, branch):
+    """Shapes of the convolutions of one branch, by layer."""
+    flat = jax.tree_util.tree_leaves_with_path(params["heads"])
+    named = {"/".join(k.key for k in path): x.shape for path, x in flat}
+    return {k: v for k, v in named.items() if k.startswith(f"branch{branch}_") and k.endswith("kernel")}
+
+
+@pytest.mark.parametrize(
+    ("net", "side", "stages"),
+    [(CONV, 8, 3), ({"name": "resnet8"}, 32, 3), ({"name": "wrn", "depth": 10, "width": 2}, 32, 3),
+     ({"name": "resnet18", "stem": "cifar"}, 16, 4), ({"name": "resnet50"}, 64, 4)],
+)  # fmt: skip
+def test_taps_of_backbone_and_branches(net, side, stages, shapes):
+    params, stats, taps, new = shapes(branched(net, 7), images(side))
+    alone = shapes(build({**net, "classes": 7}), images(side))
+    assert jax.tree.structure((params["net"], stats["net"])) == jax.tree.structure(alone[:2])
+    names = [f"joint{k}" for k in range(1, stages + 1)]
+    assert [k for k in taps if k.startswith("joint")] == names
+    assert {taps[k].shape for k in names} == {(2, 28)} and taps["logits"].shape == (2, 7)
+    plain = {k for k in alone[2] if not k.startswith("norm/")}
+    assert {k for k in taps if not k.startswith("norm/")} == plain | set(names)
+    assert len(batch_norms(taps, stats)) == len(jax.tree.leaves(stats)) // 2
+    assert jax.tree.structure(new) == jax.tree.structure(stats)
+
+
+def test_a_branch_is_a_copy_of_the_stages_that_follow(shapes):
+    """WRN-16-2: widths 32, 64, 128 of 2 blocks; the last branch has one more stage like the last."""
+    params, *_ = shapes(branched({"name": "wrn_16_2"}, 5), images(32))
+    backbone, conv = params["net"], (3, 3)
+    for stage in (2, 3):
+        for block in (1, 2):
+            copy, original = params["heads"][f"branch1_stage{stage}_block{block}"], backbone[f"stage{stage}_block{block}"]
+            assert jax.tree.map(jnp.shape, copy) == jax.tree.map(jnp.shape, original)
+    found = kernels_of(params, 2)
+    assert {k.split("/")[0] for k in found} == {"branch2_stage3_block1", "branch2_stage3_block2", "branch2_classifier"}
+    last = kernels_of(params, 3)
+    assert last.pop("branch3_classifier/kernel") == (128, 20)
+    assert set(last.values()) == {(*conv, 128, 128)} and len(last) == 4  # no shortcut: channels and side stay
+
+
+def test_strides_are_those_of_the_stages():
+    """Sides 8, 4, 2: branch 1 halves twice, branch 2 once, the last one not at all."""
+    net = branches(CONV | {"classes": 2})
+    taps = {f"stage{k}": jnp.ones((1, side, side, 3 + k)) for k, side in ((1, 8), (2, 4), (3, 2))}
+    params, stats = net.init(jax.random.key(0), taps)
+    outputs, _ = net.apply(params, stats, taps, train=False)
+    sides = {name.removeprefix("norm/"): x.shape[1] for name, x in outputs.items() if name.startswith("norm/")}
+    assert sides == {
+        "branch1_stage2_block1/bn": 4, "branch1_stage3_block1/bn": 2, "branch2_stage3_block1/bn": 2, "branch3_stage3_block1/bn": 2,
+    }  # fmt: skip
+
+
+def test_wide_nets_end_with_batch_norm(shapes):
+    params, *_ = shapes(branched({"name": "wrn", "depth": 10, "width": 1}, 3), images(8))
+    assert {f"branch{k}_bn" for k in (1, 2, 3)} <= set(params["heads"])
+
+
+def test_attached_heads_see_the_taps_and_leave_the_net_alone(drawn):
+    x = jax.random.uniform(jax.random.key(1), (2, 8, 8, 1))
+    whole, net = branched(CONV, 4), conv_net((3, 4, 5), 4)
+    params, stats = drawn(whole, x)
+    taps, new = jax.jit(lambda x: whole.apply(params, stats, x, train=True))(x)
+    alone, moved = jax.jit(lambda x: net.apply(params["net"], stats["net"], x, train=True))(x)
+    np.testing.assert_allclose(taps["logits"], alone["logits"], atol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), new["net"], moved)
+    heads, _ = branches(CONV | {"classes": 4}).apply(params["heads"], stats["heads"], alone, train=True)
+    np.testing.assert_allclose(taps["joint2"], heads["joint2"], atol=1e-4)
+
+
+def test_specification_survives_json():
+    specification = {"name": "branched", "net": {**CONV, "mean": [0.5], "std": [0.25]}, "classes": 3, "dtype": "bfloat16"}
+    net = build(json.loads(json.dumps(specification)))
+    taps = jax.eval_shape(lambda x: net.apply(*net.init(jax.random.key(0), x), x, train=False)[0], images(8, 1))
+    assert taps["stage1"].dtype == jnp.bfloat16 and taps["joint1"].dtype == jnp.float32
+    assert {"classes", "dtype", "axis_name"} <= set(inspect.signature(branched).parameters)
+
+
+def test_two_halves_are_the_whole(drawn):
+    x = jax.random.uniform(jax.random.key(1), (8, 4, 4, 1))
+    whole, split = (branched(CONV, 2, axis_name=name) for name in (None, "data"))
+    params, stats = drawn(whole, x)
+    taps, _ = jax.jit(lambda x: whole.apply(params, stats, x, train=True))(x)
+    halves, _ = jax.jit(jax.vmap(lambda x: split.apply(params, stats, x, train=True), axis_name="data"))(
+        x.reshape(2, 4, *x.shape[1:])
+    )
+    np.testing.assert_allclose(halves["joint3"].reshape(8, -1), taps["joint3"], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("net", "said"),
+    [
+        ({"name": "vgg8", "classes": 3}, "net 'vgg8' has no branches; accepted: "),
+        ({"name": "conv_net", "classes": 0}, "classes=0 is not accepted"),
+    ],
+)
+def test_refusals(net, said):
+    with pytest.raises(InputError, match=said):
+        branches(net)
+
+
+def test_attach_takes_any_pair(drawn):
+    from kdjax.core import Net
+
+    heads = Net(lambda key, taps: ({}, {}), lambda p, s, taps, *, train, key=None: ({"twice": 2 * taps["pooled"]}, {}))
+    net, x = attach(conv_net((2,), 3), heads), jnp.ones((1, 4, 4, 1))
+    taps, _ = net.apply(*drawn(net, x), x, train=False)
+    np.testing.assert_array_equal(taps["twice"], 2 * taps["pooled"])
