@@ -155,9 +155,9 @@ def behind_stages(entry: Entry, setting: Setting) -> dict[str, Stage]:
         heads = models.branches(setting.student, axis_name=shared["axis_name"])
         return entry.method(setting.build(setting.student), heads, setting.build(branched), tx, **options, **shared)
 
-    given = {} if taught["joint"] else {"given": setting.given}
+    own = {"evaluate": classification} if taught["joint"] else {"given": setting.given}
     return {
-        first: setting.stage(teacher, {"branched": branched}, members=1, cached=False, evaluate=classification, **given, **pace),
+        first: setting.stage(teacher, {"branched": branched}, members=1, cached=False, **own, **pace),
         setting.name: setting.stage(
             student, {"student": setting.student}, cached=False, given=lambda results: {"teacher": results[first].frozen()}
         ),

@@ -6,7 +6,8 @@
 `methods=` takes names and sums between slashes, `configs/benchmark.py:methods=kd/dkd/crd+kd`; by default all that this student and
 teacher can be taught with. Each method keeps its published weights, in `config.methods.<name>`; the learning rate is that of
 `student_training` for all, the student alone has its own chosen among `baseline_rates`. Every student is compared with the student
-alone and with `kd`, paired by seed, at the last epoch and at that of the best validation accuracy.
+alone and with `kd`, paired by seed, at the last epoch and at that of the best validation accuracy. Spans of epochs (warm-ups, first
+stages) are as long a part of the run as they are of the published 240 epochs, and `crd` has 1,024 negatives.
 
 The default is the smallest honest setting: 5,000 images of Fashion-MNIST and nets for two cores. For the published one see
 `configs/cifar100.py`, whose data, nets and training sections can be set here too.
@@ -17,11 +18,14 @@ from ml_collections import ConfigDict
 from configs import _benchmark as benchmark
 from configs import _sections as sections
 
-CLASSIC = "kd/fitnet/at/crd/crd+kd"
+EPOCHS = 15
+METHODS = (
+    "kd/dkd/dist/lskd/mlkd/fitnet/fitnet_two_stage/at/sp/cc/vid/rkd/pkt/nst/ab/ft/ofd/reviewkd/srrl/simkd/ickd/crd/crd+kd/hsakd/tst"
+)
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    chosen = sections.variant(variant, methods=CLASSIC, student="conv_net", teacher="conv_net")
+    chosen = sections.variant(variant, methods=METHODS, student="conv_net", teacher="conv_net")
     data = sections.data_section("tfds:fashion_mnist", batch=64, val_fraction=0.1)
     return ConfigDict(
         {
@@ -35,9 +39,9 @@ def get_config(variant: str = "") -> ConfigDict:
                 chosen["teacher"], widths=(16, 32, 64), epochs=20, optimiser=sections.sgd_section(0.1)
             ),
             "student_training": sections.training_section(
-                chosen["student"], widths=(4, 8, 16), epochs=15, optimiser=sections.sgd_section(0.1)
+                chosen["student"], widths=(4, 8, 16), epochs=EPOCHS, optimiser=sections.sgd_section(0.1)
             ),
-            "methods": benchmark.sections_of(chosen["methods"].split("/")),
+            "methods": benchmark.sections_of(chosen["methods"].split("/"), epochs=EPOCHS, negatives=1024),
         }
     )
 

@@ -127,6 +127,9 @@ def _set(config: Any, field: str, text: str) -> None:
         parent[name] = _value(f"--{at}", node, text)
 
 
+_NAMES = ("layers", "norms")  # empty by default, and of words
+
+
 def _value(name: str, present: Any, text: str) -> Any:
     """The text as a value of the type of the present one."""
 
@@ -146,12 +149,14 @@ def _value(name: str, present: Any, text: str) -> Any:
         except ValueError:
             refuse("a number")
         return value if math.isfinite(value) else refuse("a finite number")
+    kinds = {type(x) for x in present} or ({str} if name.rpartition(".")[2] in _NAMES else {int, float})
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        refuse("values with commas between them")
+        if kinds != {str}:
+            refuse("values with commas between them")
+        value = [word.strip() for word in text.split(",") if word.strip()]  # names need no quotes
     value = tuple(value) if isinstance(value, tuple | list) else (value,)
-    kinds = {type(x) for x in present} or {int, float}
     if any(type(x) not in kinds | ({int} if float in kinds else set()) for x in value):
         refuse(f"values of type {', '.join(sorted(k.__name__ for k in kinds))} with commas between them")
     if any(isinstance(x, float) and not math.isfinite(x) for x in value):

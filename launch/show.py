@@ -88,7 +88,8 @@ def summary_table(summary: dict, folder: Path) -> None:
         *numbers, score = points[0]
         tried = "; ".join(f"{', '.join(f'{_words(n)} {p[n]:g}' for n in numbers)}: {p[score]:.2f}" for p in points)
         console.print(f"{name}: chosen by {_label(score)}: {tried}", highlight=False, markup=False, soft_wrap=True)
-    console.print(f"kept in {folder}: report.md, summary.json, metrics.jsonl, plots/, models/", highlight=False, markup=False, soft_wrap=True)
+    kept = f"kept in {folder}: report.md, summary.json, metrics.jsonl, plots/, models/"
+    console.print(kept, highlight=False, markup=False, soft_wrap=True)
     if any(key.endswith("test_accuracy") for key in summary["results"]):
         next_step = f"classify images with it: python launch/predict.py {folder} <image or folder>"
         console.print(next_step, highlight=False, markup=False, soft_wrap=True)

@@ -23,7 +23,7 @@ def candidate_layers(taps: Sequence[str]) -> list[str]:
     """
     blocks = [found for name in taps if (found := re.fullmatch(r"stage(\d+)_block(\d+)", name))]
     in_order = [block[0] for block in sorted(blocks, key=lambda block: (int(block[1]), int(block[2])))]
-    return in_order or block_names(dict.fromkeys(taps)) or stage_names(dict.fromkeys(taps))
+    return in_order or block_names(taps) or stage_names(taps)
 
 
 def choose_hint_points(

@@ -1,6 +1,6 @@
 """What the nets here agree on: where their stages end, and which map is averaged in front of the classifier."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import flax.linen as nn
 import jax
@@ -8,20 +8,20 @@ import jax
 from kdjax.core.check import InputError
 
 
-def stage_names(taps: Mapping[str, jax.Array]) -> list[str]:
+def stage_names(taps: Iterable[str]) -> list[str]:
     """The taps of the ends of the stages, in order; none in a transformer.
 
-    >>> stage_names(dict.fromkeys(["stem", "stage10", "stage2", "stage2_preact", "stage2_block1", "logits"]))
+    >>> stage_names(["stem", "stage10", "stage2", "stage2_preact", "stage2_block1", "logits"])
     ['stage2', 'stage10']
     """
     found = [name for name in taps if name.startswith("stage") and name.removeprefix("stage").isdigit()]
     return sorted(found, key=lambda name: int(name.removeprefix("stage")))
 
 
-def block_names(taps: Mapping[str, jax.Array]) -> list[str]:
+def block_names(taps: Iterable[str]) -> list[str]:
     """The taps of what leaves the blocks of a transformer, in order; none in a net of stages.
 
-    >>> block_names(dict.fromkeys(["tokens", "block10", "block2", "block2_query", "stage1_block1", "cls"]))
+    >>> block_names(["tokens", "block10", "block2", "block2_query", "stage1_block1", "cls"])
     ['block2', 'block10']
     """
     found = [name for name in taps if name.startswith("block") and name.removeprefix("block").isdigit()]

@@ -38,7 +38,7 @@ def places(side: str, seen: Seen, name: str) -> Places:
     taps = getattr(seen, side)
     x = tap(side, taps, name)
     if x.ndim == 4:
-        return Places(x.reshape(x.shape[0], -1, x.shape[-1]), 0, x.shape[1:3])
+        return Places(x.reshape(x.shape[0], -1, x.shape[-1]), 0, (x.shape[1], x.shape[2]))
     patches = tap(side, taps, "patches").shape[1]
     if x.ndim != 3 or x.shape[1] < patches:
         raise InputError(f"tap {name!r} of the {side} has shape {x.shape}: expected tokens [B, N, C] or a map [B, H, W, C]")
