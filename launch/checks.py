@@ -122,7 +122,7 @@ def check(config: Any, file: str) -> None:
             raise InputError(f"--config.{path}={value!r} is not accepted: expected one of {nearest(str(value), names)}")
         if number:
             check_option(f"--config.{path}", value, *number)
-        if path.endswith("net.name"):
+        if path.endswith(".net.name"):
             _check_fit(config, path, models.NETS[value], {"name"}, f"use the variant, --config={file}:<which>={value}")
         if path.endswith("optimiser.name"):
             _check_fit(config, path, OPTIMISERS[value], _KEPT, f"write that section into a copy of {file}")

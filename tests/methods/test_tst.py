@@ -175,7 +175,8 @@ def test_the_defaults_are_the_paper_s():
     shown = {k: p.default for k, p in signature(methods.tst).parameters.items() if p.kind is p.KEYWORD_ONLY}
     assert {k: v for k, v in shown.items() if k not in ("steps_per_epoch", "epochs")} == {
         "label_weight": 1.0, "weight": 1.0, "temperature": 4.0, "phases": (0.125, 0.375), "length": 0.125, "picks": 4,
-        "easy_weight": 1.0, "hard_weight": 1.0, "rate": 0.01, "momentum": 0.9, "sigmoid_logits": False, "axis_name": None, "micro": 1,
+        "easy_weight": 1.0, "hard_weight": 1.0, "rate": 0.01, "momentum": 0.9, "sigmoid_logits": False, "axis_name": None,
+        "micro": 1,
     }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from kdjax import losses
 from kdjax.core import check_option, example_keys, from_linen
 from kdjax.methods.offline._objective import Objective, Seen, tap
 from kdjax.methods.offline._tokens import block_name, grid_of, heads, resized
-from kdjax.models import conv2d, fan_in_uniform
+from kdjax.models import conv2d, fan_in_uniform, last_stage
 
 _PATTERN = 4  # places a side with linear layers of their own; the next ones share them
 _each_fan_in_uniform = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform", batch_axis=(0, 1))
@@ -46,7 +46,7 @@ class _Projectors(nn.Module):
     def __call__(self, seen: Seen, train: bool):
         feature, (query, _, _) = patches_of(seen, self.block)
         _, count, patches, width = query.shape
-        x = tap("student", seen.student, self.layer)
+        x = tap("student", seen.student, self.layer or last_stage(seen.student))
         x = resized(x, grid_of(patches, seen.batch["image"].shape[1:3]))
         found = {}
         for name in ("query", "key", "value"):
