@@ -13,7 +13,8 @@ class Method(NamedTuple):
     """One published algorithm, built by a function with keyword-only hyperparameters.
 
     Attributes:
-      init: `(key, batch, given) -> State`; `given` is `{name: Frozen}`, the weights that come from outside.
+      init: `(key, batch, given) -> State`; `given` is `{name: Frozen}`, the weights that come from outside. Only their shapes and
+        sources count here: a run shows zeros in their place. What needs their values reads them in `step`, `predict`, `weights`.
       step: `(state, batch, key) -> (State, Metrics)`; pure, jittable, one optimisation step as the paper has it.
       predict: `(state, inputs) -> {name: taps}` in evaluation mode; the first name is the network one would ship.
       weights: `state -> {name: (params, stats)}` for the networks of `predict`: what is saved to be used elsewhere.

@@ -18,6 +18,7 @@ ANY = {  # these take any number of channels
     "gaussian_noise": lambda k, x: augment.gaussian_noise(k, x, std=0.3),
     "cutout": lambda k, x: augment.cutout(k, x, size=5),
     "affine": augment.affine,
+    "random_operations": augment.random_operations,
     "byol_view1": VIEW1,
     "byol_view2": VIEW2,
     "grey_view": augment.grey_views(noise=0.1, blur_p=0.5)[0],

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kdjax.augment import as_float, flip, gaussian_noise, on_images, pad_crop, two_views
+from kdjax.augment import as_float, flip, gaussian_noise, in_turn, on_images, pad_crop, two_views
 from kdjax.core.check import InputError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 6, 6, 1), np.uint8)
@@ -32,6 +32,13 @@ def test_on_images_applies_the_transforms_in_order_with_keys_of_their_own():
             image = transform(jax.random.fold_in(KEYS[row], number), image)
         np.testing.assert_allclose(out["image"][row], image, atol=1e-6)
     assert BATCH["image"].dtype == jnp.uint8  # the batch itself is not changed
+
+
+def test_transforms_in_turn_are_those_of_on_images():
+    image = as_float(BATCH["image"][0])
+    found = in_turn(pad_crop, noise)(KEYS[0], image)
+    np.testing.assert_array_equal(found, on_images(pad_crop, noise)(KEYS, BATCH)["image"][0])
+    np.testing.assert_array_equal(in_turn()(KEYS[0], image), image)
 
 
 def test_two_views_leave_the_image_and_draw_apart():

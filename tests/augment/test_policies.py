@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kdjax import augment
-from kdjax.augment import learned_policies
+from kdjax.augment import learned_policies, random_operations
 from kdjax.augment.policies import LEARNED, POLICIES
 from kdjax.core import InputError
 
@@ -111,3 +111,17 @@ def test_refusals():
         learned_policies(jax.random.key(0), IMAGE, picked=ALL, logits=jnp.zeros(3), magnitudes=jnp.zeros(11))
     with pytest.raises(InputError, match="temperature=0"):
         learned_policies(jax.random.key(0), IMAGE, picked=ALL, logits=ALWAYS, magnitudes=jnp.zeros(11), temperature=0)
+
+
+def test_random_operations_are_as_many_as_asked_for_and_happen_with_their_probability():
+    image = jnp.clip(IMAGE, 0.3, 0.7)  # nearly every operation changes it
+
+    def changed(**options):
+        found = jax.jit(jax.vmap(lambda k: random_operations(k, image, **options)))(jax.random.split(jax.random.key(0), 300))
+        return float(jnp.mean(jnp.any(found != image[None], axis=(1, 2, 3))))
+
+    assert changed(count=0) == changed(p=0.0) == 0
+    assert changed(p=1.0) > 0.97
+    assert changed(count=1) == pytest.approx(0.5, abs=0.1) and changed(count=2) == pytest.approx(0.75, abs=0.1)
+    with pytest.raises(InputError, match="count=-1"):
+        random_operations(jax.random.key(0), IMAGE, count=-1)

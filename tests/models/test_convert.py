@@ -42,8 +42,9 @@ def test_taps_are_those_of_pytorch(file):
         found = kept({tap: np.asarray(x) for tap, x in taps.items() if tap in golden.files})
         assert set(found) == set(golden.files) and {"stem", "stage3", "logits"} <= set(found)
         for tap, expected in golden.items():
+            largest = max(np.abs(golden[t]).max() for t in (tap, tap.removesuffix("_map")))  # one channel alone may be silent
             assert found[tap].shape == expected.shape
-            assert np.abs(found[tap] - expected).max() <= TOLERANCE * np.abs(expected).max(), tap
+            assert np.abs(found[tap] - expected).max() <= TOLERANCE * largest, tap
 
 
 def refusal(state, name="resnet8", classes=10, **options):

@@ -5,7 +5,7 @@ import pytest
 
 from kdjax import evaluate
 from kdjax.data import Dataset, array_source
-from kdjax.train.measures import classification, representation
+from kdjax.train.measures import classification, classification_together, representation
 
 LABELS = np.arange(12) % 6
 RNG = np.random.default_rng(0)
@@ -45,6 +45,16 @@ def test_final_measures_of_a_student_and_its_agreement_with_the_teacher():
     np.testing.assert_allclose(found["nll"], [-np.log(p) * r - np.log(q) * (1 - r) for r in (0.75, 0.5)], rtol=1e-4)
     hit, miss = (1 - p) ** 2 + 5 * q**2, p**2 + (1 - q) ** 2 + 4 * q**2
     np.testing.assert_allclose(found["brier"], [hit * r + miss * (1 - r) for r in (0.75, 0.5)], rtol=1e-4)
+
+
+def test_networks_that_answer_together_have_the_accuracy_of_their_mean():
+    """The surer one decides unless its weight is small."""
+    networks = {"network": {"logits": np.stack([right(9), right(3, scale=7.0)])}}
+    for weights, wanted in (([1, 1], 25), ([2, 1], 75)):
+        measure = classification_together({"nets": [{}, {}], "weights": weights})
+        found = measure(collected({"test": networks}), "test", True)
+        assert found["accuracy"].tolist() == [75, 25] and found["ensemble_accuracy"].tolist() == [wanted] * 2
+        assert set(measure(collected({"test": networks}), "test", False)) == {"accuracy"}
 
 
 def test_top5_where_there_are_more_than_five_classes():

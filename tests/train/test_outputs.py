@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import shutil
 import threading
 import time
 
@@ -14,9 +15,10 @@ from tiny import IMAGES, TRAIN, after, assert_close, assert_same, linear, noisy,
 from kdjax import augment, methods
 from kdjax.core import Frozen, InputError, Net
 from kdjax.data import epochs
-from kdjax.train import Pace, Stopped, outputs, run_stages, stored
+from kdjax.train import Pace, Stopped, feed, outputs, run_stages, stored
 from kdjax.train.devices import find_devices
 from kdjax.train.outputs import check_outputs
+from kdjax.train.stage import blank_batch
 from kdjax.train.stored import open_stored, read_manifest
 from kdjax.train.taught import Taught
 
@@ -344,6 +346,33 @@ def test_a_resumed_run_with_kept_outputs_ends_with_the_same_bits(tmp_path, resid
     pieces = trained(tmp_path / "pieces", student(members=2, steps=11), resident=resident)
     assert_same(pieces.weights["student"], whole.weights["student"])
     assert metrics(tmp_path / "pieces") == metrics(tmp_path / "whole")
+
+
+def test_what_is_trained_to_its_end_needs_no_outputs_any_more(tmp_path):
+    whole = trained(tmp_path, student())
+    shutil.rmtree(tmp_path / "models" / "student")
+    (folder,) = tmp_path.glob("outputs-*")
+    shutil.rmtree(folder)
+    assert_same(trained(tmp_path, student()).weights["student"], whole.weights["student"])
+    assert not folder.exists()
+
+
+def test_batches_are_as_large_as_the_outputs_in_them(tmp_path, monkeypatch):
+    whole = run(tmp_path, resident=False)
+    trained(tmp_path, student(watching(("pooled",)), taught=kept_in(tmp_path / "kept", taps=("pooled",))), resident=False)
+    kept = open_stored(tmp_path / "kept", read_manifest(tmp_path / "kept"))
+    one = student(pace=Pace(64, 64, 64))
+    assert kept.row_bytes == 16 * 4  # beside 24 bytes of image, label and index
+    monkeypatch.setattr(feed, "CHUNK_BYTES", 16 * (24 + 64) * 8)
+    assert (feed.chunk_of(one, whole, False), feed.chunk_of(one, whole, False, kept)) == (16, 8)
+
+
+def test_a_blank_batch_holds_the_teacher_s_taps():
+    found = blank_batch(student(taught=Taught(linear(), taps=("logits", "pooled"), top=2, classes=3, dtype="float16")))["teacher"]
+    assert {name: (x.shape, x.dtype.name) for name, x in found.items()} == {
+        "logits": ((16, 3), "float32"),
+        "pooled": ((16, 16), "float32"),
+    }
 
 
 def test_streaming_is_resident_bit_for_bit_also_from_processes(tmp_path):

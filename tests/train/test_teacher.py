@@ -15,7 +15,7 @@ from kdjax import models
 from kdjax.core import InputError
 from kdjax.models import to_pytorch, write_weights
 from kdjax.train import fingerprint
-from kdjax.train.teacher import read_teacher
+from kdjax.train.teacher import read_teacher, together
 from tests.golden.parity.make import SMALL_DEIT
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "parity"
@@ -63,6 +63,24 @@ def test_every_form_gives_the_network(form, weights, tmp_path):
     )
     expected = models.resnet8(5).apply(*weights, (x - mean) / std, train=False)[0]["logits"]
     np.testing.assert_allclose(teacher.net.apply(teacher.params, teacher.stats, x, train=False)[0]["logits"], expected, rtol=1e-5)
+
+
+def test_several_teachers_are_one_with_a_digest_of_all(weights, tmp_path):
+    write_kdjax(tmp_path / "a", *weights)
+    write_kdjax(tmp_path / "b", jax.tree.map(lambda x: 2 * x, weights[0]), weights[1])
+    each = [read_teacher(tmp_path / name, SPECIFICATION, SHAPE) for name in "ab"]
+
+    def joined(*teachers, shares=(1.0, 3.0)):
+        whole = {"name": "ensemble", "nets": [one.specification for one in teachers], "weights": list(shares)}
+        return together(teachers, whole)
+
+    one = joined(*each)
+    x = jax.random.uniform(jax.random.key(1), (2, *SHAPE))
+    logits = [t.net.apply(t.params, t.stats, x, train=False)[0]["logits"] for t in (*each, one)]
+    np.testing.assert_allclose(logits[2], logits[0] / 4 + 3 * logits[1] / 4, rtol=1e-4)
+    assert one.members == tuple(each) and one.format == "several"
+    sources = {t.frozen().source for t in (one, joined(*each[::-1]), joined(*each, shares=(1.0, 1.0)), *each)}
+    assert len(sources) == 5 and joined(*each).frozen().source in sources
 
 
 @pytest.mark.parametrize("form", ["safetensors", "pytorch"])

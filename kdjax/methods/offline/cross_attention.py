@@ -84,7 +84,7 @@ def cakd_objective(
       value_term: `"square"` compares `V * V / sqrt(d)`, element by element, as one re-implementation does.
       dropout: of the entries of `l(f_s)`.
       layer: the student's map; empty: the end of its last stage.
-      block: the teacher's, from 1; 0 for the last.
+      block: the teacher's, from 1; 0 for the last, whose features are those behind the last norm.
 
     Reference: as `cakd`.
     """
@@ -110,7 +110,7 @@ def patches_of(seen: Seen, block: int) -> tuple[jax.Array, tuple[jax.Array, ...]
     """The features `[B, P, C]` of the patches, and their queries, keys and values `[B, heads, P, d]`."""
     taps = seen.teacher
     patches = tap("teacher", taps, "patches").shape[1]
-    feature = taps[block_name("teacher", taps, block)][:, -patches:]
+    feature = taps[block_name("teacher", taps, block)][:, -patches:] if block else taps["patches"]
     return feature, tuple(x[:, :, -patches:] for x in heads("teacher", taps, block))
 
 
