@@ -6,6 +6,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from kdjax.core.check import check_option
 from kdjax.core.net import Net, from_linen
@@ -52,11 +53,12 @@ def halve(x: jax.Array) -> jax.Array:
     >>> halve(jnp.ones((2, 7, 1, 3))).shape
     (2, 3, 1, 3)
     """
-    batch, height, width, channels = x.shape
-    down, right = min(2, height), min(2, width)
-    x = x[:, : height // down * down, : width // right * right]
-    # A maximum over axes of its own: the gradient of a window reduction is slow in compiled loops on a CPU.
-    return jnp.max(x.reshape(batch, height // down, down, width // right, right, channels), (2, 4))
+    for axis in (1, 2):
+        if (side := x.shape[axis]) > 1:
+            # Maxima of two: the gradient of a window reduction is slow in compiled loops on a CPU, and that of a maximum over
+            # an axis divides by how many are equal to it: by none, where XLA computes `x` twice and rounds it differently.
+            x = jnp.maximum(*(lax.slice_in_dim(x, first, side // 2 * 2, 2, axis) for first in (0, 1)))
+    return x
 
 
 def conv_net(

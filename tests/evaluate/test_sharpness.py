@@ -97,7 +97,7 @@ def test_the_trace_is_that_of_the_draws():
 def made(net):
     x = RANDOM.uniform(size=(12, 4, 4, 1)).astype(np.float32)
     params, stats = net.init(KEY, x)
-    stats = jax.tree.map(lambda s: s + 0.3, stats)
+    params, stats = (jax.tree.map(lambda x, by=by: x + by, tree) for tree, by in ((params, 0.1), (stats, 0.3)))
     batches = [{"image": x[:8], "label": np.arange(8) % 3}, {"image": x[8:], "label": np.arange(4) % 3}]
     whole = {name: np.concatenate([b[name] for b in batches]) for name in ("image", "label")}
     return params, stats, batches, whole

@@ -113,7 +113,7 @@ def test_prototypes_against_numpy():
     e, pe = linear(x, params["embed"]), linear(p, params["embed"])
     added = two(np.concatenate([e, softmax(e @ pe.T) @ pe], -1), params["enrich"])
     y = np.maximum(x + added, 0)
-    y = (y - y.mean(-1, keepdims=True)) / np.sqrt(y.var(-1, keepdims=True) + 1e-6)
+    y = (y - y.mean(-1, keepdims=True)) / np.sqrt(y.var(-1, keepdims=True) + 1e-2)
     np.testing.assert_allclose(enriched, y[:, 0], atol=1e-4)  # the class token
     mean = module.apply({"params": params}, like.x, like._replace(extra=0))
     np.testing.assert_allclose(mean, y.mean(1), atol=1e-4)

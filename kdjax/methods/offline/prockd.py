@@ -17,6 +17,7 @@ from kdjax.methods.offline._tokens import Places, layer_names, places, resized, 
 from kdjax.models import fan_in_uniform
 
 _HEAD = "classifier/"  # the student's linear layer among its taps
+_EPSILON = 1e-2  # of layer norms: a place where a ReLU left nothing has no direction, and a smaller one blows up its gradient
 
 
 class _TwoLayers(nn.Module):
@@ -37,7 +38,7 @@ class _Prototypes(nn.Module):
         self.prototypes = self.param("prototypes", nn.initializers.uniform(1.0), (self.count, self.width))
         self.assign, self.embed = _linear(self.count), _linear(self.width)
         self.pool, self.join, self.enrich = _linear(self.width), _TwoLayers(), _TwoLayers()
-        self.norm = nn.LayerNorm(epsilon=1e-6, use_fast_variance=False)
+        self.norm = nn.LayerNorm(epsilon=_EPSILON, use_fast_variance=False)
 
     def of_teacher(self, x: jax.Array) -> jax.Array:
         """Tokens `[B, N, C]` with the residuals of all of them to the prototypes (VLAD) beside each."""
@@ -192,7 +193,7 @@ def _hidden(student: Places, teacher: Places, *, name: str) -> jax.Array:
         ours, theirs = resized(student.map(), teacher.grid), teacher.map()
     if ours.shape[-1] != theirs.shape[-1]:
         ours = _linear(theirs.shape[-1], name=name)(ours)
-    return losses.hint(*(jax.nn.standardize(x.astype(jnp.float32), epsilon=1e-6) for x in (ours, theirs)))
+    return losses.hint(*(jax.nn.standardize(x.astype(jnp.float32), epsilon=_EPSILON) for x in (ours, theirs)))
 
 
 def _unit(x: jax.Array) -> jax.Array:
