@@ -146,7 +146,7 @@ def behind_stages(entry: Entry, setting: Setting) -> dict[str, Stage]:
     assert entry.first is not None
     options, taught, pace = _apart(setting)
     teach, first, net = entry.first, f"{setting.name}_first", setting.teacher_net
-    branched = {"name": "branched", "net": net, "classes": net["classes"], "dtype": net["dtype"]}
+    branched = {"name": "branched", "net": net, **{k: net[k] for k in ("classes", "dtype") if k in net}}
 
     def teacher(tx: Any, **shared: Any) -> Any:
         return teach(setting.build(net), models.branches(net, axis_name=shared["axis_name"]), tx, **taught, **shared)

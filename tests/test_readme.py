@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from kdjax import methods, models
-from launch import benchmark_readers, cli, pack, predict, report
+from launch import analyse, benchmark_cache, benchmark_readers, cli, pack, predict, report
 from launch import main as launcher
 
 ROOT = Path(__file__).parents[1]
@@ -100,7 +100,7 @@ def test_fields_named_in_the_text_exist(flag):
 
 
 def test_usage_texts_hold_the_flags_of_the_readme():
-    usages = "".join(x.USAGE for x in (launcher, predict, report, pack, benchmark_readers))
+    usages = "".join(x.USAGE for x in (launcher, predict, report, pack, analyse, benchmark_readers, benchmark_cache))
     known = {"--config", *re.findall(r"--[a-z]+", usages)}
     ours = "\n".join(line.partition("launch/")[2] if "launch/" in line else line for line in TEXT.splitlines())
     assert set(re.findall(r"(?<=[ `])--[a-z]+", ours)) <= known

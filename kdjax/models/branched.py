@@ -108,9 +108,10 @@ def branches(net: Mapping[str, Any], *, axis_name: str | None = None) -> Net:
     """
     if net["name"] not in _BLOCKS:
         raise InputError(f"net {net['name']!r} has no branches; accepted: {nearest(net['name'], _BLOCKS)}")
-    check_option("classes", net["classes"], lambda n: n >= 1, "1 or more, as branches have to predict them")
+    classes = net.get("classes", 0)
+    check_option("classes", classes, lambda n: n >= 1, "1 or more, as branches have to predict them")
     dtype = pick("dtype", str(net.get("dtype", "float32")), DTYPES)
-    return from_linen(_Branches(_BLOCKS[net["name"]], ROTATIONS * net["classes"], dtype, axis_name))
+    return from_linen(_Branches(_BLOCKS[net["name"]], ROTATIONS * classes, dtype, axis_name))
 
 
 def attach(net: Net, heads: Net) -> Net:

@@ -72,7 +72,7 @@ TABLE = {
     "optimiser with other fields": (f"{STUDENT}.optimiser.name=adam", "it takes no momentum"),
     "schedule": (f"{STUDENT}.optimiser.schedule=cosin", "schedule='cosin' is not accepted: expected one of cosine"),
     "augmentation": ("--config.data.augment=crop_flap", "data.augment='crop_flap' is not accepted: expected one of crop_flip"),
-    "method": ("--config.method.name=dk", "method 'dk' is not known; accepted: kd"),
+    "method": ("--config.method.name=dk", "method 'dk' is not known; accepted: dkd, kd"),
     "variant": ("--config=configs/quickstart.py:nett=kd", "variant 'nett=kd' is not known; accepted: method=<name>"),
     "variant without =": ("--config=configs/quickstart.py:kd", "variant 'kd' is not known"),
     "variant of method": ("--config=configs/quickstart.py:method=kdd", "method 'kdd' is not known; accepted: kd"),

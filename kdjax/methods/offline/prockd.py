@@ -193,7 +193,13 @@ def _hidden(student: Places, teacher: Places, *, name: str) -> jax.Array:
         ours, theirs = resized(student.map(), teacher.grid), teacher.map()
     if ours.shape[-1] != theirs.shape[-1]:
         ours = _linear(theirs.shape[-1], name=name)(ours)
-    return losses.hint(*(jax.nn.standardize(x.astype(jnp.float32), epsilon=_EPSILON) for x in (ours, theirs)))
+    return losses.hint(_standardised(ours), _standardised(theirs))
+
+
+def _standardised(x: jax.Array) -> jax.Array:
+    x = x.astype(jnp.float32)
+    x = x - jnp.mean(x, -1, keepdims=True)  # before the squares: large features would leave nothing of a difference of means
+    return x * lax.rsqrt(jnp.mean(x**2, -1, keepdims=True) + _EPSILON)
 
 
 def _unit(x: jax.Array) -> jax.Array:
