@@ -1,12 +1,11 @@
-"""Test-wide settings: eight fake CPU devices, quick compilation, no implicit rank promotion, a compilation cache that stays."""
+"""Test-wide settings: eight fake CPU devices, no implicit rank promotion, a compilation cache that outlives the run."""
 
 import os
 import pathlib
 import tempfile
 
 os.environ["JAX_PLATFORMS"] = "cpu"
-# Compiling takes most of the time of these tests, and half as long where XLA leaves the machine code as it comes.
-os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0")
+os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(tempfile.gettempdir(), "kdjax-test-cache"))
 
 import jax

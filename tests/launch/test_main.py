@@ -297,7 +297,7 @@ def words_for(file, folder):
         return ()
     options = {"size": 8, "channels": 1} if "mnist" in file else {"size": 32, "channels": 3}
     npz = write_npz(folder / "tiny.npz", n=130, classes=100 if "cifar100" in file else 10, **options)
-    return f"--config.data.source=npz:{npz}", "--config.data.batch=16"
+    return f"--config.data.source=npz:{npz}", "--config.data.batch=16", "--config.data.train_images=0"
 
 
 VARIANTS = [
@@ -314,8 +314,8 @@ VARIANTS = [
 def test_every_config_builds_and_traces(name, tmp_path):
     stages = built(name, *words_for(name.partition(":")[0], tmp_path)).stages
     experiment._rehearse(stages, one_device())
-    for stage in stages.values():
-        assert stage.steps > 0 and stage.nets
+    for name, stage in stages.items():
+        assert stage.steps > 0 and (stage.nets or name.endswith("_first"))
         for specification in stage.nets.values():
             json.dumps(specification)
             kdjax.models.build(specification)

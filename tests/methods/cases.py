@@ -293,7 +293,7 @@ CASES: dict[str, Callable[..., Case]] = {
     "kd": kd,
     "ab": first_stage(methods.ab),
     "at": offline(methods.at, weight=10.0),
-    "crd": offline(methods.crd, labels=LABELS, negatives=5, width=3, noisy=True),
+    "crd": offline(methods.crd, rate=0.2, labels=LABELS, negatives=5, width=3, noisy=True),
     "dist": offline(methods.dist, weight=0.1),
     "dkd": offline(methods.dkd, steps_per_epoch=4, warmup_epochs=0),
     "fitnet": offline(methods.fitnet, weight=1.0),
