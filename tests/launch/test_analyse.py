@@ -157,7 +157,11 @@ def test_the_table_and_the_plots_show_it(copy):
         assert [*words.split(), value] in rows
     traces = [f"{x['trace']:.4g} ± {x['trace_error']:.2g}".split() for x in (y["sharpness"] for y in found.values())]
     assert ["Hessian", "trace", *traces[0], *traces[1]] in rows
-    assert "seed 7 on npz:" in " ".join(answer.out.split()) and "kept in" in answer.out and "student: sharpness at 40 training images" in answer.out
+    assert (
+        "seed 7 on npz:" in " ".join(answer.out.split())
+        and "kept in" in answer.out
+        and "student: sharpness at 40 training images" in answer.out
+    )
     for plot in PLOTS.values():
         with Image.open(copy / "analysis" / plot) as image:
             assert min(image.size) > 300 and len(np.unique(np.asarray(image.convert("L")))) > 10
