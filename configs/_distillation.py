@@ -23,6 +23,7 @@ from configs._parts import (
     seen_shape,
     weak_and_strong,
 )
+from configs._setting import Setting
 from kdjax import data, methods, models
 from kdjax.core import Frozen, InputError, Net, check_option
 from kdjax.train import Stage
@@ -185,13 +186,24 @@ def student_stages(
 
     return _methods.stages(
         method,
-        _methods.Setting(
-            stage_name, options, net_specification(section.net, dataset, config.precision), teaching.net, teaching.given, source,
-            dataset, per_epoch(config, dataset), seen_shape(config.data, dataset),
-            partial(models.build, axis_name=axis_name(config)), stage, teaching.specification, section.epochs,
-            weak_and_strong(config.data, dataset), teaching.streams,
+        Setting(
+            name=stage_name,
+            options=options,
+            student=net_specification(section.net, dataset, config.precision),
+            teacher=teaching.net,
+            teacher_net=teaching.specification,
+            given=teaching.given,
+            streams=teaching.streams,
+            source=source,
+            dataset=dataset,
+            per_epoch=per_epoch(config, dataset),
+            epochs=section.epochs,
+            shape=seen_shape(config.data, dataset),
+            views=weak_and_strong(config.data, dataset),
+            build=partial(models.build, axis_name=axis_name(config)),
+            stage=stage,
         ),
-    )  # fmt: skip
+    )
 
 
 def _taught(config, dataset, teaching):

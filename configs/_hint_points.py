@@ -1,14 +1,15 @@
 """The plan of `pursuhint`: hint points are chosen once the teacher's weights are there."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
+from configs._setting import Entry, Setting
 from kdjax import data, evaluate, models
-from kdjax.core import InputError, Method, Net, check_option, pick
+from kdjax.core import InputError, Method, check_option, pick
 from kdjax.evaluate.hint_points import UPDATES
 from kdjax.evaluate.teacher_layers import METRICS
 from kdjax.train import Stage
@@ -17,7 +18,7 @@ BATCH = 250  # images a pass
 
 
 def at_hint_points(
-    entry: Any, setting: Any, *, metric: str = "r2_cca", images: int = 10_000, update: str = "mean_index"
+    entry: Entry, setting: Setting, *, metric: str = "r2_cca", images: int = 10_000, update: str = "mean_index"
 ) -> dict[str, Stage]:
     """One stage: the ends of the student's stages learn from as many of the teacher's blocks.
 
@@ -25,8 +26,8 @@ def at_hint_points(
     centres of clusters, found when the stage begins: by then a teacher of the same run is trained.
 
     Args:
-      entry: an Entry of `_methods`.
-      setting: a Setting.
+      entry: of the method.
+      setting: what its stage is made from.
       metric: of the likeness of two layers, as in `evaluate.choose_hint_points`, and so is the last one.
       images: how many of the training images it is measured on, evenly spaced.
       update: of the centres.
@@ -37,8 +38,8 @@ def at_hint_points(
     options = dict(setting.options)
     layers = list(options.pop("layers"))
     student, teacher = setting.build(setting.student), setting.teacher
-    ends = models.stage_names(_taps(student, setting.shape))
-    blocks = evaluate.candidate_layers(list(_taps(teacher, setting.shape)))
+    ends = models.stage_names(setting.taps(student))
+    blocks = evaluate.candidate_layers(list(setting.taps(teacher)))
     if not layers and not 1 <= len(ends) <= len(blocks):
         raise InputError(
             f"layers=() is not accepted: the student has {len(ends)} stages to hint, the teacher {len(blocks)} layers "
@@ -64,7 +65,7 @@ def at_hint_points(
 
     def given(results):
         weights = setting.given(results)
-        rehearsed = isinstance(jnp.zeros(()), jax.core.Tracer)
+        rehearsed = isinstance(jnp.zeros(()), Tracer)
         if not found["layers"] and not rehearsed:
             frozen, seen = weights["teacher"], _images(setting.dataset.train, images, stage.view)
             chosen = evaluate.choose_hint_points(
@@ -84,13 +85,3 @@ def _images(source: data.Source, count: int, view) -> Iterator[jax.Array]:
     rows = np.linspace(0, source.size - 1, min(count, source.size)).astype(np.int32)
     for start in range(0, len(rows), BATCH):
         yield view(jnp.asarray(data.read_sound(source, rows[start : start + BATCH], skip=True)[0]["image"]))
-
-
-def _taps(net: Net, shape: tuple[int, int, int]) -> dict[str, jax.Array]:
-    """The taps of a net, as shapes."""
-
-    def taps():
-        images = jnp.zeros((1, *shape))
-        return net.apply(*net.init(jax.random.key(0), images), images, train=False)[0]
-
-    return jax.eval_shape(taps)

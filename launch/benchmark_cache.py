@@ -15,7 +15,7 @@ import numpy as np
 from configs import _parts as parts
 from configs import _sections as sections
 from kdjax import augment, methods, models
-from kdjax.core import Frozen, InputError, pick, split
+from kdjax.core import Frozen, InputError, jit_once, pick, split
 from kdjax.data import Dataset, Source, array_source, epochs, load, resident
 from kdjax.data.load import FORMS
 from kdjax.train import Pace, Records, Run, Stage, resolve, stack
@@ -168,7 +168,7 @@ def _stepper(one: Stage, given: dict[str, Frozen], more: dict, key: jax.Array, d
     """Makes `blocks -> seconds a step`, of training as the loop does it; compiled when this returns."""
     assert one.source
     arrays = place(resident(one.source) | more, devices)
-    init = jax.jit(lambda key: one.method.init(key, blank_batch(one), given))
+    init = jit_once(lambda key: one.method.init(key, blank_batch(one), given))
     moving, frozen = split(stack([init(jax.random.key(i)) for i in range(one.members)]))
     compiled = block(one, stack([init(jax.random.key(0))] * one.members), resolve("auto", one.members), False, devices)
     held = {"moving": place(moving, devices, lead=1), "step": 0}

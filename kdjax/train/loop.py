@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kdjax.core import InputError, join, split
+from kdjax.core import InputError, jit_once, join, split
 from kdjax.data import resident
 from kdjax.train.block import block
 from kdjax.train.checkpoint import Checkpoints
@@ -179,7 +179,7 @@ def _initial(stage: Stage, run: Run, given: dict, results: dict) -> Any:
     """The State at step 0, members stacked."""
     # Frozen parts are traced as zeros and put back, so that no compiled program holds a teacher's weights.
     by_source = {value.source: value for value in given.values()}
-    init = jax.jit(lambda key: stage.method.init(key, blank_batch(stage), jax.tree.map(jnp.zeros_like, given)))
+    init = jit_once(lambda key: stage.method.init(key, blank_batch(stage), jax.tree.map(jnp.zeros_like, given)))
     states = []
     for number, seed in enumerate(seeds_of(stage, run.seed)):
         moving, blank = split(init(jax.random.fold_in(jax.random.key(seed), 0)))

@@ -8,6 +8,9 @@ import jax.numpy as jnp
 import optax
 
 from kdjax.core import InputError, pick
+from kdjax.models.positions import EXTRA
+
+NOT_DECAYED = ("positions", *EXTRA)  # parameters of a transformer
 
 
 def sgd(schedule: Any, *, momentum: float, weight_decay: float, nesterov: bool = False) -> optax.GradientTransformation:
@@ -19,7 +22,10 @@ def sgd(schedule: Any, *, momentum: float, weight_decay: float, nesterov: bool =
 
 
 def adam(schedule: Any, *, weight_decay: float, b1: float = 0.9, b2: float = 0.999) -> optax.GradientTransformation:
-    """Adam with decoupled weight decay on kernels (AdamW); 0 is plain Adam."""
+    """Adam with decoupled weight decay on kernels (AdamW); 0 is plain Adam.
+
+    Biases, the scales of norms, and the positions and tokens of a transformer are exempt, as in DeiT and MAE.
+    """
     return optax.adamw(schedule, b1=b1, b2=b2, weight_decay=weight_decay, mask=_kernels)
 
 
@@ -32,8 +38,8 @@ def lars(schedule: Any, *, momentum: float, weight_decay: float, eta: float = 1e
     Reference: You, Gitman and Ginsburg, Large Batch Training of Convolutional Networks, 2017 (arXiv 1708.03888).
     """
     return optax.chain(
-        optax.masked(optax.add_decayed_weights(weight_decay), _kernels),
-        optax.masked(optax.scale_by_trust_ratio(trust_coefficient=eta), _kernels),
+        optax.masked(optax.add_decayed_weights(weight_decay), _matrices),
+        optax.masked(optax.scale_by_trust_ratio(trust_coefficient=eta), _matrices),
         optax.trace(momentum),
         optax.scale_by_learning_rate(schedule),
     )
@@ -90,5 +96,12 @@ def schedule(kind: str, rate: float, *, steps: int, warmup: int = 0, drops: Sequ
 OPTIMISERS = {"sgd": sgd, "adam": adam, "lars": lars}
 
 
-def _kernels(params: Any) -> Any:
+def _matrices(params: Any) -> Any:
     return jax.tree.map(lambda x: x.ndim > 1, params)
+
+
+def _kernels(params: Any) -> Any:
+    def decays(path, x):
+        return x.ndim > 1 and getattr(path[-1], "key", "") not in NOT_DECAYED
+
+    return jax.tree_util.tree_map_with_path(decays, params)

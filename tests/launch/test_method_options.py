@@ -1,10 +1,9 @@
 """Options that only some methods have, from the command line to the networks that are built."""
 
-from types import SimpleNamespace
-
 import jax
 import jax.numpy as jnp
 import pytest
+from settings import setting
 
 from configs import _methods
 from kdjax import models
@@ -32,8 +31,7 @@ def test_one_layer_none_and_a_number():
 @pytest.mark.parametrize(("teacher", "wanted"), [(models.conv_net((4, 6, 8)), (8, [4, 4])), (models.wrn(10, 1), (64, [4, 4]))])
 def test_simkd_s_student_has_a_projector_to_the_teacher_s_last_map(teacher, wanted):
     own = {"name": "conv_net", "widths": [3, 4], "classes": 7, "dtype": "float32", "mean": [0.1], "std": [0.2]}
-    setting = SimpleNamespace(student=own, teacher=teacher, shape=(16, 16, 1), build=models.build)
-    found = _methods.METHODS["simkd"].student(setting, factor=4)
+    found = _methods.METHODS["simkd"].student(setting(own, teacher, shape=(16, 16, 1)), factor=4)
     assert found == {
         "name": "projected", "net": {"name": "conv_net", "widths": [3, 4], "classes": 0}, "tap": "stage2", "channels": wanted[0],
         "size": wanted[1], "factor": 4, "classes": 7, "dtype": "float32", "mean": [0.1], "std": [0.2],

@@ -1,23 +1,19 @@
 """What plans make of a config: hint points, heads and tokens that follow from the teacher or the method."""
 
 from collections.abc import Callable
-from functools import partial
-from types import SimpleNamespace
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 import pytest
+from settings import setting
 
 from configs import _methods
 from kdjax import evaluate, models
 from kdjax.core import Frozen, InputError
-from kdjax.data import Source
 
 KEY = jax.random.key(0)
-IMAGES = np.zeros((30, 8, 8, 1), np.uint8)
 STUDENT = {"name": "conv_net", "widths": [3, 4], "classes": 4, "dtype": "float32"}
 TEACHER = models.resnet8(4)
 BATCH = {"image": jnp.zeros((2, 8, 8, 1)), "label": jnp.arange(2), "index": jnp.arange(2)}
@@ -28,24 +24,13 @@ class Kept(NamedTuple):
 
     make: Callable
     nets: dict
-    given: Callable = lambda results: {}
+    given: Callable | None = None
     view: Callable = lambda images: images / 255
 
 
-def setting(name, student=STUDENT, teacher=TEACHER, **options):
-    shown = {k: v for k, v in _methods.section(name, **options).items() if k != "name"}
-    rows = Source(len(IMAGES), lambda rows: {"image": IMAGES[rows]}, lambda: np.zeros(len(IMAGES), np.int32))
-    return SimpleNamespace(
-        name="student", options=shown, student=student, teacher=teacher, shape=(8, 8, 1), build=models.build, streams=(),
-        given=lambda results: {"teacher": results["teacher"]}, dataset=SimpleNamespace(train=rows),
-        stage=lambda make, nets, given=None, **more: Kept(make, nets, given),
-        _replace=None,
-    )  # fmt: skip
-
-
-def stage_of(name, made):
-    made._replace = lambda **new: SimpleNamespace(**{**vars(made), **new})
-    return _methods.stages(name, made)["student"]
+def plan_of(name, student=STUDENT, teacher=TEACHER, **changed):
+    options = {k: v for k, v in _methods.section(name, **changed).items() if k != "name"}
+    return _methods.stages(name, setting(student, teacher, options, lambda make, nets, given=None, **more: Kept(make, nets, given)))
 
 
 def terms(stage, weights):
@@ -62,7 +47,7 @@ def test_hint_points_are_chosen_when_the_teacher_s_weights_are_there(monkeypatch
         return "stage2_block1", "stage3_block1"
 
     monkeypatch.setattr(evaluate, "choose_hint_points", choose)
-    stage = stage_of("pursuhint", setting("pursuhint", images=20, metric="linear_cka"))
+    stage = plan_of("pursuhint", images=20, metric="linear_cka")["student"]
     weights = Frozen(*TEACHER.init(KEY, BATCH["image"]), source="of a test")
     assert jax.eval_shape(lambda w: stage.given({"teacher": w}), weights)["teacher"].params
     assert not asked and terms(stage, weights) == {"attention_stage1_block1", "attention_stage2_block1"}  # a rehearsal
@@ -74,7 +59,7 @@ def test_hint_points_are_chosen_when_the_teacher_s_weights_are_there(monkeypatch
 
 def test_hint_points_that_are_given_are_taken(monkeypatch):
     monkeypatch.setattr(evaluate, "choose_hint_points", None)
-    stage = stage_of("pursuhint", setting("pursuhint", layers=("stage2=stage3_block1",)))
+    stage = plan_of("pursuhint", layers=("stage2=stage3_block1",))["student"]
     weights = Frozen(*TEACHER.init(KEY, BATCH["image"]), source="of a test")
     stage.given({"teacher": weights})
     assert terms(stage, weights) == {"attention_stage3_block1"}
@@ -83,9 +68,9 @@ def test_hint_points_that_are_given_are_taken(monkeypatch):
 def test_hint_points_that_cannot_be_are_refused_before_a_stage_runs():
     transformer = {"name": "vit", "patch": 4, "width": 8, "depth": 2, "heads": 2, "classes": 4, "dtype": "float32"}
     with pytest.raises(InputError, match=r"^layers=\(\) is not accepted: the student has 0 stages to hint, the teacher 3 layers"):
-        stage_of("pursuhint", setting("pursuhint", transformer))
+        plan_of("pursuhint", transformer)["student"]
     with pytest.raises(InputError, match="metric 'cosine' is not known"):
-        stage_of("pursuhint", setting("pursuhint", metric="cosine"))
+        plan_of("pursuhint", metric="cosine")["student"]
 
 
 @pytest.mark.parametrize(
@@ -98,19 +83,20 @@ def test_hint_points_that_cannot_be_are_refused_before_a_stage_runs():
     ],
 )
 def test_deit_s_student_is_the_transformer_with_the_token(net, token, wanted):
-    found = _methods.METHODS["deit"].student(SimpleNamespace(student=net, options={"token": token}))
+    found = _methods.METHODS["deit"].student(setting(net, TEACHER, {"token": token}))
     assert found == wanted
 
 
-def test_tinymim_s_student_has_as_many_heads_at_last_as_the_teacher():
+@pytest.mark.parametrize(("block", "heads"), [(0, 4), (1, 2)])
+def test_tinymim_s_student_has_as_many_heads_at_last_as_the_teacher_s_block(block, heads):
     transformer = {"name": "vit", "patch": 4, "width": 8, "depth": 2, "heads": 2, "classes": 4, "dtype": "float32"}
-    made = setting("tinymim", transformer, models.vit(4, 12, 2, 2, 4, last_heads=4))
-    made._replace = lambda **new: SimpleNamespace(**{**vars(made), **new})
-    seen = {}
-    made.stage = lambda make, nets, **more: seen.setdefault(len(seen), Kept(make, nets))
-    first, last = _methods.stages("tinymim", made).values()
-    assert first.nets["student"]["last_heads"] == last.nets["network"]["last_heads"] == 4
-    made = setting("tinymim", transformer, models.vit(4, 12, 2, 2, 4, last_heads=4))
-    made.options["first"]["block"] = 1
-    made._replace = partial(lambda old, **new: SimpleNamespace(**{**vars(old), **new}), made)
-    assert next(iter(_methods.stages("tinymim", made).values())).nets["student"]["last_heads"] == 2
+    teacher = models.vit(4, 12, 2, 2, 4, last_heads=4)
+    options = _methods.section("tinymim")["first"] | {"block": block}
+    first, last = plan_of("tinymim", transformer, teacher, first=options).values()
+    assert first.nets["student"]["last_heads"] == last.nets["network"]["last_heads"] == heads
+
+
+def test_methods_of_two_stages_take_several_teachers_as_one():
+    options = {k: v for k, v in _methods.section("tinymim").items() if k != "name"}
+    with pytest.raises(InputError, match=r"--config.teaching='streams' is not accepted: expected mean with tinymim"):
+        _methods.stages("tinymim", setting(STUDENT, TEACHER, options)._replace(streams=(0.5, 0.5)))

@@ -18,11 +18,22 @@ KEY = jax.random.key(5)
 
 
 class Compiled(NamedTuple):
-    """A case with its first State, its jitted step and the number of times that step was traced."""
+    """A case with its first State and its step, compiled once for all tests.
 
+    Attributes:
+      name: of the case.
+      case: the case.
+      state: its first State.
+      step: of the method; the State it takes stays.
+      donating: `(moving, frozen, batch, key) -> (moving, metrics)`, which takes what moves away.
+      traces: one entry a trace.
+    """
+
+    name: str
     case: Case
     state: object
     step: object
+    donating: object
     traces: list
 
 
@@ -30,11 +41,18 @@ class Compiled(NamedTuple):
 def compiled(request):
     case, traces = CASES[request.param](), []
 
-    def step(state, batch, key):
+    @partial(jax.jit, donate_argnums=0)
+    def donating(moving, frozen, batch, key):
         traces.append(1)
-        return case.method.step(state, batch, key)
+        new, metrics = case.method.step(join(moving, frozen), batch, key)
+        return split(new)[0], metrics
 
-    return Compiled(case, start(case), jax.jit(step), traces)
+    def step(state, batch, key):
+        moving, frozen = split(state)
+        moving, metrics = donating(jax.tree.map(jnp.copy, moving), frozen, batch, key)
+        return join(moving, frozen), metrics
+
+    return Compiled(request.param, case, start(case), step, donating, traces)
 
 
 def nodes(state, kind):
@@ -52,7 +70,7 @@ def test_every_public_method_is_in_the_table():
 
 
 def test_a_state_is_made_of_kinds_and_counts_steps(compiled):
-    case, state, *_ = compiled
+    _, case, state, *_ = compiled
     assert isinstance(case.method, Method)
     assert nodes(state, Learner)
     assert state.step.dtype == jnp.int32 and state.step == 0
@@ -63,7 +81,7 @@ def test_a_state_is_made_of_kinds_and_counts_steps(compiled):
 
 
 def test_steps_keep_the_form_of_the_state_in_one_trace(compiled):
-    case, state, step, traces = compiled
+    _, case, state, step, _, traces = compiled
     form = lambda tree: [(x.shape, x.dtype, x.weak_type) for x in jax.tree.leaves(tree)]  # noqa: E731
     metrics = []
     new = state
@@ -78,7 +96,7 @@ def test_steps_keep_the_form_of_the_state_in_one_trace(compiled):
 
 
 def test_frozen_bits_stay_and_trained_bits_move(compiled):
-    case, state, step, _ = compiled
+    _, case, state, step, *_ = compiled
     new, _ = step(state, case.batch, KEY)
     assert len(nodes(state, Frozen)) == len(case.given)
     assert equal(nodes(new, Frozen), nodes(state, Frozen)) and equal(nodes(new, Frozen), list(case.given.values()))
@@ -91,7 +109,7 @@ def test_frozen_bits_stay_and_trained_bits_move(compiled):
 
 
 def test_the_same_key_gives_the_same_bits(compiled):
-    case, state, step, _ = compiled
+    _, case, state, step, *_ = compiled
     first, again, other = (step(state, case.batch, jax.random.key(k)) for k in (1, 1, 2))
     assert equal(first, again)
     assert equal(first, other) == (not case.noisy)
@@ -99,7 +117,7 @@ def test_the_same_key_gives_the_same_bits(compiled):
 
 
 def test_the_loss_falls(compiled):
-    case, state, step, _ = compiled
+    _, case, state, step, *_ = compiled
     values = []
     for k in range(20):
         state, metrics = step(state, case.batch, jax.random.key(k))
@@ -108,17 +126,24 @@ def test_the_loss_falls(compiled):
 
 
 def test_predictions_and_weights_name_the_same_networks(compiled):
-    case, state, *_ = compiled
+    _, case, state, *_ = compiled
     x = jnp.asarray(np.random.default_rng(3).uniform(size=(6, 8, 8, 1)), jnp.float32)
-    outputs, weights = jax.jit(case.method.predict)(state, x), case.method.weights(state)
-    assert list(weights) == list(case.nets)  # under jit a dict comes back sorted
-    assert list(case.method.predict(state, x)) == list(case.nets)
-    for name, net in case.nets.items():
-        alone, _ = net.apply(*weights[name], x, train=False)
-        shown = {tap: outputs[name].get(tap, outputs[name].get(tap.replace("norm/", "norm/first/"))) for tap in alone}
-        close(shown, alone, atol=1e-5)
-    rows = jax.jit(case.method.predict)(state, x[:3])  # evaluation mode: rows do not see each other
-    close(rows, jax.tree.map(lambda a: a[:3], outputs), atol=1e-5)
+    weights, order = case.method.weights(state), []
+    assert list(weights) == list(case.nets)
+
+    @jax.jit
+    def predictions(state, weights, x):
+        outputs = case.method.predict(state, x)
+        order.extend(outputs)  # what leaves jit comes back sorted
+        alone = {name: net.apply(*weights[name], x, train=False)[0] for name, net in case.nets.items()}
+        return outputs, alone, case.method.predict(state, x[:3])
+
+    outputs, alone, rows = predictions(state, weights, x)
+    assert order == list(case.nets)
+    for name, taps in alone.items():
+        shown = {tap: outputs[name].get(tap, outputs[name].get(tap.replace("norm/", "norm/first/"))) for tap in taps}
+        close(shown, taps, atol=1e-5)
+    close(rows, jax.tree.map(lambda a: a[:3], outputs), atol=1e-5)  # evaluation mode: rows do not see each other
 
 
 def test_needs_are_what_init_reads(compiled):
@@ -126,58 +151,50 @@ def test_needs_are_what_init_reads(compiled):
     assert set(case.method.needs) == set(case.given)
     for name in case.method.needs:
         with pytest.raises(KeyError, match=name):
-            case.method.init(KEY, case.batch, {k: v for k, v in case.given.items() if k != name})
+            jax.eval_shape(case.method.init, KEY, case.batch, {k: v for k, v in case.given.items() if k != name})
     jax.eval_shape(case.method.init, KEY, case.batch, case.given | {"another": Frozen({}, {})})
 
 
 def test_donating_what_moves_leaves_the_teacher_alive(compiled):
-    case, state, step, _ = compiled
+    _, case, state, step, donating, _ = compiled
     expected, _ = step(state, case.batch, KEY)
     moving, frozen = split(jax.tree.map(jnp.copy, state))
-
-    @partial(jax.jit, donate_argnums=0)
-    def donating(moving, frozen):
-        new, _ = case.method.step(join(moving, frozen), case.batch, KEY)
-        return split(new)[0]
-
-    new = donating(moving, frozen)
+    new, _ = donating(moving, frozen, case.batch, KEY)
     assert all(x.is_deleted() for x in jax.tree.leaves(moving))
     assert not any(x.is_deleted() for x in jax.tree.leaves(frozen))
-    close(join(new, frozen), expected, atol=1e-6)
+    assert equal(join(new, frozen), expected)
 
 
 def mesh():
     return jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
 
 
-def test_a_sharded_batch_gives_the_same_step(compiled):
-    case, state, step, _ = compiled
-    expected, metrics = step(state, case.batch, KEY)
+def sharded(name):
+    """The batch lies over eight devices."""
     everywhere, rows = NamedSharding(mesh(), P()), NamedSharding(mesh(), P("data"))
-    sharded = jax.jit(case.method.step, in_shardings=(everywhere, rows, everywhere), out_shardings=everywhere)
-    new, logged = sharded(state, case.batch, KEY)
-    assert jax.tree.leaves(new)[0].sharding.device_set == set(jax.devices())
-    close(new, expected, rtol=1e-6, atol=1e-6)
-    close(logged, metrics, rtol=1e-6, atol=1e-5)
+    return jax.jit(CASES[name]().method.step, in_shardings=(everywhere, rows, everywhere), out_shardings=everywhere)
 
 
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("mode", ["shard_map", "vmap"])
-def test_a_step_over_a_named_axis_is_the_same_step(name, mode):
-    """Batch norm and the terms whose rows see each other are global, and made rows are keyed by their global number.
+def shard_map(name):
+    """Each of eight devices has its rows, and a name for all of them."""
+    method = CASES[name]("data").method
+    return jax.jit(jax.shard_map(method.step, mesh=mesh(), in_specs=(P(), P("data"), P()), out_specs=P()))
 
-    Inside `vmap`, as inside `pmap`, gradients have rules other than those of `shard_map`.
-    """
-    single, many = CASES[name](), CASES[name]("data")
-    state = start(single)
-    expected, metrics = jax.jit(single.method.step)(state, single.batch, KEY)
-    if mode == "shard_map":
-        step = jax.shard_map(many.method.step, mesh=mesh(), in_specs=(P(), P("data"), P()), out_specs=P())
-        new, logged = jax.jit(step)(state, many.batch, KEY)
-    else:
-        parts = jax.tree.map(lambda x: x.reshape(2, -1, *x.shape[1:]), many.batch)
-        step = jax.vmap(many.method.step, in_axes=(None, 0, None), out_axes=(None, None), axis_name="data")
-        new, logged = jax.jit(step)(state, parts, KEY)
+
+def vmap(name):
+    """As inside `pmap`: gradients have rules other than those of `shard_map`."""
+    method = CASES[name]("data").method
+    step = jax.vmap(method.step, in_axes=(None, 0, None), out_axes=(None, None), axis_name="data")
+    return jax.jit(lambda state, batch, key: step(state, jax.tree.map(lambda x: x.reshape(2, -1, *x.shape[1:]), batch), key))
+
+
+@pytest.mark.parametrize("over", [sharded, shard_map, vmap])
+def test_a_step_over_devices_is_the_same_step(compiled, over):
+    """Batch norm and the terms whose rows see each other are global, and made rows are keyed by their global number."""
+    name, case, state, step, *_ = compiled
+    expected, metrics = step(state, case.batch, KEY)
+    new, logged = over(name)(state, case.batch, KEY)
+    assert over is vmap or jax.tree.leaves(new)[0].sharding.device_set == set(jax.devices())
     close(new, expected, rtol=1e-6, atol=1e-6)
     close(logged, metrics, rtol=1e-6, atol=1e-5)
 

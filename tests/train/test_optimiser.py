@@ -7,7 +7,8 @@ from kdjax.core import InputError
 from kdjax.train.optimiser import OPTIMISERS, adam, lars, reached, schedule, sgd
 
 RNG = np.random.default_rng(0)
-START = {"w": RNG.standard_normal((3, 2)).astype(np.float32), "b": RNG.standard_normal(2).astype(np.float32)}
+SHAPES = {"w": (3, 2), "b": (2,), "positions": (1, 2, 2), "class_token": (1, 1, 2)}
+START = {k: RNG.standard_normal(shape).astype(np.float32) for k, shape in SHAPES.items()}
 GRADS = [{k: RNG.standard_normal(v.shape).astype(np.float32) for k, v in START.items()} for _ in range(6)]
 
 
@@ -49,7 +50,7 @@ def test_adam_decays_kernels_only(weight_decay):
         for k, g in grads.items():
             m[k], v[k] = 0.8 * m[k] + 0.2 * g, 0.99 * v[k] + 0.01 * g.astype(np.float64) ** 2
             update = m[k] / (1 - 0.8**step) / (np.sqrt(v[k] / (1 - 0.99**step)) + 1e-8)
-            want[k] = want[k] - rate(step - 1) * (update + (weight_decay * want[k] if want[k].ndim > 1 else 0))
+            want[k] = want[k] - rate(step - 1) * (update + (weight_decay * want[k] if k == "w" else 0))
     got = applied(adam(rate, weight_decay=weight_decay, b1=0.8, b2=0.99))
     for k in want:
         np.testing.assert_allclose(got[k], want[k], atol=1e-5)
