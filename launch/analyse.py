@@ -41,7 +41,8 @@ USAGE = """python launch/analyse.py <run> [--what=<a>,<b>] [--images=<n>] [--sta
   --stage=<a>,<b>  the students; default the last stage.
   --seed=<number>  which of the students' seeds, from 0; default 0.
 
-Computes in float32. Leaves analysis.json and plots in <run>/analysis/, in the place of those of an earlier call.
+Computes in float32; several teachers are looked at as one, their ensemble. Leaves analysis.json and plots in <run>/analysis/, in
+the place of those of an earlier call.
 """
 PARTS = ("calibration", "cka", "correlation", "sharpness")
 COMPARING = ("cka", "correlation")
@@ -223,12 +224,12 @@ def _networks(
     seen = view(config.data.crop)
 
     def weights(specification: dict, params: Any, stats: Any) -> Weights:
-        net = models.build({**specification, "dtype": "float32"})
+        net = models.build(_in_float32(specification))
         return Net(net.init, lambda p, s, x, **options: net.apply(p, s, seen(x), **options)), params, stats
 
     found = {}
     if "teacher" in run.about["stages"]:
-        found["teacher"] = weights(*read_run(run.folder, "teacher"))
+        found["teacher"] = weights(*_trained_teacher(run, config))
     elif config.get("teacher"):
         teacher = teacher_stage(config, dataset).outside
         if teacher is None or teacher.sha256 != run.about.get("teacher", {}).get("sha256"):
@@ -242,6 +243,21 @@ def _networks(
         except InputError as error:
             raise InputError(str(error).replace("member_number", "--seed")) from None
     return found
+
+
+def _trained_teacher(run: runs.Finished, config: Any) -> tuple[dict, Any, Any]:
+    """The teacher that a run trained; several as their ensemble."""
+    read = [read_run(run.folder, "teacher", member_number=k) for k in range(config.get("teachers", 1))]
+    if len(read) == 1:
+        return read[0]
+    nets, params, stats = zip(*read, strict=True)
+    return {"name": "ensemble", "nets": nets, "weights": tuple(config.get("teacher_weights", ()))}, params, stats
+
+
+def _in_float32(specification: dict) -> dict:
+    if "nets" in specification:
+        return {**specification, "nets": [_in_float32(one) for one in specification["nets"]]}
+    return {**specification, "dtype": "float32"}
 
 
 def _draw(source: data.Source, images: int, config: Any) -> Batches:

@@ -30,9 +30,10 @@ def of_json(value: Any) -> str:
 
 @lru_cache
 def of_code() -> str:
-    """sha256 over the sources of the package: another code, another result."""
+    """sha256 over the sources of the package, and of what builds stages in `configs/` beside it: another code, another result."""
     root = Path(__file__).parents[1]
-    return of_json({str(p.relative_to(root)): p.read_text() for p in sorted(root.rglob("*.py"))})
+    sources = [*sorted(root.rglob("*.py")), *sorted(root.parent.glob("configs/_*.py"))]
+    return of_json({str(p.relative_to(root.parent)): p.read_text() for p in sources})
 
 
 @lru_cache

@@ -52,7 +52,7 @@ def teacher_outputs(name: str, stage: Stage, run: Run, given: Mapping[str, Froze
     """The outputs of `given["teacher"]` for all rows of a stage in all its views; all processes must call it.
 
     They are read where a folder holds them, and computed where there is none, with the draws of augmentation that training makes.
-    A pass that was stopped or killed goes on where it was.
+    A pass that was stopped or killed goes on where it was. Some of what is found is computed anew and compared.
 
     Args:
       name: the stage's.
@@ -74,14 +74,15 @@ def teacher_outputs(name: str, stage: Stage, run: Run, given: Mapping[str, Froze
     ask = _asker(stage, run, given["teacher"], key)
     with _alone(folder, name, run) if primary() else nullcontext():
         found = first(lambda: _found(folder, wanted))
-        manifest = None if found is None else Manifest(**found)
-        if manifest and manifest.whole:
-            stored = together(lambda: open_stored(folder, manifest))
-            _check_rows(stored, stage, run, ask)
-            run.say(f"{name}: teacher outputs read from {folder}")
-            return stored
+        begun = None if found is None else Manifest(**found)
+        if begun:
+            stored = together(lambda: open_stored(folder, begun))
+            _check_rows(stored, begun.done, stage, run, ask)
+            if begun.whole:
+                run.say(f"{name}: teacher outputs read from {folder}")
+                return stored
         began = time.perf_counter()
-        manifest = _compute(name, stage, run, ask, folder, wanted, manifest)
+        manifest = _compute(name, stage, run, ask, folder, wanted, begun)
     views = f"{taught.views} views" if taught.views > 1 else "one view"
     size = f"{disk_bytes(folder) / 1e6:,.1f} MB in {folder}"
     run.say(f"{name}: teacher outputs of {manifest.rows:,} images in {views}: {time.perf_counter() - began:.1f} s, {size}")
@@ -103,12 +104,14 @@ def fingerprint_of(stage: Stage, run: Run) -> dict[str, Any]:
 def folder_of(taught: Taught, run: Run, wanted: Mapping[str, Any]) -> Path:
     """Where the outputs lie: in the folder that was asked for, or in one of their own among the finished stages of all runs.
 
+    Another machine, version or code has another one; in a folder that was asked for, outputs are compared instead.
+
     Several processes have only the run's folder in common: the cache of finished stages may lie on one machine.
     """
     if taught.folder:
         return Path(taught.folder).expanduser()
     above = run.cache if run.cache and jax.process_count() == 1 else run.folder
-    return above / f"outputs-{fingerprint.of_json([wanted, machine_of(run)])[:32]}"
+    return above / f"outputs-{fingerprint.of_json([wanted, machine_of(run), fingerprint.of_code()])[:32]}"
 
 
 def _found(folder: Path, wanted: Mapping[str, Any]) -> dict | None:
@@ -116,7 +119,7 @@ def _found(folder: Path, wanted: Mapping[str, Any]) -> dict | None:
     found = read_manifest(folder)
     if found is None or not found.done:
         return None
-    for part in [*wanted, *(p for p in found.fingerprint if p in wanted or p != "teacher")]:
+    for part in [*wanted, *(p for p in found.fingerprint if p != "teacher")]:
         theirs, ours = (x.get(part, "nothing") for x in (found.fingerprint, wanted))
         if theirs != ours:
             advice = "choose another --config.cache.dir or remove that folder"
@@ -210,10 +213,10 @@ def _check_finite(rows: dict[str, np.ndarray], start: int) -> None:
             )
 
 
-def _check_rows(stored: Stored, stage: Stage, run: Run, ask: Callable) -> None:
-    """Computes a batch anew: what no fingerprint tells, as another code of the augmentation, shows in its outputs."""
+def _check_rows(stored: Stored, done: int, stage: Stage, run: Run, ask: Callable) -> None:
+    """Computes some of the first `done` rows anew: what no fingerprint tells, as another augmentation, shows in their outputs."""
     assert stage.taught and stage.source
-    rows = np.linspace(0, stage.source.size - 1, stage.batch).astype(np.int32)
+    rows = np.linspace(0, done - 1, stage.batch).astype(np.int32)
     view = stage.taught.views - 1
     (batch,) = batches(stage.source, rows[None], run)
     now = {name: np.asarray(x) for name, x in ask(batch, view).items()}

@@ -43,7 +43,7 @@ class Manifest(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """Whole arrays, to be read by any thread; another process opens them for itself when this is sent to it.
+    """Arrays to be read by any thread; another process opens them for itself when this is sent to it.
 
     Attributes:
       folder: where they lie.
@@ -154,12 +154,11 @@ def append(folder: Path, manifest: Manifest, rows: Mapping[str, np.ndarray]) -> 
 
 
 def open_stored(folder: Path, manifest: Manifest) -> Stored:
-    """Opens arrays to read them.
+    """Opens arrays to read them, those rows that the manifest counts.
 
     Raises:
       InputError: when one is missing or is not as the manifest says.
     """
-    assert manifest.whole
     arrays = {}
     for name, about in manifest.arrays.items():
         try:

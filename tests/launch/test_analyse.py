@@ -14,6 +14,7 @@ from PIL import Image
 
 from kdjax import augment, data, evaluate, models
 from kdjax.train.checkpoint import Checkpoints
+from kdjax.train.fingerprint import of_json
 from launch import analyse, analysis_shown
 
 NET = {"name": "conv_net", "widths": [2, 3], "classes": 3, "mean": [0.3], "std": [0.4], "dtype": "float32"}
@@ -214,6 +215,28 @@ def test_several_students_and_a_teacher_from_outside(tmp_path):
     assert found["teacher"]["calibration"]["nll"] == pytest.approx(nll, rel=1e-5)
     models.write_weights(tmp_path / "t.safetensors", *weights(WIDE, 2), WIDE)
     refused(ask(run, *words), "t.safetensors has changed since")
+
+
+def test_several_teachers_are_looked_at_as_the_one_they_are_together(tmp_path):
+    each = [NET | {"dtype": "bfloat16"}, WIDE]
+    files = [tmp_path / f"t{k}.safetensors" for k in range(2)]
+    for file, net in zip(files, each, strict=True):
+        models.write_weights(file, *weights(net, 1), net)
+    named = {"teacher": ",".join(map(str, files)), "teachers": 1, "teacher_weights": (3.0, 1.0), "teaching": "mean"}
+    outside = made(tmp_path / "a", stages=("student",), precision="float32", **named)
+    about = json.loads((outside / "config.json").read_text())
+    about["teacher"] = {"sha256": of_json([models.read_weights(file).sha256 for file in files])}
+    (outside / "config.json").write_text(json.dumps(about))
+    inside = made(tmp_path / "b", teachers=2, teacher_weights=(3.0, 1.0))
+    keep(inside, "teacher", NET, weights(NET, 1), weights(NET, 2))
+    for run, members in ((outside, [(NET, 1), (WIDE, 1)]), (inside, [(NET, 1), (NET, 2)])):
+        answer = ask(run, "--what=calibration,cka")
+        assert answer.code == 0, answer.err
+        found, (images, labels) = read(run)["networks"], looked(run, "test")
+        z = [models.build(net).apply(*weights(net, seed), images, train=False)[0]["logits"] for net, seed in members]
+        nll = float(evaluate.negative_log_likelihood(0.75 * z[0] + 0.25 * z[1], labels).mean())
+        assert found["teacher"]["calibration"]["nll"] == pytest.approx(nll, rel=1e-4)
+        assert "teacher1/stage1" in found["student"]["cka"]["teacher_layers"]
 
 
 def test_a_run_without_a_teacher_has_a_sharpness_all_the_same(tmp_path):

@@ -70,6 +70,25 @@ def test_images_without_a_label_are_classes_of_their_own():
     np.testing.assert_allclose(value, losses.crd(*both, contrast, constants, temperature=0.07).mean(), rtol=1e-5)
 
 
+def test_the_options_and_the_key_reach_the_loss_and_the_banks():
+    index, labels = jnp.array([2, 1]), jnp.array([0, 1, 0, 1])
+    seen = seen_of(index).replace(key=jax.random.key(8))
+    net, params, stats = begin(seen, temperature=0.5, momentum=0.9, positive="relax", negatives=1)
+    value, new = after(seen, net, params, stats)
+    contrast = losses.crd_contrast(seen.key, index, labels, negatives=1, positive="relax")
+    assert contrast[:, 0].tolist() != [2, 1]
+    rows, banks = embeddings(seen, params), stats["banks"]
+    both = [*rows, banks["student"], banks["teacher"]]
+    constants = losses.crd_constants(*both, contrast, -jnp.ones(2), temperature=0.5)
+    np.testing.assert_allclose(value, losses.crd(*both, contrast, constants, temperature=0.5).mean(), rtol=1e-5)
+    np.testing.assert_allclose(new["constants"], constants, rtol=1e-5)
+    assert not np.array_equal(banks["student"], banks["teacher"])
+    _, alike, _ = begin(seen_of(index, STUDENT, STUDENT))
+    assert not np.array_equal(alike["student"]["kernel"], alike["teacher"]["kernel"])
+    for side, x in zip(SIDES, rows, strict=True):
+        np.testing.assert_allclose(new["banks"][side], losses.crd_update(banks[side], x, index, momentum=0.9), atol=1e-6)
+
+
 def test_numbers_say_which_image_is_which_row():
     plain = after(seen_of([2, 0]), *begin(seen_of([2, 0])))
     numbered = after(seen_of([30, 10]), *begin(seen_of([30, 10]), numbers=[10, 20, 30, 40]))
@@ -85,7 +104,7 @@ def test_gradients_reach_both_embeddings_and_no_bank():
         return net.apply(params, {**stats, "banks": banks}, seen, train=True)[0]["contrast"]
 
     slopes, into_banks = jax.jit(jax.grad(value, (0, 1)))(params, stats["banks"])
-    assert all(np.abs(slopes[side]["kernel"]).max() > 1e-3 for side in SIDES)
+    assert all(np.abs(slopes[side][part]).max() > 1e-3 for side in SIDES for part in ("kernel", "bias"))
     assert not any(np.any(x) for x in jax.tree.leaves(into_banks))
 
 

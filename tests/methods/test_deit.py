@@ -19,7 +19,7 @@ from cases import (
     with_token,
 )
 
-from kdjax import methods
+from kdjax import losses, methods
 from kdjax.core import Frozen, InputError, Net
 
 KEY = jax.random.key(5)
@@ -77,6 +77,17 @@ def test_mixed_labels_are_distributions_and_the_teacher_s_decision_is_not_smooth
     base = -jnp.mean(jnp.sum((0.8 * target + 0.02) * jax.nn.log_softmax(z_c), -1))
     decided = -jnp.mean(jnp.max(jnp.where(jax.nn.one_hot(jnp.argmax(z_t, -1), 10) > 0, jax.nn.log_softmax(z_d), -jnp.inf), -1))
     np.testing.assert_allclose(metrics["loss"], 0.75 * base + 0.25 * decided, rtol=1e-5)
+
+
+def test_the_soft_kind_has_its_temperature():
+    rng = np.random.default_rng(0)
+    z_s, z_t = (jnp.asarray(rng.normal(size=(6, 10)), jnp.float32) for _ in range(2))
+    method = methods.deit(logits_of("logits"), logits_of("logits"), optax.sgd(1.0), kind="soft", temperature=1.5, token="class")
+    batch = {"image": jnp.zeros((6, 1)), "label": jnp.arange(6), "index": jnp.arange(6)}
+    state = method.init(KEY, batch, {"teacher": Frozen({"logits": z_t}, {})})
+    params = {"adapter": {}, "student": {"logits": z_s}}
+    _, metrics = method.step(state._replace(learner=state.learner.replace(params=params)), batch, KEY)
+    np.testing.assert_allclose(metrics["decision"], losses.deit_soft(z_s, z_t, temperature=1.5).mean(), rtol=1e-5)
 
 
 def test_the_class_token_alone_and_what_is_shipped():

@@ -3,9 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import LABELS, close, defaults, frozen, images, mlkd, small, start, student_of, supervised, without_batch_norm
+from cases import LABELS, close, defaults, images, mlkd, small, start, student_of, supervised, without_batch_norm
 
-from kdjax import methods
+from kdjax import losses, methods
 from kdjax.core import Frozen, InputError, Net
 
 KEY = jax.random.key(5)
@@ -60,21 +60,33 @@ def test_the_views_are_seen_one_after_the_other():
     close(student_of(new)[1], stats, atol=1e-6)
 
 
-def test_standardised_predictions_do_not_see_the_size_of_the_teacher_s_logits():
-    def louder(net):
-        def apply(*args, **options):
-            taps, stats = net.apply(*args, **options)
-            return taps | {"logits": 5 * taps["logits"] + 1}, stats
+def test_each_part_has_its_logits_its_temperature_and_its_mask():
+    z = jnp.asarray(np.random.default_rng(0).normal(size=(4, 6, 10)), jnp.float32)  # student weak, strong, teacher weak, strong
+    nets = reader(slice(0, 10)), reader(slice(10, 20))
+    method = methods.mlkd(*nets, optax.sgd(1.0), temperature=2.5, per_row=True, standardised=True)
+    views = tuple(jnp.concatenate([z[k], z[k + 2]], -1) for k in range(2))
+    batch = {"views": views, "label": jnp.arange(6), "index": jnp.arange(6)}
+    state = method.init(KEY, batch, {"teacher": Frozen({"kernel": jnp.zeros((6, 10))}, {})})
+    _, metrics = jax.jit(method.step)(state, batch, KEY)
+    wanted = jax.jit(lambda z, weights: losses.multi_level(*z, temperature=2.5, per_row=True, **weights))
+    levels = {"predictions": "instance", "classes": "class", "images": "batch"}
+    for name, level in levels.items():
+        weights = {f"{other}_weight": float(other == level) for other in levels.values()}
+        logits = [losses.standardise(x) for x in z] if level == "instance" else list(z)
+        np.testing.assert_allclose(metrics[name], wanted(logits, weights), rtol=1e-4)
 
-        return Net(net.init, apply)
 
-    def predictions(teacher, **options):
-        case = mlkd(student=NET, teacher=teacher, **options)
-        state = case.method.init(KEY, case.batch, {"teacher": frozen(NET)})
-        return float(jax.jit(case.method.step)(state, case.batch, KEY)[1]["predictions"])
+def test_each_view_has_a_key_of_its_own():
+    def apply(params, stats, x, *, train, key=None):
+        drawn = jax.random.uniform(key) if train else 0.0
+        return {"logits": x[:, :10] + params["kernel"]}, {"before": stats["now"], "now": jnp.float32(drawn)}
 
-    assert predictions(louder(NET), standardised=True) == pytest.approx(predictions(NET, standardised=True), rel=1e-4)
-    assert predictions(louder(NET)) != pytest.approx(predictions(NET), rel=0.1)
+    net = Net(lambda key, x: ({"kernel": jnp.zeros((1, 10))}, {"before": jnp.float32(0), "now": jnp.float32(0)}), apply)
+    batch = {"views": (jnp.zeros((6, 10)),) * 2, "label": jnp.arange(6), "index": jnp.arange(6)}
+    method = methods.mlkd(net, reader(slice(0, 10)), optax.sgd(1.0))
+    state = method.init(KEY, batch, {"teacher": Frozen({"kernel": jnp.zeros((6, 10))}, {})})
+    drawn = student_of(jax.jit(method.step)(state, batch, KEY)[0])[1]
+    assert drawn["before"] != drawn["now"] and drawn["before"] > 0
 
 
 def test_a_batch_without_two_views_and_micro_batches_are_refused():

@@ -148,6 +148,26 @@ def test_each_stream_has_an_adapter_and_the_weights_of_its_teacher():
     assert streams.weights == {"size_teacher0": 0.5, "size_teacher1": 0.5}
 
 
+def test_a_stream_sees_nothing_of_other_teachers():
+    found = {"init": [], "apply": [], "terms": []}
+
+    def note(where, seen, result):
+        found[where].append(seen)
+        return result
+
+    adapter = Net(lambda key, seen: note("init", seen, ({}, {})), lambda p, s, seen, **options: note("apply", seen, ({}, {})))
+    both = each_teacher(Objective(lambda seen, adapted: note("terms", seen, {"term": 0.0}), {"term": 1.0}, adapter), 2)
+    taps = {f"{part}teacher{k}/x": f"{part}{k}" for part in ("", "norm/") for k in range(2)}
+    given = {"teacher": Frozen(("p0", "p1"), ("s0", "s1"), "both"), "more": Frozen("m", "m")}
+    seen = look(STUDENT, taps | {"logits": "both"}).replace(given=given)
+    both.adapter.apply(*both.adapter.init(KEY, seen), seen, train=True)
+    both.terms(seen, {})
+    for streams in found.values():
+        assert [one.teacher for one in streams] == [{"x": f"{k}", "norm/x": f"norm/{k}"} for k in range(2)]
+        assert [(one.given["teacher"].params, one.given["teacher"].stats) for one in streams] == [("p0", "s0"), ("p1", "s1")]
+        assert all(one.given["more"].params == "m" and one.student is STUDENT for one in streams)
+
+
 def test_the_mean_of_teachers_is_distilled_as_one():
     nets, given = several(2, (9, 9))
     both, _ = taught_by(nets, given, kd_objective())

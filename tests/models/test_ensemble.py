@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kdjax import models
-from kdjax.core import InputError, batch_norms, normalised
+from kdjax.core import InputError, Net, batch_norms, normalised
 from kdjax.models import conv_net, ensemble, shares
 
 IMAGES = jax.random.uniform(jax.random.key(1), (3, 4, 4, 1))
@@ -46,6 +46,16 @@ def test_each_net_keeps_its_taps_its_weights_and_its_normalisation():
             *(jnp.concatenate([x.ravel() for x in jax.tree.leaves(s)]) for s in (new[k], changed)), atol=1e-6
         )
     assert len(batch_norms(NETS[1].apply(params[1], stats[1], IMAGES, train=False)[0], stats[1])) == 2
+
+
+def test_equal_nets_begin_and_draw_apart():
+    def apply(params, stats, x, *, train, key=None):
+        return {"drawn": jax.random.normal(key)}, stats
+
+    net = ensemble([Net(lambda key, x: (jax.random.normal(key), {}), apply)] * 2)
+    params, stats = started(net)
+    taps, _ = net.apply(params, stats, IMAGES, train=True, key=jax.random.key(2))
+    assert params[0] != params[1] and taps["teacher0/drawn"] != taps["teacher1/drawn"]
 
 
 def test_encoders_have_no_logits_together():

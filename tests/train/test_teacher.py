@@ -15,7 +15,7 @@ from kdjax import models
 from kdjax.core import InputError
 from kdjax.models import to_pytorch, write_weights
 from kdjax.train import fingerprint
-from kdjax.train.teacher import read_teacher, together
+from kdjax.train.teacher import ensemble_of, read_teacher, together
 from tests.golden.parity.make import SMALL_DEIT
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "parity"
@@ -67,7 +67,7 @@ def test_every_form_gives_the_network(form, weights, tmp_path):
 
 def test_several_teachers_are_one_with_a_digest_of_all(weights, tmp_path):
     write_kdjax(tmp_path / "a", *weights)
-    write_kdjax(tmp_path / "b", jax.tree.map(lambda x: 2 * x, weights[0]), weights[1])
+    write_kdjax(tmp_path / "b", *jax.tree.map(lambda x: 2 * x, weights))
     each = [read_teacher(tmp_path / name, SPECIFICATION, SHAPE) for name in "ab"]
 
     def joined(*teachers, shares=(1.0, 3.0)):
@@ -81,6 +81,8 @@ def test_several_teachers_are_one_with_a_digest_of_all(weights, tmp_path):
     assert one.members == tuple(each) and one.format == "several"
     sources = {t.frozen().source for t in (one, joined(*each[::-1]), joined(*each, shares=(1.0, 1.0)), *each)}
     assert len(sources) == 5 and joined(*each).frozen().source in sources
+    trained = [t.frozen() for t in each]
+    assert len({ensemble_of(trained, {"weights": [w, 1.0]}).source for w in (1.0, 2.0)}) == 2
 
 
 @pytest.mark.parametrize("form", ["safetensors", "pytorch"])

@@ -58,13 +58,15 @@ def pixel(
       temperature: T, above 0.
       reconstruction: factor b; the authors have 10 at half the side, 20 to 50 at a quarter.
       feature_weight: factor c.
-      layer: the student's map; `"stem=stage1"` where the teacher's has another name.
+      layer: the student's map; `"stem=stage1"` where the teacher's has another name. The authors take the first convolution behind
+        its ReLU, as `"stem"` is in residual nets (for ImageNet behind the max-pool too, at half their side); in `conv_net` and wide
+        nets it is in front of it.
       axis_name: mapped axis that holds the batch, or None.
       micro: slices of the batch to accumulate gradients over.
 
     Reference: Guo et al., Pixel Distillation: A New Knowledge Distillation Scheme for Low-Resolution Image Recognition (arXiv
-    2112.09532); the losses without `feature_weight` are those of the released code (one stage), with it those of the two-stage
-    scheme, whose code is not released.
+    2112.09532); the losses without `feature_weight` are those of the released code (one stage). Those of the two-stage scheme,
+    whose code is not released, are reconstructed: `feature_weight`, and its value in `method=pixel_chain`.
     """
     ours, theirs = layer.split("=")[0], layer.split("=")[-1]
     with_features = not (isinstance(feature_weight, int | float) and feature_weight == 0)

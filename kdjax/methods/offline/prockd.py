@@ -99,8 +99,9 @@ def proc_kd(
     `L = label_weight CE(z, y) + enriched CE(z_a, y) + agreement KL(softmax z_a || softmax z) + hidden |h_s - h_t|^2 +
     prototype CE(z_t, y)`. `z_a` is the student's linear layer on its last tokens, enriched by K learned prototypes; `z_t` the same
     on the teacher's tokens of three layers, joined, with their residuals to the prototypes; the gradient stops at `z_a` in KL; `h`
-    are tokens of three layers behind layer norm, the student's through a linear layer where widths differ. In the first phase only
-    the last term trains: the prototypes and the student's linear layer.
+    are tokens of three layers behind layer norm, whose differences are averaged, the student's through a linear layer where widths
+    differ. In the first phase only the last term has a gradient: it trains the prototypes, what joins them to the teacher's tokens
+    and the student's linear layer (running statistics and weight decay go on in all of the student).
 
     A map's tokens are its positions; the class token, or the mean of all, is classified. Where the two nets see an image in other
     places, their maps are resized. The released code trains with `CE(z, y)` alone: modules follow it, the other terms, their

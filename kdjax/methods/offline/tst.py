@@ -113,7 +113,8 @@ def tst(
       micro: slices of the batch to accumulate gradients over.
 
     Reference: Shao et al., Teaching What You Should Teach: A Data-Based Distillation Method, IJCAI 2023 (arXiv 2212.05422). Its
-    policies are small networks fitted to image operations; here they are the operations.
+    policies are small networks fitted to image operations; here they are the operations. The paper states a max-min problem; the
+    augmenter's loss here is that of the released code.
     """
     check_option("picks", picks, lambda n: 1 <= n <= len(POLICIES), f"1 to {len(POLICIES)}, the policies")
     before, passes = augmenter_epochs(epochs, phases, length)
@@ -128,6 +129,7 @@ def tst(
 
     def step(state, batch, key):
         batch = weigh_labels(batch, axis_name)
+        rows = {name: batch[name] for name in ("image", "label", "label_weight")}
         own_keys = example_keys(jax.random.fold_in(key, 1), batch["index"])
         picked = jax.random.choice(jax.random.fold_in(key, 2), len(POLICIES), (picks,), replace=False)
 
@@ -142,7 +144,9 @@ def tst(
 
             return jax.vmap(one)(keys, images)
 
-        def imitation(params, batch):
+        def imitation(params, copies, rows):
+            # Joined in here, so that a slice of the batch has its images beside their copies.
+            batch = _both(rows, copies)
             taps, stats = student.apply(params, state.student.stats, batch["image"], train=True, key=key)
             wanted = ask(teacher, state.teacher, batch["image"])
             terms = {
@@ -162,8 +166,8 @@ def tst(
             return value, ({}, metrics)
 
         def study():
-            pairs = _both(batch, changed(state.augmenter.params, own_keys, batch["image"]))
-            learner, metrics = learn(imitation, state.student, tx, pairs, axis_name=axis_name, micro=micro)
+            copies = changed(state.augmenter.params, own_keys, batch["image"])
+            learner, metrics = learn(imitation, state.student, tx, copies, rows, axis_name=axis_name, micro=micro)
             return learner, state.augmenter, state.pace, _all_metrics(metrics)
 
         def invent():
@@ -171,11 +175,8 @@ def tst(
             begins = jnp.any(state.step == starts)
             fresh = jax.tree.map(lambda x: jnp.where(begins, jnp.zeros_like(x), x), augmenter.opt)
             pace = Pace(*(jnp.where(begins, x, y) for x, y in zip((rate, 0.0, jnp.inf), pace, strict=True)))
-            sgd, labels = optax.sgd(pace.rate, momentum), _labels(batch)
-            learner, metrics = learn(
-                invention, augmenter.replace(opt=fresh), sgd, own_keys, labels | {"image": batch["image"]},
-                axis_name=axis_name, micro=micro,
-            )  # fmt: skip
+            sgd, start = optax.sgd(pace.rate, momentum), augmenter.replace(opt=fresh)
+            learner, metrics = learn(invention, start, sgd, own_keys, rows, axis_name=axis_name, micro=micro)
             ends = (state.step + 1) % steps_per_epoch == 0
             return state.student, learner, _after(pace, metrics["loss"], ends, steps_per_epoch), _all_metrics(metrics)
 
@@ -212,14 +213,10 @@ def augmenter_epochs(epochs: int, phases: Sequence[float], length: float) -> tup
     return tuple(min(round(phase * epochs), epochs - 1) for phase in phases), max(1, round(length * epochs))
 
 
-def _labels(batch):
-    return {name: batch[name] for name in ("label", "label_weight")}
-
-
-def _both(batch, copies):
+def _both(rows, copies):
     """Each image behind its copy, so that the rows of a device stay there."""
-    images = jnp.stack([copies, batch["image"]], 1).reshape(-1, *copies.shape[1:])
-    return {"image": images} | {name: jnp.repeat(x, 2, 0) for name, x in _labels(batch).items()}
+    pair = lambda a, b: jnp.stack([a, b], 1).reshape(-1, *b.shape[1:])  # noqa: E731
+    return jax.tree.map(pair, rows | {"image": copies}, rows)
 
 
 def _all_metrics(metrics):
