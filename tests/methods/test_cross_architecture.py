@@ -3,11 +3,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import CASES, close, defaults, images, staged, start, student_of, supervised
+from cases import CASES, close, defaults, images, look, staged, start, student_of, supervised
 
-from kdjax import methods
-from kdjax.core import InputError
-from kdjax.methods.offline import moved
+from kdjax import augment, methods
+from kdjax.core import InputError, example_keys
+from kdjax.methods.offline import cakd_objective, moved
 
 KEY = jax.random.key(5)
 NOTHING = {"attention": 0.0, "value": 0.0, "feature": 0.0, "adversarial": 0.0}
@@ -21,13 +21,29 @@ def test_without_its_terms_it_is_supervised_training():
 
 
 @pytest.mark.parametrize("saturating", [True, False])
-def test_a_critic_that_knows_nothing_says_one_half(saturating):
-    case = CASES["cakd"](saturating=saturating)
-    state = start(case)
-    state = state._replace(critic=state.critic.replace(params=jax.tree.map(jnp.zeros_like, state.critic.params)))
+def test_what_the_critic_says_of_teacher_and_student(saturating):
+    """By hand: of the patches of images, and of what the student makes of their views, each the mean over places."""
+    case = CASES["cakd"](saturating=saturating, dropout=0.0, tx=optax.sgd(0.0))
+    state, teacher, again = start(case), case.given["teacher"], jax.random.fold_in(KEY, 2)
+    state = state._replace(critic=state.critic.replace(params=jax.tree.map(lambda p: 3 * p, state.critic.params)))
+    image, index = case.batch["image"], case.batch["index"]
+    view = jax.vmap(augment.sometimes(moved, p=0.5))(example_keys(again, index), image)
+    s, _ = case.nets["student"].apply(*student_of(state), view, train=True)
+    t, _ = case.nets["teacher"].apply(teacher.params, teacher.stats, image, train=False)
+    projectors = cakd_objective(dropout=0.0).adapter
+    made, _ = projectors.apply(state.learner.params["adapter"], {}, look(s, t).replace(batch=case.batch), train=True)
+
+    def says(features):
+        x, layers = np.float64(features).mean(1), jax.tree.map(np.float64, state.critic.params)
+        for name in ("Dense_0", "Dense_1"):
+            x = x @ layers[name]["kernel"] + layers[name]["bias"]
+            x = np.where(x > 0, x, 0.2 * x)
+        return 1 / (1 + np.exp(-(x @ layers["Dense_2"]["kernel"] + layers["Dense_2"]["bias"])[:, 0]))
+
+    real, false = says(t["patches"]), says(made["feature"])
     _, metrics = jax.jit(case.method.step)(state, case.batch, KEY)
-    np.testing.assert_allclose(metrics["critic"], 2 * np.log(2), rtol=1e-6)
-    np.testing.assert_allclose(metrics["adversarial"], -np.log(2) if saturating else np.log(2), rtol=1e-6)
+    np.testing.assert_allclose(metrics["critic"], (-np.log(real) - np.log(1 - false)).mean(), rtol=1e-4)
+    np.testing.assert_allclose(metrics["adversarial"], (np.log(1 - false) if saturating else -np.log(false)).mean(), rtol=1e-4)
 
 
 def test_the_critic_learns_and_the_student_fools_it():

@@ -57,6 +57,35 @@ def test_the_teacher_s_own_entries_cost_nothing():
     assert not jnp.any(alone.terms(batch, ours)["attention"]) and jnp.all(alone.terms(batch, ours)["feature"] > 0)
 
 
+def test_each_term_has_its_weight_and_reaches_its_projector():
+    objective, batch = cakd_objective(attention=2.0, value=3.0, feature=4.0, replaced=0.0), seen()
+    assert objective.weights == {"attention": 2.0, "value": 3.0, "feature": 4.0}
+    reached = {"attention": {"query", "key", "value"}, "value": {"value"}, "feature": {"feature"}}
+
+    def sums(ours, taps):
+        return {name: jnp.sum(term) for name, term in objective.terms(batch.replace(teacher=taps), ours).items()}
+
+    by_both = jax.jit(jax.jacrev(sums, (0, 1)))(adapted(objective, batch), batch.teacher)
+    for term, (ours, theirs) in by_both.items():
+        assert {name for name in NAMES if jnp.any(ours[name])} == reached[term]
+        assert not any(jnp.any(x) for x in jax.tree.leaves(theirs))
+
+
+def test_an_earlier_block_has_other_features_and_heads():
+    batch = seen()
+    feature, wanted = patches_of(batch, 1)
+    np.testing.assert_array_equal(feature, batch.teacher["block1"][:, 2:])
+    np.testing.assert_array_equal(wanted[0], batch.teacher["block1_query"][:, :, 2:])
+
+
+def test_dropped_entries_are_made_up_for():
+    batch, adapter = seen(), cakd_objective(dropout=0.25).adapter
+    params, stats = adapter.init(jax.random.key(3), batch)
+    whole, kept = (adapter.apply(params, stats, batch, train=train)[0]["feature"] for train in (False, True))
+    assert 0.65 < np.mean(kept != 0) < 0.85
+    np.testing.assert_allclose(kept, np.where(kept != 0, whole / 0.75, 0), rtol=1e-5)
+
+
 def test_half_of_the_entries_are_replaced_anew_each_step():
     batch = seen()
     ours = adapted(cakd_objective(), batch)

@@ -121,7 +121,7 @@ def divergence(s, t, temperature):
 
 def test_the_loss_is_the_paper_s():
     """Image 1 upright, then turned three times, then image 2: all exits see all of them, the labels only the upright ones."""
-    method, batch, given = plain(temperature=2.0)
+    method, batch, given = plain(temperature=2.0, label_weight=2.0, branch_weight=3.0, weight=4.0)
     state = method.init(KEY, batch, given)
     turned = np.stack([np.rot90(x, k) for x in np.asarray(batch["image"]) for k in range(4)])
     whole, teacher = attach(NET, pooled_head()), given["teacher"]
@@ -136,7 +136,8 @@ def test_the_loss_is_the_paper_s():
     }
     for name, value in wanted.items():
         np.testing.assert_allclose(metrics[name], value, rtol=1e-4)
-    np.testing.assert_allclose(metrics["loss"], sum(wanted.values()), rtol=1e-4)
+    loss = 2 * wanted["cross_entropy"] + 3 * wanted["branches"] + 4 * wanted["distillation"]
+    np.testing.assert_allclose(metrics["loss"], loss, rtol=1e-4)
 
 
 def test_a_student_that_is_its_teacher_stays():
@@ -180,6 +181,38 @@ def test_the_joint_loss_is_the_paper_s():
     np.testing.assert_allclose(metrics["joint_cross_entropy"], hard, rtol=1e-4)
     np.testing.assert_allclose(metrics["loss"], hard + upright, rtol=1e-4)
     assert case.method.needs == () and not equal(new.learner.params["net"], state.learner.params["net"])
+
+
+def watched(net, modes):
+    """The same net, which notes the modes it runs in."""
+
+    def apply(params, stats, x, *, train, key=None):
+        modes.append(train)
+        return net.apply(params, stats, x, train=train, key=key)
+
+    return Net(net.init, apply)
+
+
+def test_what_learns_is_in_training_mode_and_what_is_given_in_evaluation_mode():
+    def modes(make, given):
+        seen = {"own": [], "heads": [], "given": []}
+        nets = {"own": NET, "heads": pooled_head(), "given": whole}
+        method = make(**{name: watched(net, seen[name]) for name, net in nets.items()})
+        state = jax.eval_shape(method.init, KEY, batch, given)
+        for noted in seen.values():
+            noted.clear()
+        jax.eval_shape(method.step, state, batch, KEY)
+        return {name: set(noted) for name, noted in seen.items()}
+
+    whole, batch = attach(NET, pooled_head()), labelled_images()
+    both, alone = (Frozen(*net.init(KEY, batch["image"]), "of a test") for net in (whole, NET))
+    tx = optax.sgd(0.1)
+    student = modes(lambda own, heads, given: methods.hsakd(own, heads, given, tx), {"teacher": both})
+    assert student == {"own": {True}, "heads": {True}, "given": {False}}
+    behind = modes(lambda own, heads, given: methods.hsakd_teacher(own, heads, tx), {"teacher": alone})
+    assert behind == {"own": {False}, "heads": {True}, "given": set()}
+    joint = modes(lambda own, heads, given: methods.hsakd_teacher(own, heads, tx, joint=True), {})
+    assert joint == {"own": {True}, "heads": {True}, "given": set()}
 
 
 def test_unlabelled_images_are_imitated_but_not_counted():

@@ -8,7 +8,7 @@ import pytest
 from cases import close, kd, pixel, staged, start, student_of
 
 from kdjax import methods
-from kdjax.core import InputError
+from kdjax.core import InputError, Net
 from kdjax.models import shrink
 
 KEY = jax.random.key(5)
@@ -19,7 +19,7 @@ def test_without_its_own_terms_on_whole_images_it_is_kd():
     ours, wanted = pixel(factor=1, **OFF), kd(net=staged(), tx=optax.sgd(0.05))
     method = methods.kd(staged(), staged(width=6), optax.sgd(0.05))
     a, b = start(ours), jax.jit(method.init)(jax.random.key(0), wanted.batch, ours.given)
-    close(student_of(a), student_of(b))
+    close(student_of(a), student_of(b), atol=1e-6)
     a, logged = jax.jit(ours.method.step)(a, ours.batch, KEY)
     b, metrics = jax.jit(method.step)(b, ours.batch, KEY)
     close(student_of(a), student_of(b), atol=1e-6)
@@ -58,6 +58,20 @@ def test_the_terms_are_the_paper_s():
     assert all(jax.tree.leaves(moved))
 
 
+def test_the_teacher_sees_both_images_in_evaluation_mode():
+    modes, net = [], staged(width=6)
+
+    def apply(params, stats, x, *, train, key=None):
+        modes.append(train)
+        return net.apply(params, stats, x, train=train, key=key)
+
+    case = pixel(teacher=Net(net.init, apply))
+    state = jax.eval_shape(case.method.init, KEY, case.batch, case.given)
+    modes.clear()
+    jax.eval_shape(case.method.step, state, case.batch, KEY)
+    assert modes == [False, False]
+
+
 def test_the_head_learns_to_make_the_image():
     """Down to less than a flat image of the mean is off."""
     case = pixel(feature_weight=0.0, reconstruction=10.0, tx=optax.adam(0.02))
@@ -86,9 +100,13 @@ def test_the_defaults_are_those_of_half_the_side():
 
 
 def test_the_features_may_have_other_names():
-    case = pixel(layer="stage1=stem")
-    _, metrics = jax.jit(case.method.step)(start(case), case.batch, KEY)
+    """They alone train the head here."""
+    case = pixel(layer="stage1=stem", label_weight=0.0, weight=0.0, reconstruction=0.0)
+    state = start(case)
+    new, metrics = jax.jit(case.method.step)(state, case.batch, KEY)
     assert np.isfinite(metrics["features"])
+    moved = jax.tree.map(lambda a, b: bool(np.any(a != b)), state.learner.params["adapter"], new.learner.params["adapter"])
+    assert all(jax.tree.leaves(moved))
 
 
 @pytest.mark.parametrize(

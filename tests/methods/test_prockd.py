@@ -57,6 +57,47 @@ def test_in_the_first_phase_the_teacher_s_features_train_the_prototypes_and_the_
     assert all(metrics[name] > 0 for name in metrics)
 
 
+def test_the_terms_are_those_of_its_description():
+    """A student of two stages before a teacher of two blocks, 2x2 patches and a class token."""
+    weights = {"cross_entropy": 2.0, "enriched": 3.0, "agreement": 4.0, "hidden": 5.0, "prototype": 6.0}
+    case = CASES["proc_kd"](**{"label_weight" if name == "cross_entropy" else name: w for name, w in weights.items()})
+    state, teacher, x = start(case), case.given["teacher"], case.batch["image"]
+    guide, module = state.learner.params["adapter"], _Prototypes(3, 6)
+    s, _ = case.nets["student"].apply(*student_of(state), x, train=True)
+    t, _ = case.nets["teacher"].apply(teacher.params, teacher.stats, x, train=False)
+
+    def linear(x, layer):
+        return np.asarray(x) @ np.asarray(layer["kernel"]) + np.asarray(layer["bias"])
+
+    def enriched(x, extra, grid):
+        pooled = module.apply({"params": guide["prototypes"]}, x, Places(x, extra, grid))
+        return linear(pooled, state.learner.params["student"]["classifier"])
+
+    def norm(x):
+        return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-2)
+
+    def log_softmax(z):
+        return np.asarray(jax.nn.log_softmax(z))
+
+    local = np.maximum(linear(jnp.concatenate([t["block1"], t["block2"]], -1), guide["teacher"]), 0)
+    z_t = enriched(module.apply({"params": guide["prototypes"]}, local, method="of_teacher"), 1, (2, 2))
+    z_a, z = log_softmax(enriched(s["stage2"].reshape(16, 16, 6), 0, (4, 4))), log_softmax(s["logits"])
+    apart = []
+    for k in (0, 1):
+        small = jax.image.resize(s[f"stage{k + 1}"], (16, 2, 2, (4, 6)[k]), "linear")
+        theirs = np.asarray(t[f"block{k + 1}"])[:, 1:].reshape(16, 2, 2, 8)
+        apart.append(np.square(norm(linear(small, guide[f"hidden{k}"])) - norm(theirs)).mean())
+    right = np.arange(16), np.asarray(case.batch["label"])
+    wanted = {
+        "cross_entropy": -z[right].mean(), "enriched": -z_a[right].mean(), "agreement": (np.exp(z_a) * (z_a - z)).sum(-1).mean(),
+        "hidden": np.mean(apart), "prototype": -log_softmax(z_t)[right].mean(),
+    }  # fmt: skip
+    _, metrics = once(case, state)
+    for name, value in wanted.items():
+        np.testing.assert_allclose(metrics[name], value, rtol=1e-3, err_msg=name)
+    np.testing.assert_allclose(metrics["loss"], sum(weights[name] * metrics[name] for name in weights), rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("student", "teacher", "layers"),
     [

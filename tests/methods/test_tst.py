@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import LABELS, close, equal, start, tst
+from cases import LABELS, close, equal, start, tst, without_batch_norm
 
 from kdjax import augment, methods
-from kdjax.core import InputError, Learner, example_keys
+from kdjax.core import InputError, Learner, Net, example_keys
 from kdjax.methods.offline.tst import Pace, _after, augmenter_epochs
 
 KEY = jax.random.key(5)
@@ -29,7 +29,7 @@ def test_an_augmentation_that_does_nothing_leaves_distillation():
     case = tst(**LATER)
     plain = methods.kd(case.nets["student"], case.nets["teacher"], optax.sgd(0.05), weight=1.0, label_weight=1.0)
     a, b = with_augmenter(start(case), -1e6), jax.jit(plain.init)(jax.random.key(0), case.batch, case.given)
-    close((a.student.params, a.student.stats), (b.learner.params["student"], b.learner.stats["student"]))
+    close((a.student.params, a.student.stats), (b.learner.params["student"], b.learner.stats["student"]), atol=1e-6)
     ours, theirs = jax.jit(case.method.step), jax.jit(plain.step)
     for _ in range(2):
         (a, logged), (b, metrics) = ours(a, case.batch, KEY), theirs(b, case.batch, KEY)
@@ -84,7 +84,7 @@ def test_the_augmenter_s_loss_is_that_of_the_code():
 
 
 def test_the_student_s_loss_is_the_mean_over_images_and_copies():
-    case = tst(temperature=2.0, **LATER)
+    case = tst(temperature=2.0, label_weight=2.0, weight=3.0, **LATER)
     state = start(case)
     both = jnp.concatenate([copies(state, case, KEY), case.batch["image"]])
     s, _ = case.nets["student"].apply(state.student.params, state.student.stats, both, train=True)
@@ -95,6 +95,20 @@ def test_the_student_s_loss_is_the_mean_over_images_and_copies():
     entropy = -np.asarray(jax.nn.log_softmax(s["logits"]))[np.arange(32), labels].mean()
     np.testing.assert_allclose(metrics["cross_entropy"], entropy, rtol=1e-4)
     np.testing.assert_allclose(metrics["distillation"], 4 * (np.exp(log_t) * (log_t - log_s)).sum(-1).mean(), rtol=1e-4)
+    np.testing.assert_allclose(metrics["loss"], 2 * metrics["cross_entropy"] + 3 * metrics["distillation"], rtol=1e-5)
+
+
+def test_a_slice_of_the_batch_has_its_images_beside_their_copies():
+    """Copies like their images: in every slice, rows are then equal two by two."""
+    net = without_batch_norm()
+
+    def apply(params, stats, x, *, train, key=None):
+        return net.apply(params, {}, x, train=train)[0], {"apart": jnp.max(jnp.abs(x[::2] - x[1::2]))} if train else stats
+
+    student = Net(lambda key, x: (net.init(key, x)[0], {"apart": jnp.ones(())}), apply)
+    case = tst(student=student, teacher=net, micro=2, **LATER)
+    new, _ = jax.jit(case.method.step)(with_augmenter(start(case), -1e6), case.batch, KEY)
+    assert new.student.stats["apart"] == 0
 
 
 def test_a_phase_makes_copies_easier_for_the_teacher_than_for_the_student():
@@ -146,8 +160,13 @@ def test_a_phase_starts_from_a_fresh_optimiser():
     assert metrics["augmenting"] == 1 and equal(begun.augmenter, fresh.augmenter) and equal(begun.pace, fresh.pace)
     assert step(at(state, 4), case.batch, KEY)[1]["augmenting"] == 0
     assert step(at(state, 6), case.batch, KEY)[1]["augmenting"] == 1  # epoch 2 of the student, after one of the augmenter
-    resumed, _ = step(at(state, 3), case.batch, KEY)
+    resumed, logged = step(at(state, 3), case.batch, KEY)
     assert not equal(resumed.augmenter.opt, fresh.augmenter.opt)
+    trace = optax.tree_utils.tree_get(resumed.augmenter.opt, "trace")
+    moved = jax.tree.map(lambda p, t: p - 0.5 * t, state.augmenter.params, trace)  # by the rate of its pace
+    close(resumed.augmenter.params, moved, atol=1e-6)
+    assert begun.pace.total == metrics["loss"] and resumed.pace.total == 0  # the second of two steps ends a pass
+    np.testing.assert_allclose(resumed.pace.before, (7.0 + logged["loss"]) / 2, rtol=1e-6)
 
 
 def test_the_released_code_s_sigmoid_keeps_every_policy_alive():
