@@ -16,6 +16,7 @@ from PIL import Image
 
 import kdjax
 from kdjax import augment, data, evaluate
+from kdjax.core import jit_once
 from kdjax.train.devices import find_devices, one_device
 from kdjax.train.finished import read_model
 from kdjax.train.stage import blank_batch
@@ -355,7 +356,7 @@ def test_byol_runs_and_its_baseline_keeps_its_weights(launch, classify, tmp_path
     for member in range(2):
         key = jax.random.fold_in(jax.random.key(member), 0)
         stage = stages["untrained"]
-        first, stats = stage.method.weights(jax.jit(lambda k, s=stage: s.method.init(k, blank_batch(s), {}))(key))["encoder"]
+        first, stats = stage.method.weights(jit_once(lambda k, s=stage: s.method.init(k, blank_batch(s), {}))(key))["encoder"]
         _, params, moved = kdjax.load(folder, "untrained", member_number=member)
         jax.tree.map(np.testing.assert_array_equal, params, dict(first))
         assert any(not np.allclose(a, b) for a, b in zip(jax.tree.leaves(stats), jax.tree.leaves(moved), strict=True))

@@ -10,7 +10,7 @@ import pytest
 from cases import close, equal, frozen, labelled_images, look, small, staged, student_of, unweighted
 
 from kdjax import methods, models
-from kdjax.core import Frozen, InputError, Net
+from kdjax.core import Frozen, InputError, Net, jit_once
 from kdjax.methods.offline import Objective, add, each_teacher, kd_objective, labels_objective, method_of, offline
 from kdjax.methods.offline._objective import pairs, tap
 
@@ -92,7 +92,7 @@ def test_a_method_of_an_objective_takes_its_options_beside_those_of_all():
     def metrics(make, **options):
         net, batch = small(), labelled_images()
         method = make(net, net, optax.sgd(0.1), shift=3, **options)
-        state = jax.jit(method.init)(KEY, batch, {"teacher": frozen(net)})
+        state = jit_once(method.init)(KEY, batch, {"teacher": frozen(net)})
         return jax.jit(method.step)(state, batch, KEY)[1]
 
     found = metrics(near)
@@ -107,7 +107,7 @@ def test_a_method_of_an_objective_takes_its_options_beside_those_of_all():
 def taught_by(teacher, given, objective):
     """The student's weights after a step."""
     method = offline(staged(), teacher, optax.sgd(0.05), add(labels_objective(), objective))
-    state = jax.jit(method.init)(KEY, labelled_images(), {"teacher": given})
+    state = jit_once(method.init)(KEY, labelled_images(), {"teacher": given})
     state, metrics = jax.jit(method.step)(state, labelled_images(), KEY)
     return student_of(state), metrics
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from kdjax.core import jit_once
 from kdjax.core.net import chain
 from kdjax.models import conv_net, mlp_head, parameter_count
 
@@ -42,7 +43,7 @@ def test_a_head_behind_an_encoder():
 
 def test_the_classifier_starts_small_and_without_bias():
     net = conv_net((64,), 50)
-    params, _ = jax.jit(net.init)(jax.random.key(0), jnp.ones((1, 2, 2, 1)))
+    params, _ = jit_once(net.init)(jax.random.key(0), jnp.ones((1, 2, 2, 1)))
     kernel = np.asarray(params["classifier"]["kernel"])
     assert 0.95 / 8 < np.abs(kernel).max() <= 1 / 8  # uniform in +-1/sqrt(64)
     assert not np.any(params["classifier"]["bias"])
