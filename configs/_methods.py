@@ -68,6 +68,7 @@ METHODS: dict[str, Entry] = {
     ),
     "tst": Entry(methods.tst, plan=plans.beside_augmenter, knows=_STEPS | {"epochs": lambda setting: setting.epochs}),
     "vid": Entry(methods.vid, offline.vid_objective),
+    "wsld": Entry(methods.wsld, offline.wsld_objective),
 }
 
 

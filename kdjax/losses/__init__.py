@@ -31,6 +31,7 @@ from kdjax.losses.standardised import logit_standardised, standardise
 from kdjax.losses.summaries import attention_transfer, factor_transfer, flow_of_solution, neuron_selectivity
 from kdjax.losses.tokens import deit_hard, deit_soft, token_relation
 from kdjax.losses.unlikelihood import unlikelihood
+from kdjax.losses.weighted import weighted_soft_labels
 
 kd = kl_distillation
 dkd = decoupled
@@ -108,4 +109,5 @@ __all__ = [
     "unlikelihood",
     "variational_information",
     "vid",
+    "weighted_soft_labels",
 ]

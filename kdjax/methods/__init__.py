@@ -36,6 +36,7 @@ from kdjax.methods.offline import (
     tinymim,
     tst,
     vid,
+    wsld,
 )
 from kdjax.methods.siamese import byol
 from kdjax.methods.supervised import supervised
@@ -43,5 +44,5 @@ from kdjax.methods.supervised import supervised
 __all__ = [
     "ab", "at", "byol", "cakd", "cc", "crd", "dafl", "deit", "dist", "dkd", "dml", "fitnet", "fitnet_hint", "fsp", "ft",
     "hsakd", "hsakd_teacher", "ickd", "kd", "lskd", "mlkd", "nst", "ofd", "paraphraser", "pixel", "pkt", "proc_kd", "pursuhint",
-    "reviewkd", "rkd", "simkd", "sp", "srrl", "supervised", "tinymim", "tst", "vid",
+    "reviewkd", "rkd", "simkd", "sp", "srrl", "supervised", "tinymim", "tst", "vid", "wsld",
 ]  # fmt: skip

@@ -313,6 +313,7 @@ CASES: dict[str, Callable[..., Case]] = {
     "sp": offline(methods.sp, weight=10.0),
     "srrl": offline(methods.srrl),
     "vid": offline(methods.vid, rate=0.5),
+    "wsld": offline(methods.wsld),
     "cakd": cakd,
     "deit": on(with_token, staged, offline(methods.deit)),
     "proc_kd": on(staged, transformer, offline(methods.proc_kd, steps_per_epoch=1, warmup_epochs=0, prototypes=3)),

@@ -35,6 +35,7 @@ from kdjax.methods.offline.srrl import srrl, srrl_objective
 from kdjax.methods.offline.tinymim import tinymim, tinymim_objective
 from kdjax.methods.offline.tst import augmenter_epochs, tst
 from kdjax.methods.offline.vid import vid, vid_objective
+from kdjax.methods.offline.wsld import wsld, wsld_objective
 
 __all__ = [
     "CrossArchitecture", "Objective", "Offline", "Seen", "ab", "ab_objective", "add", "at", "at_objective", "augmenter_epochs",
@@ -44,5 +45,6 @@ __all__ = [
     "lskd_objective", "method_of", "mlkd", "moved", "norm_in_front", "nst", "nst_objective", "ofd", "ofd_objective", "offline",
     "paraphraser", "pixel", "pkt", "pkt_objective", "proc_kd", "pursuhint", "pursuhint_objective", "reviewkd",
     "reviewkd_objective", "rkd", "rkd_objective", "simkd", "sp", "sp_objective", "srrl", "srrl_objective", "tinymim",
-    "tinymim_objective", "tst", "vid", "vid_objective",
+    "tinymim_objective", "tst", "vid", "vid_objective", "wsld",
+    "wsld_objective",
 ]  # fmt: skip

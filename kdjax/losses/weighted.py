@@ -1,0 +1,43 @@
+"""Soft labels with a weight an image."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.typing import ArrayLike
+
+from kdjax.losses.logits import cross_entropy, kl_distillation
+
+EPSILON = 1e-7  # of the authors' code, where the teacher is sure
+
+
+def weighted_soft_labels(student: jax.Array, teacher: jax.Array, labels: jax.Array, *, temperature: ArrayLike) -> jax.Array:
+    """The divergence of softened predictions, where each image counts the more the worse the student is beside the teacher.
+
+        w T^2 KL(softmax(z_t / T) || softmax(z_s / T)),   w = 1 - exp(-CE(z_s, y) / CE(z_t, y))
+
+    The cross-entropies are those of T = 1. The gradient stops at the teacher and at w.
+
+    Args:
+      student: logits `[B, K]`.
+      teacher: logits `[B, K]`.
+      labels: class numbers `[B]` (an integer type).
+      temperature: T, a number above 0; the authors have 2 on ImageNet.
+
+    Returns:
+      `[B]`, in nats times T^2.
+
+    Raises:
+      InputError: for other shapes, labels that are not integers, or a temperature that is not above 0.
+
+    Reference:
+      Zhou, Song, Chen, Zhou, Wang, Yuan, Zhang, "Rethinking Soft Labels for Knowledge Distillation: A Bias-Variance Tradeoff
+      Perspective", ICLR 2021, arXiv 2102.00650. The released code has the cross-entropy with the soft labels in place of the
+      divergence: another value, the same gradient.
+
+    >>> logits = jnp.array([[2.0, 0.0, -1.0]])
+    >>> float(weighted_soft_labels(logits, logits, jnp.array([0]), temperature=2.0)[0])
+    0.0
+    """
+    divergence = kl_distillation(student, teacher, temperature=temperature)
+    ours, theirs = (cross_entropy(lax.stop_gradient(z), labels) for z in (student, teacher))
+    return (1 - jnp.exp(-ours / (theirs + EPSILON))) * divergence
