@@ -164,8 +164,8 @@ def student_stages(
     """The stages that teach a student by one method, the last one under `stage_name`."""
     section, source = config.student_training, student_sources(config, dataset)[1]
 
-    def stage(make, nets, *, epochs=None, learning_rate=0.0, schedule="", members=config.seeds, cached=True, **more):
-        changed = {name: x for name, x in (("learning_rate", learning_rate), ("schedule", schedule)) if x}
+    def stage(make, nets, *, epochs=None, learning_rate=0.0, schedule="", drops=(), members=config.seeds, cached=True, **more):
+        changed = {name: x for name, x in (("learning_rate", learning_rate), ("schedule", schedule), ("drops", drops)) if x}
         optimiser = {**section.optimiser, **changed}
         trained = section if epochs is None else ConfigDict({**section, "epochs": epochs, "optimiser": optimiser})
         more = ({} if epochs is None else {"last": True, "evaluate": _nothing}) | more

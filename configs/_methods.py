@@ -35,7 +35,9 @@ METHODS: dict[str, Entry] = {
     "fitnet_two_stage": Entry(methods.kd, plan=plans.after_hints, first=methods.fitnet_hint),
     "fsp": Entry(methods.supervised, plan=plans.after_hints, first=methods.fsp, pace=_CONSTANT),
     "ft": Entry(methods.ft, plan=plans.after_paraphraser, first=methods.paraphraser, pace=_CONSTANT | {"learning_rate": 0.01}),
-    "hsakd": Entry(methods.hsakd, plan=plans.behind_stages, first=methods.hsakd_teacher, pace={"epochs": 100}),
+    "hsakd": Entry(
+        methods.hsakd, plan=plans.behind_stages, first=methods.hsakd_teacher, pace={"epochs": 100, "drops": (0.3, 0.6, 0.9)}
+    ),
     "ickd": Entry(methods.ickd, offline.ickd_objective),
     "kd": Entry(methods.kd, offline.kd_objective),
     "lskd": Entry(methods.lskd, offline.lskd_objective),

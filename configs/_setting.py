@@ -86,5 +86,5 @@ class Entry(NamedTuple):
         return {name: find(setting) for name, find in self.knows.items()}
 
 
-# Of a first stage; a learning rate of 0 and no schedule are those of the student.
-PACE = {"epochs": 30, "learning_rate": 0.0, "schedule": ""}
+# Of a first stage; a learning rate of 0, no schedule and no drops are those of the student.
+PACE = {"epochs": 30, "learning_rate": 0.0, "schedule": "", "drops": ()}
