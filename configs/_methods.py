@@ -67,6 +67,7 @@ METHODS: dict[str, Entry] = {
         plan=plans.after_hints,
         student=student_nets.with_heads,
         first=methods.tinymim,
+        other_classes=True,
     ),
     "tst": Entry(methods.tst, plan=plans.beside_augmenter, knows=_STEPS | {"epochs": lambda setting: setting.epochs}),
     "vid": Entry(methods.vid, offline.vid_objective),

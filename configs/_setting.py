@@ -69,7 +69,7 @@ class Entry(NamedTuple):
         are shown too.
       first: the method of the stage before, whose options the config shows as `method.first`.
       pace: how that stage is trained, where it is not as `PACE`.
-      other_classes: whether the teacher may know other classes than the data has.
+      other_classes: whether the teacher may know other classes than the data has, or none.
     """
 
     method: Callable[..., Any]

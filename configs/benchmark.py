@@ -18,8 +18,11 @@ from ml_collections import ConfigDict
 from configs import _benchmark as benchmark
 from configs import _sections as sections
 
-EPOCHS = 15
-METHODS = "kd/wsld/dkd/dist/lskd/mlkd/fitnet/fitnet_two_stage/at/sp/cc/vid/rkd/pkt/nst/ab/ft/ofd/reviewkd/srrl/simkd/ickd/crd/crd+kd/hsakd/tst"
+EPOCHS = 30
+METHODS = (
+    "kd/wsld/dkd/dist/lskd/mlkd/fitnet/fitnet_two_stage/at/sp/cc/vid/rkd/pkt/nst/ab/ft/ofd/reviewkd/srrl/simkd/ickd/crd/crd+kd/"
+    "hsakd/tst"
+)
 
 
 def get_config(variant: str = "") -> ConfigDict:

@@ -10,8 +10,10 @@ import pytest
 from launching import TINY
 from safetensors.numpy import save_file
 
+from configs import quickstart
 from kdjax import augment, core, data, evaluate, models
 from kdjax.train.saved import read_run
+from launch import cli
 from tests.golden.parity.make import weight
 
 SHORT = (*TINY, "--config.student_training.epochs=1")
@@ -59,3 +61,16 @@ def test_weights_of_pytorch_with_a_normalisation_of_their_own(launch, options, t
     found = read(tmp_path / "run", "summary.json")["results"]["teacher/test_nll"]["values"]
     assert found == [pytest.approx(loss(core.normalised(net, mean, std), params, stats), rel=1e-4)]
     assert read(tmp_path / "run", "config.json")["teacher"]["format"] == "safetensors"
+
+
+def test_an_encoder_without_classes_teaches_by_its_relations_alone(tmp_path):
+    specification = {"name": "vit", "patch": 4, "width": 8, "depth": 2, "heads": 2, "classes": 0}
+    models.write_weights(
+        tmp_path / "mae.safetensors", *models.build(specification).init(jax.random.key(0), jnp.zeros((1, 8, 8, 1))), specification
+    )
+    words = (f"--config.teacher={tmp_path / 'mae.safetensors'}",)
+    _, config = cli.read_config("configs/quickstart.py:method=tinymim,student=vit", words)
+    assert list(quickstart.build(config).stages) == ["student_alone", "student_smoothed", "student_first", "student"]
+    _, config = cli.read_config("configs/quickstart.py:method=kd", words)
+    with pytest.raises(core.InputError, match="it holds an encoder without classes"):
+        quickstart.build(config)
