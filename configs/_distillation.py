@@ -175,10 +175,6 @@ def student_stages(
             raise InputError(f"--config.cache.views={views} is not accepted: {why}; expected 0")
         more |= {"taught": _taught(config, dataset, teaching)} if "given" in more else {}
         grid = sections.swept(config.sweep, options) if epochs is None else None
-        if grid and "adopt" in more:
-            raise InputError(
-                f"--config.sweep={config.sweep} is not accepted with {method}, which has a stage before: leave it empty"
-            )
         return classifier_stage(
             config, dataset, trained, make, grid=grid, nets=nets, members=members, source=source,
             recipe={"method": method, "last": epochs is None, "streams": teaching.streams, **options, **_few(config)}, **more,

@@ -77,13 +77,15 @@ def cache_section() -> dict:
     }
 
 
-def students_section(*, labels_per_class: int = 0, baseline_rates: tuple[float, ...] = (), smoothing: float = 0.0) -> dict:
+def students_section(
+    *, labels_per_class: int = 0, baseline_rates: tuple[float, ...] = (), smoothing: float = 0.0, sweep: str = ""
+) -> dict:
     """What students know, and what they are held against."""
     return {
         "labels_per_class": labels_per_class,  # that students know; 0: all
         "baseline_rates": baseline_rates,  # learning rates to choose from for students without a teacher; (): that of the config
         "smoothing": smoothing,  # of labels, for one more student without a teacher; 0: there is none
-        "sweep": "",  # options of the method to choose by validation: "temperature=2,4,8 learning_rate=0.05,0.1"
+        "sweep": sweep,  # options of the method to choose by validation: "temperature=2,4,8 learning_rate=0.05,0.1"
     }
 
 

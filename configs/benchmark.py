@@ -4,10 +4,11 @@
     python launch/report.py runs/benchmark --out=runs/benchmark/report
 
 `methods=` takes names and sums between slashes, `configs/benchmark.py:methods=kd/dkd/crd+kd`; by default all that this student and
-teacher can be taught with. Each method keeps its published weights, in `config.methods.<name>`; the learning rate is that of
-`student_training` for all, the student alone has its own chosen among `baseline_rates`. Every student is compared with the student
-alone and with `kd`, paired by seed, at the last epoch and at that of the best validation accuracy. Spans of epochs (warm-ups, first
-stages) are as long a part of the run as they are of the published 240 epochs, and `crd` has 256 negatives.
+teacher can be taught with. Each method keeps its published weights, in `config.methods.<name>`, and chooses its learning rate
+by validation images, as the student alone does: among three each (`sweep`, `baseline_rates`), the lower ones for the methods, whose
+weights of up to thousands make for longer steps. Every student is compared with the student alone and with `kd`, paired by seed, at
+the last epoch and at that of the best validation accuracy. Spans of epochs (warm-ups, first stages) are as long a part of the run
+as they are of the published 240 epochs, and `crd` has 256 negatives.
 
 The default is the smallest honest setting: 5,000 images of Fashion-MNIST and nets for two cores. For the published one see
 `configs/cifar100.py`, whose data, nets and training sections can be set here too.
@@ -33,7 +34,10 @@ def get_config(variant: str = "") -> ConfigDict:
             **sections.run_section(seeds=3, evaluate_epochs=1, save_epochs=5),
             "test_curve": True,
             "data": {**data, "train_images": 5000},
-            **sections.students_section(baseline_rates=sections.rates_for(chosen["student"], 0.1, 0.2, 0.4)),
+            **sections.students_section(
+                baseline_rates=sections.rates_for(chosen["student"], 0.1, 0.2, 0.4),
+                sweep="learning_rate=" + ",".join(map(str, sections.rates_for(chosen["student"], 0.05, 0.1, 0.2))),
+            ),
             **sections.teacher_section(),
             **sections.teachers_section(),
             "teacher_training": sections.training_section(

@@ -184,11 +184,19 @@ def _initial(stage: Stage, run: Run, given: dict, results: dict) -> Any:
     for number, seed in enumerate(seeds_of(stage, run.seed)):
         moving, blank = split(init(jax.random.fold_in(jax.random.key(seed), 0)))
         one = join(moving, [by_source[x.source] for x in blank])
-        states.append(stage.adopt(one, results[stage.adopt_from], number) if stage.adopt else one)
+        states.append(_adopted(stage, one, results, number))
     state = stack(states)
     if stage.hyper:
         state = state._replace(hyper={k: jnp.asarray(v, jnp.float32) for k, v in stage.hyper.items()})
     return state
+
+
+def _adopted(stage: Stage, state: Any, results: dict, number: int) -> Any:
+    """A member's State with weights of an earlier stage; the points of a sweep go on from the same ones, a seed each."""
+    if stage.adopt is None:
+        return state
+    adopt = partial(stage.adopt, result=results[stage.adopt_from], member=number % (stage.seeds or stage.members))
+    return state._replace(inner=adopt(state.inner)) if stage.hyper else adopt(state)
 
 
 def _noise_keys(stage: Stage, run: Run, own: bool) -> jax.Array:

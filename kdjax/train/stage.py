@@ -43,7 +43,8 @@ class Stage(NamedTuple):
       view: `images [B, H, W, C] as they are read -> images` as networks are evaluated on them.
       evaluate: `(collect, split, final) -> {measure: [members]}`.
       given: `results of earlier stages -> {name: Frozen}`.
-      adopt: `(state, result, member) -> state`: a member starts from weights of an earlier stage, `adopt_from`.
+      adopt: `(state, result, member) -> state`: a member starts from weights of an earlier stage, `adopt_from`; in a sweep, member
+        is the number of its seed.
       refresh: `(state, step, key) -> state` of one member, every `refresh_every` steps (k-means, prototypes, banks); host code
         is fine.
       refresh_every: a multiple of `pace.block`; 0 is never.

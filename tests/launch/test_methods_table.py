@@ -11,6 +11,7 @@ from launch import cli
 METHODS = "--config=configs/benchmark.py:methods=kd/at/crd+kd"
 SMALL = (
     *(word for word in TINY if "smoothing" not in word),
+    "--config.sweep=",
     "--config.data.source=digits",
     "--config.data.train_images=200",
     "--config.teacher_training.epochs=1",
@@ -86,6 +87,14 @@ def test_options_of_a_method_are_chosen_by_validation_images(launch, tmp_path):
     assert len(summary["results"]["student/test_accuracy"]["values"]) == 2
 
 
+def test_a_method_of_two_stages_chooses_its_rate_too(launch, tmp_path):
+    words = ("--config.sweep=learning_rate=0.2,0.00001", "--config.student_training.epochs=1", "--config.method.first.epochs=1")
+    answer = launch("--config=configs/quickstart.py:method=ab", f"--workdir={tmp_path / 'run'}", *TINY, *words)
+    assert answer.code == 0, answer.err
+    summary = json.loads((tmp_path / "run/summary.json").read_text())
+    assert len(summary["points"]["student"]) == 2 and len(summary["results"]["student/test_accuracy"]["values"]) == 2
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -98,10 +107,6 @@ def test_options_of_a_method_are_chosen_by_validation_images(launch, tmp_path):
         ("--config=configs/benchmark.py:methods=kd/kdd", "method 'kdd' is not known"),
         ("--config.data.train_images=15", "--config.data.train_images=15 is not accepted: expected a multiple of 10"),
         ("--config.data.train_images=99990", "--config.data.train_images=99990 is not accepted: per_class=9999"),
-        (
-            "--config=configs/quickstart.py:method=fitnet_two_stage --config.sweep=temperature=1,2",
-            "is not accepted with fitnet_two_stage, which has a stage before",
-        ),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(launch, tmp_path, words, told):

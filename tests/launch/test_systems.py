@@ -17,6 +17,7 @@ from launch import predict
 METHODS = "--config=configs/benchmark.py:methods=hsakd/pixel_chain"
 SMALL = (
     *(word for word in TINY if "smoothing" not in word),
+    "--config.sweep=",
     "--config.data.source=digits",
     "--config.data.train_images=200",
     "--config.teacher_training.epochs=1",

@@ -18,6 +18,7 @@ from launch import cli
 
 FEW = (
     *(word for word in TINY if "smoothing" not in word),
+    "--config.sweep=",
     "--config.data.source=digits",
     "--config.data.train_images=200",
     "--config.teacher_training.epochs=1",
@@ -161,7 +162,7 @@ def test_teachers_from_files_are_each_measured_and_teach_as_those_trained_here(l
         ),
         (
             "--config=configs/quickstart.py:method=mlkd --config.teachers=2 --config.teaching=streams",
-            "method 'mlkd' cannot be a part of a sum, nor have a stream a teacher; those that can: kd",
+            "method 'mlkd' cannot be a part of a sum, nor have a stream a teacher; those that can: at, cakd",
         ),
         (
             "--config=configs/quickstart.py:method=ab --config.method.first.learning_rate=-1",

@@ -9,7 +9,7 @@ from tiny import TEST, TRAIN, after, assert_close, assert_same, linear, run, sgd
 from kdjax import augment, methods, models
 from kdjax.core import Frozen, InputError, Net
 from kdjax.data import epoch_rows
-from kdjax.train import Diverged, Pace, Stopped, feed, run_stages
+from kdjax.train import Diverged, Pace, Stopped, feed, run_stages, sweep
 from kdjax.train.devices import find_devices
 
 
@@ -265,6 +265,18 @@ def test_a_stage_may_start_from_weights_of_an_earlier_one(tmp_path):
     )
     first, second = (results[name].weights["network"]["params"] for name in ("first", "second"))
     assert_same([x[::-1] for x in first], second)
+
+
+def test_every_point_of_a_sweep_goes_on_from_the_weights_of_its_seed(tmp_path):
+    def adopt(state, result, member):
+        params = jax.tree.map(lambda x: x[member], result.weights["network"]["params"])
+        return state._replace(network=state.network.replace(params=params))
+
+    swept, hyper = sweep(lambda rate: methods.supervised(linear(), sgd(rate * 0)), {"rate": [0.1, 0.2]}, seeds=2)
+    second = stage(swept, adopt=adopt, adopt_from="first", steps=2, members=4, seeds=2, hyper=hyper)
+    results = run_stages({"first": stage(members=2), "second": second}, run(tmp_path))
+    first, second = (results[name].weights["network"]["params"] for name in ("first", "second"))
+    assert_same(jax.tree.map(lambda x: np.concatenate([x, x]), first), second)
 
 
 def test_a_data_free_stage_sees_row_numbers_only_and_members_equal_single_runs(tmp_path):
