@@ -195,8 +195,10 @@ def _adopted(stage: Stage, state: Any, results: dict, number: int) -> Any:
     """A member's State with weights of an earlier stage; the points of a sweep go on from the same ones, a seed each."""
     if stage.adopt is None:
         return state
-    adopt = partial(stage.adopt, result=results[stage.adopt_from], member=number % (stage.seeds or stage.members))
-    return state._replace(inner=adopt(state.inner)) if stage.hyper else adopt(state)
+    found, member = results[stage.adopt_from], number % (stage.seeds or stage.members)
+    if stage.hyper:
+        return state._replace(inner=stage.adopt(state.inner, found, member))
+    return stage.adopt(state, found, member)
 
 
 def _noise_keys(stage: Stage, run: Run, own: bool) -> jax.Array:
