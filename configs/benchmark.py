@@ -3,15 +3,15 @@
     python launch/main.py --config=configs/benchmark.py --workdir=runs/benchmark --config.data.dir=~/tensorflow_datasets
     python launch/report.py runs/benchmark --out=runs/benchmark/report
 
-`methods=` takes names and sums between slashes, `configs/benchmark.py:methods=kd/dkd/crd+kd`; by default all that this student and
-teacher can be taught with. Each method keeps its published weights, in `config.methods.<name>`, and chooses its learning rate by
-validation images, as the student alone does (`sweep`, `baseline_rates`; lower ones for the methods, whose weights of up to thousands
-make for longer steps). Every student is compared with the student alone and with `kd`, paired by seed, at the last epoch and at that
-of the best validation accuracy. Spans of epochs (warm-ups, first stages) are as long a part of the run as they are of the published
-240 epochs, and `crd` has 64 negatives.
+`methods=` takes names and sums between slashes, `configs/benchmark.py:methods=kd/dkd/crd+kd`; by default all that this student
+and teacher can be taught with. Each method keeps its published weights, in `config.methods.<name>`, and chooses its learning rate
+by validation images, as the student alone does (`sweep`, `baseline_rates`; lower ones for the methods, whose weights of up to
+thousands make for longer steps). Every student is compared with the student alone and with `kd`, paired by seed, at the last
+epoch and at that of the best validation accuracy. Spans of epochs (warm-ups, first stages) are as long a part of the run as they
+are of the published 240 epochs, and `crd` has 64 negatives.
 
-The default is the smallest honest setting: 5,000 images of Fashion-MNIST at half their side, and nets for two cores. For the published
-one see `configs/cifar100.py`, whose data, nets and training sections can be set here too.
+The default is the smallest honest setting: 5,000 images of Fashion-MNIST at half their side, and nets for two cores. For the
+published one see `configs/cifar100.py`, whose data, nets and training sections can be set here too.
 """
 
 from ml_collections import ConfigDict
