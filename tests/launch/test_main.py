@@ -297,7 +297,7 @@ def words_for(file, folder):
     if file.startswith("digits") or file.startswith("quickstart"):
         return ()
     options = {"size": 8, "channels": 1} if "mnist" in file else {"size": 32, "channels": 3}
-    npz = write_npz(folder / "tiny.npz", n=130, classes=100 if "cifar100" in file else 10, **options)
+    npz = write_npz(folder / "tiny.npz", n=300, classes=100 if "cifar100" in file else 10, **options)
     return f"--config.data.source=npz:{npz}", "--config.data.batch=16", "--config.data.train_images=0"
 
 

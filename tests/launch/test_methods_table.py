@@ -12,6 +12,7 @@ METHODS = "--config=configs/benchmark.py:methods=kd/at/crd+kd"
 SMALL = (
     *(word for word in TINY if "smoothing" not in word),
     "--config.sweep=",
+    "--config.labels_per_class=0",
     "--config.data.image_size=0",
     "--config.data.source=digits",
     "--config.data.train_images=200",

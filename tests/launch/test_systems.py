@@ -18,6 +18,7 @@ METHODS = "--config=configs/benchmark.py:methods=hsakd/pixel_chain"
 SMALL = (
     *(word for word in TINY if "smoothing" not in word),
     "--config.sweep=",
+    "--config.labels_per_class=0",
     "--config.data.image_size=0",
     "--config.data.source=digits",
     "--config.data.train_images=200",

@@ -19,6 +19,7 @@ from launch import cli
 FEW = (
     *(word for word in TINY if "smoothing" not in word),
     "--config.sweep=",
+    "--config.labels_per_class=0",
     "--config.data.image_size=0",
     "--config.data.source=digits",
     "--config.data.train_images=200",
