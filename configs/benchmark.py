@@ -12,8 +12,8 @@ are of the published 240 epochs, and `crd` has 64 negatives.
 
 The default is the smallest honest setting, for two cores: 5,000 images of Fashion-MNIST at half their side, all of whose labels
 the teacher knows, and students 20 a class; the other images they see through their teacher's eyes. (With all labels,
-`--config.labels_per_class=0`, so small a student has no more to learn from so small a teacher.) For the published one see
-`configs/cifar100.py`, whose data, nets and training sections can be set here too.
+`--config.labels_per_class=0`, the student alone comes within two points of this teacher, which leaves little to gain.) For the
+published one see `configs/cifar100.py`, whose data, nets and training sections can be set here too.
 """
 
 from ml_collections import ConfigDict

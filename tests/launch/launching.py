@@ -23,6 +23,17 @@ TINY = (
     "--config.student_training.net.widths=(4,)",
 )
 
+# For configs/benchmark.py: all labels of a few digits, each method at the learning rate of the config.
+BENCHMARK = (
+    *(word for word in TINY if "smoothing" not in word),
+    "--config.sweep=",
+    "--config.labels_per_class=0",
+    "--config.data.image_size=0",
+    "--config.data.source=digits",
+    "--config.data.train_images=200",
+    "--config.teacher_training.epochs=1",
+)
+
 
 class Answer(NamedTuple):
     """What a program said."""

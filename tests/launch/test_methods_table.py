@@ -4,19 +4,13 @@ import json
 
 import numpy as np
 import pytest
-from launching import TINY
+from launching import BENCHMARK, TINY
 
 from launch import cli
 
 METHODS = "--config=configs/benchmark.py:methods=kd/at/crd+kd"
 SMALL = (
-    *(word for word in TINY if "smoothing" not in word),
-    "--config.sweep=",
-    "--config.labels_per_class=0",
-    "--config.data.image_size=0",
-    "--config.data.source=digits",
-    "--config.data.train_images=200",
-    "--config.teacher_training.epochs=1",
+    *BENCHMARK,
     "--config.student_training.epochs=2",
     "--config.student_training.optimiser.learning_rate=0.01",
     "--config.methods.crd+kd.crd.negatives=8",

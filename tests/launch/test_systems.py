@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from launching import TINY, call
+from launching import BENCHMARK, TINY, call
 from PIL import Image
 
 import kdjax
@@ -16,13 +16,7 @@ from launch import predict
 
 METHODS = "--config=configs/benchmark.py:methods=hsakd/pixel_chain"
 SMALL = (
-    *(word for word in TINY if "smoothing" not in word),
-    "--config.sweep=",
-    "--config.labels_per_class=0",
-    "--config.data.image_size=0",
-    "--config.data.source=digits",
-    "--config.data.train_images=200",
-    "--config.teacher_training.epochs=1",
+    *BENCHMARK,
     "--config.student_training.epochs=2",
     "--config.methods.hsakd.first.epochs=1",
     "--config.methods.pixel_chain.first.epochs=1",

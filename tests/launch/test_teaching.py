@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from launching import TINY
+from launching import BENCHMARK, TINY
 
 from configs import benchmark
 from kdjax import models
@@ -17,13 +17,7 @@ from kdjax.train.saved import read_run
 from launch import cli
 
 FEW = (
-    *(word for word in TINY if "smoothing" not in word),
-    "--config.sweep=",
-    "--config.labels_per_class=0",
-    "--config.data.image_size=0",
-    "--config.data.source=digits",
-    "--config.data.train_images=200",
-    "--config.teacher_training.epochs=1",
+    *BENCHMARK,
     "--config.student_training.epochs=1",
 )
 FIRST = ("--config.methods.ab.first.epochs=2", "--config.methods.ft.first.epochs=1")
