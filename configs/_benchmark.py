@@ -42,6 +42,7 @@ def build(config: Config) -> Experiment:
     baselines = [*stages, *(["kd"] if "kd" in config.methods else [])]
     for name in config.methods:
         _, options = method_options(config.methods[name])
-        stages |= distillation.student_stages(config, dataset, teaching, name, name, options)
+        own = distillation.student_stages(config, dataset, teaching, name, name, options)
+        stages |= {n: stage._replace(optional=True) for n, stage in own.items()}
         compare += [(f"{name}/test_accuracy", f"{other}/test_accuracy") for other in baselines if other != name]
     return Experiment(teaching.stages | stages, dataset, tuple(compare), teaching.outside)

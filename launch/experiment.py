@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from kdjax.core import InputError
 from kdjax.core.files import read_json, write_json, write_text
 from kdjax.data import decoding_threads
-from kdjax.train import Records, Result, Run, resolve, run_stages
+from kdjax.train import Diverged, Records, Result, Run, resolve, run_stages
 from kdjax.train.damaged import name_damaged
 from kdjax.train.devices import AXIS, Devices, find_devices
 from kdjax.train.fingerprint import of_platform
@@ -114,25 +114,43 @@ def _carry_out(config: Any, experiment: Any, about: dict, folder: Path, devices:
         name_damaged(shared, list(dataset.damaged))
         given = _measured(experiment, shared)
         results = run_stages(experiment.stages, shared)
-    if not primary():
-        return
+    left_out = [name for name in experiment.stages if name not in results]
+    if primary():
+        seconds = round(time.perf_counter() - began, 1)
+        told = {"left_out": left_out, "wall_seconds": seconds}
+        _conclude(config, _without(experiment, left_out), about, shared, given, results, told)
+        events.show(folder / "plots")
+    if left_out:
+        raise Diverged(f"{folder / 'report.md'} is without {', '.join(left_out)}: what diverged, and what was built on it")
+
+
+def _without(experiment: Any, left_out: list[str]) -> Any:
+    """The experiment as if some of its stages had not been asked for."""
+    stages = {name: stage for name, stage in experiment.stages.items() if name not in left_out}
+    compare = tuple(pair for pair in experiment.compare if not {name.partition("/")[0] for name in pair} & set(left_out))
+    return experiment._replace(stages=stages, compare=compare)
+
+
+def _conclude(config, experiment, about, run: Run, given: dict, results: dict[str, Result], told: dict) -> None:
+    """Writes and shows what is left of a run: plots, exports, report, summary."""
+    folder = run.folder
     about |= {
         "weights": {name: result.digest for name, result in results.items()},
         "methods": {name: stage.recipe.get("method") for name, stage in experiment.stages.items()},
+        "stages": list(experiment.stages),
     }
     write_json(folder / "config.json", about)
     measures = given | {name: result.measures for name, result in results.items()}
     points = {name: result.points for name, result in results.items() if result.points}
     written = summary.written(config, experiment, {k: about[k] for k in ("file", "variant")}, measures) | {
         "points": points,
-        "damaged": sorted(shared.damaged),
-        "wall_seconds": round(time.perf_counter() - began, 1),
+        "damaged": sorted(run.damaged),
         "device": jax.devices()[0].device_kind,
+        **told,
     }
-    plots.draw(folder, records.lines, written, results, experiment)
-    events.show(folder / "plots")
+    plots.draw(folder, run.records.lines, written, results, experiment)
     export(folder, about, written, results, experiment.stages)
-    write_text(folder / "report.md", report.of_run(folder, about, written, records.lines))
+    write_text(folder / "report.md", report.of_run(folder, about, written, run.records.lines))
     write_json(folder / "summary.json", written)
     summary_table(written, folder)
 

@@ -87,6 +87,8 @@ def words(about: Mapping[str, Any], summary: Mapping[str, Any], stages: Sequence
         said.append(f"{train} training and {test} test images, {cut}")
     if damaged := summary.get("damaged"):
         said.append(f"images that could not be decoded, where the next one stood in: {len(damaged)}")
+    if left_out := summary.get("left_out"):
+        said.append(f"left out, as they diverged or were built on what did: {', '.join(left_out)}")
     if "labels_per_class" in left:
         said.append(f"labels per class known to students: {left['labels_per_class'] or 'all'}")
     if budgets := _together({s: _budget(s, config, summary, skip) for s in stages}):

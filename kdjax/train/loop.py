@@ -34,10 +34,12 @@ class Diverged(RuntimeError):  # noqa: N818
 def run_stages(stages: dict[str, Stage], run: Run) -> dict[str, Result]:
     """Runs stages in order; what is finished is read back, what was begun is resumed.
 
+    An optional stage that diverges is left out of the results, and so are those that are built on it.
+
     Raises:
       InputError: when something given, or found on disk, is refused.
       Stopped: after a clean save, when `run.stop` asks for it.
-      Diverged: when no member has a finite loss.
+      Diverged: when no member has a finite loss in a stage that is not optional.
     """
     for asked, name in ((run.select == "best", "select='best'"), (any(s.choose for s in stages.values()), "a sweep that chooses")):
         if asked and "val" not in run.splits:
@@ -47,12 +49,26 @@ def run_stages(stages: dict[str, Stage], run: Run) -> dict[str, Result]:
     (run.folder / "models").mkdir(parents=True, exist_ok=True)
     splits = on_devices(run)
     results: dict[str, Result] = {}
+    left_out: set[str] = set()
     for name, stage in stages.items():
-        given = stage.given(results)
+        try:
+            given = stage.given(results)
+            identity = identity_of(stage, run, given, results)
+        except KeyError as missing:
+            if missing.args[0] not in left_out:
+                raise
+            left_out.add(name)
+            run.say(f"{name} is left out: it is built on {missing.args[0]}")
+            continue
         check_stage(name, stage, given)
-        identity = identity_of(stage, run, given, results)
         finished = read_back(name, stage, run, identity, given, list(stages))
-        results[name] = finished or _train(name, stage, run, identity, given, results, splits, list(stages))
+        try:
+            results[name] = finished or _train(name, stage, run, identity, given, results, splits, list(stages))
+        except Diverged as error:
+            if not stage.optional:
+                raise
+            left_out.add(name)
+            run.say(f"{error}; the run goes on without it")
     return results
 
 

@@ -53,6 +53,7 @@ class Stage(NamedTuple):
       hyper: swept values by name, `[members]` each, for a method made by `sweep`.
       choose: of the points of a sweep only the best is kept: that with the highest mean of this measure on validation images.
       last: results are those of the last step, whatever the run selects: what is trained on the way to something else.
+      optional: the run goes on without it, and without what is built on it, when it diverges: a row of a table.
       picture: `(state of one member, key) -> images [N, H, W, C]` to look at, or None.
       taught: how the outputs of the teacher are computed once; batches then hold them, `{"teacher": {tap: [B, ...]}}`, and come in
         so many views. None: no outputs are kept, and every epoch draws anew.
@@ -79,6 +80,7 @@ class Stage(NamedTuple):
     hyper: Mapping[str, Any] | None = None
     choose: str = ""
     last: bool = False
+    optional: bool = False
     picture: Callable | None = None
     taught: Taught | None = None
 

@@ -217,6 +217,20 @@ def test_one_member_may_diverge_and_all_may_not(tmp_path):
         run_stages({"only": stage(method, members=2, hyper={"rate": [1e38, 1e38]})}, run(tmp_path / "all"))
 
 
+def test_a_run_goes_on_without_an_optional_stage_that_diverges_and_what_is_built_on_it(tmp_path):
+    stages = pair()
+    wild = methods.supervised(linear(), sgd(1e38))
+    stages = {"teacher": stage(wild, members=2, optional=True), "student": stages["student"], "alone": stage(recipe={"n": 1})}
+    said = []
+    assert list(run_stages(stages, run(tmp_path / "a", said))) == ["alone"]
+    assert any(x.startswith("teacher diverged") and x.endswith("the run goes on without it") for x in said)
+    assert "student is left out: it is built on teacher" in said
+    adopting = stage(adopt=lambda state, result, member: state, adopt_from="teacher")
+    assert list(run_stages(stages | {"student": adopting}, run(tmp_path / "b"))) == ["alone"]
+    with pytest.raises(Diverged, match="teacher diverged"):
+        run_stages(stages | {"teacher": stage(wild, members=2)}, run(tmp_path / "c"))
+
+
 def test_a_member_with_one_finite_loss_of_two_has_diverged(tmp_path):
     method = remembering(shown=lambda batch, key: {"loss": jnp.float32(jnp.nan), "other_loss": jnp.float32(1.0)})
     with pytest.raises(Diverged):
