@@ -1,4 +1,4 @@
-"""The table of all methods: one teacher, the tuned student alone, and a student by each method, three seeds each.
+"""The table of all methods: one teacher, the tuned student alone, and a student by each method, five seeds each.
 
     python launch/main.py --config=configs/benchmark.py --workdir=runs/benchmark --config.data.dir=~/tensorflow_datasets
     python launch/report.py runs/benchmark --out=runs/benchmark/report
@@ -33,13 +33,13 @@ def get_config(variant: str = "") -> ConfigDict:
     data = sections.data_section("tfds:fashion_mnist", batch=64, val_fraction=0.1, image_size=14)
     return ConfigDict(
         {
-            **sections.run_section(seeds=3, evaluate_epochs=1, save_epochs=5),
+            **sections.run_section(seeds=5, evaluate_epochs=2, save_epochs=6),
             "test_curve": True,
             "data": {**data, "train_images": 5000},
             **sections.students_section(
                 labels_per_class=20,
-                baseline_rates=sections.rates_for(chosen["student"], 0.1, 0.2, 0.4),
-                sweep="learning_rate=" + ",".join(map(str, sections.rates_for(chosen["student"], 0.02, 0.1))),
+                baseline_rates=sections.rates_for(chosen["student"], 0.1, 0.2, 0.4, 0.8),
+                sweep="learning_rate=" + ",".join(map(str, sections.rates_for(chosen["student"], 0.01, 0.04, 0.16))),
             ),
             **sections.teacher_section(),
             **sections.teachers_section(),
