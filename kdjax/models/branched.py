@@ -1,7 +1,9 @@
-"""A backbone with a classifier behind every stage."""
+"""A backbone with a classifier behind every stage, made of copies of the stages that follow."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import groupby
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -12,8 +14,11 @@ from kdjax.core.net import NORM, Net, from_linen
 from kdjax.models.build import DTYPES, build
 from kdjax.models.conv import conv2d, fan_in_uniform
 from kdjax.models.conv_net import halve
+from kdjax.models.mobilenet_v2 import InvertedResidual
 from kdjax.models.norm import batch_norm
 from kdjax.models.resnet import BasicBlock, Bottleneck
+from kdjax.models.shufflenet_v1 import ShuffleUnit
+from kdjax.models.shufflenet_v2 import DownUnit, SplitUnit
 from kdjax.models.taps import stage_names
 from kdjax.models.wide_resnet import PreactBlock
 
@@ -21,75 +26,126 @@ ROTATIONS = 4
 
 
 class ConvBlock(nn.Module):
-    """A stage of `conv_net`: with stride 2 a max-pool first, then 3x3 convolution, batch norm, ReLU.
+    """A stage of `conv_net`, or a layer of a VGG: with stride 2 a max-pool first, then 3x3 convolution, batch norm, ReLU.
 
     Attributes:
       width: output channels.
       stride: 1 or 2.
+      bias: whether the convolution has one.
       dtype: of the computation.
       axis_name: mapped axis of the batch statistics, or None.
     """
 
     width: int
     stride: int = 1
+    bias: bool = False
     dtype: Any = jnp.float32
     axis_name: str | None = None
-
-    expansion = 1
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
         """`[B, H, W, C]` to the output `[B, H', W', width]` and the same before its ReLU."""
-        x = conv2d(self.width, 3, dtype=self.dtype, name="conv")(halve(x) if self.stride == 2 else x)
+        x = conv2d(self.width, 3, bias=self.bias, dtype=self.dtype, name="conv")(halve(x) if self.stride == 2 else x)
         preact = batch_norm(train, dtype=self.dtype, axis_name=self.axis_name, name="bn")(x)
         return nn.relu(preact), preact
 
 
-_BLOCKS: dict[str, Any] = {
-    "conv_net": ConvBlock,
-    **dict.fromkeys(("resnet8", "resnet14", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110"), BasicBlock),
-    **dict.fromkeys(("resnet8x4", "resnet32x4", "resnet18", "resnet34"), BasicBlock),
-    "resnet50": Bottleneck,
-    **dict.fromkeys(("wrn", "wrn_16_1", "wrn_16_2", "wrn_28_10", "wrn_40_1", "wrn_40_2"), PreactBlock),
+class _Family(NamedTuple):
+    """How nets of one kind go on from one of their maps.
+
+    Attributes:
+      block: `(width, number, *, stride, ...) -> ` block `number` of a stage, with so many channels in the end.
+      relu: the activation behind the `"head"`, where there is one.
+      end: whether batch norm and ReLU follow the last block.
+      stages: `taps -> ` the stages, in order, those that share a size of map together.
+    """
+
+    block: Callable[..., nn.Module]
+    relu: Callable[[jax.Array], jax.Array] = nn.relu
+    end: bool = False
+    stages: Callable[[Mapping[str, jax.Array]], list[list[str]]] = lambda taps: [[name] for name in stage_names(taps)]
+
+
+def _family(block: Callable[..., nn.Module], expansion: int = 1, **more: Any) -> _Family:
+    return _Family(lambda width, number, **options: block(width // expansion, **options), **more)
+
+
+def _inverted(relu: Callable[[jax.Array], jax.Array]) -> _Family:
+    return _Family(lambda width, number, **options: InvertedResidual(width, relu=relu, **options), relu)
+
+
+def _halves(width: int, number: int, *, stride: int, **options: Any) -> nn.Module:
+    return DownUnit(width, stride=stride, **options) if number == 1 else SplitUnit(**options)
+
+
+def _by_side(taps: Mapping[str, jax.Array]) -> list[list[str]]:
+    """The stages of a VGG, of which the stem is one, by the side of their maps."""
+    return [list(names) for _, names in groupby(["stem", *stage_names(taps)], lambda name: taps[name].shape[1])]
+
+
+_FAMILIES: dict[str, _Family] = {
+    "conv_net": _family(ConvBlock),
+    **dict.fromkeys(("resnet8", "resnet14", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110"), _family(BasicBlock)),
+    **dict.fromkeys(("resnet8x4", "resnet32x4", "resnet18", "resnet34"), _family(BasicBlock)),
+    "resnet50": _family(Bottleneck, Bottleneck.expansion),
+    **dict.fromkeys(("wrn", "wrn_16_1", "wrn_16_2", "wrn_28_10", "wrn_40_1", "wrn_40_2"), _family(PreactBlock, end=True)),
+    **dict.fromkeys(("vgg8", "vgg11", "vgg13", "vgg16", "vgg19"), _family(partial(ConvBlock, bias=True), stages=_by_side)),
+    "mobilenet_v2": _inverted(nn.relu6),
+    "mobilenet_v2_half": _inverted(nn.relu),
+    "shufflenet_v1": _family(ShuffleUnit),
+    "shufflenet_v2": _Family(_halves),
 }
 
 
 class _Branches(nn.Module):
-    block: Any
+    family: _Family
     outputs: int
     dtype: Any
     axis_name: str | None
 
     @nn.compact
     def __call__(self, taps: Mapping[str, jax.Array], train: bool) -> dict[str, jax.Array]:
-        options = {"dtype": self.dtype, "axis_name": self.axis_name}
-        stages, found = len(stage_names(taps)), {}
-        for branch in range(1, stages + 1):
-            x = taps[f"stage{branch}"]
-            # Behind the last stage comes one more like it, which keeps the side.
-            for stage in range(branch + 1, stages + 1) or (stages,):
-                width = taps[f"stage{stage}"].shape[-1] // self.block.expansion
-                depth = sum(name.startswith(f"stage{stage}_block") for name in taps)
-                for number in range(1, max(depth, 1) + 1):
-                    stride = 2 if number == 1 and stage > branch else 1
-                    name = f"branch{branch}_stage{stage}_block{number}"
-                    x, _ = self.block(width, stride=stride, **options, name=name)(x, train)
-            if self.block is PreactBlock:
-                x = nn.relu(batch_norm(train, **options, name=f"branch{branch}_bn")(x))
+        options, found = {"dtype": self.dtype, "axis_name": self.axis_name}, {}
+        sizes = self.family.stages(taps)
+        for branch, own in enumerate(sizes, 1):
+            name, x = f"branch{branch}", taps[own[-1]]
+            # Behind the last size of map come stages like those of that size once more, without a stride.
+            for same in sizes[branch:] or sizes[-1:]:
+                stride = 2 if branch < len(sizes) else 1
+                for stage in same:
+                    x = self._stage(x, taps, stage, name, stride, train)
+                    stride = 1
+            if self.family.end:
+                x = nn.relu(batch_norm(train, **options, name=f"{name}_bn")(x))
+            if "head" in taps:
+                x = conv2d(taps["head"].shape[-1], 1, dtype=self.dtype, name=f"{name}_head_conv")(x)
+                x = self.family.relu(batch_norm(train, **options, name=f"{name}_head_bn")(x))
             pooled = jnp.mean(x, (1, 2), dtype=jnp.float32)
-            found[f"joint{branch}"] = nn.Dense(self.outputs, kernel_init=fan_in_uniform, name=f"branch{branch}_classifier")(pooled)
+            found[f"joint{branch}"] = nn.Dense(self.outputs, kernel_init=fan_in_uniform, name=f"{name}_classifier")(pooled)
         return found
+
+    def _stage(self, x, taps: Mapping[str, jax.Array], stage: str, name: str, stride: int, train: bool) -> jax.Array:
+        """The blocks of one stage, with as many channels as the backbone has behind each."""
+        found = [tap for tap in taps if tap.startswith(f"{stage}_block")]
+        blocks = sorted(found, key=lambda tap: int(tap.removeprefix(f"{stage}_block"))) or [stage]
+        for number, tap in enumerate(blocks, 1):
+            options = {"dtype": self.dtype, "axis_name": self.axis_name, "name": f"{name}_{stage}_block{number}"}
+            x = self.family.block(taps[tap].shape[-1], number, stride=stride if number == 1 else 1, **options)(x, train)
+            x = x[0] if isinstance(x, tuple) else x
+        return x
 
 
 def branches(net: Mapping[str, Any], *, axis_name: str | None = None) -> Net:
     """The classifiers of class and rotation behind the stages of a backbone, as a Net of its taps.
 
     Branch l takes stage l through copies of the stages that follow it in the backbone, with as many blocks, the same widths and
-    strides; the last one through one more stage like the last, of stride 1. Then come (in pre-activation nets batch norm and ReLU)
-    the mean over positions and a linear layer to 4 logits a class, in the order of `losses.joint_labels`.
+    strides; the last one through one more stage like the last, of stride 1. Then come (in pre-activation nets batch norm and ReLU,
+    in MobileNetV2 and ShuffleNetV2 the last 1x1 convolution) the mean over positions and a linear layer to 4 logits a class, in
+    the order of `losses.joint_labels`. Of a VGG the first stage, its stem, counts too, and stages without a pool in between count
+    as one, as in the authors' code.
 
     Args:
-      net: specification of the backbone, with `classes`: a `conv_net`, a residual net or a wide one.
+      net: specification of the backbone, with `classes`: any net of stages.
       axis_name: mapped axis over which batch statistics are averaged, or None.
 
     Returns:
@@ -106,12 +162,12 @@ def branches(net: Mapping[str, Any], *, axis_name: str | None = None) -> Net:
     >>> net.apply(params, stats, taps, train=False)[0]["joint2"].shape
     (2, 12)
     """
-    if net["name"] not in _BLOCKS:
-        raise InputError(f"net {net['name']!r} has no branches; accepted: {nearest(net['name'], _BLOCKS)}")
+    if net["name"] not in _FAMILIES:
+        raise InputError(f"net {net['name']!r} has no branches; accepted: {nearest(net['name'], _FAMILIES)}")
     classes = net.get("classes", 0)
     check_option("classes", classes, lambda n: n >= 1, "1 or more, as branches have to predict them")
     dtype = pick("dtype", str(net.get("dtype", "float32")), DTYPES)
-    return from_linen(_Branches(_BLOCKS[net["name"]], ROTATIONS * classes, dtype, axis_name))
+    return from_linen(_Branches(_FAMILIES[net["name"]], ROTATIONS * classes, dtype, axis_name))
 
 
 def attach(net: Net, heads: Net) -> Net:

@@ -40,15 +40,17 @@ class SplitUnit(nn.Module):
 
 
 class DownUnit(nn.Module):
-    """Two branches of the whole input, both with stride 2 in a 3x3 convolution on each channel alone, mixed.
+    """Two branches of the whole input, both with a stride in a 3x3 convolution on each channel alone, mixed.
 
     Attributes:
       width: output channels, half of them from each branch.
+      stride: of the 3x3 convolutions.
       dtype: of the computation.
       axis_name: mapped axis of the batch statistics, or None.
     """
 
     width: int
+    stride: int = 2
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
@@ -57,10 +59,10 @@ class DownUnit(nn.Module):
         """`[B, H, W, C]` to `[B, H', W', width]`."""
         norm, conv = {"dtype": self.dtype, "axis_name": self.axis_name}, {"dtype": self.dtype, "init": fan_in_uniform}
         half, channels = self.width // 2, x.shape[-1]
-        a = batch_norm(train, **norm, name="bn1")(conv2d(channels, 3, stride=2, groups=channels, **conv, name="conv1")(x))
+        a = batch_norm(train, **norm, name="bn1")(conv2d(channels, 3, stride=self.stride, groups=channels, **conv, name="conv1")(x))
         a = nn.relu(batch_norm(train, **norm, name="bn2")(conv2d(half, 1, **conv, name="conv2")(a)))
         b = nn.relu(batch_norm(train, **norm, name="bn3")(conv2d(half, 1, **conv, name="conv3")(x)))
-        b = batch_norm(train, **norm, name="bn4")(conv2d(half, 3, stride=2, groups=half, **conv, name="conv4")(b))
+        b = batch_norm(train, **norm, name="bn4")(conv2d(half, 3, stride=self.stride, groups=half, **conv, name="conv4")(b))
         b = nn.relu(batch_norm(train, **norm, name="bn5")(conv2d(half, 1, **conv, name="conv5")(b)))
         return shuffled(jnp.concatenate([a, b], -1), 2)
 

@@ -42,6 +42,8 @@ class VGG(nn.Module):
                 x = conv2d(width, 3, bias=True, dtype=self.dtype, name=f"{stage}_conv{number}")(x)
                 preact = batch_norm(train, dtype=self.dtype, axis_name=self.axis_name, name=f"{stage}_bn{number}")(x)
                 x = nn.relu(preact)
+                if stage != "stem":
+                    taps[f"{stage}_block{number}"] = x
             taps[stage] = x
             if stage != "stem":
                 taps[f"{stage}_preact"] = preact
@@ -81,8 +83,8 @@ def vgg13(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: str
 
     Returns:
       A Net of images `[B, H, W, C]` with taps `"stem"` (the end of the 64 channels), `"stage1"` to `"stage4"` (after ReLU, before
-      the pool), `"stage1_preact"` to `"stage4_preact"` (before ReLU), `"pooled"` `[B, 512]`, `"logits"`. Of 32x32 images the maps
-      are 32, 16, 8, 4 and 4 wide.
+      the pool), `"stage1_preact"` to `"stage4_preact"` (before ReLU), `"stage1_block1"` and so on (each convolution, after ReLU),
+      `"pooled"` `[B, 512]`, `"logits"`. Of 32x32 images the maps are 32, 16, 8, 4 and 4 wide.
 
     Raises:
       InputError: for a negative number of classes.

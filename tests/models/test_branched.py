@@ -26,7 +26,8 @@ def kernels_of(params, branch):
 @pytest.mark.parametrize(
     ("net", "side", "stages"),
     [(CONV, 8, 3), ({"name": "resnet8"}, 32, 3), ({"name": "wrn", "depth": 10, "width": 2}, 32, 3),
-     ({"name": "resnet18", "stem": "cifar"}, 16, 4), ({"name": "resnet50"}, 64, 4)],
+     ({"name": "resnet18", "stem": "cifar"}, 16, 4), ({"name": "resnet50"}, 64, 4), ({"name": "vgg8"}, 64, 5),
+     ({"name": "mobilenet_v2"}, 64, 4), ({"name": "shufflenet_v1"}, 16, 3)],
 )  # fmt: skip
 def test_taps_of_backbone_and_branches(net, side, stages, shapes):
     params, stats, taps, new = shapes(branched(net, 7), images(side))
@@ -39,6 +40,33 @@ def test_taps_of_backbone_and_branches(net, side, stages, shapes):
     assert {k for k in taps if not k.startswith("norm/")} == plain | set(names)
     assert len(batch_norms(taps, stats)) == len(jax.tree.leaves(stats)) // 2
     assert jax.tree.structure(new) == jax.tree.structure(stats)
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("resnet20", 762_992), ("resnet8x4", 3_557_296), ("vgg8", 16_833_984), ("vgg13", 37_049_664),
+     ("mobilenet_v2_half", 4_671_496), ("shufflenet_v1", 3_118_740), ("shufflenet_v2", 4_519_988)],
+)  # fmt: skip
+def test_parameter_counts_are_those_of_the_authors_code(name, count, shapes):
+    """Of the branches alone, at 100 classes and 32x32 pixels, counted in github.com/winycg/HSAKD at 28c8dc2."""
+    params, *_ = shapes(branched({"name": name}, 100), images(32))
+    assert sum(x.size for x in jax.tree.leaves(params["heads"])) == count
+
+
+@pytest.mark.parametrize(
+    ("name", "sides"),
+    [("vgg8", {1: [16, 8, 4, 4], 2: [8, 4, 4], 3: [4, 4], 4: [4, 4]}), ("shufflenet_v2", {1: [8, 4], 2: [4], 3: [4]}),
+     ("shufflenet_v1", {1: [8, 4], 2: [4], 3: [4]}), ("mobilenet_v2_half", {1: [8, 4, 2], 2: [4, 2], 3: [2], 4: [2]})],
+)  # fmt: skip
+def test_maps_shrink_as_in_the_backbone(name, sides, shapes):
+    """The last norm of every stage of every branch; VGG's last two stages, with no pool between them, are of one size."""
+    *_, taps, _ = shapes(branched({"name": name}, 5), images(32))
+    found = {}
+    for key, x in taps.items():
+        if key.startswith("norm/heads/") and "_stage" in key:
+            branch, stage, _ = key.removeprefix("norm/heads/branch").split("_", 2)
+            found.setdefault(int(branch), {})[stage] = x.shape[1]
+    assert {branch: [stages[k] for k in sorted(stages)] for branch, stages in found.items()} == sides
 
 
 def test_a_branch_is_a_copy_of_the_stages_that_follow(shapes):
@@ -107,7 +135,7 @@ def test_two_halves_are_the_whole(drawn):
 @pytest.mark.parametrize(
     ("net", "said"),
     [
-        ({"name": "vgg8", "classes": 3}, "net 'vgg8' has no branches; accepted: "),
+        ({"name": "vit_tiny", "classes": 3}, "net 'vit_tiny' has no branches; accepted: "),
         ({"name": "conv_net", "classes": 0}, "classes=0 is not accepted"),
     ],
 )
