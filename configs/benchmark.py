@@ -38,7 +38,7 @@ def get_config(variant: str = "") -> ConfigDict:
             "data": {**data, "train_images": 5000},
             **sections.students_section(
                 labels_per_class=20,
-                baseline_rates=sections.rates_for(chosen["student"], 0.1, 0.2, 0.4, 0.8),
+                baseline_rates=sections.rates_for(chosen["student"], 0.2, 0.4, 0.8, 1.6),
                 sweep="learning_rate=" + ",".join(map(str, sections.rates_for(chosen["student"], 0.01, 0.04, 0.16))),
             ),
             **sections.teacher_section(),

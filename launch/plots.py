@@ -75,7 +75,10 @@ def bars(path: Path, panels: Mapping[str, Mapping[str, Sequence[float]]], title:
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    size = (1.6 + 1.3 * max(map(len, panels.values())), 4 * len(panels))
+    most = max(map(len, panels.values()))
+    if most > 10:
+        return _ranks(path, panels, title)
+    size = (1.6 + 1.3 * most, 4 * len(panels))
     figure, columns = plt.subplots(len(panels), 1, figsize=size, layout="constrained", squeeze=False)
     for axes, (measure, found) in zip(columns[:, 0], panels.items(), strict=True):
         for x, values in enumerate(found.values()):
@@ -90,6 +93,37 @@ def bars(path: Path, panels: Mapping[str, Mapping[str, Sequence[float]]], title:
         long = any(len(line) > 14 for name in found for line in name.splitlines())
         axes.set_xticks(range(len(found)), found, **({"rotation": 30, "ha": "right"} if long else {}))
         axes.set_ylabel(measure)
+    if title:
+        figure.suptitle(title)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def _ranks(path: Path, panels: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> None:
+    """`bars` of many rows, one below the other, the highest first; a second line that all names share is left out."""
+    from matplotlib import pyplot as plt
+
+    rows = [len(found) for found in panels.values()]
+    figure, columns = plt.subplots(
+        len(panels), 1, figsize=(8, 1.2 * len(rows) + 0.28 * sum(rows)), height_ratios=rows, layout="constrained", squeeze=False
+    )
+    for axes, (measure, found) in zip(columns[:, 0], panels.items(), strict=True):
+        alike = len({name.partition("\n")[2] for name in found}) == 1
+        ordered = sorted(found.items(), key=lambda row: np.mean(row[1]))
+        means = [np.mean(values) for _, values in ordered]
+        spreads = [np.std(values, ddof=1) if len(values) > 1 else 0 for _, values in ordered]
+        axes.barh(range(len(ordered)), means, xerr=spreads, color="C0", alpha=0.6, capsize=3)
+        for y, (_, values) in enumerate(ordered):
+            axes.plot(values, y + np.linspace(-0.15, 0.15, len(values)), "k.", markersize=3)
+            axes.annotate(
+                f"{means[y]:.2f}", (0, y), xycoords=axes.get_yaxis_transform(), xytext=(5, -3), textcoords="offset points"
+            )
+        low, high = (f(f(values) for values in found.values()) for f in (min, max))
+        margin = 0.4 * (high - low) + 0.02 * abs(high)
+        axes.set_xlim(max(0, low - margin), high + 0.1 * margin)
+        axes.set_ylim(-0.6, len(ordered) - 0.4)
+        axes.set_yticks(range(len(ordered)), [name.partition("\n")[0] if alike else name for name, _ in ordered])
+        axes.set_xlabel(measure)
     if title:
         figure.suptitle(title)
     figure.savefig(path, dpi=120)

@@ -194,10 +194,13 @@ def _kept(config: Mapping[str, Any]) -> str:
 
 
 def _together(told: Mapping[str, str]) -> str:
-    """`a, b: x; c: y` from what is told of each."""
+    """`c y, a and b x` from what is told of each; what is told of five or more comes last, of "all others"."""
     groups: dict[str, list[str]] = {}
     for name, text in told.items():
         groups.setdefault(text, []).append(name)
+    crowd = max(groups, key=lambda text: len(groups[text]), default="")
+    if len(groups.get(crowd, ())) > 4:
+        groups[crowd] = ["all others" if len(groups) > 1 else "all networks", *groups.pop(crowd)][:1]
     return ", ".join(f"{' and '.join(names)} {text}" for text, names in groups.items() if text)
 
 

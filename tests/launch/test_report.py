@@ -11,7 +11,7 @@ from launching import call
 from PIL import Image
 
 from kdjax.evaluate import paired_interval
-from launch import report
+from launch import plots, protocol, report
 
 
 def ask(*words):
@@ -204,6 +204,26 @@ def test_of_a_sweep_the_chosen_point_has_the_best_epoch(tmp_path):
     lines[1]["val_accuracy"] = [1, 2, 3, 4]  # no line has the scores that the point was chosen by
     (run / "metrics.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
     assert "best on the way" not in columns(ask(run))
+
+
+def test_many_rows_are_plotted_one_below_the_other(tmp_path, monkeypatch):
+    from matplotlib import pyplot as plt
+
+    kept = []
+    monkeypatch.setattr(plt, "close", kept.append)
+    plots.bars(tmp_path / "x.png", {"%": {f"net{i}\naccuracy": [40.0 + i, 42.0 + i] for i in range(12)}})
+    (axes,) = kept[0].axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == [f"net{i}" for i in range(12)]  # the highest on top
+    assert [bar.get_width() for bar in axes.patches] == [41.0 + i for i in range(12)]
+    with Image.open(tmp_path / "x.png") as image:
+        assert image.width == 960
+
+
+def test_what_many_networks_share_is_told_once():
+    told = dict.fromkeys("abcde", "4 epochs") | {"f": "2 epochs", "g": "", "h": "2 epochs"}
+    assert protocol._together(told) == "f and h 2 epochs, all others 4 epochs"
+    assert protocol._together(dict.fromkeys("abcde", "x")) == "all networks x"
+    assert protocol._together(dict.fromkeys("abcd", "x")) == "a and b and c and d x" and protocol._together({}) == ""
 
 
 def test_the_protocol_is_told_in_words(a):
