@@ -113,8 +113,11 @@ def test_house_is_listed():
 
 
 def test_links_lead_somewhere():
-    links = [target for target in re.findall(r"\]\(([^)]+)\)", TEXT) if not target.startswith("http")]
-    assert links and not [target for target in links if not (ROOT / target).is_file()]
+    links = [target.partition("#") for target in re.findall(r"\]\(([^)]+)\)", TEXT) if not target.startswith("http")]
+    assert links and not [path for path, _, _ in links if not (ROOT / path).is_file()]
+    for path, _, heading in links:
+        titles = re.findall(r"^#+ (.+)$", (ROOT / path).read_text(), re.MULTILINE) if heading else []
+        assert not heading or heading in [title.lower().replace(" ", "-") for title in titles]
 
 
 def test_the_check_that_guards_the_tree_runs_the_second_command():
