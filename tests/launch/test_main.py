@@ -82,7 +82,8 @@ def test_the_student_alone_sees_the_labelled_images_and_the_distilled_one_all():
 def test_summary_has_the_keys_that_others_read(run):
     summary = read(run[0], "summary.json")
     wanted = {"method", "config", "data", "steps", "seeds", "protocol", "results", "wall_seconds", "device"}
-    assert wanted <= set(summary) <= wanted | {"comparisons", "points", "damaged"}
+    assert wanted <= set(summary) <= wanted | {"comparisons", "points", "damaged", "left_out"}
+    assert summary["left_out"] == []
     assert (summary["method"], summary["data"], summary["seeds"], summary["device"]) == ("kd", "digits", [0, 1], "cpu")
     assert summary["config"] == {"file": "quickstart.py", "variant": ""} and list(summary["steps"]) == STAGES
     assert {f"{s}/test_{m}" for s in STAGES for m in ("accuracy", "ece", "nll")} <= set(summary["results"])
