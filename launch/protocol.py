@@ -87,8 +87,8 @@ def words(about: Mapping[str, Any], summary: Mapping[str, Any], stages: Sequence
         said.append(f"{train} training and {test} test images, {cut}")
     if damaged := summary.get("damaged"):
         said.append(f"images that could not be decoded, where the next one stood in: {len(damaged)}")
-    if left_out := summary.get("left_out"):
-        said.append(f"left out, as they diverged or were built on what did: {', '.join(left_out)}")
+    if missing := left_out(summary):
+        said.append(missing)
     if "labels_per_class" in left:
         said.append(f"labels per class known to students: {left['labels_per_class'] or 'all'}")
     if budgets := _together({s: _budget(s, config, summary, skip) for s in stages}):
@@ -111,6 +111,12 @@ def words(about: Mapping[str, Any], summary: Mapping[str, Any], stages: Sequence
         shares = {"batch": "share batches and noise and differ in their initialisation", "none": "share nothing"}
         said.append(f"seeds {shares.get(left['seeds_share'], left['seeds_share'])}")
     return [*said, *(left[name] for name in ("precision",) if name in left)]
+
+
+def left_out(summary: Mapping[str, Any]) -> str:
+    """Which networks are missing, in words; empty where none is."""
+    names = summary.get("left_out")
+    return f"left out, as they diverged or were built on what did: {', '.join(names)}" if names else ""
 
 
 def step_taken(about: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
@@ -200,7 +206,8 @@ def _together(told: Mapping[str, str]) -> str:
         groups.setdefault(text, []).append(name)
     crowd = max(groups, key=lambda text: len(groups[text]), default="")
     if len(groups.get(crowd, ())) > 4:
-        groups[crowd] = ["all others" if len(groups) > 1 else "all networks", *groups.pop(crowd)][:1]
+        del groups[crowd]
+        groups[crowd] = ["all others" if groups else "all networks"]
     return ", ".join(f"{' and '.join(names)} {text}" for text, names in groups.items() if text)
 
 

@@ -12,6 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bars
 from rich.table import Table
 
+from launch import protocol
+
 PERCENT = ("accuracy", "ece", "agreement")  # measures in percent, by the end of their names
 
 
@@ -79,6 +81,8 @@ def summary_table(summary: dict, folder: Path) -> None:
     for measure in measures:
         table.add_row(_label(measure), *(_cell(summary["results"].get(f"{name}/{measure}")) for name in names))
     console.print(table)
+    if told := protocol.left_out(summary):
+        console.print(told, highlight=False, markup=False, soft_wrap=True)
     for c in summary["comparisons"]:
         verdict = "above" if c["low"] > 0 else "below" if c["high"] < 0 else "not told apart"
         interval = f"95% interval [{c['low']:+.2f}, {c['high']:+.2f}] over {seeds} seeds"
