@@ -54,7 +54,7 @@ METHODS: dict[str, Entry] = {
         pace={"epochs": 120},
     ),
     "pkt": Entry(methods.pkt, offline.pkt_objective),
-    "proc_kd": Entry(methods.proc_kd, knows=_STEPS, other_classes=True),
+    "proc_kd": Entry(methods.proc_kd, knows={"steps": lambda setting: setting.per_epoch * setting.epochs}, other_classes=True),
     "pursuhint": Entry(methods.pursuhint, plan=at_hint_points),
     "reviewkd": Entry(methods.reviewkd, offline.reviewkd_objective, knows=_STEPS),
     "rkd": Entry(methods.rkd, offline.rkd_objective),

@@ -316,7 +316,7 @@ CASES: dict[str, Callable[..., Case]] = {
     "wsld": offline(methods.wsld),
     "cakd": cakd,
     "deit": on(with_token, staged, offline(methods.deit)),
-    "proc_kd": on(staged, transformer, offline(methods.proc_kd, steps_per_epoch=1, warmup_epochs=0, prototypes=3)),
+    "proc_kd": on(staged, transformer, offline(methods.proc_kd, steps=1, warmup=0.0, prototypes=3)),
     "pursuhint": offline(methods.pursuhint, layers=("stage1", "stage2"), factor=0.01),
     "tinymim": tinymim,
     "hsakd": hsakd,

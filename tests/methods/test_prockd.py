@@ -28,7 +28,7 @@ from kdjax.models import conv_net, vit
 
 KEY = jax.random.key(5)
 NOTHING = {"enriched": 0.0, "agreement": 0.0, "hidden": 0.0, "prototype": 0.0}
-OPTIONS = {"steps_per_epoch": 2, "warmup_epochs": 0, "prototypes": 3}
+OPTIONS = {"steps": 2, "warmup": 0.0, "prototypes": 3}
 
 
 def once(case, state=None):
@@ -42,7 +42,7 @@ def test_without_its_terms_it_is_supervised_training():
 
 
 def test_in_the_first_phase_the_teacher_s_features_train_the_prototypes_and_the_linear_layer():
-    case = CASES["proc_kd"](steps_per_epoch=2, warmup_epochs=1)
+    case = CASES["proc_kd"](steps=20, warmup=0.1)
     state = start(case)
     new, metrics = once(case, state)
     assert {name: float(metrics[name]) for name in metrics if name not in ("loss", "prototype")} == {
@@ -162,11 +162,13 @@ def test_prototypes_against_numpy():
 
 def test_the_defaults_and_refusals():
     assert defaults(methods.proc_kd) == {
-        "steps_per_epoch": defaults(methods.proc_kd)["steps_per_epoch"], "label_weight": 1.0, "enriched": 1.0, "agreement": 1.0,
-        "hidden": 1.0, "prototype": 1.0, "prototypes": 72, "warmup_epochs": 3, "layers": (),
+        "steps": defaults(methods.proc_kd)["steps"], "label_weight": 1.0, "enriched": 1.0, "agreement": 1.0,
+        "hidden": 1.0, "prototype": 1.0, "prototypes": 72, "warmup": 0.1, "layers": (),
     }  # fmt: skip
     with pytest.raises(InputError, match=r"^prototypes=0"):
         CASES["proc_kd"](prototypes=0)
+    with pytest.raises(InputError, match=r"^warmup=1.0"):
+        CASES["proc_kd"](warmup=1.0)
     method = methods.proc_kd(without_batch_norm(), staged(), optax.sgd(0.1), layers=("pooled=stage1",), **OPTIONS)
     with pytest.raises(InputError, match="the student has no linear layer 'classifier'"):
         jax.eval_shape(method.init, KEY, labelled_images(), {"teacher": frozen(staged())})

@@ -82,14 +82,14 @@ def proc_kd(
     teacher: Net,
     tx: optax.GradientTransformation,
     *,
-    steps_per_epoch: int,
+    steps: int,
     label_weight: Any = 1.0,
     enriched: Any = 1.0,
     agreement: Any = 1.0,
     hidden: Any = 1.0,
     prototype: Any = 1.0,
     prototypes: int = 72,
-    warmup_epochs: int = 3,
+    warmup: float = 0.1,
     layers: Sequence[str] = (),
     axis_name: str | None = None,
     micro: int = 1,
@@ -111,14 +111,14 @@ def proc_kd(
       student: a classifier of `kdjax.models`, whose linear layer is `"classifier"`.
       teacher: the frozen net.
       tx: the optimiser of the student and of all that guides it.
-      steps_per_epoch: what the first phase counts.
+      steps: of the run.
       label_weight: factor of the first term.
       enriched: of the second.
       agreement: of the third.
       hidden: of the fourth.
       prototype: of the last.
       prototypes: K.
-      warmup_epochs: length of the first phase, about a tenth of all; 0: none.
+      warmup: length of the first phase, in fractions of the run; 0: none.
       layers: pairs as in `pairs`, the last ones the deepest; empty: three of each net, equally spaced.
       axis_name: mapped axis that holds the batch, or None.
       micro: slices of the batch to accumulate gradients over.
@@ -127,6 +127,8 @@ def proc_kd(
     2212.13180).
     """
     check_option("prototypes", prototypes, lambda k: k >= 1, "a whole number of at least 1")
+    check_option("warmup", warmup, lambda share: 0 <= share < 1, "from 0 to below 1")
+    first = round(warmup * steps)
 
     def terms(seen, adapted):
         def classified(x):
@@ -136,7 +138,7 @@ def proc_kd(
             return labelled(losses.cross_entropy, z, seen.batch)
 
         z, z_a, z_t = seen.student["logits"], classified(adapted["student"]), classified(adapted["teacher"])
-        on = jnp.where(seen.step >= warmup_epochs * steps_per_epoch, 1.0, 0.0)
+        on = jnp.where(seen.step >= first, 1.0, 0.0)
         return {
             "cross_entropy": on * entropy(z),
             "enriched": on * entropy(z_a),
