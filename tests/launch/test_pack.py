@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -175,8 +174,7 @@ def test_an_interrupted_packing_leaves_nothing(tmp_path):
     images, labels = pixels(20_000, size=32), np.zeros(20_000, int)
     np.savez(tmp_path / "a.npz", train_images=images, train_labels=labels, test_images=images, test_labels=labels)
     command = [sys.executable, ROOT / "launch/pack.py", f"npz:{tmp_path / 'a.npz'}", tmp_path / "out", "--encoding=png"]
-    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # a suite in the background ignores it, and so would its children
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=heard)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     while not any(tmp_path.glob(".out.*/train-00000.array_record")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
