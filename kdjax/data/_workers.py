@@ -1,5 +1,7 @@
 """Processes that call one function for this one: numbers go in by a pipe, values come out by another."""
 
+import io
+import marshal
 import os
 import pickle
 import signal
@@ -10,6 +12,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
+from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -37,10 +40,8 @@ class Workers:
     """
 
     def __init__(self, read: Callable[[int], Any], count: int):
-        import cloudpickle
-
         try:
-            self._read = cloudpickle.dumps(read)
+            self._read = _pickled(read)
         except Exception as error:
             why = " ".join(str(error).split())
             line = f"workers={count} is not accepted: the reader cannot be sent to another process ({why})"
@@ -103,6 +104,19 @@ def serve() -> None:
                 reply, arrays = _travelling(error), []
             _send(sink, reply, *(a.raw() for a in arrays))
     os._exit(0)
+
+
+def _pickled(read: Callable[[int], Any]) -> bytes:
+    """`read` by value, its code with the names of its files: newer cloudpickles leave them out, and tracebacks would be blind."""
+    import cloudpickle
+
+    class Pickler(cloudpickle.CloudPickler):
+        def reducer_override(self, obj):  # both sides are the same interpreter, which `marshal` needs
+            return (marshal.loads, (marshal.dumps(obj),)) if isinstance(obj, CodeType) else super().reducer_override(obj)
+
+    file = io.BytesIO()
+    Pickler(file).dump(read)
+    return file.getvalue()
 
 
 def _travelling(error: Exception) -> bytes:

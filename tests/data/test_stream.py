@@ -174,7 +174,8 @@ def test_what_is_raised_arrives_as_it_was(raised, line, kind):
     assert type(error.value) is type(raised) and str(error.value) == line
     assert getattr(error.value, "row", 2) == 2
     if kind.get("workers"):
-        assert "in a worker process" in error.value.__notes__[0] and "raise raised" in error.value.__notes__[0]
+        (note,) = error.value.__notes__
+        assert "in a worker process" in note and f'File "{__file__}", line' in note and "raise raised" in note
 
 
 def test_what_cannot_travel():
