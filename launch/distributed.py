@@ -49,7 +49,7 @@ def join(args: argparse.Namespace) -> None:
         raise InputError(f"--coordinator={args.coordinator}: process {process} cannot join ({_first_line(error)})") from None
 
 
-def check_agreement(config: dict, source: dict) -> None:
+def check_agreement(config: dict, source: dict, code: str) -> None:
     """Refuses processes that were not started for the same run.
 
     Raises:
@@ -59,7 +59,7 @@ def check_agreement(config: dict, source: dict) -> None:
     from kdjax.train.processes import gathered
 
     versions = {k: v for k, v in of_platform().items() if k != "devices"}
-    own: dict[str, Any] = {"config file": source, "config": config, "code": of_code(), "platform": versions}
+    own: dict[str, Any] = {"config file": source, "config": config, "code": [of_code(), code], "platform": versions}
     wanted, *others = gathered(own)
     for process, other in enumerate(others, 1):
         for part, value in wanted.items():

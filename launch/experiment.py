@@ -32,7 +32,7 @@ from launch.show import Progress, Silent, summary_table
 from launch.workdir import locked, make_folder, same_run
 
 
-def run(build: Callable, config: Any, folder: Path, *, source: dict) -> None:
+def run(build: Callable, config: Any, folder: Path, *, source: dict, code: str) -> None:
     """Runs, resumes, or shows what is finished.
 
     Args:
@@ -40,9 +40,10 @@ def run(build: Callable, config: Any, folder: Path, *, source: dict) -> None:
       config: resolved.
       folder: the run's folder.
       source: `{"file", "variant"}` of the config, for the records.
+      code: digest of the config file and of what it imports.
     """
     plain = json.loads(config.to_json())
-    check_agreement(plain, source)
+    check_agreement(plain, source, code)
     if first(lambda: same_run(folder, plain, source) and (folder / "summary.json").exists()):
         if primary():
             print(f"{folder} is finished:")
@@ -56,7 +57,7 @@ def run(build: Callable, config: Any, folder: Path, *, source: dict) -> None:
     with ExitStack() as held:
         first(lambda: _begun(folder, about, held))
         together(lambda: _check_shared(folder))
-        _carry_out(config, experiment, about, folder, devices)
+        _carry_out(config, experiment, about, folder, devices, code)
 
 
 def _about(config: Any, experiment: Any, devices: Devices) -> dict[str, Any]:
@@ -87,7 +88,7 @@ def _begun(folder: Path, about: dict, held: ExitStack) -> None:
     write_json(folder / "config.json", about)
 
 
-def _carry_out(config: Any, experiment: Any, about: dict, folder: Path, devices: Devices) -> None:
+def _carry_out(config: Any, experiment: Any, about: dict, folder: Path, devices: Devices, code: str) -> None:
     """Runs all stages; the first process then writes what a person looks at."""
     dataset = experiment.dataset
     splits = {"train": dataset.train, "test": dataset.test} | ({} if dataset.val is None else {"val": dataset.val})
@@ -109,7 +110,7 @@ def _carry_out(config: Any, experiment: Any, about: dict, folder: Path, devices:
             how=about["members"], select=config.select, splits=splits, digest=dataset.digest, devices=devices, cache=stage_cache(),
             stop=signals.came, say=progress.say, progress=advance, damaged=set(),
             resident=dataset.resident, corrupt=config.data.corrupt, workers=config.data.workers,
-            threads=max(1, decoding_threads(dataset.shape)), test_curve=config.test_curve,
+            threads=max(1, decoding_threads(dataset.shape)), test_curve=config.test_curve, code=code,
         )  # fmt: skip
         name_damaged(shared, list(dataset.damaged))
         given = _measured(experiment, shared)

@@ -45,12 +45,14 @@ def main() -> None:
         raise cli.InputError("--workdir='' is not accepted: expected a folder, which is made if it is not there")
     use_caches()
     distributed.join(args)
+    from kdjax.train.fingerprint import of_program
     from launch.experiment import run
 
-    name = Path(args.config.partition(":")[0]).stem
-    variant = args.config.partition(":")[2]
+    path, _, variant = args.config.partition(":")
+    name = Path(path).stem
     default = f"runs/{name}" + (f"-{variant.replace(',', '-')}" if variant else "")
-    run(module.build, config, Path(args.workdir or default), source={"file": name + ".py", "variant": variant})
+    source = {"file": name + ".py", "variant": variant}
+    run(module.build, config, Path(args.workdir or default), source=source, code=of_program(Path(path)))
 
 
 def _fields(config) -> str:

@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,8 @@ def identity_of(stage: Stage, run: Run, given: dict[str, Frozen], results: dict[
     own |= {"seeds": stage.seeds, "choose": stage.choose, "refresh": stage.refresh_every}
     taught = stage.taught and [stage.taught.views, stage.taught.taps, stage.taught.top, stage.taught.dtype]
     own |= {"taught": taught}
-    more = {"hyper": numbers, "given": weights, "adopted": adopted}
-    return fingerprint.of_json({**shared, **own, **more, "data": run.digest, "code": fingerprint.of_code()})
+    more = {"hyper": numbers, "given": weights, "adopted": adopted, "nets": dict(stage.nets)}
+    return fingerprint.of_json({**shared, **own, **more, "data": run.digest, "code": [fingerprint.of_code(), run.code]})
 
 
 def machine_of(run: Run) -> str:
@@ -48,21 +49,23 @@ def machine_of(run: Run) -> str:
 def read_back(name: str, stage: Stage, run: Run, identity: str, given: dict[str, Frozen], order: list[str]) -> Result | None:
     """The result of a stage that this run, or another one with the same cache, has finished. All processes get the same."""
     own = run.folder / "models" / name
-    if not first(lambda: own.exists() or _from_cache(name, run, identity, order)):
+
+    def shapes():
+        return jax.eval_shape(lambda key: _networks(stage, stage.method.init(key, blank_batch(stage), given)), jax.random.key(0))
+
+    if not first(lambda: own.exists() or _from_cache(name, run, identity, shapes, order)):
         return None
     try:
-        found, notes = read_model(own, identity)
+        weights, picture, notes = _read(own, identity, shapes)
     except InputError as error:
-        found, notes = None, {}
+        weights, picture, notes = None, None, {}
         run.say(str(error))
-    if not all(gathered(found is not None)):
+    if not all(gathered(weights is not None)):
         return None
-    assert found is not None
+    assert weights is not None
     run.damaged.update(notes["damaged"])
     run.progress(name, stage.steps, {})
-    shapes = jax.eval_shape(lambda key: _networks(stage, stage.method.init(key, blank_batch(stage), given)), jax.random.key(0))
-    points = tuple(notes["points"])
-    return Result(_like(shapes, found, own), notes["measures"], notes["digest"], notes["step"], found.get("picture"), points)
+    return Result(weights, notes["measures"], notes["digest"], notes["step"], picture, tuple(notes["points"]))
 
 
 def keep(
@@ -89,13 +92,13 @@ def keep(
     return Result(weights, measures, digest, step, picture, points)
 
 
-def _from_cache(name: str, run: Run, identity: str, order: list[str]) -> bool:
+def _from_cache(name: str, run: Run, identity: str, shapes: Callable, order: list[str]) -> bool:
     """Whether another run has left this stage; it is copied into this one."""
     kept = _cached(run, identity)
     if kept is None or not kept.exists():
         return False
     try:
-        _, notes = read_model(kept, identity)
+        *_, notes = _read(kept, identity, shapes)
     except InputError as error:
         run.say(f"cached {error}")
         shutil.rmtree(kept, ignore_errors=True)
@@ -146,15 +149,33 @@ def _copy(source: Path, target: Path) -> None:
         shutil.rmtree(writing, ignore_errors=True)
 
 
+def _read(folder: Path, identity: str, shapes: Callable) -> tuple[Any, Any, dict]:
+    """`(weights, picture or None, notes)` of a finished stage; `shapes()` is what one member of its networks looks like.
+
+    Raises:
+      InputError: where it is damaged, or holds other networks.
+    """
+    found, notes = read_model(folder, identity)
+    picture = found.pop("picture", None)
+    return _like(shapes(), found, folder), picture, notes
+
+
 def _like(shapes: Any, found: dict, folder: Path) -> Any:
     """The arrays of nested dicts in the structure of `shapes`: lists, other keys and empty parts are not lost."""
 
-    def pick(path, _):
+    def pick(path, shape):
+        where = jax.tree_util.keystr(path, simple=True, separator="/")
         node: Any = found
-        for part in jax.tree_util.keystr(path, simple=True, separator="/").split("/"):
-            if part not in node:
-                raise InputError(f"{folder} is refused: it was written by another method; remove that folder")
-            node = node[part]
+        for part in where.split("/"):
+            node = node[part] if isinstance(node, dict) and part in node else None
+        holds = "none" if node is None or isinstance(node, dict) else f"{node.dtype.name}{list(node.shape[1:])}"
+        if holds != (wanted := f"{shape.dtype.name}{list(shape.shape)}"):
+            raise InputError(f"{folder} is refused: it holds other networks, {where} is {holds} where {wanted} is expected")
         return node
 
-    return jax.tree_util.tree_map_with_path(pick, shapes)
+    like = jax.tree_util.tree_map_with_path(pick, shapes)
+    if len(jax.tree.leaves(like)) != (holds := len(jax.tree.leaves(found))):
+        raise InputError(
+            f"{folder} is refused: it holds other networks, {holds} arrays where {len(jax.tree.leaves(like))} are expected"
+        )
+    return like

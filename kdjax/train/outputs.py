@@ -111,7 +111,7 @@ def folder_of(taught: Taught, run: Run, wanted: Mapping[str, Any]) -> Path:
     if taught.folder:
         return Path(taught.folder).expanduser()
     above = run.cache if run.cache and jax.process_count() == 1 else run.folder
-    return above / f"outputs-{fingerprint.of_json([wanted, machine_of(run), fingerprint.of_code()])[:32]}"
+    return above / f"outputs-{fingerprint.of_json([wanted, machine_of(run), fingerprint.of_code(), run.code])[:32]}"
 
 
 def _found(folder: Path, wanted: Mapping[str, Any]) -> dict | None:

@@ -221,6 +221,35 @@ def test_another_run_takes_finished_stages_from_the_cache(launch, run, tmp_path)
     assert one["values"] != other["values"]
 
 
+EDITED = """
+from configs import quickstart
+from configs.quickstart import get_config
+
+def build(config):
+    found = quickstart.build(config)
+    teacher = found.stages["teacher"]
+
+    def step(state, batch, key):
+        after, metrics = teacher.method.step(state, batch, key)
+        return {}, metrics
+
+    method = teacher.method._replace(step=step)
+    return found._replace(stages={{"teacher": teacher._replace(method=method)}}, compare=())
+"""
+
+
+def test_an_edited_config_file_is_another_stage(launch, tmp_path):
+    """What no setting tells: the file itself makes the optimiser, and it is set to rate 0."""
+    file, seen = tmp_path / "mine.py", {}
+    for number, result in enumerate(("after", "state", "after")):
+        file.write_text(EDITED.format(result))
+        folder = tmp_path / str(number)
+        answer = launch(f"--config={file}", f"--workdir={folder}", *TINY, "--config.teacher_training.epochs=1")
+        assert answer.code == 0, answer.err
+        seen[number] = read(folder, "summary.json")["results"]["teacher/test_nll"], "taken from the cache" in answer.out
+    assert seen[0][0] == seen[2][0] != seen[1][0] and [cached for _, cached in seen.values()] == [False, False, True]
+
+
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
     """The test digits as image files, in the order of their rows."""

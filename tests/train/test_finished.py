@@ -1,11 +1,13 @@
 import json
 
+import jax
+import numpy as np
 import pytest
 from tiny import after, assert_same, linear, run, sgd, stage, untrainable
 
 from kdjax import methods
 from kdjax.core import InputError
-from kdjax.train import Stopped, run_stages
+from kdjax.train import Stopped, finished, run_stages
 
 
 @pytest.fixture
@@ -75,6 +77,8 @@ def test_what_changes_a_result_changes_its_place_in_the_cache(tmp_path, cache):
         place(1, stage(steps=6)),
         place(3, stage(), seed=9),
         place(4, stage(), digest="other data"),
+        place(5, stage(), code="another config file"),
+        place(6, stage(nets={"network": {"name": "other"}})),
     ]
     assert len(set(places)) == len(places)
 
@@ -97,6 +101,28 @@ def test_a_damaged_cache_entry_is_refused_trained_anew_and_replaced(tmp_path, ca
     same(again, first)
     assert len(said) == 1 and said[0].startswith(f"cached checkpoint {kept.name}/0 is refused")
     same(run_stages({"teacher": untrainable(stage())}, run(tmp_path / "c", cache=cache)), first)
+
+
+def test_another_network_of_the_same_recipe_is_not_taken(tmp_path, cache):
+    """Two nets that nothing else tells apart: their arrays do."""
+    first = run_stages({"only": stage()}, run(tmp_path / "a", cache=cache))
+    wide, said = stage(methods.supervised(linear(4), sgd())), []
+    other = run_stages({"only": wide}, run(tmp_path / "b", said, cache=cache))
+    assert [x.shape for x in other["only"].weights["network"]["params"]] == [(1, 16, 4), (1, 4)]
+    assert said[0].startswith("cached ") and said[0].endswith(
+        "it holds other networks, network/params/0 is float32[16, 3] where float32[16, 4] is expected"
+    )
+    same(run_stages({"only": untrainable(wide)}, run(tmp_path / "b", cache=cache)), other)
+    with pytest.raises(InputError, match=r"no checkpoint in .*only can be used"):
+        run_stages({"only": wide}, run(tmp_path / "a"))
+    same(run_stages({"only": untrainable(stage())}, run(tmp_path / "a")), first)
+
+
+def test_a_network_with_more_or_other_arrays_is_not_taken(tmp_path):
+    shape = jax.ShapeDtypeStruct((2,), np.float32)
+    for found in ({"a": np.zeros((1, 2), np.float16)}, {"a": np.zeros((1, 2), np.float32), "b": np.zeros(1)}, {"b": np.zeros(1)}):
+        with pytest.raises(InputError, match="holds other networks"):
+            finished._like({"a": shape}, found, tmp_path)
 
 
 def test_a_damaged_finished_stage_is_made_again_from_its_checkpoint(tmp_path):
@@ -124,7 +150,6 @@ def test_a_cache_that_cannot_be_written_does_not_end_a_run(tmp_path):
 
 def test_a_kill_while_networks_are_written_leaves_nothing_half(tmp_path, monkeypatch):
     """What a kill leaves: a `.partial` folder, and no finished stage."""
-    from kdjax.train import finished
 
     class Killed(BaseException):
         pass
