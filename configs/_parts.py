@@ -89,7 +89,7 @@ def weak_and_strong(section: Config, dataset: data.Dataset) -> Callable:
     weak, (height, width, _) = _transforms(section, dataset), seen_shape(section, dataset)
     box = max(height // 2, 1), max(width // 2, 1)
     strong = (*weak, augment.random_operations, partial(augment.cutout, size=box, fill=0.5))
-    return augment.two_views(augment.in_turn(*weak), augment.in_turn(*strong))
+    return augment.views(augment.in_turn(*weak), augment.in_turn(*strong))
 
 
 def _transforms(section: Config, dataset: data.Dataset) -> tuple[Callable, ...]:

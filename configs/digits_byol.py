@@ -70,7 +70,7 @@ def build(config: parts.Config) -> parts.Experiment:
             recipe={"config": parts.lasting(parts.plain(config)), "epochs": epochs, "method": name, **changed},
             nets={"encoder": specification},
             source=dataset.train,
-            augment=augment.two_views(*augment.grey_views(**config.views)),
+            augment=augment.views(*augment.grey_views(**config.views)),
             evaluate=representation(**config.probe, images=dataset),
             members=config.seeds,
         )

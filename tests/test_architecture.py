@@ -158,7 +158,7 @@ def test_all_is_what_a_package_imports(path):
 def test_augment_takes_the_key_first_and_options_by_name(name):
     parameters = list(inspect.signature(getattr(augment, name)).parameters.values())
     positional = [p for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
-    assert all(p.default is p.empty for p in positional)
+    assert all(p.default is p.empty or p.default == () for p in positional)
     if {"image", "images"} & {p.name for p in positional}:
         assert {p.name for p in positional} <= {"key", "image", "images", "labels", "box"}
     assert "key" not in [p.name for p in parameters[1:]]
@@ -171,7 +171,7 @@ def test_augment_takes_the_key_first_and_options_by_name(name):
 def test_methods_take_hyperparameters_by_name(name):
     signature = inspect.signature(getattr(methods, name))
     positional = [p for p in signature.parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
-    assert all(p.default is p.empty for p in positional)
+    assert all(p.default is p.empty or p.default == () for p in positional)
     assert signature.parameters["axis_name"].default is None
     assert signature.parameters["axis_name"].kind is inspect.Parameter.KEYWORD_ONLY
 

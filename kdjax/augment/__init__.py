@@ -1,7 +1,7 @@
 """Pure keyed image transforms that run on the device.
 
 A transform is `f(key, image, *, options) -> image` for ONE image `[H, W, C]`, float32 in [0, 1]; one without randomness
-is `f(image, *, options)`. Callers `vmap` over keys and images; `on_images` and `two_views` do so for a batch.
+is `f(image, *, options)`. Callers `vmap` over keys and images; `on_images` and `views` do so for a batch.
 """
 
 from kdjax.augment.affine import affine, warp
@@ -11,16 +11,19 @@ from kdjax.augment.colour import brightness, colour_jitter, contrast, hue, satur
 from kdjax.augment.crop import center_crop, crop_box, pad_crop, random_resized_crop, resize, resize_box
 from kdjax.augment.erase import cutout
 from kdjax.augment.flip import flip
+from kdjax.augment.geometry import Geometry, move_boxes, move_mask, move_points
 from kdjax.augment.hsv import hsv_to_rgb, rgb_to_hsv
-from kdjax.augment.lift import as_float, in_turn, on_images, two_views
+from kdjax.augment.joint import jointly
+from kdjax.augment.lift import as_float, in_turn, on_images, views
 from kdjax.augment.mix import cutmix, mixup, partners
 from kdjax.augment.noise import gaussian_noise
 from kdjax.augment.policies import learned_policies, random_operations
 from kdjax.augment.rotate import rotations
 from kdjax.augment.tone import equalise, invert, posterise, sharpness
-from kdjax.augment.views import byol_views, grey_views
+from kdjax.augment.view_policies import byol_views, grey_views
 
 __all__ = [
+    "Geometry",
     "affine",
     "as_float",
     "brightness",
@@ -40,8 +43,12 @@ __all__ = [
     "hue",
     "in_turn",
     "invert",
+    "jointly",
     "learned_policies",
     "mixup",
+    "move_boxes",
+    "move_mask",
+    "move_points",
     "on_images",
     "pad_crop",
     "partners",
@@ -57,6 +64,6 @@ __all__ = [
     "solarise",
     "sometimes",
     "to_grey",
-    "two_views",
+    "views",
     "warp",
 ]

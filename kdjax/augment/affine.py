@@ -1,9 +1,12 @@
 """Rotation, scale, shear and shift."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 from kdjax.augment._image import between, check_image, check_positive_range
+from kdjax.augment.geometry import Geometry
 from kdjax.core.check import InputError, check_option
 
 
@@ -16,7 +19,8 @@ def affine(
     shear: float | jax.Array = 0.3,
     shift: float | jax.Array = 1.0,
     fill: str = "zero",
-) -> jax.Array:
+    geometry: bool = False,
+) -> Any:
     """Moves the image by a random affine map about its middle. The defaults suit small pictures of digits.
 
     The map is `p -> s R(angle) [[1, k], [0, 1]] p + t` in coordinates (x to the right, y down) from the middle.
@@ -29,9 +33,10 @@ def affine(
       shear: `k` in U(-shear, shear).
       shift: each entry of `t` in U(-shift, shift), pixels.
       fill: `"zero"`, or `"edge"` for the nearest pixel of the border.
+      geometry: whether to return where the pixels come from as well.
 
     Returns:
-      `[H, W, C]`.
+      `[H, W, C]`; with `geometry`, `(image, Geometry)`.
 
     Raises:
       InputError: for a bad shape or option.
@@ -47,10 +52,10 @@ def affine(
     k = between(key_shear, -shear, shear)
     cos, sin = jnp.cos(angle), jnp.sin(angle)
     matrix = between(key_scale, *scale) * jnp.array([[cos, k * cos - sin], [sin, k * sin + cos]])
-    return warp(image, matrix=matrix, shift=between(key_shift, -shift, shift, (2,)), fill=fill)
+    return warp(image, matrix=matrix, shift=between(key_shift, -shift, shift, (2,)), fill=fill, geometry=geometry)
 
 
-def warp(image: jax.Array, *, matrix: jax.Array, shift: jax.Array, fill: str = "zero") -> jax.Array:
+def warp(image: jax.Array, *, matrix: jax.Array, shift: jax.Array, fill: str = "zero", geometry: bool = False) -> Any:
     """Moves every point `p` of the image to `matrix p + shift`, measured from the middle; bilinear.
 
     Args:
@@ -58,9 +63,10 @@ def warp(image: jax.Array, *, matrix: jax.Array, shift: jax.Array, fill: str = "
       matrix: `[2, 2]`, invertible, on (x to the right, y down).
       shift: `[2]`, (x, y) in pixels.
       fill: `"zero"`, or `"edge"` for the nearest pixel of the border.
+      geometry: whether to return where the pixels come from as well.
 
     Returns:
-      `[H, W, C]`.
+      `[H, W, C]`; with `geometry`, `(image, Geometry)`.
 
     Raises:
       InputError: for a bad shape or option.
@@ -92,4 +98,8 @@ def warp(image: jax.Array, *, matrix: jax.Array, shift: jax.Array, fill: str = "
             i = jnp.clip(row, 0, height - 1).astype(jnp.int32)
             j = jnp.clip(column, 0, width - 1).astype(jnp.int32)
             result += weight[:, :, None] * image[i, j]
-    return result
+    if not geometry:
+        return result
+    inverse = jnp.array([[d, -b], [-c, a]]) / det
+    middle = jnp.array([width / 2, height / 2], jnp.float32)
+    return result, Geometry(inverse, middle - inverse @ (middle + shift), (height, width))

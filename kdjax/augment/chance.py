@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.augment._image import happens
+from kdjax.augment.geometry import choose, same, trace
 from kdjax.core.check import check_option
 
 
@@ -19,7 +20,7 @@ def sometimes(transform: Callable, *, p: float | jax.Array) -> Callable:
       p: probability.
 
     Returns:
-      `(key, image) -> image`.
+      `(key, image, geometry=False) -> image`; with `geometry`, `(image, Geometry)`.
 
     Raises:
       InputError: for a bad probability.
@@ -32,8 +33,13 @@ def sometimes(transform: Callable, *, p: float | jax.Array) -> Callable:
     if isinstance(p, int | float) and p in (0, 1):
         return transform if p else lambda key, image: image
 
-    def apply(key, image):
+    def apply(key, image, geometry=False):
         key_coin, key_transform = jax.random.split(key)
-        return jnp.where(happens(key_coin, p), transform(key_transform, image), image)
+        happened = happens(key_coin, p)
+        if not geometry:
+            return jnp.where(happened, transform(key_transform, image), image)
+        changed, moved = trace(transform, key_transform, image)
+        moved = choose(happened, moved, same(image.shape[:2]))
+        return jnp.where(happened, changed, image), moved
 
     return apply

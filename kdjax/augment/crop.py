@@ -1,16 +1,19 @@
 """Crops and resizing."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from kdjax.augment._image import between, check_image, check_positive_range, pair
+from kdjax.augment.geometry import of_box
 from kdjax.core.check import InputError, check_option
 
 Box = tuple[jax.Array | int, jax.Array | int, jax.Array | int, jax.Array | int]
 
 
-def pad_crop(key: jax.Array, image: jax.Array, *, padding: int = 4, mode: str = "constant") -> jax.Array:
+def pad_crop(key: jax.Array, image: jax.Array, *, padding: int = 4, mode: str = "constant", geometry: bool = False) -> Any:
     """Pads all four sides, then cuts a window of the first size at a uniform position.
 
     Args:
@@ -18,9 +21,10 @@ def pad_crop(key: jax.Array, image: jax.Array, *, padding: int = 4, mode: str = 
       image: `[H, W, C]`.
       padding: pixels added on each side.
       mode: `"constant"` pads zeros, `"reflect"` mirrors the image without its edge row.
+      geometry: whether to return where the pixels come from as well. What is mirrored counts as outside.
 
     Returns:
-      `[H, W, C]`.
+      `[H, W, C]`; with `geometry`, `(image, Geometry)`.
 
     Raises:
       InputError: for a bad shape or option, or a reflection wider than the image.
@@ -35,18 +39,20 @@ def pad_crop(key: jax.Array, image: jax.Array, *, padding: int = 4, mode: str = 
         raise InputError(f"padding={padding} is not accepted: reflection of {image.shape} needs less than its shorter side")
     padded = jnp.pad(image, ((padding, padding), (padding, padding), (0, 0)), mode)
     top, left = jax.random.randint(key, (2,), 0, 2 * padding + 1)
-    return lax.dynamic_slice(padded, (top, left, jnp.zeros_like(top)), image.shape)
+    cut = lax.dynamic_slice(padded, (top, left, jnp.zeros_like(top)), image.shape)
+    return (cut, of_box((top - padding, left - padding, *image.shape[:2]), image.shape[:2])) if geometry else cut
 
 
-def center_crop(image: jax.Array, *, size: int | tuple[int, int]) -> jax.Array:
+def center_crop(image: jax.Array, *, size: int | tuple[int, int], geometry: bool = False) -> Any:
     """The window of `size` around the middle; where the margin is odd, the spare pixel is cut at the bottom and right.
 
     Args:
       image: `[H, W, C]`.
       size: height and width of the window, or one number for both.
+      geometry: whether to return where the pixels come from as well.
 
     Returns:
-      `[*size, C]`.
+      `[*size, C]`; with `geometry`, `(image, Geometry)`.
 
     Raises:
       InputError: where the window is larger than the image.
@@ -59,10 +65,13 @@ def center_crop(image: jax.Array, *, size: int | tuple[int, int]) -> jax.Array:
     if height > image.shape[0] or width > image.shape[1]:
         raise InputError(f"size={size} is not accepted: expected at most the image's {image.shape[:2]}")
     top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
-    return image[top : top + height, left : left + width]
+    cut = image[top : top + height, left : left + width]
+    return (cut, of_box((top, left, height, width), (height, width))) if geometry else cut
 
 
-def resize(image: jax.Array, *, size: int | tuple[int, int], method: str = "bicubic", antialias: bool = True) -> jax.Array:
+def resize(
+    image: jax.Array, *, size: int | tuple[int, int], method: str = "bicubic", antialias: bool = True, geometry: bool = False
+) -> Any:
     """The whole image at another size, clipped to [0, 1]. Options as in `random_resized_crop`.
 
     Args:
@@ -70,9 +79,10 @@ def resize(image: jax.Array, *, size: int | tuple[int, int], method: str = "bicu
       size: height and width of the result, or one number for both.
       method: `"bicubic"` or `"bilinear"`.
       antialias: whether the kernel widens when the image shrinks.
+      geometry: whether to return where the pixels come from as well.
 
     Returns:
-      `[*size, C]`.
+      `[*size, C]`; with `geometry`, `(image, Geometry)`.
 
     Raises:
       InputError: for a bad shape or option.
@@ -81,7 +91,9 @@ def resize(image: jax.Array, *, size: int | tuple[int, int], method: str = "bicu
     (4, 6, 1)
     """
     check_image(image)
-    return resize_box(image, (0, 0, image.shape[0], image.shape[1]), size=size, method=method, antialias=antialias)
+    box = (0, 0, *image.shape[:2])
+    resized = resize_box(image, box, size=size, method=method, antialias=antialias)
+    return (resized, of_box(box, pair(size))) if geometry else resized
 
 
 def random_resized_crop(
@@ -93,7 +105,8 @@ def random_resized_crop(
     ratio: tuple = (3 / 4, 4 / 3),
     method: str = "bicubic",
     antialias: bool = True,
-) -> jax.Array:
+    geometry: bool = False,
+) -> Any:
     """A random box of the image, resized: `resize_box(image, crop_box(key, ...))`.
 
     Args:
@@ -105,9 +118,10 @@ def random_resized_crop(
       method: `"bicubic"` (Keys' kernel, a = -0.5) or `"bilinear"`.
       antialias: whether the kernel widens when the box shrinks, as image libraries do. False interpolates between the
         nearest pixels only.
+      geometry: whether to return where the pixels come from as well.
 
     Returns:
-      `[*size, C]`, clipped to [0, 1] (the cubic kernel overshoots).
+      `[*size, C]`, clipped to [0, 1] (the cubic kernel overshoots); with `geometry`, `(image, Geometry)`.
 
     Raises:
       InputError: for a bad shape or option.
@@ -121,7 +135,8 @@ def random_resized_crop(
     """
     check_image(image)
     box = crop_box(key, image.shape[0], image.shape[1], area=area, ratio=ratio)
-    return resize_box(image, box, size=size, method=method, antialias=antialias)
+    resized = resize_box(image, box, size=size, method=method, antialias=antialias)
+    return (resized, of_box(box, pair(size))) if geometry else resized
 
 
 def crop_box(key: jax.Array, height: int, width: int, *, area: tuple = (0.08, 1.0), ratio: tuple = (3 / 4, 4 / 3)) -> Box:

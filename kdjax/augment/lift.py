@@ -5,11 +5,12 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from kdjax.augment.geometry import after, same, trace
 from kdjax.core.check import InputError
 
 Augment = Callable[[jax.Array, dict], dict]
 
-# Views number their sub-keys from here, so that `two_views` after `on_images` with the same keys draws its own numbers.
+# Views number their sub-keys from here, so that `views` after `on_images` with the same keys draws its own numbers.
 _FIRST_VIEW = 1000
 
 
@@ -42,16 +43,23 @@ def in_turn(*transforms: Callable) -> Callable:
       *transforms: `(key, image) -> image`.
 
     Returns:
-      `(key, image) -> image`.
+      `(key, image, geometry=False) -> image`; with `geometry`, `(image, Geometry)`, to which those without such an option add
+      nothing.
 
     >>> in_turn(lambda key, image: image + 1, lambda key, image: image * 2)(jax.random.key(0), 1.0)
     4.0
     """
 
-    def one(key, image):
+    def one(key, image, geometry=False):
+        moved = same(image.shape[:2]) if geometry else None
         for number, transform in enumerate(transforms):
-            image = transform(jax.random.fold_in(key, number), image)
-        return image
+            own = jax.random.fold_in(key, number)
+            if moved is None:
+                image = transform(own, image)
+            else:
+                image, new = trace(transform, own, image)
+                moved = after(moved, new)
+        return image if moved is None else (image, moved)
 
     return one
 
@@ -81,26 +89,31 @@ def on_images(*transforms: Callable) -> Augment:
     return augment
 
 
-def two_views(view1: Callable, view2: Callable) -> Augment:
-    """The augmentation that adds two views of every image; `batch["image"]` stays as it is.
+def views(*transforms: Callable, geometry: bool = False) -> Augment:
+    """The augmentation that adds several views of every image; `batch["image"]` stays as it is.
 
     Args:
-      view1: `(key, image [H, W, C]) -> image`.
-      view2: likewise; the two may differ in size.
+      *transforms: `(key, image [H, W, C]) -> image`, one a view; their sizes may differ, as those of global and local crops do.
+      geometry: whether to add where the pixels of each view come from.
 
     Returns:
-      `(keys [B], batch) -> batch` with `batch["views"] = (v1, v2)`, float32, each from a sub-key of its own.
+      `(keys [B], batch) -> batch` with `batch["views"]`, a tuple of float32 arrays, each drawn from a sub-key of its own; with
+      `geometry` also `batch["geometry"]`, a tuple of `Geometry`s whose arrays lead with `[B]`.
 
     >>> from kdjax.augment import flip
     >>> batch = {"image": jnp.zeros((2, 4, 4, 1), jnp.uint8)}
-    >>> [v.shape for v in two_views(flip, flip)(jax.random.split(jax.random.key(0), 2), batch)["views"]]
-    [(2, 4, 4, 1), (2, 4, 4, 1)]
+    >>> [v.shape for v in views(flip, flip, flip)(jax.random.split(jax.random.key(0), 2), batch)["views"]]
+    [(2, 4, 4, 1), (2, 4, 4, 1), (2, 4, 4, 1)]
     """
 
     def one(key, image):
-        return tuple(view(jax.random.fold_in(key, _FIRST_VIEW + n), image) for n, view in enumerate((view1, view2)))
+        keys = [jax.random.fold_in(key, _FIRST_VIEW + number) for number in range(len(transforms))]
+        if not geometry:
+            return {"views": tuple(view(own, image) for view, own in zip(transforms, keys, strict=True))}
+        both = [trace(view, own, image) for view, own in zip(transforms, keys, strict=True)]
+        return {"views": tuple(view for view, _ in both), "geometry": tuple(moved for _, moved in both)}
 
     def augment(keys, batch):
-        return {**batch, "views": jax.vmap(one)(keys, as_float(batch["image"]))}
+        return {**batch, **jax.vmap(one)(keys, as_float(batch["image"]))}
 
     return augment

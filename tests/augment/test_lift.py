@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kdjax.augment import as_float, flip, gaussian_noise, in_turn, on_images, pad_crop, two_views
+from kdjax.augment import as_float, flip, gaussian_noise, in_turn, on_images, pad_crop, views
 from kdjax.core.check import InputError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 6, 6, 1), np.uint8)
@@ -41,9 +41,9 @@ def test_transforms_in_turn_are_those_of_on_images():
     np.testing.assert_array_equal(in_turn()(KEYS[0], image), image)
 
 
-def test_two_views_leave_the_image_and_draw_apart():
+def test_views_leave_the_image_and_draw_apart():
     white = {"image": jnp.full((4, 6, 6, 1), 0.5)}
-    out = jax.jit(two_views(noise, noise))(KEYS, white)
+    out = jax.jit(views(noise, noise))(KEYS, white)
     np.testing.assert_array_equal(out["image"], white["image"])
     first, second = out["views"]
     assert first.shape == second.shape == (4, 6, 6, 1)
@@ -54,6 +54,6 @@ def test_two_views_leave_the_image_and_draw_apart():
 
 
 def test_views_may_differ_in_size_and_take_bytes():
-    out = jax.jit(two_views(flip, lambda key, image: image[:3, :3]))(KEYS, BATCH)
+    out = jax.jit(views(flip, lambda key, image: image[:3, :3]))(KEYS, BATCH)
     assert [v.shape for v in out["views"]] == [(4, 6, 6, 1), (4, 3, 3, 1)]
     np.testing.assert_allclose(out["views"][1], PIXELS[:, :3, :3] / np.float32(255), atol=1e-7)

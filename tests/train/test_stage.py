@@ -42,7 +42,7 @@ def test_steps_need_not_be_a_multiple_of_the_block():
 
 
 def test_a_batch_of_zeros_looks_like_one_of_the_data():
-    two = augment.two_views(lambda k, x: x[:2], lambda k, x: x)
+    two = augment.views(lambda k, x: x[:2], lambda k, x: x)
     batch = blank_batch(stage(augment=two, batch=5))
     assert {k: x.shape for k, x in batch.items() if k != "views"} == {"image": (5, 4, 4, 1), "label": (5,), "index": (5,)}
     assert [x.shape for x in batch["views"]] == [(5, 2, 4, 1), (5, 4, 4, 1)]

@@ -1,6 +1,7 @@
 """Ready pairs of views for self-supervised methods. Normalisation belongs to the Net, not here."""
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -70,19 +71,16 @@ def byol_views(
     (4, 4, 3)
     """
 
-    def crop(key, image):
-        return random_resized_crop(key, image, size=size, area=area, ratio=ratio, method=method, antialias=antialias)
-
-    def jitter(key, image):
-        return colour_jitter(key, image, brightness=brightness, contrast=contrast, saturation=saturation, hue=hue, p=jitter_p)
+    crop = partial(random_resized_crop, size=size, area=area, ratio=ratio, method=method, antialias=antialias)
+    jitter = partial(colour_jitter, brightness=brightness, contrast=contrast, saturation=saturation, hue=hue, p=jitter_p)
 
     def view(blur, solar):
         steps = (
             crop,
-            lambda key, image: flip(key, image, p=flip_p),
+            partial(flip, p=flip_p),
             jitter,
             sometimes(lambda key, image: to_grey(image), p=grey_p),
-            sometimes(lambda key, image: gaussian_blur(key, image, sigma=sigma), p=blur),
+            sometimes(partial(gaussian_blur, sigma=sigma), p=blur),
             sometimes(lambda key, image: solarise(image), p=solar),
         )
         return _in_turn(*steps)
@@ -123,9 +121,9 @@ def grey_views(
     (8, 8, 1)
     """
     steps = (
-        lambda key, image: affine(key, image, rotation=rotation, scale=scale, shear=shear, shift=shift, fill=fill),
-        sometimes(lambda key, image: gaussian_blur(key, image, sigma=sigma, radius=radius), p=blur_p),
-        lambda key, image: gaussian_noise(key, image, std=noise),
+        partial(affine, rotation=rotation, scale=scale, shear=shear, shift=shift, fill=fill),
+        sometimes(partial(gaussian_blur, sigma=sigma, radius=radius), p=blur_p),
+        partial(gaussian_noise, std=noise),
     )
     view = _in_turn(*(steps if noise else steps[:2]))
     return view, view
