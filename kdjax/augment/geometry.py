@@ -23,10 +23,10 @@ class Geometry(struct.PyTreeNode):
 
     matrix: jax.Array
     offset: jax.Array
-    size: tuple[int, int] = struct.field(pytree_node=False)
+    size: tuple[int, ...] = struct.field(pytree_node=False)
 
 
-def same(size: tuple[int, int]) -> Geometry:
+def same(size: tuple[int, ...]) -> Geometry:
     """The geometry of an image of `(height, width)` that stays as it is.
 
     >>> same((2, 3)).offset.tolist()
@@ -35,7 +35,7 @@ def same(size: tuple[int, int]) -> Geometry:
     return Geometry(jnp.eye(2), jnp.zeros(2), tuple(size))
 
 
-def of_box(box: tuple, size: tuple[int, int]) -> Geometry:
+def of_box(box: tuple, size: tuple[int, ...]) -> Geometry:
     """The geometry of a window that is brought to another size.
 
     Args:
