@@ -91,7 +91,7 @@ def resize(
     (4, 6, 1)
     """
     check_image(image)
-    box = (0, 0, *image.shape[:2])
+    box = (0, 0, image.shape[0], image.shape[1])
     resized = resize_box(image, box, size=size, method=method, antialias=antialias)
     return (resized, of_box(box, pair(size))) if geometry else resized
 
