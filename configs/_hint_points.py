@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.core import Tracer
 
 from configs._setting import Entry, Setting
@@ -82,6 +81,6 @@ def _paired(ends, points) -> list[str]:
 
 
 def _images(source: data.Source, count: int, view) -> Iterator[jax.Array]:
-    rows = np.linspace(0, source.size - 1, min(count, source.size)).astype(np.int32)
+    rows = data.spread_rows(source.size, count)
     for start in range(0, len(rows), BATCH):
         yield view(jnp.asarray(data.read_sound(source, rows[start : start + BATCH], skip=True)[0]["image"]))

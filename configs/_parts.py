@@ -119,11 +119,8 @@ def net_specification(section: Config, dataset: data.Dataset, precision: str, **
 
 @lru_cache(maxsize=1)
 def _normalisation(dataset: data.Dataset) -> dict[str, list[float]]:
-    """Mean and standard deviation a channel, of the first 10,000 images; of a set that is read ahead, of 1,000 spread over it."""
-    size = dataset.train.size
-    rows = np.arange(min(size, 10_000)) if dataset.resident else np.linspace(0, size - 1, min(size, 1_000)).astype(np.int32)
-    sample = data.read_sound(dataset.train, rows, skip=True)[0]["image"].astype(np.float64) / 255
-    mean, std = sample.mean((0, 1, 2)), sample.std((0, 1, 2))
+    """Mean and standard deviation a channel of the training images, see `data.channel_moments`."""
+    mean, std = data.channel_moments(dataset.train)
     return {"mean": np.round(mean, 4).tolist(), "std": np.maximum(np.round(std, 4), 1e-3).tolist()}
 
 

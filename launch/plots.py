@@ -153,8 +153,9 @@ def _embedding(path: Path, result: Any, nets: dict, dataset: Any) -> None:
 
     from kdjax import models
     from kdjax.augment import as_float
+    from kdjax.data import read_sound, spread_rows
 
-    batch = dataset.test.read(np.arange(min(dataset.test.size, 1000)))
+    batch, _ = read_sound(dataset.test, spread_rows(dataset.test.size, 1000), skip=True)
     frozen = result.frozen()
     net = models.build(next(iter(nets.values())))
     taps, _ = jax.jit(lambda x: net.apply(frozen.params, frozen.stats, as_float(x), train=False))(batch["image"])

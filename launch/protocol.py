@@ -8,7 +8,8 @@ from configs._parts import FREE
 from launch.checks import fields
 
 # What a comparison may be about (the method, its optimiser, its tuning), which seeds there are, and what changes results by
-# rounding at most. Every other field of a config is protocol; so is the teacher, by its weights, and the data, by their bytes.
+# rounding at most (both readers see the same rows in the same order, and a normalisation measured by one rule). Every other field
+# of a config is protocol; so is the teacher, by its weights, and the data, by their bytes.
 _FREE = {
     *FREE, "seed", "seeds", "members", "evaluate_epochs", "save_epochs", "baseline_rates", "smoothing", "sweep",
     "test_curve", "teacher", "data.source", "data.reader", "data.corrupt",

@@ -5,9 +5,10 @@ from kdjax.data.domain import domains
 from kdjax.data.episode import episodes, support_and_query
 from kdjax.data.load import load
 from kdjax.data.memory import decoding_threads
+from kdjax.data.moments import channel_moments
 from kdjax.data.pair import pairs, positive_pairs
 from kdjax.data.resident import padded_batches, resident, take
-from kdjax.data.sampler import Sampler, epoch_of, epoch_order, epoch_rows, epochs, process_rows
+from kdjax.data.sampler import Sampler, epoch_of, epoch_order, epoch_rows, epochs, process_rows, spread_rows
 from kdjax.data.sound import Damaged, read_sound
 from kdjax.data.source import Dataset, Source, array_source, numbers_of, subset
 from kdjax.data.split import few_labels, keep_labels, stratified
@@ -19,6 +20,7 @@ __all__ = [
     "Sampler",
     "Source",
     "array_source",
+    "channel_moments",
     "clips",
     "decoding_threads",
     "domains",
@@ -37,6 +39,7 @@ __all__ = [
     "process_rows",
     "read_sound",
     "resident",
+    "spread_rows",
     "stratified",
     "stream",
     "subset",

@@ -8,7 +8,7 @@ import numpy as np
 
 from kdjax.core.check import InputError, nearest
 from kdjax.data.image import TYPES, decode, fit, header
-from kdjax.data.sampler import TEST_SPLIT
+from kdjax.data.sampler import TEST_SPLIT, spread_rows
 from kdjax.data.sound import Damaged
 from kdjax.data.source import Opened, Source, file_digest
 from kdjax.data.split import stratified
@@ -139,7 +139,7 @@ def _shape(
     root: Path, files: list[str], image_size: int | None, headers: int | None, skip: bool
 ) -> tuple[tuple[int, int, int], int]:
     """The shape of one image, and of how many files the headers were read for it."""
-    some = [files[at] for at in np.linspace(0, len(files) - 1, min(len(files), headers or len(files))).astype(int)]
+    some = [files[at] for at in spread_rows(len(files), headers or len(files))]
 
     def look(file):
         try:

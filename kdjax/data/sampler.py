@@ -117,6 +117,22 @@ def endless(seed: int, first: int, count: int, n: int, stream: int, part: int = 
     return np.concatenate(orders)[first % n :][:count]
 
 
+def spread_rows(size: int, count: int) -> np.ndarray:
+    """A sample of a set without a draw: rows evenly spread from the first to the last, so that no class of a sorted set is missed.
+
+    Args:
+      size: the number of rows of the set, 1 or more.
+      count: how many are wanted, 1 or more.
+
+    Returns:
+      int32 `[min(size, count)]`, in order.
+
+    >>> spread_rows(10, 4).tolist(), spread_rows(3, 4).tolist()
+    ([0, 3, 6, 9], [0, 1, 2])
+    """
+    return np.linspace(0, size - 1, min(size, count)).astype(np.int32)
+
+
 def epoch_of(step: int, *, size: int, batch: int) -> int:
     """The epoch a step lies in, from 0. The last partial batch of an epoch is dropped.
 
