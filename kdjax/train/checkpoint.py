@@ -1,7 +1,12 @@
 """Orbax checkpoints with a manifest that is verified on restore."""
 
+import errno
+import logging
 import math
+import os
 from collections.abc import Callable
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +14,7 @@ import jax
 import numpy as np
 
 from kdjax.core import InputError
+from kdjax.core.files import refusing, remove
 from kdjax.models.pretrained import nested
 from kdjax.train import fingerprint
 from kdjax.train.processes import first, primary
@@ -45,9 +51,13 @@ class Checkpoints:
             options.multiprocessing_options = ocp.options.MultiprocessingOptions(
                 primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"process{own}"
             )
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder} is a file: expected a folder of checkpoints; remove it")
         folder.mkdir(parents=True, exist_ok=True)
+        quieten_orbax()
         self._ocp, self._stage, self._folder = ocp, stage, folder
-        self._manager = ocp.CheckpointManager(folder.absolute(), options=options, item_names=("state", "manifest"))
+        with self._reading(f"folder {folder} of checkpoints"):
+            self._manager = ocp.CheckpointManager(folder.absolute(), options=options, item_names=("state", "manifest"))
 
     def save(self, step: int, state: Any, notes: dict, metrics: dict[str, float]) -> None:
         """Copies the state to the host and writes it in the background; of several processes only the first writes.
@@ -57,6 +67,9 @@ class Checkpoints:
           state: a pytree of arrays, without frozen parts.
           notes: JSON values to keep with it.
           metrics: floats by name, for keep-best.
+
+        Raises:
+          InputError: where this one or the one before cannot be written; those on disk stay.
         """
         if not primary():
             return
@@ -74,7 +87,10 @@ class Checkpoints:
         content = {"stage": self._stage, "step": step, "leaves": leaves, "notes": notes}
         manifest = {"content": content, "sha256": fingerprint.of_json(content)}
         args = self._ocp.args.Composite(state=self._ocp.args.StandardSave(arrays), manifest=self._ocp.args.JsonSave(manifest))
-        self._manager.save(step, args=args, metrics=metrics)
+        with self._writing():
+            if not self._folder.is_dir():  # Orbax would make it again, and a run's folder that nothing else is in
+                raise FileNotFoundError(os.strerror(errno.ENOENT))
+            self._manager.save(step, args=args, metrics=metrics)
 
     def steps(self) -> list[int]:
         """The steps on disk, newest first."""
@@ -88,9 +104,11 @@ class Checkpoints:
         """
         place = f"checkpoint {self._folder.name}/{step}"
         found = self._read(step, place, "manifest", self._ocp.args.JsonRestore())
-        manifest = found.get("content")
-        if manifest is None or fingerprint.of_json(manifest) != found.get("sha256"):
+        manifest = found.get("content") if isinstance(found, dict) else None
+        if not isinstance(manifest, dict) or fingerprint.of_json(manifest) != found.get("sha256"):
             raise InputError(f"{place} is refused: its manifest does not match its sha256, the file is damaged")
+        if not _is_manifest(manifest):
+            raise InputError(f"{place} is refused: its manifest is none of kdjax's")
         if self._stage is not None and manifest["stage"] != self._stage:
             raise InputError(f"{place} is refused: it was written by another configuration")
         if template is not None:
@@ -116,6 +134,9 @@ class Checkpoints:
         found = {}
 
         def newest_good():
+            for left in self._folder.iterdir():
+                if not left.is_dir() or ".orbax-checkpoint-tmp" in left.name:  # a killed run was writing it
+                    remove(left)
             for step in self.steps():
                 try:
                     found[step] = self.restore(step, template)
@@ -147,16 +168,37 @@ class Checkpoints:
         return step
 
     def close(self) -> None:
-        """Waits for what is being written."""
-        self._manager.wait_until_finished()
-        self._manager.close()
+        """Waits for what is being written.
+
+        Raises:
+          InputError: where it cannot be written; what is on disk stays.
+        """
+        with self._writing():
+            try:
+                self._manager.wait_until_finished()
+            finally:
+                self._manager.close()
 
     def _read(self, step, place, item, args):
-        try:
+        with self._reading(f"{place} is refused: its {item}"):
             return self._manager.restore(step, args=self._ocp.args.Composite(**{item: args}))[item]
+
+    def _writing(self):
+        return refusing(f"folder {self._folder} of checkpoints", "; the same command goes on from the last one that was")
+
+    @contextmanager
+    def _reading(self, what):
+        try:
+            yield
         except Exception as error:  # Orbax and tensorstore raise many kinds; all mean that the files cannot be read
             reason = str(error).strip().splitlines() or [type(error).__name__]
-            raise InputError(f"{place} is refused: its {item} cannot be read ({reason[0][:160]})") from error
+            raise InputError(f"{what} cannot be read ({reason[0][:160]})") from error
+
+
+@cache
+def quieten_orbax() -> None:
+    """What Orbax logs of an error, it also raises: it is told once, in one line."""
+    logging.getLogger("absl").addFilter(lambda record: "orbax" not in Path(record.pathname).parts)
 
 
 def read_model(folder: Path, identity: str | None) -> tuple[dict, dict]:
@@ -170,6 +212,20 @@ def read_model(folder: Path, identity: str | None) -> tuple[dict, dict]:
         if isinstance(network, dict):
             network.setdefault("stats", {})
     return weights, notes
+
+
+def _is_manifest(found):
+    known = {"stage", "step", "leaves", "notes"} <= set(found) and isinstance(found["notes"], dict)
+    return known and isinstance(found["leaves"], list) and all(map(_is_leaf, found["leaves"]))
+
+
+def _is_leaf(found):
+    try:
+        np.dtype(found["dtype"])
+        sizes = [n for n in found["shape"] if isinstance(n, int) and n >= 0]
+        return sizes == found["shape"] and isinstance(found["path"], str) and isinstance(found["sha256"], str)
+    except (KeyError, TypeError):
+        return False
 
 
 def _check_leaves(place, leaves, template):

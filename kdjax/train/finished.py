@@ -1,7 +1,5 @@
 """Finished stages on disk: their fingerprint, the way out and the way back."""
 
-import shutil
-import tempfile
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +9,7 @@ import jax
 import numpy as np
 
 from kdjax.core import Frozen, InputError
+from kdjax.core.files import copy_folder, remove, remove_partial
 from kdjax.train import fingerprint
 from kdjax.train.checkpoint import Checkpoints, read_model
 from kdjax.train.devices import within_process
@@ -41,6 +40,13 @@ def identity_of(stage: Stage, run: Run, given: dict[str, Frozen], results: dict[
     return fingerprint.of_json({**shared, **own, **more, "data": run.digest, "code": [fingerprint.of_code(), run.code]})
 
 
+def clear(run: Run) -> None:
+    """Removes what killed runs were writing here and in the cache that runs share."""
+    for folder in (run.folder, run.folder / "models", run.cache):
+        if folder is not None:
+            remove_partial(folder)
+
+
 def machine_of(run: Run) -> str:
     """The fingerprint of the machine: what a bit-for-bit repetition needs to be the same besides."""
     return fingerprint.of_json({**run.devices.label, **fingerprint.of_platform()})
@@ -53,7 +59,7 @@ def read_back(name: str, stage: Stage, run: Run, identity: str, given: dict[str,
     def shapes():
         return jax.eval_shape(lambda key: _networks(stage, stage.method.init(key, blank_batch(stage), given)), jax.random.key(0))
 
-    if not first(lambda: own.exists() or _from_cache(name, run, identity, shapes, order)):
+    if not first(lambda: own.exists() or _from_cache(name, run, identity, shapes)):
         return None
     try:
         weights, picture, notes = _read(own, identity, shapes)
@@ -63,6 +69,7 @@ def read_back(name: str, stage: Stage, run: Run, identity: str, given: dict[str,
     if not all(gathered(weights is not None)):
         return None
     assert weights is not None
+    run.records.put(order, name, notes["lines"])
     run.damaged.update(notes["damaged"])
     run.progress(name, stage.steps, {})
     return Result(weights, notes["measures"], notes["digest"], notes["step"], picture, tuple(notes["points"]))
@@ -92,20 +99,18 @@ def keep(
     return Result(weights, measures, digest, step, picture, points)
 
 
-def _from_cache(name: str, run: Run, identity: str, shapes: Callable, order: list[str]) -> bool:
+def _from_cache(name: str, run: Run, identity: str, shapes: Callable) -> bool:
     """Whether another run has left this stage; it is copied into this one."""
     kept = _cached(run, identity)
     if kept is None or not kept.exists():
         return False
     try:
-        *_, notes = _read(kept, identity, shapes)
+        _read(kept, identity, shapes)
     except InputError as error:
         run.say(f"cached {error}")
-        shutil.rmtree(kept, ignore_errors=True)
+        remove(kept)
         return False
-    run.records.cut(order, name, -1)
-    run.records.add(notes["lines"])
-    _copy(kept, run.folder / "models" / name)
+    copy_folder(kept, run.folder / "models" / name)
     run.say(f"{name}: taken from the cache of finished stages")
     return True
 
@@ -113,16 +118,16 @@ def _from_cache(name: str, run: Run, identity: str, shapes: Callable, order: lis
 def _write(name: str, run: Run, identity: str, whole: Any, notes: dict, share: bool) -> None:
     own = run.folder / "models" / name
     writing = own.with_name(f".{name}.partial")
-    shutil.rmtree(writing, ignore_errors=True)
+    remove(writing)
     saved = Checkpoints(writing, identity)
     saved.save(0, whole, notes, {})
     saved.close()
-    shutil.rmtree(own, ignore_errors=True)  # a damaged one
+    remove(own)  # a damaged one
     writing.rename(own)
     kept = _cached(run, identity)
     if share and kept is not None and not kept.exists():
         try:
-            _copy(own, kept)
+            copy_folder(own, kept)
         except OSError as error:
             if not kept.exists():  # another run may have been faster
                 run.say(f"the cache of finished stages cannot be written ({error}); going on without it")
@@ -139,16 +144,6 @@ def _networks(stage: Stage, state: Any) -> OrderedDict:
     return OrderedDict((n, {"params": p, "stats": s}) for n, (p, s) in found.items() if n not in stage.method.needs)
 
 
-def _copy(source: Path, target: Path) -> None:
-    """Copies a folder; the target is there as a whole or not at all."""
-    writing = Path(tempfile.mkdtemp(prefix=".copy.", dir=target.parent))
-    try:
-        shutil.copytree(source, writing / "whole")
-        (writing / "whole").rename(target)
-    finally:
-        shutil.rmtree(writing, ignore_errors=True)
-
-
 def _read(folder: Path, identity: str, shapes: Callable) -> tuple[Any, Any, dict]:
     """`(weights, picture or None, notes)` of a finished stage; `shapes()` is what one member of its networks looks like.
 
@@ -156,6 +151,8 @@ def _read(folder: Path, identity: str, shapes: Callable) -> tuple[Any, Any, dict
       InputError: where it is damaged, or holds other networks.
     """
     found, notes = read_model(folder, identity)
+    if missing := [x for x in ("measures", "digest", "step", "points", "lines", "damaged") if x not in notes]:
+        raise InputError(f"{folder} is refused: its manifest holds no {missing[0]}")
     picture = found.pop("picture", None)
     return _like(shapes(), found, folder), picture, notes
 

@@ -18,10 +18,10 @@ from kdjax.train.collect import collector, on_devices
 from kdjax.train.damaged import name_damaged
 from kdjax.train.devices import on_host, place, within_process
 from kdjax.train.feed import Chunk, feed
-from kdjax.train.finished import identity_of, keep, machine_of, read_back
+from kdjax.train.finished import clear, identity_of, keep, machine_of, read_back
 from kdjax.train.members import stack, unstack
 from kdjax.train.outputs import check_outputs, teacher_outputs
-from kdjax.train.processes import gathered
+from kdjax.train.processes import first, gathered
 from kdjax.train.run import Run, Stopped
 from kdjax.train.stage import Result, Stage, blank_batch, check_stage, seeds_of
 from kdjax.train.sweep import choose
@@ -47,6 +47,7 @@ def run_stages(stages: dict[str, Stage], run: Run) -> dict[str, Result]:
     for name, stage in stages.items():
         check_outputs(name, stage, run)
     (run.folder / "models").mkdir(parents=True, exist_ok=True)
+    first(lambda: clear(run))
     splits = on_devices(run)
     results: dict[str, Result] = {}
     left_out: set[str] = set()
@@ -89,7 +90,7 @@ def _train(name, stage, run, identity, given, results, splits, order) -> Result:
             if machine_of(run) not in notes["machines"]:
                 notes["machines"].append(machine_of(run))
                 run.say(f"{name}: other devices or versions than before, so the result is not repeated bit for bit")
-        run.records.cut(order, name, step if found else -1)
+        run.records.put(order, name, notes.pop("lines", []), grows=True)
         moving, frozen = place(moving, run.devices, lead=1), place(frozen, run.devices)
         compiled = block(stage, state, run.how, own, run.devices)
         ask = collector(stage.method.predict, run, splits, stage.view, needs=stage.method.needs)
@@ -127,7 +128,8 @@ def _train(name, stage, run, identity, given, results, splits, order) -> Result:
                 stopping = any(gathered(run.stop()))
                 if due or stopping or step % stage.pace.save == 0:
                     scored = {"val": float(np.mean(line["val_accuracy"]))} if best and "val_accuracy" in line else {}
-                    checkpoints.save(step, on_host(moving), {**notes, "damaged": sorted(run.damaged)}, scored)
+                    told = {"damaged": sorted(run.damaged), "lines": run.records.of(name)}
+                    checkpoints.save(step, on_host(moving), notes | told, scored)
                 if stopping and not due:
                     raise Stopped(f"stopped by a signal; {name} is saved at step {step} of {stage.steps}: the same command goes on")
         if best and (chosen := checkpoints.best()) != step:

@@ -15,6 +15,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from kdjax.core import Frozen, InputError
+from kdjax.core.files import refusing
 from kdjax.data import padded_batches
 from kdjax.train import fingerprint
 from kdjax.train.block import augmented
@@ -245,11 +246,8 @@ def _make(folder: Path) -> None:
 
 def _written(folder: Path, write: Callable[[], Any]) -> Any:
     """What writing gives, a manifest as a JSON value; one line where the disk is full or the folder not ours."""
-    try:
+    with refusing(f"folder {folder} of teacher outputs", "; choose another --config.cache.dir"):
         done = write()
-    except Exception as error:  # tensorstore and the system report that in many ways
-        reason = " ".join(str(error).split())[:160]
-        raise InputError(f"teacher outputs cannot be written to {folder}: {reason}; choose another --config.cache.dir") from error
     return done._asdict() if done else None
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +15,38 @@ from kdjax.train.processes import primary
 class Records:
     """`metrics.jsonl` and `times.jsonl` of one run.
 
-    A line is `{"stage", "step", ...}` with one value a member. Lines behind the checkpoint that a run resumes from are cut off, so
-    that a run killed anywhere ends with the same file as one that was not. Of several processes only the first writes.
+    A line is `{"stage", "step", ...}` with one value a member. Checkpoints and finished stages hold the lines of their stage, which
+    come back with them: so a run killed anywhere, and one whose file was torn or lost, ends with the same file as one that was
+    not. Times are what is left of them. Of several processes only the first writes.
     """
 
     def __init__(self, folder: Path):
         self._metrics, self._times = folder / "metrics.jsonl", folder / "times.jsonl"
         self._writes = primary()
-        self.lines = read_lines(self._metrics)
+        self.lines = _read(self._metrics)
 
-    def cut(self, stages: list[str], stage: str, step: int) -> None:
+    def put(self, stages: Sequence[str], stage: str, lines: list[dict], *, grows: bool = False) -> None:
+        """Makes `lines` those of a stage; files that hold just that are left alone.
+
+        Args:
+          stages: all, in the order their lines lie in.
+          stage: which.
+          lines: its lines, as they were added before.
+          grows: more are to be added: those of later stages are dropped, until they are put again themselves.
+        """
+        kept = stages[: stages.index(stage) + 1] if grows else stages
+        self.lines = [x for name in kept for x in (lines if name == stage else self.of(name))]
+        end = max((x["step"] for x in lines), default=-1)
+        known = [x for x in _read(self._times) if x["stage"] in stages and (x["stage"] != stage or x["step"] <= end)]
+        times = sorted(known, key=lambda x: stages.index(x["stage"]))
+        for path, wanted in ((self._metrics, self.lines), (self._times, times)) if self._writes else ():
+            text = "".join(json.dumps(x) + "\n" for x in wanted)
+            if not path.exists() or path.read_bytes() != text.encode():
+                write_text(path, text)
+
+    def cut(self, stages: Sequence[str], stage: str, step: int) -> None:
         """Keeps earlier stages, and of this stage what lies at or before `step`."""
-        earlier = stages[: stages.index(stage)]
-
-        def kept(lines):
-            return [x for x in lines if x["stage"] in earlier or (x["stage"] == stage and x["step"] <= step)]
-
-        for path in (self._metrics, self._times) if self._writes else ():
-            write_text(path, "".join(_dumped(x) for x in kept(read_lines(path))))
-        self.lines = kept(self.lines)
+        self.put(stages, stage, [x for x in self.of(stage) if x["step"] <= step], grows=True)
 
     def add(self, lines: list[dict]) -> None:
         """Appends lines of measurements."""
@@ -51,6 +65,10 @@ class Records:
         return [x for x in self.lines if x["stage"] == stage]
 
 
+def _read(path: Path) -> list[dict]:
+    return [x for x in read_lines(path) if isinstance(x.get("stage"), str) and isinstance(x.get("step"), int)]
+
+
 def _plain(value: Any) -> Any:
     """Arrays as lists of floats; what is not finite as None, as JSON has no word for it."""
     if isinstance(value, float) or hasattr(value, "dtype"):
@@ -58,7 +76,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _dumped(line: dict) -> str:
-    return json.dumps(line) + "\n"

@@ -1,4 +1,7 @@
 import json
+import os
+import resource
+import shutil
 from pathlib import Path
 
 import jax
@@ -10,6 +13,7 @@ from tiny import assert_same
 from kdjax.core import Frozen, InputError, Learner, split
 from kdjax.train import Checkpoints
 from kdjax.train.checkpoint import read_model
+from kdjax.train.fingerprint import of_json
 
 
 def state(shift=0.0):
@@ -100,6 +104,78 @@ def test_a_removed_manifest_is_refused(folder):
     assert "its manifest cannot be read" in refused(folder)
 
 
+@pytest.mark.parametrize("text", ["null", "[1]", "5", "{}", "[" * 100_000, '{"content": [], "sha256": 0}', "\udcff"])
+def test_a_manifest_that_is_none_is_refused(folder, text):
+    (folder / "12" / "manifest" / "metadata").write_text(text, errors="surrogateescape")
+    refused(folder)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"stage": None}, {"notes": []}, {"leaves": {}}, {"leaves": [3]}, {"leaves": [{"dtype": "zz"}]}]
+    + [{"leaves": [{"path": "x", "sha256": "0", "dtype": "int32", "shape": shape}]} for shape in (3, [-1], ["1"])],
+)
+def test_a_manifest_of_something_else_is_refused(folder, wrong):
+    path = folder / "12" / "manifest" / "metadata"
+    content = json.loads(path.read_text())["content"] | wrong
+    content = {name: value for name, value in content.items() if value is not None}
+    path.write_text(json.dumps({"content": content, "sha256": of_json(content)}))
+    assert "its manifest is none of kdjax's" in refused(folder)
+
+
+def test_a_nested_description_of_a_step_is_refused(folder):
+    (folder / "12" / "_CHECKPOINT_METADATA").write_text("[" * 100_000)
+    with pytest.raises(InputError, match=r"folder .*student of checkpoints cannot be read"):
+        opened(folder)
+
+
+def test_a_plain_file_is_refused(tmp_path):
+    (tmp_path / "c").write_text("x")
+    with pytest.raises(InputError, match="c is a file: expected a folder of checkpoints"):
+        Checkpoints(tmp_path / "c", "s")
+
+
+@pytest.fixture
+def full():
+    """Makes the disk full: no file may be larger than so many bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("size", [0, 400, 20_000])
+def test_a_full_disk_is_one_line_and_the_last_good_checkpoint_stays(single, full, caplog, size):
+    checkpoints = opened(single)
+    full(size)
+    with pytest.raises(InputError, match=r"student of checkpoints cannot be written \(.*; the same command goes on") as raised:
+        checkpoints.save(16, {"noise": NOISE["noise"]}, {}, {})
+        checkpoints.close()
+    assert "\n" not in str(raised.value) and not caplog.records
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    again = opened(single)
+    step, found, _ = again.newest(NOISE, print)
+    assert step == 12 and sorted(os.listdir(single)) == ["12", "8"]
+    assert_same(found, {"noise": NOISE["noise"] + 12})
+    again.close()
+
+
+def test_a_folder_that_was_deleted_is_one_line_and_is_not_made_again(single):
+    checkpoints = opened(single)
+    shutil.rmtree(single)
+    with pytest.raises(InputError, match=r"student of checkpoints cannot be written \(No such file or directory\)"):
+        checkpoints.save(16, NOISE, {}, {})
+    checkpoints.close()
+    assert not single.exists()
+
+
+def test_what_a_killed_run_was_writing_is_removed(single):
+    (single / "16.orbax-checkpoint-tmp").mkdir()
+    (single / "16").write_text("x")
+    checkpoints = opened(single)
+    assert checkpoints.newest(NOISE, print)[0] == 12 and sorted(os.listdir(single)) == ["12", "8"]
+    checkpoints.close()
+
+
 def test_changed_notes_are_refused(folder):
     path = folder / "12" / "manifest" / "metadata"
     path.write_text(path.read_text().replace('"x"', '"y"'))
@@ -108,8 +184,6 @@ def test_changed_notes_are_refused(folder):
 
 def test_arrays_that_are_not_those_of_the_manifest_are_refused(folder):
     """A whole file of another step: Orbax itself has nothing against it."""
-    import shutil
-
     shutil.rmtree(folder / "12" / "state")
     shutil.copytree(folder / "8" / "state", folder / "12" / "state")
     assert "student/params/kernel does not match its sha256" in refused(folder)

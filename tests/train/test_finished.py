@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -133,6 +134,48 @@ def test_a_damaged_finished_stage_is_made_again_from_its_checkpoint(tmp_path):
     assert "checkpoint teacher/0 is refused" in said[0] and "resumed at step 12 of 12" in said[1]
     same(run_stages({"teacher": untrainable(stage())}, run(tmp_path, said)), first)
     assert len(said) == 2
+
+
+def three():
+    return both() | {"after": stage(recipe={"name": "after"})}
+
+
+def test_the_lines_of_later_stages_outlive_a_stage_that_is_made_again(tmp_path):
+    first, before = run_stages(three(), run(tmp_path)), text(tmp_path)
+    damage(tmp_path / "models" / "student")
+    again = run_stages({name: untrainable(s) for name, s in three().items()}, run(tmp_path))
+    same(again, first)
+    assert text(tmp_path) == before and before.count("after") == 6
+
+
+@pytest.mark.parametrize("left", [lambda whole: whole[:-9], lambda whole: whole[:100], lambda whole: "null\n", None])
+def test_torn_and_lost_lines_come_back_from_the_finished_stages(tmp_path, left):
+    run_stages(three(), run(tmp_path))
+    before, path = text(tmp_path), tmp_path / "metrics.jsonl"
+    path.write_text(left(before)) if left else path.unlink()
+    run_stages({name: untrainable(s) for name, s in three().items()}, run(tmp_path))
+    assert text(tmp_path) == before
+
+
+@pytest.mark.parametrize("there", ["cache", "models"])
+def test_a_plain_file_in_the_place_of_a_finished_stage_is_replaced(tmp_path, cache, there):
+    first, said = run_stages({"teacher": stage()}, run(tmp_path / "a", cache=cache)), []
+    place = next(cache.iterdir()) if there == "cache" else tmp_path / "a/models/teacher"
+    shutil.rmtree(place)
+    place.write_text("x")
+    again = run_stages({"teacher": stage()}, run(tmp_path / ("b" if there == "cache" else "a"), said, cache=cache))
+    same(again, first)
+    assert place.is_dir() and "is a file: expected a folder" in said[0]
+
+
+def test_what_killed_runs_left_is_removed(tmp_path, cache):
+    one = run(tmp_path / "a", cache=cache)
+    (one.folder / "models").mkdir()
+    left = [cache / ".entry.0123.partial", one.folder / ".metrics.jsonl.0123.partial", one.folder / "models/.student.partial"]
+    for path in left:
+        path.mkdir()
+    run_stages({"teacher": stage()}, one)
+    assert not any(path.exists() for path in left)
 
 
 def test_a_finished_stage_of_another_configuration_is_refused_and_kept(tmp_path):

@@ -1,9 +1,13 @@
+import errno
+import itertools
 import json
+import os
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from orbax.checkpoint import CheckpointManager
 from tiny import TEST, TRAIN, after, assert_close, assert_same, linear, run, sgd, stage
 
 from kdjax import augment, methods, models
@@ -139,6 +143,51 @@ def test_a_stage_killed_after_its_last_save_is_finished_from_it(tmp_path):
     again = run_stages({"only": stages["only"]}, run(tmp_path))
     assert_same(weights(again), weights(whole))
     assert metrics(tmp_path) == text
+
+
+@pytest.mark.parametrize("left", [lambda whole: b"", lambda whole: whole[:-30], lambda whole: b"\xff\n" + whole])
+def test_lines_that_were_lost_come_back_with_the_checkpoint(tmp_path, left):
+    """Also those that the result is chosen by: the test accuracy at the best validation accuracy."""
+    stages, options = {"only": stage()}, {"test_curve": True}
+    whole = run_stages(stages, run(tmp_path / "whole", **options))
+    with pytest.raises(Stopped):
+        run_stages(stages, run(tmp_path / "torn", stop=after(4), **options))
+    path = tmp_path / "torn/metrics.jsonl"
+    path.write_bytes(left(path.read_bytes()))
+    torn = run_stages(stages, run(tmp_path / "torn", **options))
+    assert metrics(tmp_path / "torn") == metrics(tmp_path / "whole")
+    assert torn["only"].measures == whole["only"].measures and "test_at_best_val_accuracy" in torn["only"].measures
+
+
+def test_a_full_disk_ends_a_run_in_one_line_and_the_same_command_goes_on(tmp_path, monkeypatch):
+    """Whatever is written when it is full, at each of the places in turn."""
+    stages = {"only": stage(steps=4)}
+    whole = run_stages(stages, run(tmp_path / "whole"))
+    full, count = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), itertools.count()
+
+    def writes(function, at):
+        def write(*args, **options):
+            if next(count) == at:
+                raise full
+            return function(*args, **options)
+
+        return write
+
+    for at in itertools.count():
+        folder, count = tmp_path / str(at), itertools.count()
+        one = run(folder)
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fsync", writes(os.fsync, at))
+            patched.setattr(CheckpointManager, "save", writes(CheckpointManager.save, at))
+            try:
+                run_stages(stages, one)
+                break
+            except (OSError, InputError) as error:
+                assert os.strerror(errno.ENOSPC) in str(error) and "\n" not in str(error) and str(folder) in str(error)
+        results = run_stages(stages, run(folder))
+        assert metrics(folder) == metrics(tmp_path / "whole")
+        assert_same({k: x.weights for k, x in results.items()}, {k: x.weights for k, x in whole.items()})
+    assert at > 6
 
 
 def test_another_configuration_does_not_resume(tmp_path):

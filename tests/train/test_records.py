@@ -2,6 +2,7 @@ import json
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from kdjax.core.files import read_lines
 from kdjax.train import Records
@@ -43,6 +44,43 @@ def test_a_torn_last_line_is_dropped_and_written_over(tmp_path):
     records.cut(["a", "b"], "b", 4)
     records.add(whole[-1:])
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("left", [lambda whole: whole, lambda whole: whole[:-9], lambda whole: b"", lambda whole: None])
+def test_the_lines_of_stages_come_back_where_they_were(tmp_path, left):
+    whole, path = filled(tmp_path), tmp_path / "metrics.jsonl"
+    before, times = path.read_bytes(), (tmp_path / "times.jsonl").read_bytes()
+    path.unlink() if left(before) is None else path.write_bytes(left(before))
+    records = Records(tmp_path)
+    for stage in ("a", "b"):
+        records.put(["a", "b"], stage, whole.of(stage))
+    assert records.lines == whole.lines and path.read_bytes() == before
+    assert (tmp_path / "times.jsonl").read_bytes() == times
+
+
+def test_files_that_hold_the_lines_already_are_left_alone(tmp_path):
+    records, path = filled(tmp_path), tmp_path / "metrics.jsonl"
+    before = path.stat()
+    records.put(["a", "b"], "a", records.of("a"))
+    assert path.stat() == before
+
+
+def test_of_a_stage_that_grows_later_ones_are_dropped_until_they_are_put(tmp_path):
+    records, path = filled(tmp_path), tmp_path / "metrics.jsonl"
+    before, later = path.read_bytes(), records.of("b")
+    first = records.of("a")
+    records.put(["a", "b"], "a", first[:1], grows=True)
+    assert steps(read_lines(path)) == [("a", 2)]
+    records.add(first[1:])
+    records.put(["a", "b"], "b", later)
+    assert path.read_bytes() == before
+    assert steps(read_lines(tmp_path / "times.jsonl")) == [("a", 2), ("b", 2), ("b", 4), ("b", 6)]
+
+
+def test_lines_of_anything_else_are_left_out(tmp_path):
+    text = '{"stage": 1, "step": 2}\n{"loss": 1}\n{"stage": "a", "step": "2"}\n{"stage": "a", "step": 2}\n[]\n'
+    (tmp_path / "metrics.jsonl").write_text(text)
+    assert Records(tmp_path).lines == [{"stage": "a", "step": 2}]
 
 
 def test_numbers_are_plain_and_what_is_not_finite_is_null(tmp_path):
