@@ -1,12 +1,10 @@
 """Orbax checkpoints with a manifest that is verified on restore."""
 
 import errno
-import logging
 import math
 import os
 from collections.abc import Callable
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from kdjax.core.files import refusing, remove
 from kdjax.models.pretrained import nested
 from kdjax.train import fingerprint
 from kdjax.train.processes import first, primary
+from kdjax.train.quiet import quieten_orbax
 
 
 class Checkpoints:
@@ -193,12 +192,6 @@ class Checkpoints:
         except Exception as error:  # Orbax and tensorstore raise many kinds; all mean that the files cannot be read
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise InputError(f"{what} cannot be read ({reason[0][:160]})") from error
-
-
-@cache
-def quieten_orbax() -> None:
-    """What Orbax logs of an error, it also raises: it is told once, in one line."""
-    logging.getLogger("absl").addFilter(lambda record: "orbax" not in Path(record.pathname).parts)
 
 
 def read_model(folder: Path, identity: str | None) -> tuple[dict, dict]:
