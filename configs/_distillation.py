@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -26,6 +25,7 @@ from configs._parts import (
 from configs._setting import Setting
 from kdjax import data, methods, models
 from kdjax.core import Frozen, InputError, Net, check_option
+from kdjax.core.given import given_path
 from kdjax.train import Stage
 from kdjax.train.measures import classification, classification_together
 from kdjax.train.teacher import Teacher, ensemble_of, read_teacher, together
@@ -79,7 +79,7 @@ def teacher_stage(config: Config, dataset: data.Dataset) -> Teaching:
 
 def _paths(text):
     """The teachers that `config.teacher` names; a comma parts them, where it is not a part of one path."""
-    if not text or Path(text).exists():
+    if not text or given_path(text).exists():
         return [text] * bool(text)
     return [path.strip() for path in text.split(",")]
 

@@ -23,10 +23,12 @@ from configs._sections import data_section
 from kdjax import data, evaluate, models
 from kdjax.core import InputError, Net, nearest
 from kdjax.core.files import write_json
+from kdjax.core.given import given_path
 from kdjax.core.net import NORM
 from kdjax.train.saved import read_run
 from launch import analysis_shown, cli, runs
 from launch.caches import use_caches
+from launch.show import tell
 
 USAGE = """python launch/analyse.py <run> [--what=<a>,<b>] [--images=<n>] [--stage=<a>,<b>] [--seed=<number>]
 
@@ -69,9 +71,9 @@ def main() -> None:
         if name not in PARTS:
             raise InputError(f"--what={name} is not known; accepted: {nearest(name, PARTS)}")
     stages = None if args.stage is None else _words("--stage", args.stage)
-    images, seed = _whole("--images", args.images, 2), _whole("--seed", args.seed, 0)
+    images, seed = cli.whole("--images", args.images, 2), cli.whole("--seed", args.seed, 0)
     use_caches()
-    analyse(Path(args.runs[0]), what, stages, images=images, seed=seed)
+    analyse(given_path(args.runs[0]), what, stages, images=images, seed=seed)
 
 
 def analyse(folder: Path, what: tuple[str, ...], stages: tuple[str, ...] | None, *, images: int, seed: int) -> None:
@@ -94,18 +96,18 @@ def analyse(folder: Path, what: tuple[str, ...], stages: tuple[str, ...] | None,
     console = Console()
     with console.status("") as status:
 
-        def tell(text: str) -> None:
+        def say(text: str) -> None:
             status.update(text)
             if not console.is_terminal:
-                console.print(text, highlight=False, markup=False, soft_wrap=True)
+                tell(console, text)
 
-        found = dict(_computed(networks, what, test, train, tell, status.update))
+        found = dict(_computed(networks, what, test, train, say, status.update))
     place = folder / "analysis"
     place.mkdir(exist_ok=True)
     write_json(place / "analysis.json", {**about, "networks": found})
     analysis_shown.draw(place, found, dataset.names)
     analysis_shown.table(console, found, about)
-    console.print(f"kept in {place}: analysis.json and plots", highlight=False, markup=False, soft_wrap=True)
+    tell(console, f"kept in {place}: analysis.json and plots")
 
 
 def _computed(
@@ -282,12 +284,6 @@ def _words(name: str, text: str) -> tuple[str, ...]:
     if not found:
         raise InputError(f"{name}={text!r} is not accepted: expected one or more names with commas between them")
     return found
-
-
-def _whole(name: str, text: str, least: int) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) >= least):
-        raise InputError(f"{name}={text!r} is not accepted: expected a whole number, {least} or more")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from kdjax.train.stage import blank_batch
 from kdjax.train.stored import disk_bytes
 from kdjax.train.taught import Taught, check_taught
 from launch import cli
-from launch.benchmark_parts import table, whole
+from launch.benchmark_parts import table
 
 USAGE = f"""python launch/benchmark.py cache --source=<source> [--teacher=<net>] [--student=<net>] [--views=<number>] ...
 
@@ -91,10 +91,10 @@ def main(words: Sequence[str]) -> None:
         return print(USAGE)
     if not args.source:
         raise InputError("expected --source=<source>; --help tells more")
-    numbers = {name: whole(f"--{name}", getattr(args, name), 1) for name in ("batch", "top", "seeds", "repeats", "seconds")}
-    views = whole("--views", args.views or ("1" if args.augment == "none" else "4"), 1)
+    numbers = {name: cli.whole(f"--{name}", getattr(args, name), 1) for name in ("batch", "top", "seeds", "repeats", "seconds")}
+    views = cli.whole("--views", args.views or ("1" if args.augment == "none" else "4"), 1)
     size, images = (
-        None if text is None else whole(f"--{name}", text, 1)
+        None if text is None else cli.whole(f"--{name}", text, 1)
         for name, text in (("image-size", args.image_size), ("images", args.images))
     )
     data = load(args.source, image_size=size, directory=args.data_dir, reader="resident")
@@ -117,7 +117,7 @@ def main(words: Sequence[str]) -> None:
             raise InputError(f"--{error}") from None
     one = _stage(nets, source, augment.on_images(*transforms), numbers)
     if not args.json:
-        print(_head(args, data, source, nets, numbers["batch"], views, numbers["seeds"]), flush=True)
+        cli.tell(_head(args, data, source, nets, numbers["batch"], views, numbers["seeds"]))
     with tempfile.TemporaryDirectory() as folder:
         found = measure(one, taught, Path(folder), repeats=numbers["repeats"], seconds=numbers["seconds"])
     for saving in found if args.json else ():
@@ -202,7 +202,7 @@ def _stage(nets: dict[str, dict], source: Source, transform: Callable, numbers: 
 
 
 def _specification(side: str, args: Any, data: Dataset) -> dict:
-    widths = tuple(whole(f"--{side}-widths", x, 1) for x in getattr(args, f"{side}_widths").split(","))
+    widths = tuple(cli.whole(f"--{side}-widths", x, 1) for x in getattr(args, f"{side}_widths").split(","))
     try:
         net = sections.training_section(getattr(args, side), epochs=1, optimiser={}, widths=widths)["net"]
     except InputError as error:

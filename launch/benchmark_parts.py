@@ -1,14 +1,6 @@
-"""What the benchmarks share: words of the command line, and a table."""
+"""The table that the benchmarks share."""
 
 from collections.abc import Sequence
-
-from kdjax.core.check import InputError
-
-
-def whole(name: str, text: str, least: int) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) >= least):
-        raise InputError(f"{name}={text!r} is not accepted: expected a whole number, {least} or more")
-    return int(text)
 
 
 def table(lines: Sequence[Sequence[str]]) -> str:

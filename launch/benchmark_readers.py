@@ -13,10 +13,11 @@ import jax
 import numpy as np
 
 from kdjax.core.check import InputError
+from kdjax.core.given import read_number
 from kdjax.data import Dataset, Sampler, Source, array_source, epochs, load, resident, stream, take
 from kdjax.data.load import FORMS
 from launch import cli
-from launch.benchmark_parts import table, whole
+from launch.benchmark_parts import table
 
 USAGE = f"""python launch/benchmark.py readers --source=<source> [--image-size=<pixels>] [--batch=<images>] ...
 
@@ -68,14 +69,14 @@ def main(words: Sequence[str]) -> None:
         return print(USAGE)
     if not args.source:
         raise InputError("expected --source=<source>; --help tells more")
-    size = None if args.image_size is None else whole("--image-size", args.image_size, 1)
-    batch, seconds = whole("--batch", args.batch, 1), _seconds(args.seconds)
-    threads, workers = ([whole(f"--{n}", x, 0) for x in getattr(args, n).split(",")] for n in ("threads", "workers"))
+    size = None if args.image_size is None else cli.whole("--image-size", args.image_size, 1)
+    batch, seconds = cli.whole("--batch", args.batch, 1), _seconds(args.seconds)
+    threads, workers = ([cli.whole(f"--{n}", x, 0) for x in getattr(args, n).split(",")] for n in ("threads", "workers"))
     try:
         data = load(args.source, image_size=size, directory=args.data_dir, reader="streaming")
         epochs(data.train.size, batch)
         if not args.json:
-            print(_head(args.source, data, batch), flush=True)
+            cli.tell(_head(args.source, data, batch))
         speeds = []
         for name, start in ways(data, batch, threads, [n for n in workers if n]).items():
             speeds.append(measure(name, start, batch, seconds))
@@ -168,10 +169,7 @@ def _table(speeds: Sequence[Speed]) -> str:
 
 
 def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 86_400:
+    value = read_number(text)
+    if value is None or not 0 < value < 86_400:
         raise InputError(f"--seconds={text!r} is not accepted: expected a number above 0")
     return value

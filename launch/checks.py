@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator
+from shlex import quote
 from typing import Any
 
 from configs import _parts as parts
@@ -123,7 +124,7 @@ def check(config: Any, file: str) -> None:
         if number:
             check_option(f"--config.{path}", value, *number)
         if path.endswith(".net.name"):
-            _check_fit(config, path, models.NETS[value], {"name"}, f"use the variant, --config={file}:<which>={value}")
+            _check_fit(config, path, models.NETS[value], {"name"}, f"use the variant, --config={quote(f'{file}:<which>={value}')}")
         if path.endswith("optimiser.name"):
             _check_fit(config, path, OPTIMISERS[value], _KEPT, f"write that section into a copy of {file}")
         if path.endswith("micro") and config.data.batch % value:

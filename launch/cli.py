@@ -3,18 +3,25 @@
 import argparse
 import ast
 import importlib.util
+import logging
 import math
 import os
+import re
+import shutil
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any, NoReturn
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # config files import each other from the checkout
 
 from kdjax.core import InputError, nearest  # noqa: E402
+from kdjax.core.given import given_path, read_number, read_whole  # noqa: E402
+from kdjax.core.shown import printable  # noqa: E402
+from launch.streams import any_text  # noqa: E402
 
 
 class Parser(argparse.ArgumentParser):
@@ -29,11 +36,13 @@ def run(main: Callable[[], None]) -> NoReturn:
     """Runs `main`: exit code 0 when done, or saved after a signal; 2 with one line for refused input; 1 for a failure."""
     from kdjax.train import Diverged, Stopped
 
+    any_text()
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it has a word of its own on a home that cannot be written
     try:
         main()
         sys.stdout.flush()
     except Stopped as stopped:
-        print(stopped)
+        tell(stopped)
     except Diverged as error:
         sys.exit(_one_line(error, 1))
     except InputError as error:
@@ -50,13 +59,51 @@ def run(main: Callable[[], None]) -> NoReturn:
 
 
 def _one_line(error: object, code: int) -> int:
-    print("error: " + " ".join(str(error).split()), file=sys.stderr)
+    tell("error: " + " ".join(str(error).split()), file=sys.stderr)
     return code
+
+
+def tell(line: object, **where: Any) -> None:
+    """Prints one line that may hold names from outside."""
+    print(printable(line), flush=True, **where)
+
+
+def command(program: str, *words: str | Path) -> str:
+    """A command of this checkout that can be pasted where the user stands, with its words quoted."""
+    python = "python" if shutil.which("python") == sys.executable else _from_here(sys.executable or "python")
+    paths = [f"./{word}" if str(word).startswith("-") else str(word) for word in words]
+    return " ".join(map(quote, (python, _from_here(ROOT / "launch" / program), *paths)))
+
+
+def _from_here(place: str | Path) -> str:
+    here = Path.cwd()
+    return str(Path(place).relative_to(here) if Path(place).is_relative_to(here) else place)
+
+
+def whole(name: str, text: str, least: int, most: int = 10**9 - 1) -> int:
+    """A whole number of the command line."""
+    value = read_whole(text)
+    if value is None or not least <= value <= most:
+        bounds = f"{least} or more" if most == 10**9 - 1 else f"{least} to {most}"
+        raise InputError(f"{name}={text!r} is not accepted: expected a whole number, {bounds}")
+    return value
+
+
+def file_to_write(name: str, text: str | None) -> Path | None:
+    """The file that a flag names, refused before any work where it cannot be written; None where nothing is named."""
+    if not text:
+        return None
+    place = given_path(text)
+    if place.is_dir():
+        raise InputError(f"{name}={text} is a folder: expected a file")
+    if not place.absolute().parent.is_dir():
+        raise InputError(f"{name}={text} is not accepted: the folder {place.parent} is not there")
+    return place
 
 
 def read_config(text: str, overrides: Sequence[str]) -> tuple[Any, Any]:
     """The module of `path.py[:variant]` and its config with the overrides `--config.a.b=value` applied."""
-    path, _, variant = text.partition(":")
+    path, variant = config_place(text)
     module = _module(path)
     config = _imported(path, lambda: module.get_config(variant))
     if not hasattr(config, "lock"):
@@ -81,6 +128,20 @@ def read_config(text: str, overrides: Sequence[str]) -> tuple[Any, Any]:
             raise InputError(f"{override!r} has no value: expected {name}=<value>")
         _set(config, name.removeprefix("--config."), value)
     return module, config
+
+
+def config_place(text: str) -> tuple[str, str]:
+    """The path and the variant of `path.py[:variant]`: seen from where the user stands, else from the checkout.
+
+    A colon may be a part of the path.
+    """
+    for end in [*(i for i, c in enumerate(text) if c == ":"), len(text)]:
+        path = given_path(text[:end])
+        for found in (path, ROOT / path):
+            if found.is_file():
+                return str(found), text[end + 1 :]
+    path, _, variant = text.partition(":")
+    return path, variant
 
 
 def _module(path: str) -> Any:
@@ -116,15 +177,24 @@ def _set(config: Any, field: str, text: str) -> None:
     """Sets one field, whose present value says which type is accepted."""
     *sections, name = field.split(".")
     node, at = config, "config"
-    for part in [*sections, name]:
+    for depth, part in enumerate([*sections, name]):
         if not hasattr(node, "keys") or part not in node:
-            accepted = nearest(part, node.keys()) if hasattr(node, "keys") else f"--{at}=<value> itself"
+            accepted = _alike(config, sections[:depth], part, node) if hasattr(node, "keys") else f"--{at}=<value> itself"
             raise InputError(f"field --{at}.{part} is not known; accepted: {accepted}")
         parent, node, at = node, node[part], f"{at}.{part}"
     if hasattr(node, "keys"):
         raise InputError(f"--{at} is a section; accepted: {', '.join(f'--{at}.{k}=<value>' for k in node)}")
     with parent.unlocked():
         parent[name] = _value(f"--{at}", node, text)
+
+
+def _alike(config: Any, above: Sequence[str], part: str, node: Any) -> str:
+    """What an unknown field may mean: one of its name in another section, the nearest sections first; else those beside it."""
+    from launch.checks import fields
+
+    named = [path for path, _ in fields(config) if path.endswith(f".{part}")]
+    within = [path for path in named if path.startswith(".".join([*above, ""]))]
+    return ", ".join(within or named) or nearest(part, node.keys())
 
 
 _NAMES = ("layers", "norms")  # empty by default, and of words
@@ -142,12 +212,11 @@ def _value(name: str, present: Any, text: str) -> Any:
         words = {"true": True, "1": True, "false": False, "0": False}
         return words[text.lower()] if text.lower() in words else refuse("true or false")
     if isinstance(present, int):
-        return int(text) if text.isascii() and text.removeprefix("-").isdecimal() and len(text) < 20 else refuse("a whole number")
+        return refuse("a whole number") if (count := read_whole(text)) is None else count
     if isinstance(present, float):
-        try:
-            value = float(text)
-        except ValueError:
-            refuse("a number")
+        value = read_number(text)
+        if value is None:
+            refuse("a finite number" if text.strip("+-").lower() in ("nan", "inf", "infinity") else "a number")
         return value if math.isfinite(value) else refuse("a finite number")
     kinds = {type(x) for x in present} or ({str} if name.rpartition(".")[2] in _NAMES else {int, float})
     try:
@@ -159,6 +228,8 @@ def _value(name: str, present: Any, text: str) -> Any:
     value = tuple(value) if isinstance(value, tuple | list) else (value,)
     if any(type(x) not in kinds | ({int} if float in kinds else set()) for x in value):
         refuse(f"values of type {', '.join(sorted(k.__name__ for k in kinds))} with commas between them")
+    if kinds != {str} and any(read_number(word) is None for word in re.split(r"[\s,()\[\]]+", text) if word):
+        refuse("values with commas between them")  # Python's own signs for numbers, such as 1_0 and 0x1
     if any(isinstance(x, float) and not math.isfinite(x) for x in value):
         refuse("finite numbers")
     return value

@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 from kdjax.core import InputError
+from launch import cli
 from launch.workdir import difference
 
 FLAGS = ("distributed", "coordinator", "processes", "process")
@@ -39,10 +40,10 @@ def join(args: argparse.Namespace) -> None:
             raise InputError(f"--{name} is missing: expected --coordinator=<host:port> --processes=<number> --process=<its number>")
     if not re.fullmatch(r"[^:\s]+:\d{1,5}", args.coordinator):
         raise InputError(f"--coordinator={args.coordinator!r} is not accepted: expected <host:port> of process 0")
-    processes, process = (_whole(f"--{name}", given[name]) for name in ("processes", "process"))
+    processes, process = (cli.whole(f"--{name}", given[name], 0) for name in ("processes", "process"))
     if not (processes >= 1 and process < processes):
         raise InputError(f"--process={process} is not accepted: expected 0 to {processes - 1}, below --processes={processes}")
-    print(f"process {process} of {processes}: waiting for the others at {args.coordinator}", flush=True)
+    cli.tell(f"process {process} of {processes}: waiting for the others at {args.coordinator}")
     try:
         jax.distributed.initialize(args.coordinator, processes, process)
     except RuntimeError as error:
@@ -65,12 +66,6 @@ def check_agreement(config: dict, source: dict, code: str) -> None:
         for part, value in wanted.items():
             if found := difference(value, other[part], at=part, other=f"process {process}"):
                 raise InputError(f"process 0 was started with {found}: expected the same command, files and versions everywhere")
-
-
-def _whole(name: str, text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) < 10):
-        raise InputError(f"{name}={text!r} is not accepted: expected a whole number, 0 or more")
-    return int(text)
 
 
 def _first_line(error: Exception) -> str:

@@ -32,13 +32,14 @@ from launch.show import Progress, Silent, summary_table
 from launch.workdir import locked, make_folder, same_run
 
 
-def run(build: Callable, config: Any, folder: Path, *, source: dict, code: str) -> None:
+def run(build: Callable, config: Any, folder: Path, *, path: str, source: dict, code: str) -> None:
     """Runs, resumes, or shows what is finished.
 
     Args:
       build: `config -> Experiment`.
       config: resolved.
       folder: the run's folder.
+      path: of the config's file.
       source: `{"file", "variant"}` of the config, for the records.
       code: digest of the config file and of what it imports.
     """
@@ -46,10 +47,10 @@ def run(build: Callable, config: Any, folder: Path, *, source: dict, code: str) 
     check_agreement(plain, source, code)
     if first(lambda: same_run(folder, plain, source) and (folder / "summary.json").exists()):
         if primary():
-            print(f"{folder} is finished:")
+            cli.tell(f"{folder} is finished:")
             summary_table(read_json(folder / "summary.json", "remove it, and the same command makes it again"), folder)
         return
-    check(config, source["file"])
+    check(config, path)
     devices = _devices(config)
     experiment = together(lambda: build(config))
     together(lambda: _rehearse(experiment.stages, devices))
@@ -248,7 +249,10 @@ class _Signals:
 
 
 def _git_commit() -> str | None:
-    asked = subprocess.run(["git", "rev-parse", "HEAD"], cwd=cli.ROOT, capture_output=True, text=True, check=False)
+    try:
+        asked = subprocess.run(["git", "rev-parse", "HEAD"], cwd=cli.ROOT, capture_output=True, text=True, check=False)
+    except OSError:  # no git on this machine
+        return None
     return asked.stdout.strip() or None
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from kdjax.core.given import given_path
 from launch import cli, distributed
 from launch.caches import use_caches
 
@@ -38,9 +39,10 @@ def main() -> None:
     args, overrides = parser.parse_known_args()
     if args.list:
         return print(_listed())
+    path, variant = cli.config_place(args.config)
     module, config = cli.read_config(args.config, overrides)
     if args.help:
-        return print(f"{USAGE}\n\n{(module.__doc__ or '').strip()}\n\nFields of {Path(args.config).name}:\n{_fields(config)}")
+        return print("\n\n".join([USAGE, (module.__doc__ or "").strip(), f"Fields of {Path(path).name}:\n{_fields(config)}"]))
     if args.workdir == "":
         raise cli.InputError("--workdir='' is not accepted: expected a folder, which is made if it is not there")
     use_caches()
@@ -48,11 +50,10 @@ def main() -> None:
     from kdjax.train.fingerprint import of_program
     from launch.experiment import run
 
-    path, _, variant = args.config.partition(":")
     name = Path(path).stem
     default = f"runs/{name}" + (f"-{variant.replace(',', '-')}" if variant else "")
     source = {"file": name + ".py", "variant": variant}
-    run(module.build, config, Path(args.workdir or default), source=source, code=of_program(Path(path)))
+    run(module.build, config, given_path(args.workdir or default), path=path, source=source, code=of_program(Path(path)))
 
 
 def _fields(config) -> str:

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from kdjax.core import InputError, nearest
+from kdjax.core.given import given_path
 from kdjax.data import Damaged, Source
 from kdjax.data.load import CORRUPT, FORMS, open_source
 from kdjax.data.packed import ENCODINGS, FORMAT, Contents, open_packed, sha256
@@ -67,7 +68,7 @@ def main() -> None:
         if not args.source or args.out:
             raise InputError("--check expects one packed folder; --help tells more")
         opened = open_packed(args.source.removeprefix("array_record:"), verify=True)
-        return print(
+        return cli.tell(
             f"{args.source}: {opened.train.size} images to train, {opened.test.size} to test, all files as they were written"
         )
     if not args.source or not args.out:
@@ -77,10 +78,10 @@ def main() -> None:
             raise InputError(f"--{name}={value!r} is not accepted: expected one of {nearest(value, accepted)}")
     if args.quality is not None and args.encoding != "jpeg":
         raise InputError(f"--quality={args.quality} is not accepted with --encoding={args.encoding}: it is for jpeg")
-    quality = _whole("--quality", args.quality or "95", 1, 100)
-    size = None if args.image_size is None else _whole("--image-size", args.image_size, 1, 65_500)
-    workers, shard = _whole("--workers", args.workers, 0, 1024), _whole("--shard-size", args.shard_size, 1, 2**20)
-    out = Path(args.out).expanduser().resolve()
+    quality = cli.whole("--quality", args.quality or "95", 1, 100)
+    size = None if args.image_size is None else cli.whole("--image-size", args.image_size, 1, 65_500)
+    workers, shard = cli.whole("--workers", args.workers, 0, 1024), cli.whole("--shard-size", args.shard_size, 1, 2**20)
+    out = given_path(args.out).resolve()
     _check_target(out)
     skip = args.corrupt == "skip"
     try:
@@ -97,9 +98,9 @@ def main() -> None:
         raise InputError(_in_our_words(str(error))) from None
     rows = {split: part["rows"] for split, part in contents.splits.items()}
     mib = sum(shard["bytes"] for part in contents.splits.values() for shard in part["shards"]) / 2**20
-    print(f"{args.out}: {rows['train']} images to train, {rows['test']} to test, {mib:,.1f} MiB as {args.encoding}")
+    cli.tell(f"{args.out}: {rows['train']} images to train, {rows['test']} to test, {mib:,.1f} MiB as {args.encoding}")
     if contents.skipped:
-        print(f"{len(contents.skipped)} left out, listed in its dataset.json; the first: {contents.skipped[0]}")
+        cli.tell(f"{len(contents.skipped)} left out, listed in its dataset.json; the first: {contents.skipped[0]}")
 
 
 def pack(
@@ -238,12 +239,6 @@ def _check_target(out: Path) -> None:
         )
     if not out.parent.is_dir():
         raise InputError(f"{out} cannot be written: the folder {out.parent} is not there")
-
-
-def _whole(name: str, text: str, least: int, most: int) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) < 10 and least <= int(text) <= most):
-        raise InputError(f"{name}={text!r} is not accepted: expected a whole number, {least} to {most}")
-    return int(text)
 
 
 def _in_our_words(line: str) -> str:

@@ -19,6 +19,7 @@ from configs._parts import view
 from kdjax import load, models
 from kdjax.core import InputError
 from kdjax.core.files import write_text
+from kdjax.core.given import given_path
 from kdjax.data.folder import TYPES
 from kdjax.train.teacher import read_teacher
 from launch import cli
@@ -49,22 +50,21 @@ def main() -> None:
         return print(USAGE)
     if not args.run or not args.images:
         raise InputError("expected a run's folder and at least one image; --help tells more")
-    if args.csv and not Path(args.csv).absolute().parent.is_dir():
-        raise InputError(f"--csv={args.csv} is not accepted: the folder {Path(args.csv).parent} is not there")
-    if Path(args.run).is_file() and (args.stage or args.seed is not None):
+    table_at, run = cli.file_to_write("--csv", args.csv), given_path(args.run)
+    if run.is_file() and (args.stage or args.seed is not None):
         raise InputError(f"--{'stage' if args.stage else 'seed'} is not accepted: {args.run} holds one network")
-    top, seed = _whole("--top", args.top, 1), _whole("--seed", "0" if args.seed is None else args.seed, 0)
-    found = classify(Path(args.run), [Path(p) for p in args.images], args.stage, seed, top)
-    if not args.csv:
+    top, seed = cli.whole("--top", args.top, 1), cli.whole("--seed", "0" if args.seed is None else args.seed, 0)
+    found = classify(run, [given_path(p) for p in args.images], args.stage, seed, top)
+    if table_at is None:
         for path, classes in found:
-            print(f"{path}: " + ", ".join(f"{name} {p:.1%}" for name, p in classes))
+            cli.tell(f"{path}: " + ", ".join(f"{name} {p:.1%}" for name, p in classes))
         return
     header = ["image", *(f"{what}{i + 1}" for i in range(len(found[0][1])) for what in ("class", "probability"))]
     table = io.StringIO()
     rows = [[str(path), *(x for name, p in classes for x in (name, f"{p:.4f}"))] for path, classes in found]
     csv.writer(table, lineterminator="\n").writerows([header, *rows])
-    write_text(Path(args.csv), table.getvalue())
-    print(f"{len(rows)} image{'s' * (len(rows) > 1)} written to {args.csv}")
+    write_text(table_at, table.getvalue())
+    cli.tell(f"{len(rows)} image{'s' * (len(rows) > 1)} written to {args.csv}")
 
 
 def classify(run: Path, paths: list[Path], stage: str | None, seed: int, top: int) -> list[tuple[Path, list[tuple[str, float]]]]:
@@ -85,12 +85,6 @@ def classify(run: Path, paths: list[Path], stage: str | None, seed: int, top: in
         for p in np.asarray(jax.nn.softmax(taps["logits"]))[: len(images)]:
             found.append([(names[k], float(p[k])) for k in np.argsort(-p)[:top]])
     return list(zip(files, found, strict=True))
-
-
-def _whole(name: str, text: str, least: int) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) >= least):
-        raise InputError(f"{name}={text!r} is not accepted: expected a whole number, {least} or more")
-    return int(text)
 
 
 def _from_run(run: Path, stage: str | None, seed: int) -> tuple:

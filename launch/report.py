@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from kdjax.core import InputError
 from kdjax.core.files import write_text
+from kdjax.core.given import given_path
 from launch import cli, plots, runs
 from launch.markdown import LONG, bars, long, markdown, plain
 from launch.protocol import differences, protocol_of, shown
@@ -47,9 +48,8 @@ def main() -> None:
         return print(USAGE)
     if not args.runs:
         raise InputError("expected a run's folder, or several; --help tells more")
-    for name in ("csv", "json"):
-        _check_place(f"--{name}", getattr(args, name))
-    found = _labelled(runs.find(args.runs, lambda line: print(line, file=sys.stderr)), args.labels)
+    lines_at, values_at = (cli.file_to_write(f"--{name}", getattr(args, name)) for name in ("csv", "json"))
+    found = _labelled(runs.find(args.runs, lambda line: cli.tell(line, file=sys.stderr)), args.labels)
     vary = _words(args.vary)
     groups = _groups(found, vary, args.split_protocols)
     made = [
@@ -59,18 +59,18 @@ def main() -> None:
     titles = _titles(groups)
     for group, one in zip(groups, made, strict=True):
         if not one.rows:
-            print(f"left out: {', '.join(run.label for run in group)}: no {args.results}", file=sys.stderr)
+            cli.tell(f"left out: {', '.join(run.label for run in group)}: no {args.results}", file=sys.stderr)
     made, titles = map(list, zip(*[(one, title) for one, title in zip(made, titles, strict=True) if one.rows], strict=True))
     if args.out:
-        _write(Path(args.out), made, titles)
+        _write(given_path(args.out), made, titles)
     else:
         print("\n".join(markdown(t, title) for t, title in zip(made, titles, strict=True)), end="")
-    if args.csv:
+    if lines_at:
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([LONG, *(line for t in made for line in long(t))])
-        write_text(Path(args.csv), text.getvalue())
-    if args.json:
-        write_text(Path(args.json), json.dumps([plain(t) for t in made], indent=1) + "\n")
+        write_text(lines_at, text.getvalue())
+    if values_at:
+        write_text(values_at, json.dumps([plain(t) for t in made], indent=1) + "\n")
 
 
 def of_run(folder: Path, about: dict, summary: dict, lines: list[dict]) -> str:
@@ -81,11 +81,6 @@ def of_run(folder: Path, about: dict, summary: dict, lines: list[dict]) -> str:
 
 def _words(text: str | None) -> list[str]:
     return [word.strip() for word in (text or "").split(",") if word.strip()]
-
-
-def _check_place(flag: str, place: str | None) -> None:
-    if place and not Path(place).absolute().parent.is_dir():
-        raise InputError(f"{flag}={place} is not accepted: the folder {Path(place).parent} is not there")
 
 
 def _labelled(found: list[runs.Finished], labels: str | None) -> list[runs.Finished]:
@@ -139,7 +134,7 @@ def _titles(groups: list[list[runs.Finished]]) -> list[str]:
 def _write(out: Path, made: list[Table], titles: list[str]) -> None:
     """The tables as one Markdown file, a plot beside it for each."""
     if out.suffix == ".md":
-        _check_place("--out", str(out))
+        cli.file_to_write("--out", str(out))
     else:
         if out.is_file():
             raise InputError(f"--out={out} is a file: expected a folder, or a name that ends in .md")
@@ -151,7 +146,7 @@ def _write(out: Path, made: list[Table], titles: list[str]) -> None:
         plots.bars(picture, bars(one), title)
         parts.append(markdown(one, title, picture.name))
     write_text(out, "\n".join(parts))
-    print(f"{sum(len(t.rows) for t in made)} rows written to {out}, plotted beside it")
+    cli.tell(f"{sum(len(t.rows) for t in made)} rows written to {out}, plotted beside it")
 
 
 if __name__ == "__main__":

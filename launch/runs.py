@@ -8,6 +8,7 @@ import numpy as np
 
 from kdjax.core import InputError
 from kdjax.core.files import read_json, read_lines
+from kdjax.core.given import given_path
 from launch.checks import fields
 from launch.protocol import epochs_of
 
@@ -57,7 +58,7 @@ def find(places: Sequence[str], say: Callable[[str], None]) -> list[Finished]:
       InputError: one line for a folder that is not there, holds no run, or is itself an unfinished or damaged one.
     """
     found: dict[Path, Finished] = {}
-    for place in map(Path, places):
+    for place in map(given_path, places):
         if not place.is_dir():
             raise InputError(f"{place} is not there: expected a run's folder, or a folder of runs")
         inside = _inside(place)

@@ -11,10 +11,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
+from rich.text import Text
 
-from launch import protocol
+from kdjax.core.shown import printable
+from launch import cli, protocol
 
 PERCENT = ("accuracy", "ece", "agreement")  # measures in percent, by the end of their names
+
+
+def tell(console: Console, text: object) -> None:
+    """One line, which may hold names from outside, as it is: neither coloured nor broken, and safe for a terminal."""
+    console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
 
 
 class Progress:
@@ -44,7 +51,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """One line above the bars."""
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        tell(self._console, text)
 
     def advance(self, stage: str, step: int, line: dict) -> None:
         """The state of a stage after a block; an empty line where the stage was done before."""
@@ -72,7 +79,7 @@ def summary_table(summary: dict, folder: Path) -> None:
     console = Console()
     seeds = len(summary["seeds"])
     title = f"{summary['method']} on {summary['data']}, {seeds} seed{'s' * (seeds > 1)}, mean ± standard deviation"
-    table = Table(title=title, box=box.SIMPLE_HEAD)
+    table = Table(title=Text(printable(title)), box=box.SIMPLE_HEAD)
     keys = [key.split("/") for key in summary["results"]]
     names, measures = (list(dict.fromkeys(column)) for column in zip(*keys, strict=True))
     table.add_column("measure", vertical="bottom")
@@ -82,21 +89,21 @@ def summary_table(summary: dict, folder: Path) -> None:
         table.add_row(_label(measure), *(_cell(summary["results"].get(f"{name}/{measure}")) for name in names))
     console.print(table)
     if told := protocol.left_out(summary):
-        console.print(told, highlight=False, markup=False, soft_wrap=True)
+        tell(console, told)
     for c in summary["comparisons"]:
         verdict = "above" if c["low"] > 0 else "below" if c["high"] < 0 else "not told apart"
         interval = f"95% interval [{c['low']:+.2f}, {c['high']:+.2f}] over {seeds} seeds"
         text = f"{_pair(c['result'], c['baseline'])}: {c['mean']:+.2f}, {interval}: {verdict}"
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
+        tell(console, text)
     for name, points in summary.get("points", {}).items():
         *numbers, score = points[0]
         tried = "; ".join(f"{', '.join(f'{_words(n)} {p[n]:g}' for n in numbers)}: {p[score]:.2f}" for p in points)
-        console.print(f"{name}: chosen by {_label(score)}: {tried}", highlight=False, markup=False, soft_wrap=True)
+        tell(console, f"{name}: chosen by {_label(score)}: {tried}")
     kept = f"kept in {folder}: report.md, summary.json, metrics.jsonl, plots/, models/"
-    console.print(kept, highlight=False, markup=False, soft_wrap=True)
+    tell(console, kept)
     if any(key.endswith("test_accuracy") for key in summary["results"]):
-        next_step = f"classify images with it: python launch/predict.py {folder} <image or folder>"
-        console.print(next_step, highlight=False, markup=False, soft_wrap=True)
+        next_step = f"classify images with it: {cli.command('predict.py', folder)} <image or folder>"
+        tell(console, next_step)
 
 
 def _pair(result: str, baseline: str) -> str:

@@ -1,12 +1,12 @@
 """The rows of a report: networks of runs, their results, and what they are held against."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from kdjax.core import InputError, nearest
+from kdjax.core.given import given_path
 from kdjax.evaluate import Interval, paired_interval
 from launch import runs
 from launch.runs import Finished
@@ -157,7 +157,7 @@ def _named_baseline(row, measure, baseline, group, everywhere) -> tuple[Finished
     stages = {key.partition("/")[0] for run in everywhere for key in run.summary["results"]}
 
     def run_of(name):
-        return named.get(name) or named.get(str(Path(name).resolve()))
+        return named.get(name) or named.get(str(given_path(name).resolve()))
 
     above, _, last = baseline.rpartition("/")
     if run := run_of(baseline):

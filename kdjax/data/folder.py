@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from kdjax.core.check import InputError, nearest
+from kdjax.core.given import given_path
 from kdjax.data.image import TYPES, decode, fit, header
 from kdjax.data.sampler import TEST_SPLIT, spread_rows
 from kdjax.data.sound import Damaged
@@ -54,7 +55,7 @@ def open_folder(directory: str, image_size: int | None = None, *, headers: int |
     >>> opened.train.size, opened.shape, opened.names
     (8, (4, 4, 1), ('cat', 'dog'))
     """
-    root = Path(directory).expanduser()
+    root = given_path(directory)
     _check_directory(directory, root)
     names, files, labels, train, test = _split(root)
     shape, looked = _shape(root, files, image_size, headers, skip)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from kdjax.core.check import InputError, nearest
+from kdjax.core.given import given_path
 from kdjax.data.source import Arrays
 
 NEEDED = ("train_images", "train_labels", "test_images", "test_labels")
@@ -35,7 +36,7 @@ def read_npz(path: str) -> Arrays:
     >>> read_npz(file).train_images.shape
     (4, 2, 2, 1)
     """
-    file = Path(path).expanduser()
+    file = given_path(path)
     if not path:
         raise InputError("npz: no file is named; expected npz:<path>")
     found = _found(file)

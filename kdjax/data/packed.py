@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kdjax.core.check import InputError
+from kdjax.core.given import given_path
 from kdjax.data.image import decode, fit
 from kdjax.data.shards import Shard, check_shards, records_of
 from kdjax.data.sound import Damaged
@@ -64,7 +65,7 @@ def open_packed(directory: str, image_size: int | None = None, *, verify: bool =
     Raises:
       InputError: naming the file, what was found and what is accepted.
     """
-    root = Path(directory).expanduser()
+    root = given_path(directory)
     contents = _contents(directory, root)
     parts = contents.splits["train"], contents.splits["test"]
     files = [file for part in parts for file in (part["labels"], *part["shards"])]

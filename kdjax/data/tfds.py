@@ -5,11 +5,13 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
 
 from kdjax.core.check import InputError, nearest
+from kdjax.core.given import given_path
 from kdjax.data.image import decode, fit
 from kdjax.data.shards import Records, Shard, check_shards, labels_of, records_of
 from kdjax.data.sound import Damaged
@@ -76,10 +78,11 @@ def _find(rest: str, directory: str) -> tuple[str, Path]:
     words = path.split("/")
     if not path or len(words) > 2 or any(w in ("", ".", "..") for w in words):
         raise InputError(f"data source 'tfds:{rest}' is not accepted: {_FORM}")
-    root = Path(directory or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    root = given_path(directory or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
     layout = f"expected --config.data.dir=<dir> with <dir>/{path}/<version>/, as TFDS lays it out"
     if not root.is_dir():
-        prepare = f"`tfds build {path} --data_dir={root} --file_format=array_record` prepares it where TensorFlow is installed"
+        build = f"tfds build {path} --data_dir={quote(str(root))} --file_format=array_record"
+        prepare = f"`{build}` prepares it where TensorFlow is installed"
         raise InputError(f"tfds: folder {root} is not there; {layout}; {prepare}")
     if not _versions(root / words[0]) and not any(_versions(f) for f in _folders(root / words[0])):
         held = [f.name for f in _folders(root) if _versions(f) or any(_versions(g) for g in _folders(f))]

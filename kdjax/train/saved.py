@@ -8,6 +8,7 @@ import jax
 
 from kdjax import models
 from kdjax.core import InputError, Net, nearest
+from kdjax.core.given import given_path
 from kdjax.train.checkpoint import read_model
 from kdjax.train.members import member
 
@@ -37,8 +38,9 @@ def read_run(
     run_dir: str | Path, stage: str | None = None, *, network: str | None = None, member_number: int = 0
 ) -> tuple[dict, Any, Any]:
     """As `load`, but with the specification of the network in the place of the Net."""
-    folder = Path(run_dir) / "models"
-    done = [name for name in _stages(Path(run_dir)) if (folder / name).is_dir()]
+    run_dir = given_path(run_dir)
+    folder = run_dir / "models"
+    done = [name for name in _stages(run_dir) if (folder / name).is_dir()]
     if not done:
         raise InputError(f"{run_dir} holds no finished run: expected a folder that launch/main.py wrote as its --workdir")
     if stage is not None and stage not in done:

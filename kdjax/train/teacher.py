@@ -12,6 +12,7 @@ import numpy as np
 
 from kdjax import models
 from kdjax.core import Follower, Frozen, InputError, Net, read_by_name
+from kdjax.core.given import given_path
 from kdjax.models.pretrained import nested
 from kdjax.train import fingerprint
 from kdjax.train.collect import collector, on_devices
@@ -86,7 +87,7 @@ def read_teacher(path: str | Path, specification: Mapping[str, Any], shape: tupl
     Raises:
       InputError: one line that names the path, what was found there and what is accepted.
     """
-    path = Path(path)
+    path = given_path(path)
     if (path / "config.json").is_file():
         found, params, stats = read_run(path)
         return Teacher(models.build(found), params, stats, fingerprint.of_tree((params, stats)), "run", found)

@@ -12,6 +12,8 @@ import numpy as np
 
 from kdjax.core import InputError
 from kdjax.core.files import write_bytes
+from kdjax.core.given import given_path
+from kdjax.core.shown import printable
 from kdjax.models.pretrained.pytorch_file import read_checkpoint
 
 _CODES = {
@@ -69,7 +71,7 @@ def write_weights(
     ('kdjax', '{"name": "conv_net", "widths": [2], "classes": 3}', 'params/classifier/bias')
     """
     arrays = {f"params/{k}": x for k, x in flat(params).items()} | {f"stats/{k}": x for k, x in flat(stats).items()}
-    write_bytes(Path(path), _safetensors(arrays, {"kdjax": json.dumps(dict(specification)), **(about or {})}))
+    write_bytes(given_path(path), _safetensors(arrays, {"kdjax": json.dumps(dict(specification)), **(about or {})}))
 
 
 def read_weights(path: str | Path) -> WeightFile:
@@ -87,7 +89,7 @@ def read_weights(path: str | Path) -> WeightFile:
     Raises:
       InputError: one line that names the file and what is wrong with it.
     """
-    path = Path(path)
+    path = given_path(path)
     if not path.is_file():
         raise InputError(f"{path} is {'a folder' if path.is_dir() else 'not there'}: expected a file of weights")
     try:
@@ -106,7 +108,7 @@ def read_weights(path: str | Path) -> WeightFile:
         what = next((said for sign, said in _OTHERS.items() if start.startswith(sign)), f"starts with {start[:12]!r}")
         raise InputError(f"it {what if start else 'is empty'}: expected safetensors, or what torch.save writes")
     except InputError as error:  # which may quote names from the file
-        raise InputError(f"{path} is refused: {''.join(c if c.isprintable() else '?' for c in str(error))}") from None
+        raise InputError(f"{path} is refused: {printable(error)}") from None
 
 
 def flat(tree: Any) -> dict[str, Any]:
