@@ -74,13 +74,21 @@ def _about(config: Any, experiment: Any, devices: Devices) -> dict[str, Any]:
         "deterministic": _deterministic(),
         "data": {
             "source": config.data.source, "digest": dataset.digest, "names": list(dataset.names), "shape": list(dataset.shape),
-            "crop": config.data.crop,
+            "crop": config.data.crop, "own_val": dataset.own_val, "notes": list(dataset.notes),
         },
         "reader": "resident" if dataset.resident else "streaming",
     }  # fmt: skip
     if teacher:
         found["teacher"] = {"path": config.teacher, "sha256": teacher.sha256, "format": teacher.format}
     return found
+
+
+def _notes(dataset: Any, config: Any) -> list[str]:
+    """What is to know of the data, in lines."""
+    if not dataset.own_val or not config.data.val_fraction:
+        return list(dataset.notes)
+    cut = f"--config.data.val_fraction={config.data.val_fraction} cuts none from its training images"
+    return [f"the {dataset.val.size} validation images are the set's own; {cut}", *dataset.notes]
 
 
 def _begun(folder: Path, about: dict, held: ExitStack) -> None:
@@ -113,6 +121,8 @@ def _carry_out(config: Any, experiment: Any, about: dict, folder: Path, devices:
             resident=dataset.resident, corrupt=config.data.corrupt, workers=config.data.workers,
             threads=max(1, decoding_threads(dataset.shape)), test_curve=config.test_curve, code=code,
         )  # fmt: skip
+        for note in _notes(dataset, config):
+            shared.say(f"data: {note}")
         name_damaged(shared, list(dataset.damaged))
         given = _measured(experiment, shared)
         results = run_stages(experiment.stages, shared)

@@ -85,7 +85,11 @@ def words(about: Mapping[str, Any], summary: Mapping[str, Any], stages: Sequence
     if "test_images" in told:
         train, val, test = (told.get(name, 0) for name in _COUNTS)
         cut = f"{val} validation images cut from training with seed {config.get('data.seed', 0)}" if val else "no validation images"
-        said.append(f"{train} training and {test} test images, {cut}")
+        known = about.get("data", {})
+        said.append(
+            f"{train} training and {test} test images, {f'{val} validation images of its own' if known.get('own_val') else cut}"
+        )
+        said += known.get("notes", ())
     if damaged := summary.get("damaged"):
         said.append(f"images that could not be decoded, where the next one stood in: {len(damaged)}")
     if missing := left_out(summary):

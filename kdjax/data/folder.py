@@ -8,7 +8,7 @@ import numpy as np
 
 from kdjax.core.check import InputError, nearest
 from kdjax.core.given import given_path
-from kdjax.data.image import TYPES, decode, fit, header
+from kdjax.data.image import TYPES, decode, fit, header, unfilled
 from kdjax.data.sampler import TEST_SPLIT, spread_rows
 from kdjax.data.sound import Damaged
 from kdjax.data.source import Opened, Source, file_digest
@@ -173,7 +173,7 @@ def _source(
     colour = "; --config.data.reader=resident and launch/pack.py look at all of them"
 
     def read(rows):
-        images = np.empty((len(rows), *shape), np.uint8)
+        images = unfilled(len(rows), shape)
         for at, row in enumerate(rows):
             file = root / files[row]
             image = decode(file, row=at)

@@ -1,17 +1,26 @@
 """Image files and encoded images, decoded with Pillow."""
 
 import io
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from kdjax.core.check import InputError
+from kdjax.core.memory import check_memory
+from kdjax.core.plain import open_plain
 from kdjax.data.resize import resize_crop
 from kdjax.data.sound import Damaged
 
-TYPES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+LARGE = 2**28  # bytes of images: more are held against the memory there is before they are asked for
+BITS_PER_SAMPLE = 258  # the number of a TIFF tag
+TYPES = (
+    ".apng", ".bmp", ".dib", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif",
+    ".tiff", ".webp",
+)  # fmt: skip
 
 
 def decode(image: str | Path | bytes, name: str = "", row: int = 0) -> np.ndarray:
@@ -92,6 +101,43 @@ def fit(
     return image
 
 
+def unfilled(count: int, shape: tuple[int, int, int]) -> np.ndarray:
+    """Room for some images, uint8 `[count, H, W, C]`.
+
+    Raises:
+      InputError: when it is more than the memory there is.
+
+    >>> unfilled(2, (4, 4, 1)).shape
+    (2, 4, 4, 1)
+    """
+    if (needed := count * math.prod(shape)) > LARGE:
+        check_memory(f"{count:,} images of {in_words(shape)}", needed, "smaller ones (--config.data.image_size) or fewer at a time")
+    return np.empty((count, *shape), np.uint8)
+
+
+def in_words(shape: Sequence[int]) -> str:
+    """The shape of an image as messages tell it.
+
+    >>> in_words((28, 28, 1))
+    '28x28x1'
+    """
+    return "x".join(map(str, shape))
+
+
+def _is_deep(opened: Any) -> bool:
+    """Whether a file has more than 8 bits a channel. Pillow says so of grey ones by their mode; of colours it cuts 8 bits off."""
+    if opened.mode[0] in "IF":
+        return True
+    for codec, _, _, args in opened.tile:
+        words = args if isinstance(args, tuple) and args else (args,)
+        first, last = str(words[0]), words[-1]
+        if ";16" in first and not first.startswith("BGR"):  # "BGR;16" has 16 bits a pixel
+            return True
+        if codec.startswith("ppm") and isinstance(last, int) and last > 255:
+            return True
+    return max(getattr(opened, "tag_v2", {}).get(BITS_PER_SAMPLE, (8,))) > 8
+
+
 def _is_grey(mode: str) -> bool:
     return mode in ("1", "L", "LA")
 
@@ -103,9 +149,9 @@ def _opened(image: str | Path | bytes, name: str, row: int) -> Iterator:
 
     name = name or f"image {image}"
     try:
-        with Image.open(io.BytesIO(image) if isinstance(image, bytes) else image) as opened:
-            if opened.mode[0] in "IF":
-                raise InputError(f"{name}: has more than 8 bits a channel (mode {opened.mode}); expected 8 bits")
+        with io.BytesIO(image) if isinstance(image, bytes) else open_plain(image) as file, Image.open(file) as opened:
+            if _is_deep(opened):
+                raise InputError(f"{name}: has more than 8 bits a channel, of which Pillow would cut the rest: expected 8 bits")
             yield opened
     except InputError:
         raise
@@ -113,7 +159,10 @@ def _opened(image: str | Path | bytes, name: str, row: int) -> Iterator:
         raise InputError(f"{name}: no permission to read it") from None
     except FileNotFoundError:
         raise Damaged(f"{name}: is no longer there", row) from None
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        pixels = " ".join(str(error).split()).partition(",")[0]  # "Image size (400000000 pixels) exceeds limit of ..."
+        raise Damaged(f"{name}: is not decoded ({pixels}); expected a smaller image", row) from None
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
         code = getattr(error, "strerror", None)  # of the file system; Pillow's own errors have none
         why = f"read ({code})" if code else "decoded, the file is damaged or no image"
         raise Damaged(f"{name}: cannot be {why}", row) from None

@@ -8,8 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from kdjax.core.check import InputError, check_option, nearest
+from kdjax.core.memory import check_memory
+from kdjax.data.classes import empty_classes
 from kdjax.data.digits import read_digits
 from kdjax.data.folder import HEADERS, open_folder
+from kdjax.data.image import in_words, unfilled
 from kdjax.data.memory import Decoded, decode_all, step_over
 from kdjax.data.npz import read_npz
 from kdjax.data.packed import open_packed
@@ -22,6 +25,7 @@ from kdjax.data.tfds import open_tfds
 READERS = ("auto", "resident", "streaming")
 CORRUPT = ("stop", "skip")
 RESIDENT = 2**31  # bytes of decoded images up to which "auto" keeps a set in memory
+COPIES = 3  # of an image lie in memory while it is resized
 
 
 class _Options(NamedTuple):
@@ -59,6 +63,8 @@ def load(
 ) -> Dataset:
     """Opens a data set; images are uint8.
 
+    A set's own validation images, where it has some, are the validation set; nothing is then cut from its training images.
+
     The digest is that of the images and labels as they are read where the set is resident or its images lie in memory
     anyway (`digits`, `npz`). Else it is that of the files: of their names and bytes, or of names and sizes where they
     take more than 1 GiB together; and of the settings that change what rows look like.
@@ -79,7 +85,7 @@ def load(
       workers: processes that decode a resident set; 0 decodes in this one.
 
     Returns:
-      A Dataset. Without `val_fraction` its `val` is None.
+      A Dataset. Its `val` is None without `val_fraction` and validation images of the set's own.
 
     Raises:
       InputError: one line that names the source, what was found in it and what is accepted.
@@ -94,11 +100,10 @@ def load(
     skip = corrupt == "skip"
     opened = open_source(source, image_size=image_size, directory=directory, corrupt=corrupt)
     if reader == "auto":
-        rows = opened.train.size + opened.test.size
-        reader = "resident" if rows * math.prod(opened.shape) <= RESIDENT else "streaming"
+        reader = "resident" if _decoded_bytes(opened) <= RESIDENT else "streaming"
     if reader == "resident" and opened.guessed:
         opened = open_source(source, image_size=image_size, directory=directory, corrupt=corrupt, every=True)
-    decoded = _decoded(opened, skip, workers) if reader == "resident" else None
+    decoded = _decoded(source, opened, skip, workers) if reader == "resident" else None
 
     def part(which: str, rows: np.ndarray | None = None) -> Source:
         whole: Source = getattr(opened, which)
@@ -107,16 +112,21 @@ def load(
         of = decoded[which]
         return array_source(of.images, of.labels, step_over(np.arange(whole.size) if rows is None else rows, of.damaged))
 
-    train, val = None, None
-    if val_fraction > 0:
+    train, val, notes = None, None if opened.val is None else part("val"), list(opened.notes)
+    cut = val_fraction > 0 and val is None
+    if cut or opened.listed or decoded:
         labels = decoded["train"].labels if decoded else opened.train.labels()
-        try:
-            train, val = stratified(labels, val_fraction, seed=seed, stream=VAL_SPLIT, names=opened.names)
-        except InputError as error:
-            raise InputError(f"data source {source!r}, val_fraction={val_fraction}: {error}") from None
+        if empty := empty_classes(labels, opened.names):
+            notes.append(empty)
+        if cut:
+            try:
+                train, cut_off = stratified(labels, val_fraction, seed=seed, stream=VAL_SPLIT, names=opened.names)
+            except InputError as error:
+                raise InputError(f"data source {source!r}, val_fraction={val_fraction}: {error}") from None
+            val = part("train", cut_off)
     return Dataset(
         train=part("train", train),
-        val=None if val is None else part("train", val),
+        val=val,
         test=part("test"),
         classes=len(opened.names),
         shape=opened.shape,
@@ -124,6 +134,8 @@ def load(
         digest=_digest(opened, decoded),
         resident=decoded is not None,
         damaged=tuple(line for of in decoded.values() for line in of.damaged.values()) if decoded else (),
+        own_val=opened.val is not None,
+        notes=tuple(notes),
     )
 
 
@@ -153,20 +165,26 @@ def open_source(
     if image_size is not None:
         whole = isinstance(image_size, int | np.integer) and not isinstance(image_size, bool)
         check_option("image_size", image_size, lambda s: whole and s >= 1, "a whole number of pixels, 1 or more")
-    return _KINDS[kind].open(rest, _Options(directory, image_size, None if every else HEADERS, corrupt == "skip"))
+    opened = _KINDS[kind].open(rest, _Options(directory, image_size, None if every else HEADERS, corrupt == "skip"))
+    if image_size is not None:
+        check_memory(f"image_size={image_size}: one image", COPIES * math.prod(opened.shape), "a smaller side")
+    return opened
 
 
 def _in_memory(arrays: Arrays, size: int | None) -> Opened:
     """A set whose images lie in memory; they are resized when they are read."""
     height, width, channels = arrays.train_images.shape[1:]
     train, test = array_source(arrays.train_images, arrays.train_labels), array_source(arrays.test_images, arrays.test_labels)
+    val = None
+    if arrays.val_images is not None and arrays.val_labels is not None:
+        val = array_source(arrays.val_images, arrays.val_labels)
     if size is None or height == width == size:
-        return Opened(train, test, arrays.names, (height, width, channels), lambda: digest(arrays), arrays=arrays)
+        return Opened(train, test, arrays.names, (height, width, channels), lambda: digest(arrays), arrays=arrays, val=val)
 
     def resized(source):
         def read(rows):
             batch = source.read(rows)
-            images = np.empty((len(rows), size, size, channels), np.uint8)
+            images = unfilled(len(rows), (size, size, channels))
             for at, image in enumerate(batch["image"]):
                 images[at] = resize_crop(image, size)
             return {**batch, "image": images}
@@ -176,21 +194,30 @@ def _in_memory(arrays: Arrays, size: int | None) -> Opened:
     def stamp() -> str:
         return hashlib.sha256(f"{digest(arrays)} {size}".encode()).hexdigest()
 
-    return Opened(resized(train), resized(test), arrays.names, (size, size, channels), stamp)
+    return Opened(
+        resized(train), resized(test), arrays.names, (size, size, channels), stamp, val=None if val is None else resized(val)
+    )
 
 
-def _decoded(opened: Opened, skip: bool, workers: int) -> dict[str, Decoded]:
+def _parts(opened: Opened) -> dict[str, Source]:
+    return {"train": opened.train, "test": opened.test} | ({} if opened.val is None else {"val": opened.val})
+
+
+def _decoded_bytes(opened: Opened) -> int:
+    return sum(source.size for source in _parts(opened).values()) * math.prod(opened.shape)
+
+
+def _decoded(source: str, opened: Opened, skip: bool, workers: int) -> dict[str, Decoded]:
+    parts = _parts(opened)
     if (known := opened.arrays) is not None:
-        return {
-            "train": Decoded(known.train_images, known.train_labels, {}),
-            "test": Decoded(known.test_images, known.test_labels, {}),
-        }
-    train, test = decode_all([opened.train, opened.test], opened.shape, skip=skip, workers=workers)
-    return {"train": train, "test": test}
+        return {name: Decoded(getattr(known, f"{name}_images"), getattr(known, f"{name}_labels"), {}) for name in parts}
+    what = f"data source {source!r}: {sum(part.size for part in parts.values()):,} images of {in_words(opened.shape)}"
+    check_memory(what, _decoded_bytes(opened), "--config.data.reader=streaming, or a smaller --config.data.image_size")
+    return dict(zip(parts, decode_all(list(parts.values()), opened.shape, skip=skip, workers=workers), strict=True))
 
 
 def _digest(opened: Opened, decoded: dict[str, Decoded] | None) -> str:
     if decoded is None:
         return opened.digest()
-    train, test = decoded["train"], decoded["test"]
-    return digest(Arrays(train.images, train.labels, test.images, test.labels, opened.names))
+    train, test, *val = (x for name in ("train", "test", "val") if (of := decoded.get(name)) for x in [(of.images, of.labels)])
+    return digest(Arrays(*train, *test, opened.names, *(val[0] if val else ())))

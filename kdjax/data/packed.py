@@ -14,7 +14,7 @@ import numpy as np
 
 from kdjax.core.check import InputError
 from kdjax.core.given import given_path
-from kdjax.data.image import decode, fit
+from kdjax.data.image import decode, fit, unfilled
 from kdjax.data.shards import Shard, check_shards, records_of
 from kdjax.data.sound import Damaged
 from kdjax.data.source import Opened, Source
@@ -147,7 +147,7 @@ def _source(root: Path, contents: Contents, part: dict[str, Any], image_size: in
     side = (height, width) if image_size is None else (image_size, image_size)
 
     def read(rows):
-        images = np.empty((len(rows), *side, channels), np.uint8)
+        images = unfilled(len(rows), (*side, channels))
         for at, (row, record) in enumerate(zip(rows, records.read(rows), strict=True)):
             name = records.name(int(row))
             image = _decode(record, contents.encoding, shape, name, at)

@@ -44,6 +44,8 @@ class Dataset(NamedTuple):
       digest: sha256 of what is read, for the records; `load` says of what exactly. A validation split does not change it.
       resident: whether all images lie decoded in the memory of the host.
       damaged: one line for each image that could not be decoded and has another in its place, where that is known by now.
+      own_val: whether `val` is a part that the set came with, and not cut from its training images.
+      notes: one line for each thing to know of the set: files that were left out and why, classes without a training image.
     """
 
     train: Source
@@ -55,6 +57,8 @@ class Dataset(NamedTuple):
     digest: str
     resident: bool = True
     damaged: tuple[str, ...] = ()
+    own_val: bool = False
+    notes: tuple[str, ...] = ()
 
 
 class Opened(NamedTuple):
@@ -68,6 +72,9 @@ class Opened(NamedTuple):
       digest: `() -> sha256` of what lies in the files, see `file_digest`.
       guessed: whether `shape` is known from some images only.
       arrays: the set itself, where it lies in memory.
+      val: rows for every choice, or None where the set has no part of its own for them.
+      listed: whether labels are known without reading records.
+      notes: one line for each thing that the user of the set should know, as what was left out of it and why.
     """
 
     train: Source
@@ -77,6 +84,9 @@ class Opened(NamedTuple):
     digest: Callable[[], str]
     guessed: bool = False
     arrays: "Arrays | None" = None
+    val: Source | None = None
+    listed: bool = True
+    notes: tuple[str, ...] = ()
 
 
 class Arrays(NamedTuple):
@@ -88,6 +98,8 @@ class Arrays(NamedTuple):
       test_images: uint8 `[M, H, W, C]`.
       test_labels: int32 `[M]`.
       names: the names of the classes.
+      val_images: uint8 `[K, H, W, C]`, or None where the set has no validation images of its own.
+      val_labels: int32 `[K]`, or None.
     """
 
     train_images: np.ndarray
@@ -95,6 +107,8 @@ class Arrays(NamedTuple):
     test_images: np.ndarray
     test_labels: np.ndarray
     names: tuple[str, ...]
+    val_images: np.ndarray | None = None
+    val_labels: np.ndarray | None = None
 
 
 def array_source(images: np.ndarray, labels: np.ndarray, kept: np.ndarray | None = None) -> Source:
@@ -151,7 +165,7 @@ def digest(arrays: Arrays) -> str:
     """
     sha = hashlib.sha256("\n".join(arrays.names).encode())
     for name, value in arrays._asdict().items():
-        if name != "names":
+        if name != "names" and value is not None:
             sha.update(f"\n{name} {value.dtype.str} {value.shape}\n".encode())
             sha.update(np.ascontiguousarray(value).data)
     return sha.hexdigest()

@@ -12,7 +12,7 @@ import numpy as np
 
 from kdjax.core.check import InputError, nearest
 from kdjax.core.given import given_path
-from kdjax.data.image import decode, fit
+from kdjax.data.image import decode, fit, unfilled
 from kdjax.data.shards import Records, Shard, check_shards, labels_of, records_of
 from kdjax.data.sound import Damaged
 from kdjax.data.source import Opened, Source, file_digest
@@ -181,7 +181,7 @@ def _source(records: Records, classes: int, shape: tuple[int, int, int], image_s
     kept = {}
 
     def read(rows):
-        images, labels = np.empty((len(rows), *shape), np.uint8), np.empty(len(rows), np.int32)
+        images, labels = unfilled(len(rows), shape), np.empty(len(rows), np.int32)
         for at, (row, record) in enumerate(zip(rows, records.read(rows), strict=True)):
             name = records.name(int(row))
             encoded, labels[at] = _parsed(record, name, at)

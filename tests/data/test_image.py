@@ -1,13 +1,17 @@
 import io
+import os
+import struct
+import zlib
 
 import numpy as np
 import pytest
+import tifffile
 from made import encoded, pixels
 from PIL import Image
 
 from kdjax.core.check import InputError
 from kdjax.data import Damaged
-from kdjax.data.image import decode, fit, header
+from kdjax.data.image import decode, fit, header, unfilled
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -45,13 +49,69 @@ def test_damage_is_named(tmp_path):
             read(tmp_path)
 
 
-def test_more_than_8_bits_are_refused():
+def deep_png(colour, channels):
+    """A PNG of 16 bits a channel, which Pillow does not write in colour."""
+
+    def part(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    pixels_ = zlib.compress((b"\0" + bytes(4 * channels * 2)) * 4)
+    head = struct.pack(">IIBBBBB", 4, 4, 16, colour, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", head) + part(b"IDAT", pixels_) + part(b"IEND", b"")
+
+
+def tiff(shape, **options):
     file = io.BytesIO()
-    Image.fromarray(np.zeros((4, 4), np.uint16)).save(file, "PNG")
+    tifffile.imwrite(file, np.zeros(shape, np.uint16), **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(deep_png(colour, channels) for colour, channels in ((0, 1), (2, 3), (4, 2), (6, 4))),
+        *(f"P{kind}\n4 4\n{most}\n".encode() + bytes(96) for kind in (5, 6) for most in (256, 65535)),
+        *(tiff((4, 4), compression=how) for how in (None, "zlib")),
+        *(tiff((4, 4, 3), photometric="rgb", compression=how) for how in (None, "zlib")),
+        tiff((3, 4, 4), photometric="rgb", planarconfig="separate"),
+    ],
+    ids=lambda data: f"{data[:2]!r} {len(data)}",
+)
+def test_more_than_8_bits_are_refused(data):
+    """In grey and in colour alike, of which Pillow would cut the lower bits off without a word."""
     for read in (decode, header):
-        with pytest.raises(InputError, match="x: has more than 8 bits a channel") as error:
-            read(file.getvalue(), "x")
+        with pytest.raises(InputError, match=r"^x: has more than 8 bits a channel.*: expected 8 bits") as error:
+            read(data, "x")
         assert not isinstance(error.value, Damaged)
+
+
+def test_16_bits_a_pixel_are_not_16_bits_a_channel():
+    head = struct.pack("<IiiHHIIiiII", 40, 2, 2, 1, 16, 3, 8, 0, 0, 0, 0) + struct.pack("<III", 0xF800, 0x7E0, 0x1F)
+    data = b"BM" + struct.pack("<IHHI", 74, 0, 0, 66) + head + bytes([255] * 8)  # a BMP of 5, 6 and 5 bits a channel
+    assert decode(data, "x").tolist() == [[[255] * 3] * 2] * 2
+    assert decode(b"P5\n1 1\n100\n\x64", "x").tolist() == [[[255]]]
+
+
+def test_a_named_pipe_is_told_at_once(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    for read in (decode, header):
+        with pytest.raises(Damaged, match=r"a.png: cannot be read \(a named pipe and no file\)"):
+            read(tmp_path / "a.png")
+
+
+def test_an_image_with_too_many_pixels_is_told(monkeypatch):
+    monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 30)
+    with pytest.raises(Damaged, match=r"^x: is not decoded \(Image size \(64 pixels\) exceeds limit.*\); expected a smaller image"):
+        decode(encoded(pixels(1)[0]), "x")
+
+
+def test_room_for_images_is_held_against_memory(monkeypatch):
+    monkeypatch.setattr("kdjax.core.memory.memory_available", lambda: 2**28)
+    assert unfilled(2**18, (32, 32, 1)).shape == (2**18, 32, 32, 1)
+    with pytest.raises(
+        InputError, match=r"^3 images of 100000x100000x3 would take 83 GiB of memory, 256 MiB are free here: expected"
+    ):
+        unfilled(3, (100_000, 100_000, 3))
 
 
 def test_fit():

@@ -194,3 +194,40 @@ def test_colour_beyond_the_first_headers_is_found_by_the_resident_reader(tmp_pat
     monkeypatch.setattr(sys.modules["kdjax.data.load"], "HEADERS", 3)
     assert load(f"folder:{tmp_path}", reader="streaming").shape == (4, 4, 1)
     assert load(f"folder:{tmp_path}").shape == (4, 4, 3)
+
+
+def test_validation_images_of_its_own_are_used(tmp_path):
+    """With them nothing is cut from the training images, by either reader."""
+    images = np.arange(3 * 4 * 4, dtype=np.uint8).reshape(3, 4, 4)
+    source = npz(tmp_path, val_images=images, val_labels=np.array([1, 1, 0]))
+    for size in (None, 5):
+        lazy, whole = (load(source, val_fraction=0.5, image_size=size, reader=reader) for reader in ("streaming", "resident"))
+        assert whole.own_val and lazy.own_val and (whole.train.size, whole.val.size) == (8, 3)
+        assert rows(whole.val)["label"].tolist() == [1, 1, 0]
+        for part in ("train", "val", "test"):
+            same(getattr(lazy, part), getattr(whole, part))
+    assert load(source).val.size == 3 and load(source).digest != load(npz(tmp_path)).digest
+    assert not load(npz(tmp_path), val_fraction=0.5).own_val
+
+
+def test_classes_without_a_training_image_are_noted(tmp_path):
+    source = npz(tmp_path, train_labels=np.array([0, 1, 3] * 2 + [5, 5]), test_labels=np.array([2, 0]))
+    for reader in ("streaming", "resident"):
+        data = load(source, reader=reader)
+        assert data.notes == ("classes without a training image: 2 of 6 (2, 4)",) and data.classes == 6
+    assert load("digits", val_fraction=0.1).notes == ()
+
+
+def test_what_does_not_fit_into_memory_is_refused_first(tmp_path, monkeypatch):
+    """By what it would take; one image, or all of a resident set."""
+    monkeypatch.setattr("kdjax.core.memory.memory_available", lambda: 2**24)
+    for i in range(10):
+        Image.new("RGB", (6, 4), (i, 0, 0)).save(tmp_path / f"{i}.png")
+    for source, takes in ((f"folder:{tmp_path}", "83 GiB"), ("digits", "27 GiB"), (npz(tmp_path), "27 GiB")):
+        line = f"^image_size=100000: one image would take {takes} of memory, 16 MiB are free here: expected a smaller side"
+        with pytest.raises(InputError, match=line):
+            load(source, image_size=100_000)
+    assert load(f"folder:{tmp_path}", image_size=1000, reader="streaming").shape == (1000, 1000, 3)
+    line = r"^data source 'folder:.*': 10 images of 1000x1000x3 would take 28 MiB .*: expected --config.data.reader=streaming"
+    with pytest.raises(InputError, match=line):
+        load(f"folder:{tmp_path}", image_size=1000, reader="resident")

@@ -1,4 +1,5 @@
 import io
+import os
 import zipfile
 
 import numpy as np
@@ -76,6 +77,11 @@ def test_classes_may_be_missing_in_between(tmp_path):
         ({"train_labels": np.array([1, 1, 2, 1, 1, 2])}, ("train_labels start at 1", "from 0")),
         ({"train_labels": np.array([0, 1, 2, 0, 1, 2**40])}, ("train_labels hold 1099511627776", "2^31")),
         ({"test_labels": np.array([3, 0])}, ("test_labels hold 3", "0 to 2")),
+        ({"train_labels": np.array([0, 1, 2, 0, 1, 255])}, ("256 classes", "6 training images", "no more classes than")),
+        ({"train_labels": np.array([0, 1, 2, 0, 1, 2**30])}, ("1,073,741,825 classes", "6 training images")),
+        ({"val_images": GOOD["test_images"]}, ("'val_labels'", "missing")),
+        ({"val_images": GOOD["train_images"][:, :1], "val_labels": GOOD["train_labels"]}, ("val_images hold 1x3x3", "2x3x3")),
+        ({"val_images": GOOD["test_images"], "val_labels": np.array([0, 3])}, ("val_labels hold 3", "0 to 2")),
         ({"train_labels": np.array([0, 1, 2, 0, 1, None])}, ("'train_labels'", "pickled objects")),
     ],
 )
@@ -98,8 +104,55 @@ def test_refused_files(tmp_path, monkeypatch):
     def denied(*_, **__):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("pathlib.Path.open", denied)
+    monkeypatch.setattr("kdjax.data.npz.open_plain", denied)
     refused(file, "set.npz", "no permission")
+
+
+def test_validation_images_of_its_own(tmp_path):
+    file = write(tmp_path, val_images=GOOD["train_images"][:3], val_labels=np.array([1, 1, 0]))
+    arrays = read_npz(str(file))
+    np.testing.assert_array_equal(arrays.val_images, GOOD["train_images"][:3])
+    assert arrays.val_labels.tolist() == [1, 1, 0] and arrays.val_labels.dtype == np.int32
+
+
+def test_a_named_pipe_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe.npz")
+    refused(tmp_path / "pipe.npz", "pipe.npz: cannot be read (a named pipe and no file)")
+
+
+def forged(path, key, shape, data=b"", **more):
+    """A good file whose `key` declares a shape that its bytes do not have."""
+    file = write(path, **{key: None})
+    header = io.BytesIO()
+    about = {"descr": "|u1", "fortran_order": False, "shape": shape, **more}
+    np.lib.format.write_array_header_1_0(header, about)
+    with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(f"{key}.npy", header.getvalue() + data)
+    return file
+
+
+def test_what_is_declared_is_checked_before_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("kdjax.data.npz._read", None)
+    refused(
+        forged(tmp_path, "train_images", (6, 2, 3, 3), bytes(99)), "'train_images' is damaged (it declares 108 bytes and has 99)"
+    )
+    refused(
+        forged(tmp_path, "train_images", (6, 2, 3, 2**60)),
+        "'train_images' is damaged (it declares 41505174165846491136 bytes and has 0)",
+    )
+    refused(forged(tmp_path, "train_labels", (6,), bytes(9 * 6), descr="<M8[s]"), "train_labels is datetime64")
+    refused(forged(tmp_path, "train_labels", (-6,), bytes(9 * 6), descr="<i8"), "train_labels has -6 entries, train_images 6")
+
+
+def test_a_bomb_is_refused_by_what_it_would_take(tmp_path, monkeypatch):
+    """Small on disk, large in memory: the sizes are read, and nothing else."""
+    monkeypatch.setattr("kdjax.data.npz._read", None)
+    monkeypatch.setattr("kdjax.core.memory.memory_available", lambda: 2**20)
+    images = np.zeros((1 << 15, 8, 8), np.uint8)
+    np.savez_compressed(tmp_path / "bomb.npz", **(GOOD | {"train_images": images, "train_labels": np.zeros(1 << 15, int)}
+                                                  | {"test_images": images[:2]}))  # fmt: skip
+    assert (tmp_path / "bomb.npz").stat().st_size < 2**17
+    refused(tmp_path / "bomb.npz", "bomb.npz: its arrays would take 2.3 MiB of memory, 1.0 MiB are free here", "folder:<dir>")
 
 
 def test_refuses_damage_in_a_compressed_array(tmp_path):
