@@ -21,6 +21,7 @@ from configs._parts import (
     per_epoch,
     seen_shape,
     weak_and_strong,
+    with_options,
 )
 from configs._setting import Setting
 from kdjax import data, methods, models
@@ -228,10 +229,12 @@ def _normalisation(config, dataset):
 
 def _read(config, path, specification, dataset):
     given = f"--config.teacher={path}"
+    part, resize = config.get("teacher_part", ""), config.get("teacher_resize", False)
     try:
-        teacher = read_teacher(path, specification, seen_shape(config.data, dataset))
+        teacher = read_teacher(path, specification, seen_shape(config.data, dataset), part=part, resize=resize)
     except InputError as error:
-        raise InputError(f"{given} is not accepted: {error}") from None
+        raise InputError(f"{given} is not accepted: {with_options(str(error), 'teacher')}") from None
+    teacher = teacher._replace(told=with_options(teacher.told, "teacher"))
     entry = _methods.METHODS.get(config.get("method", {}).get("name", ""))
     _check_teacher(given, teacher, seen_shape(config.data, dataset), 0 if entry and entry.other_classes else dataset.classes)
     if teacher.format in ("run", "kdjax") and config.get("teacher_mean"):

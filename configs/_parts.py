@@ -1,5 +1,6 @@
 """From a filled config to data, networks, optimisers and stages."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -209,6 +210,17 @@ def classifier_stage(
         members=members,
         **more,
     )
+
+
+def with_options(text: str, which: str) -> str:
+    """What is told of a file of weights, with the options of this config in the place of the reader's.
+
+    >>> with_options("part=ema takes the averaged ones", "teacher")
+    '--config.teacher_part=ema takes the averaged ones'
+    """
+    for name, option in (("part", f"{which}_part"), ("resize", f"{which}_resize"), ("net.stem", f"{which}_training.net.stem")):
+        text = re.sub(rf"(^|(?<= )){re.escape(name)}=", f"--config.{option}=", text)
+    return text
 
 
 def lasting(config: dict, above: str = "") -> dict:

@@ -54,6 +54,8 @@ def teacher_section(mean: tuple[float, ...] = (), std: tuple[float, ...] = ()) -
         # RepDistiller's CIFAR-100: (0.5071,0.4867,0.4408), (0.2675,0.2565,0.2761).
         "teacher_mean": mean,
         "teacher_std": std,
+        "teacher_part": "",  # of a file with several networks: a key, a prefix of names, or ema for averaged weights
+        "teacher_resize": False,  # resize the positions of a transformer that was made for images of another side
     }
 
 

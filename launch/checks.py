@@ -73,6 +73,7 @@ WORDS = {  # checked elsewhere
     "sweep": 'numbers to choose from, as "temperature=2,4,8 learning_rate=0.05,0.1"; empty: none',
     "teacher_mean": "a number a channel, or () for the training images' own",
     "teacher_std": "a number above 0 a channel, or () for the training images' own",
+    "teacher_part": "which network of a PyTorch file: a key, a prefix of names, or ema for averaged weights; empty: the plain one",
 }
 _NEEDED = (
     "seed",

@@ -80,6 +80,7 @@ def _about(config: Any, experiment: Any, devices: Devices) -> dict[str, Any]:
     }  # fmt: skip
     if teacher:
         found["teacher"] = {"path": config.teacher, "sha256": teacher.sha256, "format": teacher.format}
+        found["teacher"] |= {"taken": taken} if (taken := _taken(teacher)) else {}
     return found
 
 
@@ -89,6 +90,12 @@ def _notes(dataset: Any, config: Any) -> list[str]:
         return list(dataset.notes)
     cut = f"--config.data.val_fraction={config.data.val_fraction} cuts none from its training images"
     return [f"the {dataset.val.size} validation images are the set's own; {cut}", *dataset.notes]
+
+
+def _taken(teacher: Any) -> dict[str, str]:
+    """What was taken of the files of teachers, and what was left over."""
+    each = {f"teacher{k}": one for k, one in enumerate(teacher.members)} or {"teacher": teacher}
+    return {name: one.told for name, one in each.items() if one.told}
 
 
 def _begun(folder: Path, about: dict, held: ExitStack) -> None:
@@ -218,6 +225,8 @@ def _measured(experiment: Any, run: Run) -> dict[str, dict]:
     teacher = experiment.outside
     if teacher is None:
         return {}
+    for name, told in _taken(teacher).items():
+        run.say(f"{name}: {told}")
     weights = f"teacher: {teacher.format} weights, sha256 {teacher.sha256[:12]}"
     if (known := teacher.specification.get("classes", experiment.dataset.classes)) != experiment.dataset.classes:
         run.say(f"{weights}, for {known or 'no'} classes, which are not those of this data: not measured")

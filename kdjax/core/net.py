@@ -5,6 +5,9 @@ from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+from kdjax.core.check import check_option
 
 NORM = "norm/"  # taps of the inputs of batch-norm layers are named norm/<path of the layer>
 
@@ -113,7 +116,12 @@ def normalised(net: Net, mean: Any, std: Any) -> Net:
       net: the Net behind the normalisation.
       mean: numbers per channel of images in [0, 1], or one number.
       std: likewise, above 0.
+
+    Raises:
+      InputError: for numbers that are not finite, or a deviation that is not above 0.
     """
+    check_option("mean", mean, _finite, "finite numbers")
+    check_option("std", std, lambda x: _finite(x) and np.all(np.asarray(x, np.float32) >= np.finfo(np.float32).tiny), _ABOVE_0)
     mean, std = jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32)
 
     def scaled(x):
@@ -123,6 +131,14 @@ def normalised(net: Net, mean: Any, std: Any) -> Net:
         return net.apply(params, stats, scaled(x), train=train, key=key)
 
     return Net(lambda key, x: net.init(key, scaled(x)), apply)
+
+
+_ABOVE_0 = "finite numbers above 0"
+
+
+def _finite(x: Any) -> bool:
+    with np.errstate(over="ignore"):
+        return bool(np.all(np.isfinite(np.asarray(x, np.float32))))
 
 
 def chain(first: Net, then: Net, tap: str = "pooled") -> Net:

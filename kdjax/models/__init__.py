@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from kdjax.core.net import Net
 from kdjax.models.branched import ConvBlock, attach, branched, branches
-from kdjax.models.build import DTYPES, build
+from kdjax.models.build import DTYPES, LARGEST, build
 from kdjax.models.connector import Connector
 from kdjax.models.conv import canonical_convolution, conv2d, convolution, fan_in_uniform, he_normal
 from kdjax.models.conv_net import ConvNet, conv_net
@@ -85,6 +85,7 @@ NETS: dict[str, Callable[..., Net]] = {
 
 __all__ = [
     "DTYPES",
+    "LARGEST",
     "NETS",
     "VGG",
     "BasicBlock",

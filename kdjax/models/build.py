@@ -1,5 +1,6 @@
 """From a specification in plain values to a Net: what configs hold and what saved runs are loaded by."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,8 @@ from kdjax.core import InputError, Net, normalised, pick
 from kdjax.models.ensemble import ensemble
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+LARGEST = 2**20  # of the whole numbers in a specification: widths, classes, blocks
+_LONGEST, _DEEPEST = 4096, 8  # values in all, and specifications in specifications
 
 
 def build(specification: Mapping[str, Any], *, axis_name: str | None = None) -> Net:
@@ -20,21 +23,49 @@ def build(specification: Mapping[str, Any], *, axis_name: str | None = None) -> 
       axis_name: mapped axis over which batch statistics are averaged, or None.
 
     Raises:
-      InputError: for a name, a dtype or an option that is not known.
+      InputError: for what is no specification, a name, a dtype or an option that is not known, or an absurd size.
 
     >>> net = build({"name": "conv_net", "widths": [4, 8], "classes": 10, "mean": [0.5], "std": [0.25]})
     """
     from kdjax.models import NETS
 
+    _check(specification)
     options: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in specification.items()}
     name = str(options.pop("name"))
-    if name == "ensemble":
-        return ensemble([build(one, axis_name=axis_name) for one in options.pop("nets")], **options)
-    make = pick("net", name, NETS)
-    mean, std = options.pop("mean", None), options.pop("std", None)
-    options["dtype"] = pick("dtype", str(options.get("dtype", "float32")), DTYPES)
     try:
+        if name == "ensemble":
+            return ensemble([build(one, axis_name=axis_name) for one in options.pop("nets")], **options)
+        make = pick("net", name, NETS)
+        mean, std = options.pop("mean", None), options.pop("std", None)
+        options["dtype"] = pick("dtype", str(options.get("dtype", "float32")), DTYPES)
         net = make(**options, axis_name=axis_name)
-    except TypeError as error:
-        raise InputError(f"net {specification['name']!r}: {error}") from None
-    return net if mean is None else normalised(net, mean, std)
+    except InputError:
+        raise
+    except (TypeError, ValueError, KeyError, AttributeError) as error:  # options of another kind
+        raise InputError(f"net {name!r}: {error}") from None
+    return net if mean is None and std is None else normalised(net, mean, std)
+
+
+def _check(specification: Any) -> None:
+    """Refuses what is no specification, and what would take forever to build: they also come out of files of others."""
+    if not isinstance(specification, Mapping):
+        raise InputError(f"a specification of a net is a mapping with its 'name': found {type(specification).__name__}")
+    if "name" not in specification:
+        raise InputError("it does not say which net it holds")
+    level: list[tuple[str, Any]] = [("", specification)]
+    count = 0
+    for _ in range(_DEEPEST):
+        for name, value in level:
+            if isinstance(value, int | float) and not (math.isfinite(value) and abs(value) <= LARGEST):
+                raise InputError(f"{name}={value} is not accepted in a net: expected a number of at most {LARGEST}")
+        inside = [(name, value) for name, value in level if isinstance(value, Mapping | list | tuple)]
+        count += sum(len(value) for _, value in inside)
+        if not inside or count > _LONGEST:
+            break
+        level = [(str(k), x) for _, value in inside if isinstance(value, Mapping) for k, x in value.items()] + [
+            (name, x) for name, value in inside if not isinstance(value, Mapping) for x in value
+        ]
+    else:
+        raise InputError(f"a specification of a net is nested at most {_DEEPEST} deep")
+    if count > _LONGEST:
+        raise InputError(f"a specification of a net holds at most {_LONGEST} values")

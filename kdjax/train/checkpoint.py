@@ -15,6 +15,7 @@ from kdjax.core import InputError
 from kdjax.core.files import refusing, remove
 from kdjax.models.pretrained import nested
 from kdjax.train import fingerprint
+from kdjax.train.manifest import check_members, content_of
 from kdjax.train.processes import first, primary
 from kdjax.train.quiet import quieten_orbax
 
@@ -103,16 +104,13 @@ class Checkpoints:
         """
         place = f"checkpoint {self._folder.name}/{step}"
         found = self._read(step, place, "manifest", self._ocp.args.JsonRestore())
-        manifest = found.get("content") if isinstance(found, dict) else None
-        if not isinstance(manifest, dict) or fingerprint.of_json(manifest) != found.get("sha256"):
-            raise InputError(f"{place} is refused: its manifest does not match its sha256, the file is damaged")
-        if not _is_manifest(manifest):
-            raise InputError(f"{place} is refused: its manifest is none of kdjax's")
+        manifest = content_of(found, place, self._folder / str(step))
         if self._stage is not None and manifest["stage"] != self._stage:
             raise InputError(f"{place} is refused: it was written by another configuration")
         if template is not None:
             _check_leaves(place, manifest["leaves"], template)
         shapes = {f"{i:05d}": jax.ShapeDtypeStruct(x["shape"], x["dtype"]) for i, x in enumerate(manifest["leaves"])}
+        self._check_state(step, place, shapes)
         arrays = self._read(step, place, "state", self._ocp.args.StandardRestore(_on_host(shapes)))
         for leaf, x in zip(manifest["leaves"], (arrays[k] for k in sorted(arrays)), strict=True):
             if fingerprint.of_array(x) != leaf["sha256"]:
@@ -178,6 +176,14 @@ class Checkpoints:
             finally:
                 self._manager.close()
 
+    def _check_state(self, step, place, shapes):
+        """Refuses arrays of other shapes than the manifest says before they are read: Orbax fills up or leaves tasks behind."""
+        with self._reading(f"{place} is refused: its state"):
+            found = self._ocp.PyTreeCheckpointHandler().metadata((self._folder / str(step) / "state").absolute()).tree
+            known = {name: (tuple(x.shape), np.dtype(x.dtype)) for name, x in found.items()}
+        if known != {name: (tuple(x.shape), np.dtype(x.dtype)) for name, x in shapes.items()}:
+            raise InputError(f"{place} is refused: its arrays are not those that its manifest names, the file is damaged")
+
     def _read(self, step, place, item, args):
         with self._reading(f"{place} is refused: its {item}"):
             return self._manager.restore(step, args=self._ocp.args.Composite(**{item: args}))[item]
@@ -195,30 +201,21 @@ class Checkpoints:
 
 
 def read_model(folder: Path, identity: str | None) -> tuple[dict, dict]:
-    """The networks a finished stage has saved, verified: `(weights, notes)`."""
+    """The networks a finished stage has saved, verified: `(weights, notes)`.
+
+    Raises:
+      InputError: one line that says what is wrong with them.
+    """
     saved = Checkpoints(folder, identity)
     try:
         weights, notes = saved.restore(0)
     finally:
         saved.close()
-    for network in weights.values():
-        if isinstance(network, dict):
+    for name, network in weights.items():
+        if name != "picture":
+            check_members(network, f"{folder} is refused: its network {name!r}")
             network.setdefault("stats", {})
     return weights, notes
-
-
-def _is_manifest(found):
-    known = {"stage", "step", "leaves", "notes"} <= set(found) and isinstance(found["notes"], dict)
-    return known and isinstance(found["leaves"], list) and all(map(_is_leaf, found["leaves"]))
-
-
-def _is_leaf(found):
-    try:
-        np.dtype(found["dtype"])
-        sizes = [n for n in found["shape"] if isinstance(n, int) and n >= 0]
-        return sizes == found["shape"] and isinstance(found["path"], str) and isinstance(found["sha256"], str)
-    except (KeyError, TypeError):
-        return False
 
 
 def _check_leaves(place, leaves, template):

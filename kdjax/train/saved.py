@@ -1,6 +1,6 @@
 """Trained networks on disk, and the way back to a Net."""
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +8,10 @@ import jax
 
 from kdjax import models
 from kdjax.core import InputError, Net, nearest
+from kdjax.core.files import read_json
 from kdjax.core.given import given_path
 from kdjax.train.checkpoint import read_model
+from kdjax.train.fitted import check_same
 from kdjax.train.members import member
 
 
@@ -39,8 +41,8 @@ def read_run(
 ) -> tuple[dict, Any, Any]:
     """As `load`, but with the specification of the network in the place of the Net."""
     run_dir = given_path(run_dir)
-    folder = run_dir / "models"
-    done = [name for name in _stages(run_dir) if (folder / name).is_dir()]
+    folder, about = run_dir / "models", _about(run_dir)
+    done = [name for name in about["stages"] if (folder / name).is_dir()]
     if not done:
         raise InputError(f"{run_dir} holds no finished run: expected a folder that launch/main.py wrote as its --workdir")
     if stage is not None and stage not in done:
@@ -50,22 +52,47 @@ def read_run(
     weights.pop("picture", None)
     if network is not None and network not in weights:
         raise InputError(f"network {network!r} is not in {place}; accepted: {nearest(network, weights)}")
-    name = network or next(iter(weights))
-    specification = notes["nets"].get(name)
+    name = network or next(iter(weights), "")
+    specification = _mapping(notes, "nets").get(name)
     if specification is None:
         raise InputError(f"network {name!r} in {place} is not one of kdjax's own: rebuild it yourself around its weights")
     members = jax.tree.leaves(weights[name])[0].shape[0]
     if not 0 <= member_number < members:
         raise InputError(f"member_number={member_number} is not accepted: the run has members 0 to {members - 1}")
     one = member(weights[name], member_number)
+    try:
+        models.build(specification)
+        if "params" not in one:
+            raise InputError("it has no params")
+        if shape := _seen(about):
+            check_same(specification, one["params"], one["stats"], shape)
+    except InputError as error:
+        raise InputError(f"{place} is refused: network {name!r}: {error}") from None
     return specification, one["params"], one["stats"]
 
 
-def _stages(run_dir: Path) -> list[str]:
+def _about(run_dir: Path) -> dict:
+    """The records of a run, as far as they are needed here."""
     file = run_dir / "config.json"
     if not file.is_file():
-        return []
-    try:
-        return list(json.loads(file.read_text())["stages"])
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"{file} is damaged: expected the records of a run, with its stages") from None
+        return {"stages": []}
+    about = read_json(file, advice := "expected the records of a run, with its stages")
+    stages = about.get("stages")
+    if not isinstance(stages, list) or not all(isinstance(x, str) and Path(x).name == x for x in stages):
+        raise InputError(f"{file} is damaged: {advice}")
+    return about
+
+
+def _seen(about: Mapping) -> tuple[int, ...]:
+    """The shape of one image as the networks of a run see it; () where its records do not tell."""
+    data = _mapping(about, "data")
+    shape, crop = data.get("shape"), data.get("crop") or 0
+    if not isinstance(shape, list) or len(shape) != 3:
+        return ()
+    seen = (crop, crop, shape[2]) if crop else tuple(shape)
+    return seen if all(type(n) is int and 0 < n <= models.LARGEST for n in seen) else ()
+
+
+def _mapping(holder: Mapping, name: str) -> Mapping:
+    found = holder.get(name)
+    return found if isinstance(found, Mapping) else {}

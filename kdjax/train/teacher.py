@@ -1,29 +1,22 @@
 """A teacher from outside: from a run, a file of weights, an Orbax checkpoint."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from kdjax import models
 from kdjax.core import Follower, Frozen, InputError, Net, read_by_name
 from kdjax.core.given import given_path
-from kdjax.models.pretrained import nested
 from kdjax.train import fingerprint
 from kdjax.train.collect import collector, on_devices
 from kdjax.train.devices import place
+from kdjax.train.fitted import find, fit
 from kdjax.train.measures import classification
 from kdjax.train.members import stack
-from kdjax.train.orbax_tree import read_orbax
 from kdjax.train.run import Run
-from kdjax.train.saved import read_run
-
-ACCEPTED = "a run's folder, a safetensors file, a PyTorch checkpoint (.pth, .pt, .bin), the folder of an Orbax checkpoint"
 
 
 class Teacher(NamedTuple):
@@ -37,6 +30,7 @@ class Teacher(NamedTuple):
       format: `"run"`, `"orbax"`, or that of a `models.WeightFile`.
       specification: what `models.build` makes the net from.
       members: the teachers it is made of, where they are several.
+      told: which part of the file it is, and what was left over; empty where it is all of it.
     """
 
     net: Net
@@ -46,6 +40,7 @@ class Teacher(NamedTuple):
     format: str
     specification: dict
     members: tuple["Teacher", ...] = ()
+    told: str = ""
 
     def frozen(self) -> Frozen:
         """For a stage; the source is made of the weights' sha256 and of the net around them, normalisation included."""
@@ -72,7 +67,9 @@ def ensemble_of(teachers: Sequence[Frozen], specification: dict) -> Frozen:
     return Frozen(tuple(one.params for one in teachers), tuple(one.stats for one in teachers), source)
 
 
-def read_teacher(path: str | Path, specification: Mapping[str, Any], shape: tuple[int, ...]) -> Teacher:
+def read_teacher(
+    path: str | Path, specification: Mapping[str, Any], shape: tuple[int, ...], *, part: str = "", resize: bool = False
+) -> Teacher:
     """Reads a trained network, whoever trained it.
 
     Runs and kdjax's own safetensors files say themselves which net they hold and how it normalises images. For weights under
@@ -83,35 +80,19 @@ def read_teacher(path: str | Path, specification: Mapping[str, Any], shape: tupl
         (a tree with `params`, and `batch_stats` or `stats`; or `params` alone), or that of a manager, whose last step is taken.
       specification: of the net, for `models.build`.
       shape: of one image, `(H, W, C)`.
+      part: which of several networks in a PyTorch file: its key, its prefix of names, or `"ema"` for averaged weights.
+      resize: whether the positions of a transformer are resized to these images, bicubically as timm does it.
 
     Raises:
       InputError: one line that names the path, what was found there and what is accepted.
     """
-    path = given_path(path)
-    if (path / "config.json").is_file():
-        found, params, stats = read_run(path)
-        return Teacher(models.build(found), params, stats, fingerprint.of_tree((params, stats)), "run", found)
-    if path.is_dir():
-        arrays = read_orbax(path)
-        if arrays is None:
-            raise InputError(f"{path} holds no finished run and no Orbax checkpoint; accepted: {ACCEPTED}")
-        kind, sha256, metadata = "orbax", fingerprint.of_tree(arrays), {}
-    elif path.is_file():
-        arrays, metadata, sha256, kind = models.read_weights(path)
-    else:
-        raise InputError(f"{path} is not there; accepted: {ACCEPTED}")
+    found = find(path := given_path(path), part)
+    own = dict(specification) if found.specification is None else found.specification
     try:
-        found = _specification(metadata["kdjax"]) if kind == "kdjax" else dict(specification)
-        if "name" not in found:
-            raise InputError("it does not say which net it holds")
-        wanted = _wanted(found, shape)
-        if kind in ("kdjax", "orbax"):
-            params, stats = _parts(_fill(arrays, found["name"], wanted))
-        else:
-            params, stats = models.from_pytorch(found["name"], arrays, *_parts(wanted))
+        fitted = fit(found, own, shape, resize=resize)
     except InputError as error:
         raise InputError(f"{path} is refused: {error}") from None
-    return Teacher(models.build(found), params, stats, sha256, kind, found)
+    return Teacher(models.build(own), fitted.params, fitted.stats, found.sha256, found.format, own, told=fitted.told)
 
 
 class _Alone(NamedTuple):
@@ -131,56 +112,3 @@ def measure_teacher(teacher: Teacher, run: Run, view: Callable) -> dict[str, lis
     ask = collector(predict, run, on_devices(run._replace(splits={"test": run.splits["test"]})), view)
     measures = classification(partial(ask, state), "test", True)
     return {f"test_{name}": np.ravel(value).astype(float).tolist() for name, value in measures.items()}
-
-
-def _specification(text: str) -> dict:
-    try:
-        found = json.loads(text)
-        models.build(found)
-    except InputError:
-        raise
-    except (ValueError, TypeError, KeyError, AttributeError):
-        raise InputError(f"its metadata 'kdjax' is no specification of a net: {text[:80]!r}") from None
-    return found
-
-
-def _parts(arrays: Mapping[str, Any]) -> tuple[Any, Any]:
-    whole = nested(arrays)
-    return whole["params"], whole.get("stats", {})
-
-
-def _wanted(specification: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, jax.ShapeDtypeStruct]:
-    """The arrays of a net by path, as shapes, in the order in which the net makes them."""
-    wanted: dict[str, jax.ShapeDtypeStruct] = {}
-
-    def walk(tree, path):
-        if isinstance(tree, Mapping):
-            for name, inside in tree.items():
-                walk(inside, f"{path}/{name}")
-        else:
-            wanted[path] = jax.ShapeDtypeStruct(tree.shape, tree.dtype)
-
-    def init(key, x):
-        for part, tree in zip(("params", "stats"), models.build(specification).init(key, x), strict=True):
-            walk(tree, part)
-
-    try:
-        jax.eval_shape(init, jax.random.key(0), jax.ShapeDtypeStruct((1, *shape), jnp.float32))
-    except InputError:
-        raise
-    except Exception as error:  # a normalisation of other channels, a net of other sides: JAX and flax report it in many ways
-        raise InputError(f"it does not take images {tuple(shape)}: {str(error).splitlines()[0]}") from error
-    return wanted
-
-
-def _fill(arrays: Mapping[str, Any], name: str, wanted: Mapping[str, jax.ShapeDtypeStruct]) -> dict[str, np.ndarray]:
-    """The wanted arrays; one line where one is missing, differs or is left over."""
-    for path, want in wanted.items():
-        if path not in arrays:
-            rest = ", ".join(repr(k) for k in list(arrays)[:3])
-            raise InputError(f"{path} is not in it, {name} has it {want.shape}; it holds {rest or 'nothing'}")
-        if tuple(arrays[path].shape) != want.shape:
-            raise InputError(f"{path} is {tuple(arrays[path].shape)} in it, {name} has {want.shape}")
-    if more := [k for k in arrays if k not in wanted]:
-        raise InputError(f"{more[0]!r} is {tuple(arrays[more[0]].shape)} in it, {name} has none")
-    return {path: np.asarray(arrays[path]).astype(want.dtype) for path, want in wanted.items()}

@@ -81,8 +81,9 @@ def test_numbers_that_are_none_are_refused():
     state = by_formula("resnet8", NETS["resnet8"](10))
     spoilt = state["bn1.weight"].copy()
     spoilt[3] = np.nan
-    assert refusal(state | {"bn1.weight": spoilt}) == "bn1.weight holds numbers in the file that are not finite"
-    assert "bn1.weight is of type int8 in the file" in refusal(state | {"bn1.weight": np.ones(16, np.int8)})
+    assert refusal(state | {"bn1.weight": spoilt}) == "bn1.weight holds numbers that are not finite"
+    assert "bn1.weight is of type int8: expected floating" in refusal(state | {"bn1.weight": np.ones(16, np.int8)})
+    assert refusal(state | {"bn1.running_var": -np.ones(16)}) == "bn1.running_var holds negative variances"
 
 
 def test_a_net_without_a_map_is_refused():
@@ -96,7 +97,7 @@ def test_prefixes_and_counters_are_taken_off(prefix):
     named = {f"{prefix}{k}": x for k, x in state.items()} | {f"{prefix}bn1.num_batches_tracked": np.int64(3)}
     expected = from_pytorch("resnet8", state, *blank(net))
     jax.tree.map(np.testing.assert_array_equal, from_pytorch("resnet8", named, *blank(net)), expected)
-    assert "is not in the file" in refusal(named | {"other": np.zeros(1)})
+    jax.tree.map(np.testing.assert_array_equal, from_pytorch("resnet8", named | {"other": np.zeros(1)}, *blank(net)), expected)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float64])

@@ -28,7 +28,7 @@ def refusal(content):
 @pytest.mark.parametrize(("form", "kind"), [("zip", "pytorch"), ("legacy", "pytorch before 1.6")])
 def test_a_checkpoint_that_torch_wrote(form, kind):
     """With options, counters and NumPy numbers around the `state_dict`; views, shared storages and half precision in it."""
-    arrays, found = read_checkpoint((GOLDEN / f"checkpoint_{form}.pth").read_bytes())
+    arrays, found = read_checkpoint((GOLDEN / f"checkpoint_{form}.pth").read_bytes())[:2]
     arrays = {k.removeprefix("module."): x for k, x in arrays.items()}
     assert found == kind
     expected = {
@@ -131,14 +131,14 @@ def archive(pickled, *, compress=zipfile.ZIP_STORED, **records):
 def test_views_as_written_by_hand():
     expected = np.array([[0, 2], [1, 3]], np.float32)
     for content in (legacy(tensor((2, 2), (1, 2))), archive(tensor((2, 2), (1, 2)), data_0=np.arange(4, dtype="<f4").tobytes())):
-        arrays, _ = read_checkpoint(content)
+        arrays = read_checkpoint(content).arrays
         np.testing.assert_array_equal(arrays["w"], expected)
     on_gpu = legacy(tensor((2, 2), (1, 2)).replace(b"torch\nFloatStorage", b"torch.cuda\nFloatStorage"))
-    np.testing.assert_array_equal(read_checkpoint(on_gpu)[0]["w"], expected)
-    np.testing.assert_array_equal(read_checkpoint(legacy(tensor((5,), (0,), 3)))[0]["w"], np.full(5, 3.0))
-    assert read_checkpoint(legacy(tensor((0, 3), (3, 1))))[0]["w"].shape == (0, 3)
-    np.testing.assert_array_equal(read_checkpoint(legacy(tensor((), (), 2)))[0]["w"], 2.0)
-    np.testing.assert_array_equal(read_checkpoint(legacy(tensor((1,), (2**62,), 3)))[0]["w"], [3.0])
+    np.testing.assert_array_equal(read_checkpoint(on_gpu).arrays["w"], expected)
+    np.testing.assert_array_equal(read_checkpoint(legacy(tensor((5,), (0,), 3))).arrays["w"], np.full(5, 3.0))
+    assert read_checkpoint(legacy(tensor((0, 3), (3, 1)))).arrays["w"].shape == (0, 3)
+    np.testing.assert_array_equal(read_checkpoint(legacy(tensor((), (), 2))).arrays["w"], 2.0)
+    np.testing.assert_array_equal(read_checkpoint(legacy(tensor((1,), (2**62,), 3))).arrays["w"], [3.0])
 
 
 @pytest.mark.parametrize(
@@ -210,5 +210,5 @@ def test_wrappers_are_looked_through():
     for name in ("state_dict", "model_state_dict", "model", "net"):
         for more in (b"", beside):
             wrapped = b"\x80\x02}X" + len(name).to_bytes(4, "little") + name.encode() + inside + b"s" + more + b"."
-            arrays, _ = read_checkpoint(legacy(wrapped))
+            arrays = read_checkpoint(legacy(wrapped)).arrays
             assert list(arrays) == ["w"] and arrays["w"].shape == (4,)

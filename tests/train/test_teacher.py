@@ -101,7 +101,8 @@ def test_a_transformer_with_the_names_of_timm(form, tmp_path):
     taps, _ = teacher.net.apply(teacher.params, teacher.stats, jnp.ones((2, 8, 8, 3)), train=False)
     assert taps["logits"].shape == (2, 5)
     said = refusal(place, specification, (12, 12, 3))
-    assert said == "is refused: pos_embed is (1, 6, 8) in the file, vit has (1, 11, 8) (params/positions)"
+    expected = "is refused: pos_embed is (1, 6, 8) in the file, vit has (1, 11, 8) (params/positions)"
+    assert said == f"{expected}; resize=true fits it to these images"
     said = refusal(place, specification, (10, 8, 3))
     assert "it does not take images" in said or "images of 10x8 pixels are not filled by patches of 4x4" in said
 

@@ -11,16 +11,18 @@ import pickle
 import pickletools
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
 from kdjax.core import InputError
+from kdjax.models.pretrained.prefix import AVERAGED, choose, is_averaged
 
 LEGACY = bytes.fromhex("80028a0a6cfc9c46f9206aa850192e")  # a pickled number: what torch.save wrote first until version 1.6
-WRAPPERS = ("state_dict", "model_state_dict", "model", "net")  # where training scripts put the state_dict
+WRAPPERS = ("state_dict", "model_state_dict", "model", "net")  # where training scripts put the state_dict, before all others
+_NO_WEIGHTS = ("optim", "sched", "scaler", "criterion", "loss", "rng", "param_groups")  # in names of what is no network
 _KINDS = {
     "Float": "float32", "Double": "float64", "Half": "float16", "BFloat16": "bfloat16", "Long": "int64", "Int": "int32",
     "Short": "int16", "Char": "int8", "Byte": "uint8", "Bool": "bool", "ComplexFloat": "complex64", "ComplexDouble": "complex128",
@@ -55,17 +57,34 @@ class _Tensor(NamedTuple):
     stride: Any
 
 
-def read_checkpoint(content: bytes) -> tuple[dict[str, np.ndarray], str]:
-    """The `state_dict` of a checkpoint: one by itself, or the one under `state_dict`, `model_state_dict`, `model` or `net`.
+class Checkpoint(NamedTuple):
+    """What was read of a checkpoint.
+
+    Attributes:
+      arrays: by name, in the dtypes they were saved in.
+      format: `"pytorch"` or `"pytorch before 1.6"`.
+      told: which of several state_dicts it is, and how to ask for the others; empty where there is one.
+      part: what of `part` is still to be found, among the names.
+    """
+
+    arrays: dict[str, np.ndarray]
+    format: str
+    told: str = ""
+    part: str = ""
+
+
+def read_checkpoint(content: bytes, part: str = "") -> Checkpoint:
+    """The `state_dict` of a checkpoint: one by itself, or the one under a key, in whatever lies around it.
+
+    Where there are several, plain weights go before averaged ones, and `state_dict`, `model_state_dict`, `model` and `net` before
+    other keys.
 
     Both forms are read: the zip archive of PyTorch 1.6 and later, and the row of pickles before it. A size that does not fit the
     length of the file is refused, so a small file makes nothing large.
 
     Args:
       content: of the file.
-
-    Returns:
-      `(arrays by name, "pytorch" or "pytorch before 1.6")`; the arrays have the dtypes they were saved in.
+      part: the key, `"ema"` for averaged weights, or what is no key but a prefix of names.
 
     Raises:
       InputError: one line that says what is wrong, without the name of the file.
@@ -76,25 +95,37 @@ def read_checkpoint(content: bytes) -> tuple[dict[str, np.ndarray], str]:
     """
     archive = content.startswith(b"PK")
     value, record = _read_archive(content) if archive else _read_row(content)
+    found, told, part = _state_dict(value, part)
     cache: dict[str, bytes] = {}
-    arrays = {name: _array(name, x, record, cache) for name, x in _state_dict(value).items()}
-    return arrays, "pytorch" if archive else "pytorch before 1.6"
+    arrays = {name: _array(name, x, record, cache) for name, x in found.items()}
+    return Checkpoint(arrays, "pytorch" if archive else "pytorch before 1.6", told, part)
 
 
-def _state_dict(value: Any) -> dict[str, _Tensor]:
-    for _ in range(4):  # wrappers in wrappers
-        if not isinstance(value, Mapping):
-            break
-        inside = [value[name] for name in WRAPPERS if isinstance(value.get(name), Mapping)]
-        found = {str(name): x for name, x in value.items() if isinstance(x, _Tensor)}
-        if found and not inside:  # an accuracy beside a state_dict may be a tensor, too
-            return found
-        if not inside:
-            names = ", ".join(str(name)[:40] for name in list(value)[:6]) or "nothing"
-            raise InputError(f"it holds {names}: expected tensors by name, or a state_dict under {', '.join(WRAPPERS)}")
-        value = inside[0]
-    what = "one tensor" if isinstance(value, _Tensor) else f"a {type(value).__name__}"
-    raise InputError(f"it holds {what}: expected a state_dict, which is tensors by name")
+def _state_dict(value: Any, part: str) -> tuple[dict[str, _Tensor], str, str]:
+    if not isinstance(value, Mapping):
+        what = "one tensor" if isinstance(value, _Tensor) else f"a {type(value).__name__}"
+        raise InputError(f"it holds {what}: expected a state_dict, which is tensors by name")
+    found = dict(_state_dicts(value, (), set()))
+    if not found:
+        for _ in range(4):  # the innermost wrapper is told
+            value = next((value[name] for name in WRAPPERS if isinstance(value.get(name), Mapping)), value)
+        names = ", ".join(str(name)[:40] for name in list(value)[:6]) or "nothing"
+        raise InputError(f"it holds {names}: expected tensors by name, or a state_dict under {', '.join(WRAPPERS)}")
+    own = part in found or (part == AVERAGED and any(is_averaged(name) for name in found))
+    name, told = choose(found, part if own else "", WRAPPERS)
+    return found[name], told if len(found) > 1 or is_averaged(name) else "", "" if own else part
+
+
+def _state_dicts(value: Mapping, path: tuple[str, ...], seen: set[int]) -> Iterator[tuple[str, dict[str, _Tensor]]]:
+    """The mappings of tensors in a checkpoint, by the keys above them; an accuracy beside them may be a tensor, too."""
+    seen.add(id(value))
+    inside: list[tuple[str, dict[str, _Tensor]]] = []
+    for key, x in value.items():
+        named = isinstance(key, str) and not any(word in key for word in _NO_WEIGHTS)
+        if named and isinstance(x, Mapping) and len(path) < 4 and id(x) not in seen:
+            inside += _state_dicts(x, (*path, key), seen)
+    found = {str(name): x for name, x in value.items() if isinstance(x, _Tensor)}
+    yield from inside or ([(".".join(path), found)] if found else [])
 
 
 def _read_archive(content: bytes) -> tuple[Any, Callable]:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kdjax.core import InputError
-from kdjax.core.files import write_bytes
+from kdjax.core.files import parse_json, write_bytes
 from kdjax.core.given import given_path
 from kdjax.core.shown import printable
 from kdjax.models.pretrained.pytorch_file import read_checkpoint
@@ -38,12 +38,16 @@ class WeightFile(NamedTuple):
       metadata: of a safetensors file; its `kdjax` is the specification, as JSON.
       sha256: of the file.
       format: `"kdjax"`, `"safetensors"` (of another library), `"pytorch"` or `"pytorch before 1.6"`.
+      told: which of several sets of weights was taken, and how to ask for the others; empty where there is one.
+      part: what of the `part` asked for is no key of a checkpoint: a prefix of names, for `from_pytorch`.
     """
 
     arrays: dict[str, np.ndarray]
     metadata: dict[str, str]
     sha256: str
     format: str
+    told: str = ""
+    part: str = ""
 
 
 def write_weights(
@@ -74,14 +78,15 @@ def write_weights(
     write_bytes(given_path(path), _safetensors(arrays, {"kdjax": json.dumps(dict(specification)), **(about or {})}))
 
 
-def read_weights(path: str | Path) -> WeightFile:
+def read_weights(path: str | Path, *, part: str = "") -> WeightFile:
     """Reads a safetensors file, or a checkpoint that `torch.save` wrote, without running anything that is in it.
 
     What the file is, its content says; its name does not matter. Of a checkpoint the `state_dict` is read: one by itself, or the
-    one under `state_dict`, `model_state_dict`, `model` or `net`.
+    one under a key such as `state_dict` or `model`; where plain and averaged (EMA) weights lie side by side, the plain ones.
 
     Args:
       path: the file.
+      part: which of several sets of weights in a checkpoint: its key, or `"ema"` for averaged ones.
 
     Returns:
       A WeightFile.
@@ -100,10 +105,10 @@ def read_weights(path: str | Path) -> WeightFile:
     try:
         if content[8:9] == b"{":
             arrays, metadata = _from_safetensors(content)
-            return WeightFile(arrays, metadata, sha256, "kdjax" if "kdjax" in metadata else "safetensors")
+            return WeightFile(arrays, metadata, sha256, "kdjax" if "kdjax" in metadata else "safetensors", part=part)
         if content.startswith((b"PK", b"\x80")):
-            arrays, kind = read_checkpoint(content)
-            return WeightFile(arrays, {}, sha256, kind)
+            found = read_checkpoint(content, part)
+            return WeightFile(found.arrays, {}, sha256, found.format, found.told, found.part)
         start = content[:200].lstrip()
         what = next((said for sign, said in _OTHERS.items() if start.startswith(sign)), f"starts with {start[:12]!r}")
         raise InputError(f"it {what if start else 'is empty'}: expected safetensors, or what torch.save writes")
@@ -164,5 +169,8 @@ def _from_safetensors(content: bytes) -> tuple[dict[str, np.ndarray], dict[str, 
         if x["dtype"] not in _DTYPES:
             raise InputError(f"{name} is of type {x['dtype']}; accepted: {', '.join(_DTYPES)}")
         arrays[name] = np.frombuffer(x["data"], _DTYPES[x["dtype"]]).reshape(x["shape"])
-    head = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    return arrays, head.get("__metadata__", {})
+    try:
+        head = parse_json(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    except ValueError as error:
+        raise InputError(f"it is damaged as a safetensors file ({error})") from None
+    return arrays, head.get("__metadata__") or {}

@@ -1,0 +1,48 @@
+"""What is said of weights that are not quite those of a net."""
+
+import jax
+import numpy as np
+import pytest
+
+from kdjax import models
+from kdjax.models.pretrained import flat
+from kdjax.models.pretrained.fit import advice, is_head, leftover, resized
+
+
+def test_heads_are_linear_layers_at_the_end():
+    paths = [
+        "params/classifier/kernel",
+        "params/classifier_distillation/bias",
+        "params/block/classifier/kernel",
+        "stats/x",
+        "params",
+    ]
+    assert [is_head(path) for path in paths] == [True, True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "sides", "said"),
+    [
+        ("resnet50", "params/conv/kernel", (7, 3), "; net.stem=imagenet has such a one"),
+        ("resnet18", "params/conv/kernel", (3, 7), "; net.stem=cifar has such a one"),
+        ("resnet18", "params/conv/kernel", (3, 3), ""),
+        ("resnet8", "params/conv/kernel", (7, 3), ""),
+        ("resnet18", "params/stage1_block1/conv1/kernel", (7, 3), ""),
+        ("vit", "params/positions", (1, 1), "; resize=true fits it to these images"),
+    ],
+)
+def test_the_option_that_helps_is_named(name, path, sides, said):
+    assert advice(name, path, *sides) == said
+
+
+def test_only_positions_are_resized():
+    net = models.vit(4, 8, 1, 2, 3)
+    params, _ = net.init(jax.random.key(0), np.zeros((1, 8, 8, 3), np.float32))
+    before = {f"params/{path}": np.asarray(x) for path, x in flat(params).items()}
+    after = resized(before, (16, 8))
+    assert after["params/positions"].shape == (1, 9, 8)
+    assert all(np.array_equal(x, before[path]) for path, x in after.items() if path != "params/positions")
+
+
+def test_long_leftovers_are_counted():
+    assert leftover([]) == "" and leftover(list("abcdef")) == "left over: a, b, c, d and 2 more"
