@@ -13,21 +13,26 @@ from kdjax.data.sampler import TEST_SPLIT, spread_rows
 from kdjax.data.sound import Damaged
 from kdjax.data.source import Opened, Source, file_digest
 from kdjax.data.split import stratified
+from kdjax.data.tree import BESIDE, Unread, images_below, inside
 
+VALIDATION = ("val", "valid", "validation")  # what the folder of validation images may be called
 HEADERS = 4096  # of so many files the first bytes are read to settle size and channels
 
 
 def open_folder(directory: str, image_size: int | None = None, *, headers: int | None = HEADERS, skip: bool = False) -> Opened:
     """Lists a directory of images in one of three forms; images are decoded when they are read.
 
-    - `train/<class>/` and `test/<class>/`: the split as given; other folders beside them are not read.
-    - `<class>/` alone: a fifth of each class, drawn with the fixed seed 0 whatever the run's seed, is for the test.
+    - `train/<class>/` and `test/<class>/`: the split as given. `val/<class>/` (or `valid`, `validation`) beside them is the
+      validation set; without `test/` it is for the test, as in ImageNet's layout. With `train/` alone, a fifth of each class,
+      drawn with the fixed seed 0 whatever the run's seed, is for the test.
+    - `<class>/` alone: a fifth of each class is for the test, likewise.
     - images without class folders: unlabelled. Every label is -1 and there are no classes; a fifth, drawn likewise, is
-      for the test. `train/` and `test/` may both be unlabelled, too.
+      for the test. `train/` and the other parts may all be unlabelled, too.
 
-    Classes are the folders' names in alphabetical order, images likewise inside a class. Hidden names (a leading dot)
-    and files whose ending is not that of an image are not read; see `image.decode` for what is made of an image. Grey
-    images give one channel, unless one image of the set is in colour: then all have three.
+    Classes are the folders' names in alphabetical order, images likewise inside a class, those in folders inside it
+    included. Hidden names (a leading dot) and files whose ending is not that of an image are not read, and counted in
+    `notes`; see `image.decode` for what is made of an image. Grey images give one channel, unless one image of the set is in
+    colour: then all have three.
 
     Args:
       directory: the directory.
@@ -57,7 +62,8 @@ def open_folder(directory: str, image_size: int | None = None, *, headers: int |
     """
     root = given_path(directory)
     _check_directory(directory, root)
-    names, files, labels, train, test = _split(root)
+    unread = Unread()
+    names, files, labels, parts = _split(root, unread)
     shape, looked = _shape(root, files, image_size, headers, skip)
 
     def digest() -> str:
@@ -66,7 +72,11 @@ def open_folder(directory: str, image_size: int | None = None, *, headers: int |
     def source(rows):
         return _source(root, [files[row] for row in rows], labels[rows], shape, image_size, looked)
 
-    return Opened(source(train), source(test), names, shape, digest, guessed=looked < len(files))
+    train, test, val = (source(parts[name]) if name in parts else None for name in ("train", "test", "val"))
+    assert train and test
+    return Opened(
+        train, test, names, shape, digest, guessed=looked < len(files), val=val, notes=unread.notes()
+    )  # fmt: skip
 
 
 def _check_directory(directory: str, root: Path) -> None:
@@ -78,62 +88,67 @@ def _check_directory(directory: str, root: Path) -> None:
         raise InputError(f"folder {root}: no such directory")
 
 
-def _split(root: Path) -> tuple[tuple[str, ...], list[str], np.ndarray, np.ndarray, np.ndarray]:
-    """The class names, all files, their labels, and which of them are for training and for the test."""
-    parts = {name for name in ("train", "test") if (root / name).is_dir()}
-    if len(parts) == 1:
-        (one,), (other,) = parts, {"train", "test"} - parts
-        raise InputError(f"folder {root}: has {one}/ but no {other}/; expected both, or class folders alone")
-    if not parts:
-        names, files, labels = _listing(root, "")
+def _split(root: Path, unread: Unread) -> tuple[tuple[str, ...], list[str], np.ndarray, dict[str, np.ndarray]]:
+    """The class names, all files, their labels, and which of them are for `train`, `test` and, where there are any, `val`."""
+    given = _given(root, unread)
+    names, files, labels = _listing(root, given.pop("train"), unread)
+    if not given:
         try:
             train, test = stratified(labels, 0.2, seed=0, stream=TEST_SPLIT, names=names)
         except InputError as error:
             raise InputError(f"folder {root}: {error}") from None
-        return names, files, labels, train, test
-    names, files, labels = _listing(root, "train")
-    test_names, test_files, test_labels = _listing(root, "test")
-    if bool(names) != bool(test_names):
-        flat, deep = ("test", "train") if names else ("train", "test")
-        raise InputError(f"folder {root}: {deep}/ has class folders, {flat}/ has none; expected the same form in both")
-    for name in test_names:
-        if name not in names:
-            raise InputError(f"folder {root}: test/{name} is no class of train/; accepted: {nearest(name, names)}")
-    if names:
-        test_labels = np.array([names.index(name) for name in test_names], np.int32)[test_labels]
-    rows = np.arange(len(files) + len(test_files))
-    return names, files + test_files, np.concatenate([labels, test_labels]), rows[: len(files)], rows[len(files) :]
+        return names, files, labels, {"train": train, "test": test}
+    parts = {"train": np.arange(len(files))}
+    for part, folder in given.items():
+        own_names, own_files, own_labels = _listing(root, folder, unread)
+        if bool(names) != bool(own_names):
+            flat, deep = (folder, "train") if names else ("train", folder)
+            raise InputError(f"folder {root}: {deep}/ has class folders, {flat}/ has none; expected the same form in both")
+        for name in own_names:
+            if name not in names:
+                raise InputError(f"folder {root}: {folder}/{name} is no class of train/; accepted: {nearest(name, names)}")
+        if names:
+            own_labels = np.array([names.index(name) for name in own_names], np.int32)[own_labels]
+        parts[part] = np.arange(len(files), len(files) + len(own_files))
+        files, labels = files + own_files, np.concatenate([labels, own_labels])
+    return names, files, labels, parts
 
 
-def _listing(root: Path, part: str) -> tuple[tuple[str, ...], list[str], np.ndarray]:
+def _given(root: Path, unread: Unread) -> dict[str, str]:
+    """The folder of each part that the set is split into: of `train`, and of `test` and `val` where they are not to be cut."""
+    if not (root / "train").is_dir():
+        if (root / "test").is_dir():
+            raise InputError(f"folder {root}: has test/ but no train/; expected both, or class folders alone")
+        return {"train": ""}
+    images, folders = inside(root, "", unread)
+    given = {part: part for part in ("train", "test") if part in folders}
+    held = [name for name in VALIDATION if name in folders]
+    if len(held) > 1:
+        raise InputError(f"folder {root}: has {held[0]}/ and {held[1]}/; expected one of {', '.join(VALIDATION)}")
+    if held:
+        given["val" if "test" in given else "test"] = held[0]
+    for name in (*images, *folders):
+        if name not in given.values():
+            unread.add(BESIDE, name)
+    return given
+
+
+def _listing(root: Path, part: str, unread: Unread) -> tuple[tuple[str, ...], list[str], np.ndarray]:
     """The class names (none where there are no class folders), the files below `root` and their labels."""
-    folder = root / part
-    flat, folders = _visible(folder)
+    flat, folders = inside(root, part, unread)
     if flat and folders:
-        both = f"images ({flat[0]}) and folders ({folders[0]})"
-        raise InputError(f"folder {folder}: holds {both}; expected one of the two")
+        both = f"images ({os.path.basename(flat[0])}) and folders ({os.path.basename(folders[0])})"
+        raise InputError(f"folder {root / part}: holds {both}; expected one of the two")
     if not folders:
         if not flat:
-            raise InputError(f"folder {folder}: holds no images; accepted: {', '.join(TYPES)}")
-        return (), [os.path.join(part, name) for name in flat], np.full(len(flat), -1, np.int32)
-    inside = [_visible(folder / name)[0] for name in folders]
-    for name, images in zip(folders, inside, strict=True):
-        if not images:
-            raise InputError(f"folder {folder / name}: the class holds no images; accepted: {', '.join(TYPES)}")
-    labels = np.repeat(np.arange(len(folders), dtype=np.int32), [len(images) for images in inside])
-    files = [os.path.join(part, name, image) for name, images in zip(folders, inside, strict=True) for image in images]
-    return tuple(folders), files, labels
-
-
-def _visible(folder: Path) -> tuple[list[str], list[str]]:
-    """The images and the folders right inside a folder, hidden ones left out, in alphabetical order."""
-    try:
-        with os.scandir(folder) as found:  # which tells folders from files without asking for each
-            entries = sorted((e.name, e.is_dir()) for e in found if not e.name.startswith("."))
-    except PermissionError:
-        raise InputError(f"folder {folder}: no permission to read it") from None
-    images = [name for name, is_folder in entries if not is_folder and name.lower().endswith(TYPES)]
-    return images, [name for name, is_folder in entries if is_folder]
+            raise InputError(f"folder {root / part}: holds no images; accepted: {', '.join(TYPES)}")
+        return (), flat, np.full(len(flat), -1, np.int32)
+    images = [images_below(root, folder, unread) for folder in folders]
+    for folder, own in zip(folders, images, strict=True):
+        if not own:
+            raise InputError(f"folder {root / folder}: the class holds no images; accepted: {', '.join(TYPES)}")
+    labels = np.repeat(np.arange(len(folders), dtype=np.int32), [len(own) for own in images])
+    return tuple(map(os.path.basename, folders)), [file for own in images for file in own], labels
 
 
 def _shape(

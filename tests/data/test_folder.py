@@ -1,4 +1,6 @@
 import itertools
+import os
+import shutil
 
 import cloudpickle
 import numpy as np
@@ -38,7 +40,7 @@ def test_given_split(tmp_path):
             save(tmp_path / "train" / name / f"{i}.png", value + i)
     save(tmp_path / "test" / "dog" / "b.bmp", 13)
     save(tmp_path / "test" / "cat" / "a.PNG", 33)
-    save(tmp_path / "val" / "cat" / "a.png", 99)
+    save(tmp_path / "validated" / "cat" / "a.png", 99)
     arrays = read_folder(str(tmp_path))
     assert arrays.names == ("ant", "cat", "dog")
     assert arrays.train_labels.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2] and arrays.test_labels.tolist() == [1, 2]
@@ -58,6 +60,72 @@ def test_class_folders_alone_are_split(tmp_path):
     assert sorted(seen.tolist()) == [*range(10), *range(100, 110)]
     np.testing.assert_array_equal(arrays.train_images[:, 0, 0, 0] // 100, arrays.train_labels)
     np.testing.assert_array_equal(arrays.test_images, read_folder(str(tmp_path)).test_images)
+
+
+def values(source):
+    """The value of each image and its label."""
+    batch = source.read(np.arange(source.size))
+    return list(zip(batch["image"][:, 0, 0, 0].tolist(), batch["label"].tolist(), strict=True))
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation"])
+def test_validation_images_of_its_own(tmp_path, name):
+    """Beside a test set they validate; without one, as in ImageNet's layout, they test."""
+    for part, base in (("train", 10), (name, 30), ("test", 50)):
+        for k, label in enumerate("ab" if part == "train" else "b"):
+            for i in range(2):
+                save(tmp_path / part / label / f"{i}.png", base + 2 * k + i)
+    opened = open_folder(str(tmp_path))
+    assert values(opened.train) == [(10, 0), (11, 0), (12, 1), (13, 1)]
+    assert values(opened.test) == [(50, 1), (51, 1)] and values(opened.val) == [(30, 1), (31, 1)] and not opened.notes
+    digest = opened.digest()
+    shutil.rmtree(tmp_path / "test")
+    opened = open_folder(str(tmp_path))
+    assert values(opened.test) == [(30, 1), (31, 1)] and opened.val is None and opened.digest() != digest
+    save(tmp_path / name / "c" / "0.png")
+    refused(tmp_path, f"{name}/c is no class of train/; accepted: a, b")
+
+
+def test_of_train_alone_a_fifth_is_for_the_test(tmp_path):
+    for k in range(2):
+        for i in range(5):
+            save(tmp_path / "train" / "ab"[k] / f"{i}.png", 10 * k + i)
+    opened, alone = open_folder(str(tmp_path)), open_folder(str(tmp_path / "train"))
+    assert opened.train.size == 8 and values(opened.test) == values(alone.test) and values(opened.train) == values(alone.train)
+
+
+def test_folders_inside_a_class_are_read(tmp_path):
+    for i, file in enumerate(("1.png", "more/0.JFIF", "more/2.png", "more/deep/0.jpe", "z.png")):
+        save(tmp_path / "a" / "x.png")
+        (tmp_path / "a" / file).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (4, 4), 10 * i).save(tmp_path / "a" / file, "PNG")
+    (tmp_path / "a" / "x.png").unlink()
+    (tmp_path / "b").symlink_to("a/more")
+    (tmp_path / "a" / "more" / "deep" / "up").symlink_to("../..")  # leads back, but from b it leads to a, once
+    opened = open_folder(str(tmp_path))
+    found = [x for source in (opened.train, opened.test) for x in values(source)]
+    assert sorted(v for v, label in found if label == 0) == [0, 10, 20, 30, 40]
+    assert sorted(v for v, label in found if label == 1) == [0, 10, 20, 30, 40]
+    assert len(opened.notes) == 1 and "2 leading back to a folder above (the first a/more/deep/up)" in opened.notes[0]
+
+
+def test_what_is_not_read_is_counted_and_named(tmp_path):
+    for part in ("train", "test"):
+        for i in range(2):
+            save(tmp_path / part / "a" / f"{i}.png", i)
+    for name in ("train/a/notes.txt", "train/a/x/Thumbs.DB", "test/a/list", "train/a/.DS_Store", "labels.csv", "loose.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    os.mkfifo(tmp_path / "train" / "a" / "pipe.png")
+    (tmp_path / "train" / "a" / "self.png").symlink_to("self.png")
+    (tmp_path / "extra").mkdir()
+    opened = open_folder(str(tmp_path))
+    assert opened.train.size == opened.test.size == 2
+    assert opened.notes == (
+        "not read: 4 with another ending than an image's (.csv, .txt, .db, none; the first labels.csv), 2 beside the folders of "
+        "the split (the first loose.png), 1 hidden (train/a/.DS_Store), 2 neither a file nor a folder (the first "
+        "train/a/pipe.png)",
+    )
 
 
 def test_unlabelled(tmp_path):
@@ -80,6 +148,8 @@ def test_hidden_and_other_files_are_not_read(tmp_path):
     (tmp_path / "readme.txt").write_text("x")
     arrays = read_folder(str(tmp_path))
     assert arrays.names == ("a",) and len(arrays.train_images) == 4
+    (note,) = open_folder(str(tmp_path)).notes
+    assert note == ("not read: 3 hidden (the first .DS_Store), 2 with another ending than an image's (.txt; the first readme.txt)")
 
 
 def test_grey_and_colour_become_colour(tmp_path):
@@ -148,7 +218,14 @@ def test_refused_forms(tmp_path):
     refused(tmp_path, str(tmp_path), "holds no images", ".png")
     save(tmp_path / "train" / "cat" / "0.png")
     refused(tmp_path / "train" / "cat" / "0.png", "is a file")
-    refused(tmp_path, "has train/ but no test/")
+    refused(tmp_path, "class 'cat' has 1 example")
+    refused(tmp_path / "train", "class 'cat' has 1 example")
+    save(tmp_path / "untrained" / "test" / "cat" / "0.png")
+    refused(tmp_path / "untrained", "has test/ but no train/; expected both")
+    save(tmp_path / "twice" / "train" / "cat" / "0.png")
+    for name in ("val", "valid"):
+        save(tmp_path / "twice" / name / "cat" / "0.png")
+    refused(tmp_path / "twice", "has val/ and valid/; expected one of val, valid, validation")
     (tmp_path / "test" / "cats").mkdir(parents=True)
     refused(tmp_path, "cats", "the class holds no images")
     save(tmp_path / "test" / "cats" / "0.png")
