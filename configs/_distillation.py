@@ -15,6 +15,7 @@ from configs._parts import (
     Experiment,
     axis_name,
     classifier_stage,
+    given_normalisation,
     load_data,
     method_options,
     net_specification,
@@ -55,7 +56,7 @@ class Teaching(NamedTuple):
 def teacher_stage(config: Config, dataset: data.Dataset) -> Teaching:
     """The teacher: trained here, or read from `config.teacher`; or several, as the section `teachers` has them."""
     section = config.teacher_training
-    specification = net_specification(section.net, dataset, config.precision) | _normalisation(config, dataset)
+    specification = net_specification(section.net, dataset, config) | _teacher_normalisation(config, dataset)
     paths = _paths(config.teacher) if "teachers" in config else [config.teacher] * bool(config.teacher)
     count, shares = _several(config, len(paths))
     streams = shares if count > 1 and config.teaching == "streams" else ()
@@ -141,7 +142,7 @@ ALONE = ("student_alone", "student_smoothed")
 def students_alone(config: Config, dataset: data.Dataset) -> tuple[dict[str, Stage], list[tuple[str, str]]]:
     """The students without a teacher, and how they compare."""
     section = config.student_training
-    specification = net_specification(section.net, dataset, config.precision)
+    specification = net_specification(section.net, dataset, config)
     student = models.build(specification, axis_name=axis_name(config))
 
     def alone(smoothing):
@@ -186,7 +187,7 @@ def student_stages(
         Setting(
             name=stage_name,
             options=options,
-            student=net_specification(section.net, dataset, config.precision),
+            student=net_specification(section.net, dataset, config),
             teacher=teaching.net,
             teacher_net=teaching.specification,
             given=teaching.given,
@@ -216,15 +217,10 @@ def _nothing(collect, split, final):
     return {}
 
 
-def _normalisation(config, dataset):
+def _teacher_normalisation(config, dataset):
     """The mean and standard deviation that a teacher from outside was trained with, where the config has them."""
-    channels = dataset.shape[-1]
-    given = {"mean": list(config.get("teacher_mean", ())), "std": list(config.get("teacher_std", ()))}
-    alike = len(given["mean"]) == len(given["std"]) in (0, channels)
-    accepted = f"a number for each of the {channels} channels in teacher_mean and in teacher_std, or () in both"
-    check_option("--config.teacher_mean", tuple(given["mean"]), lambda _: alike, accepted)
-    check_option("--config.teacher_std", tuple(given["std"]), lambda std: min(std, default=1) > 0, "numbers above 0")
-    return given if given["mean"] else {}
+    own = {"mean": config.get("teacher_mean", ()), "std": config.get("teacher_std", ())}
+    return given_normalisation(own, "teacher_", dataset)
 
 
 def _read(config, path, specification, dataset):

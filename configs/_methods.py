@@ -1,10 +1,11 @@
 """What `method=` takes in a variant: every way to teach a student, and the stages it is made of."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from configs import _plans as plans
+from configs import _published as authors
 from configs import _student_nets as student_nets
 from configs._hint_points import at_hint_points
 from configs._sections import keyword_defaults
@@ -34,14 +35,24 @@ METHODS: dict[str, Entry] = {
     "fitnet": Entry(methods.fitnet, offline.fitnet_objective),
     "fitnet_two_stage": Entry(methods.kd, plan=plans.after_hints, first=methods.fitnet_hint),
     "fsp": Entry(methods.supervised, plan=plans.after_hints, first=methods.fsp, pace=_CONSTANT),
-    "ft": Entry(methods.ft, plan=plans.after_paraphraser, first=methods.paraphraser, pace=_CONSTANT | {"learning_rate": 0.01}),
+    "ft": Entry(
+        methods.ft,
+        plan=plans.after_paraphraser,
+        first=methods.paraphraser,
+        pace=_CONSTANT | {"learning_rate": 0.01},
+        published=authors.ft,
+    ),
     "hsakd": Entry(
-        methods.hsakd, plan=plans.behind_stages, first=methods.hsakd_teacher, pace={"epochs": 100, "drops": (0.3, 0.6, 0.9)}
+        methods.hsakd,
+        plan=plans.behind_stages,
+        first=methods.hsakd_teacher,
+        pace={"epochs": 100, "drops": (0.3, 0.6, 0.9)},
+        published=authors.hsakd,
     ),
     "ickd": Entry(methods.ickd, offline.ickd_objective),
     "kd": Entry(methods.kd, offline.kd_objective),
     "lskd": Entry(methods.lskd, offline.lskd_objective),
-    "mlkd": Entry(methods.mlkd, plan=plans.on_views),
+    "mlkd": Entry(methods.mlkd, plan=plans.on_views, published=authors.mlkd),
     "nst": Entry(methods.nst, offline.nst_objective),
     "ofd": Entry(methods.ofd, offline.ofd_objective),
     "pixel": Entry(methods.pixel, student=student_nets.shrunk, knows=_NORMALISED),
@@ -75,19 +86,29 @@ METHODS: dict[str, Entry] = {
 }
 
 
-def section(name: str, **changed: Any) -> dict:
+def section(name: str, *, first: Mapping[str, Any] = {}, **changed: Any) -> dict:
     """A method's name and its options with their defaults, so that each can be overridden.
 
     A sum, `crd+kd`, has the options of each part under its name, and weighs the labels and `kd` by 1.
+
+    Args:
+      name: of a method, or a sum.
+      first: other defaults of the options of a first stage.
+      **changed: other defaults of the options of the method.
     """
     if "+" not in name:
         entry = pick("method", name, METHODS)
-        first = {"first": {**PACE, **entry.pace, **keyword_defaults(entry.first)}} if entry.first else {}
-        return {"name": name, **_shown(entry.method, entry), **first, **changed}
+        before = {"first": {**PACE, **entry.pace, **keyword_defaults(entry.first), **first}} if entry.first else {}
+        return {"name": name, **_shown(entry.method, entry), **before, **changed}
     parts = name.split("+")
     check_option("method", name, lambda _: len(set(parts)) == len(parts), "each part of a sum once")
     sections = {part: _shown(_objective(part), METHODS[part]) | ({"weight": 1.0} if part == "kd" else {}) for part in parts}
     return {"name": name, "label_weight": 1.0, **sections, **changed}
+
+
+def published(method: str, student: str, teacher: str) -> dict:
+    """What a method's authors change of the benchmark's training on CIFAR-100, as in `configs/_published.py`; a sum, nothing."""
+    return {} if "+" in method else dict(pick("method", method, METHODS).published(student, teacher))
 
 
 def stages(name: str, setting: Setting) -> dict[str, Stage]:

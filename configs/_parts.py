@@ -113,13 +113,30 @@ def view(crop: int) -> Callable:
     return jax.vmap(lambda image: augment.center_crop(augment.as_float(image), size=crop))
 
 
-def net_specification(section: Config, dataset: data.Dataset, precision: str, **more: Any) -> dict:
-    """The specification of a net for this data: classes, normalisation by the training images, precision."""
-    return {"classes": dataset.classes, "dtype": precision, **_normalisation(dataset), **more, **plain(section)}
+def net_specification(section: Config, dataset: data.Dataset, config: Config, **more: Any) -> dict:
+    """The specification of a net for this data: classes, normalisation as the data section has it, precision."""
+    normalised = given_normalisation(config.data, "data.", dataset) or _measured(dataset)
+    return {"classes": dataset.classes, "dtype": config.precision, **normalised, **more, **plain(section)}
+
+
+def given_normalisation(section: Config, above: str, dataset: data.Dataset) -> dict[str, list[float]]:
+    """The mean and standard deviation that a section gives, a number a channel each; `{}` where it leaves them ().
+
+    Args:
+      section: with the fields `mean` and `std`.
+      above: what their flags begin with, behind `--config.`: `"data."`, `"teacher_"`.
+      dataset: for its channels.
+    """
+    channels, mean, std = dataset.shape[-1], list(section.get("mean", ())), list(section.get("std", ()))
+    names, alike = f"{above}mean and in {above}std", len(mean) == len(std) in (0, channels)
+    accepted = f"a number for each of the {channels} channel{'s' * (channels > 1)} in {names}, or () in both"
+    check_option(f"--config.{above}mean", tuple(mean), lambda mean: alike and np.isfinite(mean).all(), accepted)
+    check_option(f"--config.{above}std", tuple(std), lambda std: all(0 < x < np.inf for x in std), "numbers above 0")
+    return {"mean": mean, "std": std} if mean else {}
 
 
 @lru_cache(maxsize=1)
-def _normalisation(dataset: data.Dataset) -> dict[str, list[float]]:
+def _measured(dataset: data.Dataset) -> dict[str, list[float]]:
     """Mean and standard deviation a channel of the training images, see `data.channel_moments`."""
     mean, std = data.channel_moments(dataset.train)
     return {"mean": np.round(mean, 4).tolist(), "std": np.maximum(np.round(std, 4), 1e-3).tolist()}
@@ -138,12 +155,15 @@ def make_optimiser(section: Config, steps: int, per_epoch: int, **swept: Any):
 
 
 def per_epoch(config: Config, dataset: data.Dataset) -> int:
-    """Steps an epoch; the last partial batch is dropped."""
-    if dataset.train.size < config.data.batch:
-        raise InputError(
-            f"--config.data.batch={config.data.batch} is not accepted: expected 1 to {dataset.train.size}, the training images"
-        )
-    return dataset.train.size // config.data.batch
+    """Steps an epoch; the last partial batch is kept or dropped, as the data section has it."""
+    size = dataset.train.size
+    check_option("--config.data.batch", config.data.batch, lambda b: 1 <= b <= size, f"1 to {size}, the training images")
+    return data.epoch_steps(size, config.data.batch, keep_last=config.data.keep_last_batch)
+
+
+def sampler(config: Config, source: data.Source) -> data.Sampler:
+    """Which rows of a source a step sees: epochs, each of which ends as the data section has it."""
+    return data.epochs(source.size, min(config.data.batch, source.size), keep_last=config.data.keep_last_batch)
 
 
 def pace(config: Config, steps_an_epoch: int) -> Pace:
@@ -196,14 +216,16 @@ def classifier_stage(
         swept, hyper = sweep(method, grid, members)
         more |= {"seeds": members, "hyper": hyper, "choose": "accuracy"}
         members = len(next(iter(hyper.values())))
+    source = source or dataset.train
     return Stage(
         method=swept if grid else method(),
         steps=steps,
-        batch=config.data.batch if source is None else min(config.data.batch, source.size),
+        batch=min(config.data.batch, source.size),
         pace=pace(config, each),
         recipe={"training": plain(section), "data": lasting(plain(config.data), "data."), "nets": nets, **recipe},
         nets=nets,
-        source=source or dataset.train,
+        source=source,
+        sampler=sampler(config, source),
         augment=augment or augmentation(config.data, dataset),
         view=view(config.data.crop),
         evaluate=evaluate,

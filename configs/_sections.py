@@ -27,7 +27,16 @@ def run_section(*, seeds: int, select: str = "last", evaluate_epochs: int = 5, s
 
 
 def data_section(
-    source: str, *, batch: int, val_fraction: float, augmentation: str = "none", image_size: int = 0, crop: int = 0
+    source: str,
+    *,
+    batch: int,
+    val_fraction: float,
+    augmentation: str = "none",
+    image_size: int = 0,
+    crop: int = 0,
+    keep_last_batch: bool = False,
+    mean: tuple[float, ...] = (),
+    std: tuple[float, ...] = (),
 ) -> dict:
     """Where images come from."""
     return {
@@ -42,7 +51,10 @@ def data_section(
         "val_fraction": val_fraction,
         "seed": 0,  # of the validation split and the order
         "batch": batch,
+        "keep_last_batch": keep_last_batch,  # an epoch ends with a smaller batch of what is left; False: that is dropped
         "augment": augmentation,
+        "mean": mean,  # what images are normalised with, a number a channel of images in [0, 1]; (): measured on training images
+        "std": std,
     }
 
 
@@ -50,8 +62,8 @@ def teacher_section(mean: tuple[float, ...] = (), std: tuple[float, ...] = ()) -
     """Where the teacher comes from."""
     return {
         "teacher": "",  # empty: trained here; or a run's folder, a .safetensors or .pth file, an Orbax checkpoint's folder
-        # What its images are normalised with; (): as the training images. ImageNet: (0.485,0.456,0.406), (0.229,0.224,0.225);
-        # RepDistiller's CIFAR-100: (0.5071,0.4867,0.4408), (0.2675,0.2565,0.2761).
+        # What its images are normalised with; (): as those of students (data.mean, data.std). ImageNet: (0.485,0.456,0.406),
+        # (0.229,0.224,0.225); RepDistiller's CIFAR-100: (0.5071,0.4867,0.4408), (0.2675,0.2565,0.2761).
         "teacher_mean": mean,
         "teacher_std": std,
         "teacher_part": "",  # of a file with several networks: a key, a prefix of names, or ema for averaged weights

@@ -46,7 +46,7 @@ def build(config: parts.Config) -> parts.Experiment:
     check_option("--config.select", config.select, lambda s: s == "last", "'last': without labels there is no validation accuracy")
     check_option("--config.encoder_training.micro", section.micro, lambda n: n == 1, "1: this method does not accumulate gradients")
     dataset = parts.load_data(config)
-    specification = parts.net_specification(section.net, dataset, config.precision, classes=0)
+    specification = parts.net_specification(section.net, dataset, config, classes=0)
     axis = parts.axis_name(config)
     encoder = models.build(specification, axis_name=axis)
     head = partial(models.mlp_head, config.head.hidden, config.head.out, dtype=models.DTYPES[config.precision], axis_name=axis)
@@ -70,6 +70,7 @@ def build(config: parts.Config) -> parts.Experiment:
             recipe={"config": parts.lasting(parts.plain(config)), "epochs": epochs, "method": name, **changed},
             nets={"encoder": specification},
             source=dataset.train,
+            sampler=parts.sampler(config, dataset.train),
             augment=augment.views(*augment.grey_views(**config.views)),
             evaluate=representation(**config.probe, images=dataset),
             members=config.seeds,

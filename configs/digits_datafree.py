@@ -54,7 +54,7 @@ def build(config: parts.Config) -> parts.Experiment:
     dataset = parts.load_data(config)
     teaching = distillation.teacher_stage(config, dataset)
     stages = dict(teaching.stages)
-    specification = parts.net_specification(section.net, dataset, config.precision)
+    specification = parts.net_specification(section.net, dataset, config)
     axis = parts.axis_name(config)
     student = models.build(specification, axis_name=axis)
     height, width, channels = dataset.shape

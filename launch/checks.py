@@ -71,8 +71,10 @@ WORDS = {  # checked elsewhere
     "cache.taps": "names of the teacher's taps",
     "cache.dir": "a folder of teacher outputs, or a new one; empty: in the cache of finished stages",
     "sweep": 'numbers to choose from, as "temperature=2,4,8 learning_rate=0.05,0.1"; empty: none',
-    "teacher_mean": "a number a channel, or () for the training images' own",
-    "teacher_std": "a number above 0 a channel, or () for the training images' own",
+    "data.mean": "a number a channel of images in [0, 1], or () to measure it on training images",
+    "data.std": "a number above 0 a channel, or () to measure it on training images",
+    "teacher_mean": "a number a channel, or () for that of the data",
+    "teacher_std": "a number above 0 a channel, or () for that of the data",
     "teacher_part": "which network of a PyTorch file: a key, a prefix of names, or ema for averaged weights; empty: the plain one",
 }
 _NEEDED = (

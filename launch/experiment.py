@@ -193,10 +193,7 @@ def _rehearse(stages: dict[str, Any], devices: Devices) -> None:
         for name, stage in stages.items():
             given = stage.given(results)
             check_stage(name, stage, given)
-            if stage.batch % devices.size:
-                raise InputError(
-                    f"stage {name!r} has batches of {stage.batch} images: expected a multiple of {devices.size}, the devices"
-                )
+            _check_batches(name, stage, devices)
             try:
                 state = _one_step(stage, given)
             except (InputError, KeyError) as error:
@@ -212,11 +209,34 @@ def _rehearse(stages: dict[str, Any], devices: Devices) -> None:
     jax.eval_shape(all_stages)
 
 
+def _check_batches(name: str, stage: Any, devices: Devices) -> None:
+    """Refuses batches that the devices cannot share out, also the smaller one that an epoch may end with."""
+    expected = f"expected a multiple of {devices.size}, the devices"
+    if stage.batch % devices.size:
+        raise InputError(f"stage {name!r} has batches of {stage.batch} images: {expected}")
+    rest = stage.sampler.rest if stage.sampler else 0
+    if rest % devices.size or rest == 1:
+        ends = f"stage {name!r} ends an epoch with {rest} image{'s' * (rest > 1)}"
+        raise InputError(f"{ends}: {expected if rest > 1 else 'expected 2 or more'}; {_DROPPED}")
+
+
+_DROPPED = "--config.data.keep_last_batch=False drops them"
+
+
 def _one_step(stage: Any, given: dict) -> Any:
     state = stage.method.init(jax.random.key(0), blank_batch(stage), given)
-    # One device under the name of many, so that methods built for a mapped axis find it.
-    rows = jax.tree.map(lambda x: x[None], blank_batch(stage))
-    jax.vmap(lambda batch: stage.method.step(state, batch, jax.random.key(0)), axis_name=AXIS)(rows)
+
+    def step(stage):
+        # One device under the name of many, so that methods built for a mapped axis find it.
+        rows = jax.tree.map(lambda x: x[None], blank_batch(stage))
+        jax.vmap(lambda batch: stage.method.step(state, batch, jax.random.key(0)), axis_name=AXIS)(rows)
+
+    step(stage)
+    if rest := stage.sampler.rest if stage.sampler else 0:
+        try:
+            step(stage._replace(batch=rest))
+        except InputError as error:
+            raise InputError(f"{error}, in the last batch of an epoch; {_DROPPED}") from None
     return state
 
 

@@ -98,9 +98,14 @@ def words(about: Mapping[str, Any], summary: Mapping[str, Any], stages: Sequence
         said.append(f"labels per class known to students: {left['labels_per_class'] or 'all'}")
     if budgets := _together({s: _budget(s, config, summary, skip) for s in stages}):
         said.append("budget " + budgets)
-    said += [
-        f"{name} {left[f'data.{key}']}" for name, key in (("batch", "batch"), ("augmentation", "augment")) if f"data.{key}" in left
-    ]
+    if "data.batch" in left:
+        said.append(
+            f"batch {left['data.batch']}" + ", an epoch ends with the smaller rest" * bool(left.get("data.keep_last_batch"))
+        )
+    if "data.augment" in left:
+        said.append(f"augmentation {left['data.augment']}")
+    if left.get("data.mean"):
+        said.append(f"images normalised by mean {shown(left['data.mean'])}, deviation {shown(left['data.std'])}")
     if networks := _together({s: network_of(s, left) for s in stages}):
         said.append("networks " + networks)
     if (teacher := _teacher(about, config)) and "teacher" not in skip:

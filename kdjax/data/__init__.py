@@ -8,7 +8,7 @@ from kdjax.data.memory import decoding_threads
 from kdjax.data.moments import channel_moments
 from kdjax.data.pair import pairs, positive_pairs
 from kdjax.data.resident import padded_batches, resident, take
-from kdjax.data.sampler import Sampler, epoch_of, epoch_order, epoch_rows, epochs, process_rows, spread_rows
+from kdjax.data.sampler import Sampler, epoch_of, epoch_order, epoch_rows, epoch_steps, epochs, pieces, process_rows, spread_rows
 from kdjax.data.sound import Damaged, read_sound
 from kdjax.data.source import Dataset, Source, array_source, numbers_of, subset
 from kdjax.data.split import few_labels, keep_labels, stratified
@@ -28,6 +28,7 @@ __all__ = [
     "epoch_of",
     "epoch_order",
     "epoch_rows",
+    "epoch_steps",
     "epochs",
     "few_labels",
     "keep_labels",
@@ -35,6 +36,7 @@ __all__ = [
     "numbers_of",
     "padded_batches",
     "pairs",
+    "pieces",
     "positive_pairs",
     "process_rows",
     "read_sound",

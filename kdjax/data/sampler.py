@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -21,12 +22,14 @@ class Sampler(NamedTuple):
       batch: rows a step.
       group: rows that belong together (the two of a pair, a clip, an episode) stand next to each other, this many; what
         divides a batch (`process_rows`) keeps them whole.
+      rest: rows of the last step of an epoch, where they are fewer than `batch`; 0: every step has `batch` rows.
     """
 
     rows: Callable[[int, int], np.ndarray]
     epoch_of: Callable[[int], int]
     batch: int
     group: int = 1
+    rest: int = 0
 
 
 def bits(n: int, seed: int, number: int, stream: int, part: int = 0) -> np.ndarray:
@@ -133,39 +136,61 @@ def spread_rows(size: int, count: int) -> np.ndarray:
     return np.linspace(0, size - 1, min(size, count)).astype(np.int32)
 
 
-def epoch_of(step: int, *, size: int, batch: int) -> int:
-    """The epoch a step lies in, from 0. The last partial batch of an epoch is dropped.
+def epoch_steps(size: int, batch: int, *, keep_last: bool = False) -> int:
+    """Steps an epoch.
+
+    Args:
+      size: the number of rows of the set.
+      batch: rows a step.
+      keep_last: whether what does not fill a batch makes a last, smaller step, or is dropped.
+
+    Returns:
+      `size / batch`, rounded up with `keep_last`, else down.
+
+    Raises:
+      InputError: when `batch` is below 1 or above `size`.
+
+    >>> epoch_steps(50_000, 64), epoch_steps(50_000, 64, keep_last=True)
+    (781, 782)
+    """
+    check_option("batch", batch, lambda b: 1 <= b <= size, f"1 to {size}, the number of training images")
+    return -(-size // batch) if keep_last else size // batch
+
+
+def epoch_of(step: int, *, size: int, batch: int, keep_last: bool = False) -> int:
+    """The epoch a step lies in, from 0.
 
     Args:
       step: the number of the step, from 0.
-      size: the number of rows of the set.
+      size: as in `epoch_steps`, like the rest.
       batch: rows a step.
+      keep_last: whether the last partial batch of an epoch is kept.
 
     Returns:
-      `step // (size // batch)`.
+      `step // epoch_steps`.
 
     Raises:
       InputError: when `batch` is below 1 or above `size`, or `step` below 0.
 
-    >>> epoch_of(5, size=10, batch=4)
-    2
+    >>> epoch_of(5, size=10, batch=4), epoch_of(5, size=10, batch=4, keep_last=True)
+    (2, 1)
     """
     check_option("step", step, lambda s: s >= 0, "0 or more")
-    check_option("batch", batch, lambda b: 1 <= b <= size, f"1 to {size}, the number of training images")
-    return int(step // (size // batch))
+    return int(step // epoch_steps(size, batch, keep_last=keep_last))
 
 
-def epoch_rows(seed: int, step: int, *, size: int, batch: int) -> np.ndarray:
-    """The rows of one step. Each epoch visits every row at most once, in its own order.
+def epoch_rows(seed: int, step: int, *, size: int, batch: int, keep_last: bool = False) -> np.ndarray:
+    """The rows of one step. Each epoch visits every row at most once, in its own order; with `keep_last` exactly once.
 
     Args:
       seed: the seed of the run.
       step: the number of the step, from 0 over the whole run.
       size: the number of rows of the set.
       batch: rows a step, over all devices and processes.
+      keep_last: whether the last partial batch of an epoch is kept.
 
     Returns:
-      int32 `[batch]`.
+      int32 `[batch]`; in the last step of an epoch, with `keep_last`, those that are left.
 
     Raises:
       InputError: when `batch` is below 1 or above `size`, or `step` below 0.
@@ -173,21 +198,25 @@ def epoch_rows(seed: int, step: int, *, size: int, batch: int) -> np.ndarray:
     >>> first, second = (epoch_rows(0, step, size=5, batch=2) for step in (0, 1))
     >>> set(first.tolist()) & set(second.tolist())
     set()
+    >>> epoch_rows(0, 2, size=5, batch=2, keep_last=True).size
+    1
     """
-    epoch = epoch_of(step, size=size, batch=batch)
-    at = int(step - epoch * (size // batch)) * batch
+    epoch = epoch_of(step, size=size, batch=batch, keep_last=keep_last)
+    at = int(step - epoch * epoch_steps(size, batch, keep_last=keep_last)) * batch
     return epoch_order(int(seed), epoch, int(size))[at : at + batch]
 
 
-def epochs(size: int, batch: int) -> Sampler:
+def epochs(size: int, batch: int, *, keep_last: bool = False) -> Sampler:
     """Every row once an epoch, in the order of `epoch_rows`.
 
     Args:
       size: the number of rows of the set.
-      batch: rows a step, 1 to `size`. What does not fill a step is dropped at the end of an epoch.
+      batch: rows a step, 1 to `size`.
+      keep_last: whether what does not fill a batch at the end of an epoch makes a smaller step (`Sampler.rest` rows), or is
+        dropped.
 
     Returns:
-      A Sampler; an epoch has `size // batch` steps.
+      A Sampler; an epoch has `epoch_steps` steps.
 
     Raises:
       InputError: when `batch` is below 1 or above `size`.
@@ -195,10 +224,47 @@ def epochs(size: int, batch: int) -> Sampler:
     >>> sampler = epochs(10, 4)
     >>> sampler.rows(0, 3).size, sampler.epoch_of(3)
     (4, 1)
+    >>> epochs(10, 4, keep_last=True).rest
+    2
     """
-    epoch_of(0, size=size, batch=batch)
-    sizes = {"size": size, "batch": batch}
-    return Sampler(lambda seed, step: epoch_rows(seed, step, **sizes), lambda step: epoch_of(step, **sizes), batch)
+    epoch_steps(size, batch, keep_last=keep_last)
+    sizes = {"size": size, "batch": batch, "keep_last": keep_last}
+    return Sampler(
+        lambda seed, step: epoch_rows(seed, step, **sizes),
+        lambda step: epoch_of(step, **sizes),
+        batch,
+        rest=size % batch if keep_last else 0,
+    )
+
+
+def pieces(steps: range, order: Callable[[int], np.ndarray]) -> list[tuple[range, np.ndarray]]:
+    """Steps and their rows, cut where the rows of a step become fewer or more.
+
+    Pieces of every length are compiled for themselves, so there are few: what is left at the ends, where epochs do not end with
+    `steps`, has lengths of powers of two.
+
+    Args:
+      steps: one after the other.
+      order: `step -> rows [..., B]`.
+
+    Returns:
+      `[(steps, rows [steps, ..., B]), ...]`.
+
+    >>> found = pieces(range(6), lambda step: epoch_rows(0, step, size=5, batch=2, keep_last=True))
+    >>> [(list(steps), rows.shape) for steps, rows in found]
+    [([0, 1], (2, 2)), ([2], (1, 1)), ([3, 4], (2, 2)), ([5], (1, 1))]
+    """
+    rows = [order(step) for step in steps]
+    found = []
+    for _, same in groupby(range(len(rows)), key=lambda i: rows[i].shape[-1]):
+        own = list(same)
+        first, end = own[0], own[-1] + 1
+        whole = end - first >= len(rows) - 1 or (first > 0 and end < len(rows))
+        while first < end:
+            until = end if whole else first + (1 << (end - first).bit_length() - 1)
+            found.append((steps[first:until], np.stack(rows[first:until])))
+            first = until
+    return found
 
 
 def process_rows(rows: np.ndarray, process: int, processes: int, *, group: int = 1) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from kdjax.data import Sampler, epochs, process_rows, read_sound, stream
+from kdjax.data import Sampler, epochs, pieces, process_rows, read_sound, stream
 from kdjax.train.damaged import goes_on
 from kdjax.train.devices import put_rows
 from kdjax.train.run import Run
@@ -18,16 +18,18 @@ CHUNK_BYTES = 2**24  # of images in one compiled call, where they are read ahead
 
 
 class Chunk(NamedTuple):
-    """Some steps of a block.
+    """Some steps of a block, with equally many rows each.
 
     Attributes:
       steps: how many.
+      images: rows of all its steps.
       now: what `block` takes for them: row numbers, or a batch each.
       epochs: int32 `[steps]`.
       damaged: one line for every row that could not be read and was replaced.
     """
 
     steps: int
+    images: int
     now: Any
     epochs: np.ndarray
     damaged: list[str]
@@ -35,6 +37,9 @@ class Chunk(NamedTuple):
 
 def feed(stage: Stage, run: Run, own: bool, start: int, outputs: Stored | None = None) -> Generator[Chunk]:
     """The chunks from step `start` on. None crosses the end of a block, and their lengths follow from absolute steps alone.
+
+    A smaller last step of an epoch (`Sampler.rest`) is a chunk of its own: what is compiled has batches of one size. Its rows are
+    shared out like those of the others, so processes and devices must divide them too.
 
     Args:
       stage: whose rows.
@@ -47,9 +52,8 @@ def feed(stage: Stage, run: Run, own: bool, start: int, outputs: Stored | None =
     order = orders(stage, run, own)
     epoch_of = sampler_of(stage).epoch_of if stage.source else lambda step: 0
     count = -(-(stage.steps - start) // length)
-    processes, local = jax.process_count(), run.devices.parallel == "pmap"
+    processes, process, local = jax.process_count(), jax.process_index(), run.devices.parallel == "pmap"
     group = sampler_of(stage).group if stage.source else 1
-    part = process_rows(np.arange(stage.batch), jax.process_index(), processes, group=group)
 
     def span(number, end=stage.steps):
         return range(start + number * length, min(start + (number + 1) * length, end))
@@ -57,21 +61,25 @@ def feed(stage: Stage, run: Run, own: bool, start: int, outputs: Stored | None =
     def numbers(steps):
         return np.array([epoch_of(step) for step in steps], np.int32)
 
+    def own_part(rows):
+        return rows[..., process_rows(np.arange(rows.shape[-1]), process, processes, group=group)]
+
+    own_part(order(start))  # refuses what cannot be shared out before anything is read
     if stage.source is None or run.resident:
-        for steps in map(span, range(count)):
-            rows = np.stack([order(step) for step in steps])
-            rows = rows[..., part] if local else rows
-            yield Chunk(len(steps), {"index": rows} if stage.source is None else rows, numbers(steps), [])
+        for steps, rows in (piece for number in range(count) for piece in pieces(span(number), order)):
+            now = own_part(rows) if local else rows
+            yield Chunk(len(steps), _count(rows), {"index": now} if stage.source is None else now, numbers(steps), [])
         return
 
-    read = _reader(stage.source, order, span, part, skip=goes_on(run))
+    read = _reader(stage.source, order, span, own_part, skip=goes_on(run))
     if outputs:
         views = stage.taught.views if stage.taught else 1
-        read = _with_outputs(read, outputs, order, span, part, lambda step: epoch_of(step) % views)
-    with closing(stream(read, start=0, stop=count, workers=run.workers, threads=run.threads)) as batches:
-        for number, (batch, damaged) in enumerate(batches):
-            now = batch if local else put_rows(batch, run.devices, axis=1 + own)
-            yield Chunk(len(span(number)), now, numbers(span(number)), damaged)
+        read = _with_outputs(read, outputs, order, span, own_part, lambda step: epoch_of(step) % views)
+    with closing(stream(read, start=0, stop=count, workers=run.workers, threads=run.threads)) as found:
+        for number, batches in enumerate(found):
+            for (steps, rows), (batch, damaged) in zip(pieces(span(number), order), batches, strict=True):
+                now = batch if local else put_rows(batch, run.devices, axis=1 + own)
+                yield Chunk(len(steps), _count(rows), now, numbers(steps), damaged)
 
 
 def chunk_of(stage: Stage, run: Run, own: bool, outputs: Stored | None = None) -> int:
@@ -107,26 +115,36 @@ def orders(stage: Stage, run: Run, own: bool) -> Callable[[int], np.ndarray]:
     return lambda step: rows_of(seeds[0], step)
 
 
-def _reader(source: Any, order: Callable, span: Callable, part: np.ndarray, *, skip: bool) -> Callable[[int], tuple]:
-    """Makes `number of a span -> (batches, damaged)`: this process's part of the rows of its steps, `[steps, ..., B, ...]`."""
+def _count(rows: np.ndarray) -> int:
+    """The rows `[steps, ..., B]` that a member sees."""
+    return len(rows) * rows.shape[-1]
+
+
+# Worker processes get what these two return by value: they load kdjax.data, not all of this package.
+def _reader(source: Any, order: Callable, span: Callable, own_part: Callable, *, skip: bool) -> Callable[[int], list]:
+    """Makes `number of a span -> [(batches, damaged), ...]`: this process's part of the rows of each piece."""
 
     def read(number):
-        rows = np.stack([order(step)[..., part] for step in span(number)])
-        flat, damaged = read_sound(source, rows.reshape(-1), skip=skip)
-        return {name: x.reshape(*rows.shape, *x.shape[1:]) for name, x in flat.items()}, damaged
+        found = []
+        for _, rows in pieces(span(number), order):
+            rows = own_part(rows)
+            flat, damaged = read_sound(source, rows.reshape(-1), skip=skip)
+            found.append(({name: x.reshape(*rows.shape, *x.shape[1:]) for name, x in flat.items()}, damaged))
+        return found
 
     return read
 
 
 def _with_outputs(
-    read: Callable, outputs: Stored, order: Callable, span: Callable, part: np.ndarray, view_of: Callable
-) -> Callable[[int], tuple]:
+    read: Callable, outputs: Stored, order: Callable, span: Callable, own_part: Callable, view_of: Callable
+) -> Callable[[int], list]:
     """`read` with the teacher's outputs for the same rows, each step's in its own view."""
 
     def both(number):
-        batch, damaged = read(number)
-        rows = np.stack([order(step)[..., part] for step in span(number)])
-        views = np.array([view_of(step) for step in span(number)]).reshape(-1, *[1] * (rows.ndim - 1))
-        return batch | {"teacher": outputs.read(views, rows)}, damaged
+        found = []
+        for (steps, rows), (batch, damaged) in zip(pieces(span(number), order), read(number), strict=True):
+            views = np.array([view_of(step) for step in steps]).reshape(-1, *[1] * (rows.ndim - 1))
+            found.append((batch | {"teacher": outputs.read(views, own_part(rows))}, damaged))
+        return found
 
     return both

@@ -106,14 +106,14 @@ def _train(name, stage, run, identity, given, results, splits, order) -> Result:
                     moving = place(_refreshed(stage, run, join(moving, frozen), step), run.devices, lead=1)
                 began = time.perf_counter()
                 end = min(step - step % stage.pace.block + stage.pace.block, stage.steps)
-                moving, line, damaged = _advance(compiled, moving, (frozen, arrays, keys), chunks, step, end)
+                moving, line, images, damaged = _advance(compiled, moving, (frozen, arrays, keys), chunks, step, end)
                 name_damaged(run, damaged)
                 line = {"stage": name, "step": end} | line
                 if not _all_finite(name, end, line) and not warned:
                     warned = True
                     run.say(f"{name}: the loss of some members is not finite at step {end}")
                 spent = time.perf_counter() - began
-                run.records.time(name, end, seconds=spent, images_per_second=(end - step) * stage.batch / spent)
+                run.records.time(name, end, seconds=spent, images_per_second=images / spent)
                 step, due = end, end == stage.steps
                 if due or step % stage.pace.evaluate == 0:
                     measured = stage.evaluate(partial(ask, join(moving, frozen)), validation, False)
@@ -150,22 +150,23 @@ def _train(name, stage, run, identity, given, results, splits, order) -> Result:
     return keep(name, stage, run, identity, state, measures, step, points, share=len(notes["machines"]) == 1)
 
 
-def _advance(compiled, moving: Any, held: tuple, chunks: Iterator[Chunk], step: int, end: int) -> tuple[Any, dict, list[str]]:
-    """The steps up to the end of a block: what moves, the means of the metrics with the epoch, and lines of damaged rows."""
-    pieces, damaged, epoch = [], [], 0
+def _advance(compiled, moving: Any, held: tuple, chunks: Iterator[Chunk], step: int, end: int) -> tuple[Any, dict, int, list[str]]:
+    """The steps up to the end of a block: what moves, means of the metrics with the epoch, images seen, lines of damaged rows."""
+    pieces, images, damaged, epoch = [], 0, [], 0
     while step < end:
         chunk = next(chunks)
         moving, metrics = compiled(moving, *held, chunk.now, chunk.epochs, np.int32(step))
         pieces.append((chunk.steps, metrics))
-        damaged += chunk.damaged
+        images, damaged = images + chunk.images, damaged + chunk.damaged
         step, epoch = step + chunk.steps, int(chunk.epochs[-1]) + 1
         if len(pieces) > 2:
             jax.block_until_ready(pieces[-3][1])  # no more than two chunks wait on the devices
     means = jax.tree.map(np.asarray, [metrics for _, metrics in pieces])
     if len(means) == 1:
-        return moving, {"epoch": epoch} | means[0], damaged
+        return moving, {"epoch": epoch} | means[0], images, damaged
     steps = [k for k, _ in pieces]
-    return moving, {"epoch": epoch} | jax.tree.map(lambda *xs: np.average(np.stack(xs), axis=0, weights=steps), *means), damaged
+    averages = jax.tree.map(lambda *xs: np.average(np.stack(xs), axis=0, weights=steps), *means)
+    return moving, {"epoch": epoch} | averages, images, damaged
 
 
 def _check_measured(name: str, measured: dict, wanted: dict[str, str]) -> None:

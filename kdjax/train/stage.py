@@ -33,7 +33,7 @@ class Stage(NamedTuple):
     Attributes:
       method: what is run.
       steps: optimisation steps.
-      batch: rows a step, over all devices.
+      batch: rows a step, over all devices; the last step of an epoch may have fewer (`Sampler.rest`).
       pace: log, evaluation and save points.
       recipe: JSON values that, with the weights given, fix the result: the stage's part of its fingerprint.
       nets: network name -> the specification `models.build` makes it from (`{"name", ...}`), for `kdjax.load`.

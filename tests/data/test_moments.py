@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from made import encoded, pixels
+from ml_collections import ConfigDict
 
 from configs._parts import net_specification
 from kdjax.data import array_source, channel_moments, load
@@ -46,8 +47,8 @@ def test_the_reader_does_not_change_the_network(tmp_path, monkeypatch):
         file = tmp_path / f"c{i // 40}" / f"{i:02}.png"
         file.parent.mkdir(exist_ok=True)
         file.write_bytes(encoded(image // (1 + i // 40)) if i % 4 else b"words")
-    nets = []
+    nets, config = [], ConfigDict({"precision": "float32", "data": {"mean": (), "std": ()}})
     for reader in ("resident", "streaming"):
         dataset = load(f"folder:{tmp_path}", reader=reader, corrupt="skip", val_fraction=0.2)
-        nets.append(net_specification({"name": "conv_net"}, dataset, "float32"))
+        nets.append(net_specification({"name": "conv_net"}, dataset, config))
     assert nets[0] == nets[1] and len(nets[0]["mean"]) == 3

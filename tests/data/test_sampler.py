@@ -11,7 +11,9 @@ from kdjax.data.sampler import (
     epoch_of,
     epoch_order,
     epoch_rows,
+    epoch_steps,
     epochs,
+    pieces,
     process_rows,
     shuffled,
 )
@@ -62,6 +64,37 @@ def test_epochs_is_a_sampler_of_these_rows():
         assert sampler.epoch_of(step) == epoch_of(step, size=11, batch=3)
     with pytest.raises(InputError, match=r"batch=12 .* 1 to 11"):
         epochs(11, 12)
+
+
+def test_an_epoch_may_keep_its_last_partial_batch():
+    kept = epochs(11, 3, keep_last=True)
+    assert kept.batch == 3 and kept.rest == 2 and epoch_steps(11, 3, keep_last=True) == 4 and epoch_steps(11, 3) == 3
+    assert [kept.epoch_of(step) for step in (0, 3, 4, 7, 8)] == [0, 0, 1, 1, 2]
+    for epoch in (0, 1):
+        seen = [kept.rows(5, 4 * epoch + step) for step in range(4)]
+        assert [len(rows) for rows in seen] == [3, 3, 3, 2]
+        np.testing.assert_array_equal(np.concatenate(seen), epoch_order(5, epoch, 11))
+    whole = epochs(12, 3, keep_last=True)
+    assert whole.rest == 0 and epoch_steps(12, 3, keep_last=True) == 4 and len(whole.rows(5, 3)) == 3
+    assert epochs(11, 3).rest == 0
+
+
+@pytest.mark.parametrize(
+    ("first", "end", "lengths"),
+    [
+        (0, 8, [7, 1]),  # an epoch
+        (16, 22, [6]),
+        (4, 8, [3, 1]),  # a part that ends with an epoch
+        (5, 27, [2, 1, 7, 1, 7, 1, 2, 1]),  # what is left at the ends goes by powers of two
+    ],
+)
+def test_pieces_have_equally_many_rows_a_step_and_few_lengths(first, end, lengths):
+    sampler = epochs(23, 3, keep_last=True)
+    found = pieces(range(first, end), lambda step: sampler.rows(5, step))
+    assert [len(steps) for steps, _ in found] == lengths
+    assert [step for steps, _ in found for step in steps] == list(range(first, end))
+    for steps, rows in found:
+        np.testing.assert_array_equal(rows, [sampler.rows(5, step) for step in steps])
 
 
 def test_draws_with_other_numbers_never_meet():

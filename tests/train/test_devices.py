@@ -2,11 +2,11 @@ import jax
 import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
-from tiny import assert_close, assert_same, linear, run, sgd, stage
+from tiny import TRAIN, assert_close, assert_same, linear, run, sgd, stage
 
 from kdjax import methods, models
 from kdjax.core import Frozen, InputError
-from kdjax.data import array_source
+from kdjax.data import array_source, epochs
 from kdjax.train import Pace, run_stages
 from kdjax.train.devices import (
     LARGE,
@@ -137,3 +137,17 @@ def test_cut_weights_of_teacher_and_student_train_as_whole_ones(tmp_path):
     whole = trained(one_device())
     assert_close(cut.weights, whole.weights, 1e-6)
     assert cut.measures["test_accuracy"] == pytest.approx(whole.measures["test_accuracy"], abs=1e-5)
+
+
+@pytest.mark.parametrize("parallel", PARALLEL)
+def test_a_smaller_last_batch_is_spread_over_devices_too(tmp_path, parallel):
+    def trained(devices, **how):
+        net = models.conv_net((4,), 3, axis_name=devices.axis_name)
+        method = methods.supervised(net, sgd(), axis_name=devices.axis_name)
+        one = stage(method, steps=6, sampler=epochs(TRAIN.size, 16, keep_last=True), pace=Pace(3, 3, 3))  # 16, 16 and 8 rows
+        return run_stages({"only": one}, run(tmp_path / f"{devices.size}{how}", devices=devices, **how))["only"].weights
+
+    many = find_devices(parallel, count=4)
+    spread = trained(many)
+    assert_close(spread, trained(one_device()), 1e-5)
+    assert_same(trained(many, resident=False), spread)

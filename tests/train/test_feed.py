@@ -5,7 +5,7 @@ import pytest
 from tiny import TRAIN, assert_same, run, stage
 
 from kdjax.core import InputError
-from kdjax.data import Sampler, array_source, epoch_rows, pairs
+from kdjax.data import Sampler, array_source, epoch_rows, epochs, pairs
 from kdjax.train import Pace
 from kdjax.train import feed as feeding
 from kdjax.train.devices import find_devices, one_device
@@ -106,3 +106,37 @@ def test_closing_early_is_quiet(tmp_path):
     ahead = feed(stage(source=large, steps=1000), run(tmp_path, resident=False), False, 0)
     next(ahead)
     ahead.close()
+
+
+def kept(block, **changed):
+    """Every epoch of three steps, the last one of the 8 rows that are left."""
+    return stage(sampler=epochs(40, 16, keep_last=True), pace=Pace(block, block, block), **changed)
+
+
+@pytest.mark.parametrize("parallel", ["jit", "pmap"])
+@pytest.mark.parametrize(("block", "lengths"), [(3, [2, 1, 2, 1, 2]), (4, [2, 1, 1, 1, 1, 2])])
+def test_a_smaller_last_batch_is_a_chunk_of_its_own(tmp_path, parallel, block, lengths):
+    one, options = kept(block, steps=8), {"devices": find_devices(parallel, count=2), "data_seed": 6}
+    resident, streamed = (chunks(tmp_path, one, resident=r, **options) for r in (True, False))
+    assert [c.steps for c in resident] == [c.steps for c in streamed] == lengths
+    assert sum(c.images for c in streamed) == sum(c.images for c in resident) == 40 + 40 + 32
+    seen = [rows for c in resident for rows in c.now]
+    assert [len(rows) for rows in seen] == [16, 16, 8, 16, 16, 8, 16, 16]
+    assert sorted(np.concatenate(seen[3:6])) == list(range(40))
+    assert np.concatenate([c.epochs for c in streamed]).tolist() == [0, 0, 0, 1, 1, 1, 2, 2]
+    for rows, batches in zip(resident, streamed, strict=True):
+        np.testing.assert_array_equal(np.asarray(batches.now["index"]), rows.now)
+    rest = chunks(tmp_path, one, start=block, **options)
+    assert_same([c.now for c in rest], [c.now for c in resident][-len(rest) :])
+
+
+def test_processes_share_out_a_smaller_last_batch_too(tmp_path, monkeypatch):
+    devices = find_devices("pmap", count=1)
+    whole = chunks(tmp_path, kept(3), devices=devices)
+    monkeypatch.setattr("jax.process_count", lambda: 2)
+    parts = []
+    for process in (0, 1):
+        monkeypatch.setattr("jax.process_index", lambda process=process: process)
+        parts.append(chunks(tmp_path, kept(3), devices=devices))
+    for one, first, second in zip(whole, *parts, strict=True):
+        np.testing.assert_array_equal(one.now, np.concatenate([first.now, second.now], axis=-1))

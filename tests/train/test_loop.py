@@ -12,7 +12,7 @@ from tiny import TEST, TRAIN, after, assert_close, assert_same, linear, run, sgd
 
 from kdjax import augment, methods, models
 from kdjax.core import Frozen, InputError, Net
-from kdjax.data import epoch_rows
+from kdjax.data import epoch_rows, epochs
 from kdjax.train import Diverged, Pace, Stopped, feed, run_stages, sweep
 from kdjax.train.devices import find_devices
 
@@ -108,10 +108,18 @@ def resumed(folder, stages, stops, said=None, **options):
 
 
 @pytest.mark.parametrize(
-    ("share", "net", "resident"), [("batch", linear(), True), ("none", models.conv_net((4,), 3), True), ("batch", linear(), False)]
+    ("share", "net", "resident", "keep_last"),
+    [
+        ("batch", linear(), True, False),
+        ("none", models.conv_net((4,), 3), True, False),
+        ("batch", linear(), False, False),
+        ("none", linear(), True, True),  # of 40 rows every third batch has 8, and so no block sees an epoch
+        ("batch", linear(), False, True),
+    ],
 )
-def test_k_steps_saved_and_resumed_are_2k_steps_bit_for_bit(tmp_path, share, net, resident):
-    stages = {"only": stage(methods.supervised(net, sgd()), steps=11, members=2)}
+def test_k_steps_saved_and_resumed_are_2k_steps_bit_for_bit(tmp_path, share, net, resident, keep_last):
+    sampler = epochs(TRAIN.size, 16, keep_last=keep_last)
+    stages = {"only": stage(methods.supervised(net, sgd()), steps=11, members=2, sampler=sampler)}
     said, options = [], {"share": share, "resident": resident}
     whole = run_stages(stages, run(tmp_path / "whole", **options))
     pieces = resumed(tmp_path / "pieces", stages, (1, 4), said, **options)

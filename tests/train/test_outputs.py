@@ -89,10 +89,14 @@ def test_a_training_step_does_not_ask_the_teacher(tmp_path):
 
 
 @pytest.mark.parametrize("resident", [True, False])
-@pytest.mark.parametrize(("parallel", "count"), [("jit", 1), ("jit", 2), ("shard_map", 2), ("pmap", 2)])
-def test_what_is_kept_is_what_the_teacher_gives_for_the_image_of_the_step(tmp_path, resident, parallel, count):
-    devices = find_devices(parallel, count=count)
-    trained(tmp_path, student(watching(axis=devices.axis_name), steps=8), resident=resident, devices=devices)
+@pytest.mark.parametrize(
+    ("parallel", "count", "keep_last"),
+    [("jit", 1, False), ("jit", 2, False), ("shard_map", 2, False), ("pmap", 2, False), ("shard_map", 2, True), ("pmap", 2, True)],
+)
+def test_what_is_kept_is_what_the_teacher_gives_for_the_image_of_the_step(tmp_path, resident, parallel, count, keep_last):
+    devices, sampler = find_devices(parallel, count=count), epochs(TRAIN.size, 16, keep_last=keep_last)
+    one = student(watching(axis=devices.axis_name), steps=8, sampler=sampler)
+    trained(tmp_path, one, resident=resident, devices=devices)
     assert all(line["apart"][0] < 1e-6 for line in metrics(tmp_path)) and len(metrics(tmp_path)) == 4
 
 
