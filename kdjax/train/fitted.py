@@ -12,6 +12,7 @@ import numpy as np
 from kdjax import models
 from kdjax.core import InputError
 from kdjax.core.files import parse_json
+from kdjax.core.shown import printable
 from kdjax.models.pretrained import flat, nested
 from kdjax.models.pretrained.convert import fit_pytorch
 from kdjax.models.pretrained.fit import Fitted, advice, is_head, leftover, resized
@@ -71,7 +72,7 @@ def find(path: Path, part: str = "", member_number: int = 0) -> Found:
     try:
         specification = _specification(file.metadata["kdjax"]) if file.format == "kdjax" else None
     except InputError as error:
-        raise InputError(f"{path} is refused: {error}") from None
+        raise InputError(printable(f"{path} is refused: {error}")) from None
     return Found(file.arrays, file.format, file.sha256, specification, file.told, file.part)
 
 

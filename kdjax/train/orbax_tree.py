@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from kdjax.core import InputError
+from kdjax.core.shown import printable
 from kdjax.models.pretrained import nested
 
 _STATS = {"batch_stats": "stats/batch_stats", "stats": "stats"}
@@ -41,7 +42,7 @@ def read_orbax(folder: Path) -> dict[str, np.ndarray] | None:
                 item: _restore(reader, place, [x for x in wanted.values() if x[0][0] == item]) for item, place in places.items()
             }
     except InputError as error:
-        raise InputError(f"{folder} is refused: {error}") from None
+        raise InputError(printable(f"{folder} is refused: {error}")) from None
     except Exception as error:  # Orbax and tensorstore raise many kinds; all mean that the files cannot be read
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise InputError(f"{folder} is refused: it cannot be read as an Orbax checkpoint ({reason[0][:160]})") from error

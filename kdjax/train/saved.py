@@ -10,6 +10,7 @@ from kdjax import models
 from kdjax.core import InputError, Net, nearest
 from kdjax.core.files import read_json
 from kdjax.core.given import given_path
+from kdjax.core.shown import printable
 from kdjax.train.checkpoint import read_model
 from kdjax.train.fitted import check_same
 from kdjax.train.members import member
@@ -67,7 +68,7 @@ def read_run(
         if shape := _seen(about):
             check_same(specification, one["params"], one["stats"], shape)
     except InputError as error:
-        raise InputError(f"{place} is refused: network {name!r}: {error}") from None
+        raise InputError(printable(f"{place} is refused: network {name!r}: {error}")) from None
     return specification, one["params"], one["stats"]
 
 

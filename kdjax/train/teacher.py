@@ -10,6 +10,7 @@ import numpy as np
 from kdjax import models
 from kdjax.core import Follower, Frozen, InputError, Net, read_by_name
 from kdjax.core.given import given_path
+from kdjax.core.shown import printable
 from kdjax.train import fingerprint
 from kdjax.train.collect import collector, on_devices
 from kdjax.train.devices import place
@@ -91,7 +92,7 @@ def read_teacher(
     try:
         fitted = fit(found, own, shape, resize=resize)
     except InputError as error:
-        raise InputError(f"{path} is refused: {error}") from None
+        raise InputError(printable(f"{path} is refused: {error}")) from None
     return Teacher(models.build(own), fitted.params, fitted.stats, found.sha256, found.format, own, told=fitted.told)
 
 
