@@ -240,7 +240,10 @@ def with_options(text: str, which: str) -> str:
     >>> with_options("part=ema takes the averaged ones", "teacher")
     '--config.teacher_part=ema takes the averaged ones'
     """
-    for name, option in (("part", f"{which}_part"), ("resize", f"{which}_resize"), ("net.stem", f"{which}_training.net.stem")):
+    options = {"part": f"{which}_part", "resize": f"{which}_resize"}
+    if which == "teacher":
+        options["net.stem"] = "teacher_training.net.stem"
+    for name, option in options.items():
         text = re.sub(rf"(^|(?<= )){re.escape(name)}=", f"--config.{option}=", text)
     return text
 

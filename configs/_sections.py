@@ -20,6 +20,9 @@ def run_section(*, seeds: int, select: str = "last", evaluate_epochs: int = 5, s
         "fsdp": 1,  # devices that hold one copy of the large weights together
         "precision": "float32",  # of the computation: float32, bfloat16
         "select": select,  # results at the last or the best (validation) epoch
+        "init": "",  # a run or a file whose weights the last stage's network starts from; or <stage>=<run or file>,...
+        "init_part": "",  # of a file with several networks, as teacher_part
+        "init_resize": False,  # resize the positions of a transformer that was made for images of another side
         "test_curve": False,  # measure test images on the way too: for their accuracy at the best validation epoch
         "evaluate_epochs": evaluate_epochs,
         "save_epochs": save_epochs,

@@ -75,6 +75,8 @@ WORDS = {  # checked elsewhere
     "data.std": "a number above 0 a channel, or () to measure it on training images",
     "teacher_mean": "a number a channel, or () for that of the data",
     "teacher_std": "a number above 0 a channel, or () for that of the data",
+    "init": "weights that a network starts from, as of teacher: for the last stage, or <stage>=<run or file> with commas between",
+    "init_part": "as teacher_part",
     "teacher_part": "which network of a PyTorch file: a key, a prefix of names, or ema for averaged weights; empty: the plain one",
 }
 _NEEDED = (

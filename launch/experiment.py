@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from configs._init import recorded, started
 from kdjax.core import InputError
 from kdjax.core.files import read_json, write_json, write_text
 from kdjax.data import decoding_threads
@@ -22,6 +23,7 @@ from kdjax.train.devices import AXIS, Devices, find_devices
 from kdjax.train.fingerprint import of_platform
 from kdjax.train.processes import first, primary, together
 from kdjax.train.stage import blank_batch, check_stage
+from kdjax.train.start import begin
 from kdjax.train.teacher import measure_teacher
 from launch import cli, plots, report, summary, tensorboard
 from launch.caches import stage_cache
@@ -52,7 +54,7 @@ def run(build: Callable, config: Any, folder: Path, *, path: str, source: dict, 
         return
     check(config, path)
     devices = _devices(config)
-    experiment = together(lambda: build(config))
+    experiment = together(lambda: started(config, build(config)))
     together(lambda: _rehearse(experiment.stages, devices))
     about = _about(config, experiment, devices) | source
     with ExitStack() as held:
@@ -78,6 +80,8 @@ def _about(config: Any, experiment: Any, devices: Devices) -> dict[str, Any]:
         },
         "reader": "resident" if dataset.resident else "streaming",
     }  # fmt: skip
+    if starts := recorded(experiment):
+        found["init"] = starts
     if teacher:
         found["teacher"] = {"path": config.teacher, "sha256": teacher.sha256, "format": teacher.format}
         found["teacher"] |= {"taken": taken} if (taken := _taken(teacher)) else {}
@@ -96,6 +100,12 @@ def _taken(teacher: Any) -> dict[str, str]:
     """What was taken of the files of teachers, and what was left over."""
     each = {f"teacher{k}": one for k, one in enumerate(teacher.members)} or {"teacher": teacher}
     return {name: one.told for name, one in each.items() if one.told}
+
+
+def _started_from(name: str, start: dict) -> str:
+    weights = f"{name}: starts from {start['format']} weights, sha256 {start['sha256'][:12]}"
+    more = [f"with a new head, {', '.join(start['fresh'])}"] if start["fresh"] else []
+    return "; ".join([weights, *more, *filter(None, [start["taken"]])])
 
 
 def _begun(folder: Path, about: dict, held: ExitStack) -> None:
@@ -131,6 +141,8 @@ def _carry_out(config: Any, experiment: Any, about: dict, folder: Path, devices:
         for note in _notes(dataset, config):
             shared.say(f"data: {note}")
         name_damaged(shared, list(dataset.damaged))
+        for name, start in recorded(experiment).items():
+            shared.say(_started_from(name, start))
         given = _measured(experiment, shared)
         results = run_stages(experiment.stages, shared)
     left_out = [name for name in experiment.stages if name not in results]
@@ -225,6 +237,8 @@ _DROPPED = "--config.data.keep_last_batch=False drops them"
 
 def _one_step(stage: Any, given: dict) -> Any:
     state = stage.method.init(jax.random.key(0), blank_batch(stage), given)
+    for start in stage.start:
+        state = begin(stage.method, state, start)
 
     def step(stage):
         # One device under the name of many, so that methods built for a mapped axis find it.

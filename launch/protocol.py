@@ -12,7 +12,7 @@ from launch.checks import fields
 # of a config is protocol; so is the teacher, by its weights, and the data, by their bytes.
 _FREE = {
     *FREE, "seed", "seeds", "members", "evaluate_epochs", "save_epochs", "baseline_rates", "smoothing", "sweep",
-    "test_curve", "teacher", "data.source", "data.reader", "data.corrupt",
+    "test_curve", "teacher", "init", "data.source", "data.reader", "data.corrupt",
 }  # fmt: skip
 TRAINED = "trained in the run with all labels"
 _FREE_SECTIONS = {"method", "methods", "optimiser"}
@@ -33,6 +33,8 @@ def protocol_of(about: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[st
         return found | dict(told)
     if teacher := _teacher(about, config):
         found["teacher"] = teacher
+    if starts := _starts(about):
+        found["init"] = starts
     for path, value in config.items():
         trained_elsewhere = config.get("teacher") and path.startswith("teacher_training.")
         nothing_kept = path.startswith("cache.") and not config.get("cache.views")
@@ -111,6 +113,8 @@ def words(about: Mapping[str, Any], summary: Mapping[str, Any], stages: Sequence
     if (teacher := _teacher(about, config)) and "teacher" not in skip:
         single = teacher == TRAINED and config.get("teachers", 1) == 1
         said.append(f"teacher {teacher}" + ", one network for all seeds and students" * single)
+    if (starts := _starts(about)) and "init" not in skip:
+        said.append(f"started from weights: {starts}")
     if views := left.get("cache.views"):
         said.append(f"teacher outputs computed once, in {views} view{'s' * (views > 1)} of every image{_kept(config)}")
     if probe := [f"{k.partition('.')[2].replace('_', ' ')} {v}" for k, v in left.items() if k.startswith("probe.")]:
@@ -161,6 +165,15 @@ def _teacher(about: Mapping[str, Any], config: Mapping[str, Any]) -> str:
         return TRAINED
     sha256 = given_teacher(about).get("sha256", "")
     return f"given, sha256 {sha256[:12]}" if sha256 else str(config["teacher"])
+
+
+def _starts(about: Mapping[str, Any]) -> str:
+    """Which networks started from weights of elsewhere, by the first digits of their sha256; empty where none did."""
+    found = about.get("init")
+    if not isinstance(found, dict):
+        return ""
+    heads = {name: " with a new head" * bool(start.get("fresh")) for name, start in found.items()}
+    return ", ".join(f"{name} sha256 {start.get('sha256', '')[:12]}{heads[name]}" for name, start in found.items())
 
 
 def given_teacher(about: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -37,6 +37,7 @@ def identity_of(stage: Stage, run: Run, given: dict[str, Frozen], results: dict[
     taught = stage.taught and [stage.taught.views, stage.taught.taps, stage.taught.top, stage.taught.dtype]
     own |= {"taught": taught}
     more = {"hyper": numbers, "given": weights, "adopted": adopted, "nets": dict(stage.nets)}
+    more |= {"start": [one.source() for one in stage.start]} if stage.start else {}
     return fingerprint.of_json({**shared, **own, **more, "data": run.digest, "code": [fingerprint.of_code(), run.code]})
 
 

@@ -24,6 +24,7 @@ from kdjax.train.outputs import check_outputs, teacher_outputs
 from kdjax.train.processes import first, gathered
 from kdjax.train.run import Run, Stopped
 from kdjax.train.stage import Result, Stage, blank_batch, check_stage, seeds_of
+from kdjax.train.start import begin
 from kdjax.train.sweep import choose
 
 
@@ -203,6 +204,8 @@ def _initial(stage: Stage, run: Run, given: dict, results: dict) -> Any:
     for number, seed in enumerate(seeds_of(stage, run.seed)):
         moving, blank = split(init(jax.random.fold_in(jax.random.key(seed), 0)))
         one = join(moving, [by_source[x.source] for x in blank])
+        for start in stage.start:
+            one = begin(stage.method, one, start, number % (stage.seeds or stage.members))
         states.append(_adopted(stage, one, results, number))
     state = stack(states)
     if stage.hyper:

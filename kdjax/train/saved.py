@@ -72,6 +72,14 @@ def read_run(
     return specification, one["params"], one["stats"]
 
 
+def count_members(run_dir: Path) -> int:
+    """How many members the last stage of a run has."""
+    stages = [name for name in _about(run_dir)["stages"] if (run_dir / "models" / name).is_dir()]
+    weights = read_model(run_dir / "models" / stages[-1], None)[0] if stages else {}
+    weights.pop("picture", None)
+    return len(jax.tree.leaves(weights)[0]) if weights else 1
+
+
 def _about(run_dir: Path) -> dict:
     """The records of a run, as far as they are needed here."""
     file = run_dir / "config.json"

@@ -10,6 +10,7 @@ import numpy as np
 from kdjax.augment import as_float, on_images
 from kdjax.core import Frozen, InputError, Method
 from kdjax.data import Sampler, Source
+from kdjax.train.start import Start
 from kdjax.train.taught import Taught, blank, check_taught
 
 
@@ -45,6 +46,7 @@ class Stage(NamedTuple):
       given: `results of earlier stages -> {name: Frozen}`.
       adopt: `(state, result, member) -> state`: a member starts from weights of an earlier stage, `adopt_from`; in a sweep, member
         is the number of its seed.
+      start: networks that start from weights of elsewhere; what `adopt` brings comes after.
       refresh: `(state, step, key) -> state` of one member, every `refresh_every` steps (k-means, prototypes, banks); host code
         is fine.
       refresh_every: a multiple of `pace.block`; 0 is never.
@@ -73,6 +75,7 @@ class Stage(NamedTuple):
     given: Callable[[dict], dict[str, Frozen]] = lambda results: {}
     adopt: Callable[[Any, Any, int], Any] | None = None
     adopt_from: str = ""
+    start: tuple[Start, ...] = ()
     refresh: Callable | None = None
     refresh_every: int = 0
     members: int = 1

@@ -44,8 +44,8 @@ class Teacher(NamedTuple):
     told: str = ""
 
     def frozen(self) -> Frozen:
-        """For a stage; the source is made of the weights' sha256 and of the net around them, normalisation included."""
-        return Frozen(self.params, self.stats, f"{self.sha256}/{fingerprint.of_json(self.specification)}")
+        """For a stage; the source is made of the weights' sha256, of what was taken, and of the net, normalisation included."""
+        return Frozen(self.params, self.stats, f"{self.sha256}/{fingerprint.of_json([self.specification, self.told])}")
 
 
 def together(teachers: Sequence[Teacher], specification: dict) -> Teacher:
@@ -55,8 +55,8 @@ def together(teachers: Sequence[Teacher], specification: dict) -> Teacher:
       teachers: two or more.
       specification: of the ensemble of their nets.
     """
-    joined = ensemble_of([Frozen(one.params, one.stats, one.sha256) for one in teachers], specification)
-    sha256 = fingerprint.of_json([one.sha256 for one in teachers])
+    joined = ensemble_of([one.frozen() for one in teachers], specification)
+    sha256 = fingerprint.of_json([[one.sha256, one.told] for one in teachers])
     return Teacher(
         models.build(specification), joined.params, joined.stats, sha256, "several", specification, members=tuple(teachers)
     )

@@ -18,6 +18,7 @@ from safetensors.numpy import save
 
 from kdjax import models
 from kdjax.core import InputError
+from kdjax.core.shown import printable
 from kdjax.models import to_pytorch, write_weights
 from kdjax.train import fingerprint, load
 from kdjax.train.checkpoint import Checkpoints
@@ -71,7 +72,7 @@ def attempt(random: np.random.Generator, folder: Path) -> tuple[str, str]:
         try:
             found = read()
         except InputError as error:
-            if "\n" in str(error) or not str(error).isprintable():
+            if printable(error) != str(error):
                 return tried, f"{way}: not one line that can be shown: {str(error)!r}"
             if expected is not None:
                 return tried, f"{way}: what was not harmed is refused: {error}"
@@ -95,7 +96,7 @@ def _wrong(found, good, expected):
 
 
 def _made(random, folder):
-    """Writes `folder/place`: `(form, net, what was added to the weights that are right or None where anything may be, what was tried)`."""
+    """Writes `folder/place`: `(form, net, what is added to the weights if they must be read, else None, what was tried)`."""
     form = random.choice(["kdjax", "safetensors", "pytorch", "wrapped", "run", "orbax"])
     place = folder / "place"
     if form == "wrapped":
@@ -113,7 +114,8 @@ def _made(random, folder):
     theirs = to_pytorch("vit", *_weights("vit"))
     if form == "kdjax":
         specification, tried = _specification(random)
-        write_weights(place, *_weights(name), specification)
+        params, stats = _weights(name)
+        write_weights(place, params, stats, specification)
     elif form == "safetensors":
         arrays, tried = _arrays(random, theirs)
         place.write_bytes(save(arrays))
