@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import Any
 
+from jax import lax
 from jax.core import Tracer
 
 
@@ -37,6 +38,26 @@ def check_option(name: str, value: Any, ok: Callable[[Any], Any], accepted: str)
         shown = " ".join(repr(value).split())
         shown = shown if len(shown) <= 80 else shown[:77] + "..."
         raise InputError(f"{name}={shown} is not accepted: expected {accepted}")
+
+
+def check_rows(rows: int, axis_name: str | None, whose: str) -> None:
+    """Refuses a single row where a layer takes statistics of its batch, at trace time.
+
+    The pooled features of one row minus their own mean are 0 whatever the row: a loss of such outputs stays at a constant.
+
+    Args:
+      rows: on this device.
+      axis_name: mapped axis over which the statistics are averaged, or None.
+      whose: the layer, in words.
+
+    Raises:
+      InputError: when there is one row, also with those of the other devices of `axis_name`.
+
+    >>> check_rows(2, None, "batch norm 'bn'")
+    """
+    if rows == 1 and (axis_name is None or lax.axis_size(axis_name) == 1):
+        where = " on each device, or an axis_name to share statistics over" if axis_name is None else " on all devices together"
+        raise InputError(f"{whose} in training is given 1 row, which is not accepted: expected 2 or more{where}")
 
 
 def nearest(name: str, accepted: Iterable[str]) -> str:

@@ -9,6 +9,9 @@ import numpy as np
 
 from kdjax.core.check import check_option
 
+from kdjax.core.check import check_rows
+from kdjax.core.switch import ON, Switch, check_switch, switched, usual, without_switch
+
 NORM = "norm/"  # taps of the inputs of batch-norm layers are named norm/<path of the layer>
 
 
@@ -33,78 +36,149 @@ class Net(NamedTuple):
     apply: Apply
 
 
-def from_linen(module: Any) -> Net:
+def from_linen(module: Any, *, train: Switch | None = None) -> Net:
     """A Net over an unbound `flax.linen` module.
 
-    The module is called as `module(x, train=...)`, or `module(x)` where it has no argument `train`. It returns its taps (a
-    mapping of arrays) or one array, which becomes the tap `"logits"`. Every collection but `params` is the Net's `stats`. The
-    input of each `flax.linen.BatchNorm` inside is a tap `"norm/<path>"` without any change to the module. A `key` given
-    to `apply` seeds the `dropout` stream.
+    The module is called as `module(x)` with its train switch: arguments of its `__call__`, or fields of the module, that are named
+    `train`, `training` or `is_training`, or, inverted, `deterministic` or `use_running_average`. It returns its taps (a mapping of
+    arrays) or one array, which becomes the tap `"logits"`. Every collection but `params` is the Net's `stats`. The input of each
+    `flax.linen.BatchNorm` inside is a tap `"norm/<path>"` without any change to the module. A `key` given to `apply` seeds the
+    `dropout` stream.
+
+    Args:
+      module: the module.
+      train: `on -> {name: value}`, the options of a call in training (True) and in evaluation (False), in place of the usual names;
+        `lambda on: {}` for a module that is to stay as it was built.
+
+    Raises:
+      InputError: at `init` and `apply`, for a module with dropout or batch norm whose switch is not found; in training, for batch
+        norm over a single row.
+
+    >>> import flax.linen as nn
+    >>> net = from_linen(nn.Dropout(0.5))
+    >>> net.apply({}, {}, jnp.ones(2), train=False)[0]["logits"].tolist()
+    [1.0, 1.0]
     """
     import inspect
 
     import flax.linen as nn
 
-    takes_train = "train" in inspect.signature(type(module).__call__).parameters
+    check_switch(train)
+    arguments = usual(inspect.signature(type(module).__call__).parameters)
+    fields = [name for name in usual(vars(module)) if isinstance(getattr(module, name), bool | None)]
+    known = train is not None or bool(arguments or fields)
+
+    def told(on: bool) -> tuple[Any, dict]:
+        if train is not None:
+            return module, dict(train(on))
+        # A field of the name of an argument gives way to it: a layer refuses to be told twice.
+        own: dict[str, Any] = {name: None if name in arguments else value for name, value in switched(fields, on).items()}
+        return module.clone(**own) if own else module, switched(arguments, on)
 
     def record(call, args, kwargs, context):
-        if isinstance(context.module, nn.BatchNorm) and context.method_name == "__call__":
-            context.module.sow(NORM, "input", args[0], reduce_fn=lambda _, x: x, init_fn=lambda: None)
+        layer = context.module
+        if context.method_name == "__call__":
+            if not known and (isinstance(layer, nn.BatchNorm) or _drops(layer)):
+                raise without_switch(module, f"{type(layer).__name__} {'/'.join(layer.path)!r}".replace(" ''", ""))
+            if isinstance(layer, nn.BatchNorm) and not layer.is_initializing():
+                held = kwargs.get("use_running_average", args[1] if len(args) > 1 else None)
+                if not (layer.use_running_average if held is None else held):
+                    check_rows(args[0].shape[0], layer.axis_name, f"batch norm {'/'.join(layer.path)!r}")
+                layer.sow(NORM, "input", args[0], reduce_fn=lambda _, x: x, init_fn=lambda: None)
         return call(*args, **kwargs)
 
-    def options(train: bool) -> dict:
-        return {"train": train} if takes_train else {}
-
     def init(key, x):
-        variables = dict(module.init({"params": key, "dropout": key}, x, **options(False)))
+        whole, options = told(False)
+        with nn.intercept_methods(record):
+            variables = dict(whole.init({"params": key, "dropout": key}, x, **options))
         params = variables.pop("params", {})
+        check(variables)
         return params, variables
 
     def apply(params, stats, x, *, train, key=None):
+        whole, options = told(train)
         rngs = None if key is None else {"dropout": key}
         mutable = [NORM, *(stats if train else ())]
         with nn.intercept_methods(record):
-            out, new = module.apply({"params": params, **stats}, x, **options(train), rngs=rngs, mutable=mutable)
+            out, new = whole.apply({"params": params, **stats}, x, **options, rngs=rngs, mutable=mutable)
+        check(stats)
         new = dict(new)
         taps = dict(out) if isinstance(out, Mapping) else {"logits": out}
         for path, value in _flatten(new.pop(NORM, {})).items():
             taps[NORM + path.removesuffix("/input")] = value
         return taps, {**stats, **new}
 
+    def check(stats):
+        if not known and "batch_stats" in stats:  # of a layer that is not Flax's own
+            raise without_switch(module, "batch_stats")
+
     return Net(init, apply)
 
 
-def from_nnx(make: Callable[[Any], Any]) -> Net:
+def _drops(layer: Any) -> bool:
+    """Whether a Linen layer is dropout, or an attention with dropout inside."""
+    import flax.linen as nn
+
+    rates = {nn.Dropout: "rate", nn.MultiHeadDotProductAttention: "dropout_rate"}
+    return any(isinstance(layer, kind) and getattr(layer, rate) != 0 for kind, rate in rates.items())
+
+
+def from_nnx(make: Callable[[Any], Any], *, train: Switch | None = None) -> Net:
     """A Net over a `flax.nnx` module built by `make(rngs)`.
 
-    A function, not a built module: a built one cannot be initialised again for another seed. The module is called as
-    `module(x)`, in training or evaluation mode by `module.train()` and `module.eval()`, and returns its taps or one array
-    (`"logits"`). Random streams are rebuilt from `key` at every `apply` and are never part of `stats`.
+    A function, not a built module: a built one cannot be initialised again for another seed. The module is called as `module(x)`,
+    in training or evaluation mode by `module.train()` and `module.eval()`, and with those arguments of its `__call__` that have a
+    usual name of a train switch (see `from_linen`), as they would overrule that mode. It returns its taps or one array, the tap
+    `"logits"`. Random streams are rebuilt from `key` at every `apply` and are never part of `stats`.
+
+    Args:
+      make: `rngs -> module`.
+      train: as in `from_linen`.
+
+    Raises:
+      InputError: at `init` and `apply`, for a Linen module inside (`nnx.bridge.ToNNX`), which that mode does not reach, where there
+        is no `train`; in training, for batch norm over a single row.
     """
+    import inspect
+
     from flax import nnx
 
-    def split(module):
-        graph, params, random, rest = nnx.split(module, nnx.Param, nnx.RngState, ...)
-        return graph, nnx.to_pure_dict(params), random, nnx.to_pure_dict(rest)
+    check_switch(train)
 
-    def template(x_free_key):
-        return nnx.split(make(nnx.Rngs(x_free_key)), nnx.Param, nnx.RngState, ...)
+    def built(key):
+        module = make(nnx.Rngs(key))
+        if train is None and any(isinstance(layer, nnx.bridge.ToNNX) for _, layer in nnx.iter_modules(module)):
+            raise without_switch(module, "a Linen module")
+        return module
+
+    def tell(module, on: bool) -> dict:
+        nnx.Module.train(module) if on else nnx.Module.eval(module)  # the names of Flax's own layers
+        for _, layer in nnx.iter_modules(module):
+            for name in ON:
+                if isinstance(vars(layer).get(name), bool):
+                    setattr(layer, name, on)
+        return switched(usual(inspect.signature(type(module).__call__).parameters), on) if train is None else dict(train(on))
 
     def init(key, x):
         del x  # NNX modules know their input sizes
-        _, params, _, rest = split(make(nnx.Rngs(key)))
-        return params, rest
+        _, params, _, rest = nnx.split(built(key), nnx.Param, nnx.RngState, ...)
+        return nnx.to_pure_dict(params), nnx.to_pure_dict(rest)
 
     def apply(params, stats, x, *, train, key=None):
-        graph, param_state, random, rest_state = template(jax.random.key(0) if key is None else key)
+        graph, param_state, random, rest_state = nnx.split(
+            built(jax.random.key(0) if key is None else key), nnx.Param, nnx.RngState, ...
+        )
         nnx.replace_by_pure_dict(param_state, params)
         nnx.replace_by_pure_dict(rest_state, stats)
         module = nnx.merge(graph, param_state, random, rest_state)
-        module.train() if train else module.eval()
-        out = module(x)
+        options = tell(module, train)
+        for path, layer in nnx.iter_modules(module):
+            if isinstance(layer, nnx.BatchNorm) and not layer.use_running_average:
+                check_rows(jax.tree.leaves(x)[0].shape[0], layer.axis_name, f"batch norm {'/'.join(map(str, path))!r}")
+        out = module(x, **options)
         taps = dict(out) if isinstance(out, Mapping) else {"logits": out}
-        _, _, _, new = split(module)
-        return taps, new if train else stats
+        _, _, _, rest = nnx.split(module, nnx.Param, nnx.RngState, ...)
+        return taps, nnx.to_pure_dict(rest) if train else stats
 
     return Net(init, apply)
 

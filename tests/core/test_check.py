@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from kdjax import core
+from kdjax.core.check import check_rows
 
 
 def positive(value):
@@ -53,3 +54,22 @@ def test_pick():
     assert core.pick("net", "a", {"a": 3}) == 3
     with pytest.raises(core.InputError, match=r"^net 'conv_nt' is not known; accepted: conv_net, wrn$"):
         core.pick("net", "conv_nt", {"wrn": 1, "conv_net": 2})
+
+
+@pytest.mark.parametrize(
+    ("rows", "devices", "fine"), [(1, None, False), (2, None, True), (1, 1, False), (1, 2, True), (2, 1, True)]
+)
+def test_one_row_is_refused_at_trace_time_where_no_other_device_has_more(rows, devices, fine):
+    def layer(x):
+        check_rows(x.shape[0], None if devices is None else "data", "batch norm 'bn'")
+        return x
+
+    x = jnp.zeros((devices or 1, rows))
+    mapped = jax.vmap(layer, axis_name="data")
+    if fine:
+        jax.eval_shape(mapped, x)
+    else:
+        with pytest.raises(
+            core.InputError, match=r"^batch norm 'bn' in training is given 1 row, which is not accepted: expected 2 or more"
+        ):
+            jax.eval_shape(mapped, x)

@@ -51,6 +51,48 @@ class Counting(nn.Module):
         return x
 
 
+class Deterministic(nn.Module):
+    """Flax's own idiom, and Hugging Face's: evaluation by default."""
+
+    @nn.compact
+    def __call__(self, x, deterministic=True):
+        x = nn.BatchNorm(use_running_average=deterministic, momentum=0.9, name="bn")(x)
+        return nn.Dropout(0.5, deterministic=deterministic)(x)
+
+
+class Averaging(nn.Module):
+    """The names of two layers; one of the switches has to be given."""
+
+    @nn.compact
+    def __call__(self, x, *, use_running_average, is_training=False):
+        x = nn.BatchNorm(momentum=0.9, name="bn")(x, use_running_average)
+        return nn.Dropout(0.5)(x, deterministic=not is_training)
+
+
+class Field(nn.Module):
+    training: bool = False
+
+    @nn.compact
+    def __call__(self, x):
+        x = nn.BatchNorm(use_running_average=not self.training, momentum=0.9, name="bn")(x)
+        return nn.Dropout(0.5, deterministic=not self.training)(x)
+
+
+class Unusual(nn.Module):
+    @nn.compact
+    def __call__(self, x, mode="test"):
+        x = nn.BatchNorm(use_running_average=mode == "test", momentum=0.9, name="bn")(x)
+        return nn.Dropout(0.5, deterministic=mode == "test")(x)
+
+
+class OwnNorm(nn.Module):
+    """A norm that is not Flax's own; it has no switch."""
+
+    @nn.compact
+    def __call__(self, x):
+        return x - self.variable("batch_stats", "mean", jnp.zeros, 3).value[None]
+
+
 class Plain(nn.Module):
     @nn.compact
     def __call__(self, x):
@@ -149,7 +191,142 @@ def test_one_array_is_logits_and_the_flag_may_be_absent(train):
     assert new == stats == {}
 
 
+def mode(train):
+    return {"mode": "train" if train else "test"}
+
+
+def acts_in_training_only(net, key=jax.random.key(3)):
+    params, stats = net.init(KEY, X)
+    apply = jax.jit(lambda train: net.apply(params, stats, X, train=train, key=key), static_argnums=0)
+    (trained, new), (tested, old) = apply(True), apply(False)
+    means = lambda tree: next(x for path, x in jax.tree_util.tree_leaves_with_path(tree) if "mean" in str(path))  # noqa: E731
+    same(means(new), 0.1 * X.mean(0), atol=1e-6)
+    same(old, stats)
+    dropped = trained["logits"] == 0
+    assert 0 < dropped.sum() < dropped.size and not (tested["logits"] == 0).any()
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        core.from_linen(Deterministic()),
+        core.from_linen(Averaging()),
+        core.from_linen(Field()),
+        core.from_linen(Field(training=True)),
+        core.from_linen(Unusual(), train=mode),
+        core.from_nnx(lambda rngs: NNXSwitched(rngs)),
+        core.from_nnx(lambda rngs: NNXFlags(rngs)),
+    ],
+    ids=["deterministic", "use_running_average", "field", "field that is set", "a function", "nnx", "nnx attribute"],
+)
+def test_the_train_switch_is_found_by_its_usual_names(net):
+    acts_in_training_only(net)
+
+
+def test_a_layer_that_was_told_on_building_is_told_again():
+    for layer in (nn.BatchNorm(use_running_average=True, momentum=0.9), nn.BatchNorm(use_running_average=False, momentum=0.9)):
+        net = core.from_linen(layer)
+        params, stats = net.init(KEY, X)
+        assert differ(net.apply(params, stats, X, train=True)[1], stats) and not differ(
+            net.apply(params, stats, X, train=False)[1], stats
+        )
+
+
+@pytest.mark.parametrize(
+    ("module", "held"),
+    [
+        (Unusual(), "BatchNorm 'bn'"),
+        (nn.Sequential([nn.Dense(2), nn.Dropout(0.5, deterministic=True)]), "Dropout 'layers_1'"),
+        (nn.Sequential([nn.MultiHeadDotProductAttention(1, dropout_rate=0.1, deterministic=True)]), "MultiHeadDotProductAttention"),
+        (OwnNorm(), "batch_stats"),
+    ],
+    ids=["batch norm", "dropout", "attention", "another norm"],
+)
+def test_a_module_that_acts_otherwise_in_training_needs_a_switch(module, held):
+    stays = core.from_linen(module, train=lambda on: {})
+    params, stats = stays.init(KEY, X)
+    net = core.from_linen(module)
+    calls = [lambda: net.init(KEY, X), *(lambda on=on: net.apply(params, stats, X, train=on) for on in (False, True))]
+    for call in calls:
+        with pytest.raises(
+            core.InputError, match=f"^{type(module).__name__} holds {held}.* has no train switch: expected .*deterministic"
+        ):
+            call()
+    same(stays.apply(params, stats, X, train=True)[0], stays.apply(params, stats, X, train=False)[0])
+
+
+def test_dropout_of_nothing_needs_no_switch():
+    net = core.from_linen(nn.Sequential([nn.Dropout(0.0, deterministic=True)]))
+    same(net.apply(*net.init(KEY, X), X, train=True)[0]["logits"], X)
+
+
+@pytest.mark.parametrize(
+    "bridge", [lambda train: core.from_linen(Plain(), train=train), lambda train: core.from_nnx(NNXNet, train=train)]
+)
+@pytest.mark.parametrize("train", [True, lambda on: on, lambda: {}])
+def test_a_switch_is_a_function_to_options(bridge, train):
+    with pytest.raises(core.InputError, match=r"^train=.*: expected a function such as lambda on: \{'deterministic': not on\}"):
+        bridge(train)
+
+
+def test_batch_norm_in_training_sees_more_than_one_row():
+    for net in (core.from_linen(Block()), core.from_nnx(NNXNet)):
+        params, stats = net.init(KEY, X[:1])
+        net.apply(params, stats, X[:1], train=False)
+        with pytest.raises(
+            core.InputError, match=r"^batch norm 'bn' in training is given 1 row.*expected 2 or more on each device"
+        ):
+            jax.eval_shape(lambda p, s, net=net: net.apply(p, s, X[:1], train=True, key=KEY), params, stats)
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_rows_of_all_devices_count_where_statistics_are_shared(rows):
+    net = core.from_linen(nn.BatchNorm(axis_name="data"))
+    params, stats = net.init(KEY, X)
+
+    def apply():
+        return jax.vmap(lambda x: net.apply(params, stats, x, train=True)[0]["logits"], axis_name="data")(X[:rows, None])
+
+    if rows == 2:
+        same(apply()[:, 0].mean(0), jnp.zeros(3), atol=1e-5)
+    else:
+        with pytest.raises(core.InputError, match=r"1 row.*expected 2 or more on all devices together"):
+            apply()
+
+
 # NNX
+
+
+class NNXSwitched(nnx.Module):
+    """An argument that overrules the mode of the module."""
+
+    def __init__(self, rngs):
+        self.bn = nnx.BatchNorm(3, momentum=0.9, rngs=rngs)
+        self.dropout = nnx.Dropout(0.5, rngs=rngs)
+
+    def __call__(self, x, deterministic=True):
+        return self.dropout(self.bn(x, use_running_average=deterministic), deterministic=deterministic)
+
+
+class NNXFlags(NNXSwitched):
+    """A flag of its own."""
+
+    def __init__(self, rngs):
+        super().__init__(rngs)
+        self.training = False
+
+    def __call__(self, x):
+        return super().__call__(x, not self.training)
+
+
+def test_a_linen_module_inside_nnx_is_refused_without_a_function():
+    def make(rngs):
+        return nnx.bridge.ToNNX(Deterministic(), rngs).lazy_init(X)
+
+    with pytest.raises(core.InputError, match=r"^ToNNX holds a Linen module and has no train switch"):
+        core.from_nnx(make).init(KEY, X)
+    told = core.from_nnx(make, train=lambda on: {"deterministic": not on, "mutable": ["batch_stats"] if on else False})
+    acts_in_training_only(told)
 
 
 def test_nnx_equals_linen():

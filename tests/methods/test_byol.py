@@ -123,3 +123,12 @@ def test_nets_with_dropout_get_a_key():
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(InputError, match=rf"^{next(iter(options))}="):
         byol(**options)
+
+
+def test_a_single_row_is_refused_as_its_loss_would_be_zero_for_ever():
+    """Batch norm takes the mean from each embedding: of one row nothing is left."""
+    case = byol()
+    one = jax.tree.map(lambda x: x[:1], case.batch)
+    state = jax.eval_shape(case.method.init, KEY, one, {})
+    with pytest.raises(InputError, match=r"^batch norm '.*' in training is given 1 row"):
+        jax.eval_shape(case.method.step, state, one, KEY)
