@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from kdjax.models.depthwise import depthwise_convolution
+from kdjax.models.kernel_gradient import kernel_gradient
 
 he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")  # He initialisation, not truncated
 fan_in_uniform = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")  # U(-a, a), a = 1 / sqrt(fan in)
@@ -135,8 +136,8 @@ def canonical_convolution(
     """A 2-D convolution whose two backward convolutions are in the layout NHWC, HWIO, NHWC too.
 
     With output gradient `g`: the input gradient is the convolution of `g`, dilated by the stride, with the flipped
-    kernel, its channels swapped; the kernel gradient is the convolution of `x` with `g`, dilated by the stride, where
-    channels serve as batch and the batch as channels. Reverse mode of any order works; forward mode (`jvp`) does not.
+    kernel, its channels swapped; the kernel gradient is that of `kernel_gradient`. Reverse mode of any order works; forward
+    mode (`jvp`) does not.
 
     Args:
       x: `[B, H, W, I]`.
@@ -161,7 +162,7 @@ def _forward(x, kernel, strides, pads, precision):
 def _backward(strides, pads, precision, saved, g):
     x, kernel = saved
     spans = [(n - 1) * s + 1 for n, s in zip(g.shape[1:3], strides, strict=True)]  # sides of g once dilated
-    sides = list(zip(x.shape[1:3], kernel.shape[:2], pads, spans, strict=True))
+    sides = zip(x.shape[1:3], kernel.shape[:2], pads, spans, strict=True)
     dx = lax.conv_general_dilated(
         g,
         jnp.flip(kernel, (0, 1)).transpose(0, 1, 3, 2),
@@ -171,16 +172,7 @@ def _backward(strides, pads, precision, saved, g):
         dimension_numbers=_NHWC,
         precision=precision,
     )
-    dkernel = lax.conv_general_dilated(
-        x.transpose(3, 1, 2, 0),
-        g.transpose(1, 2, 0, 3),
-        (1, 1),
-        [(low, k - 1 + span - n - low) for n, k, (low, _), span in sides],
-        rhs_dilation=strides,
-        dimension_numbers=_NHWC,
-        precision=precision,
-    )
-    return dx, dkernel.transpose(1, 2, 0, 3)
+    return dx, kernel_gradient(x, g, kernel.shape[:2], strides, pads, precision)
 
 
 canonical_convolution.defvjp(_forward, _backward)
