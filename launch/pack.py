@@ -9,7 +9,7 @@ import math
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ python launch/pack.py --check <packed dir>
   --data-dir=<dir>       where prepared TFDS sets lie, for tfds:<name>.
   --check                reads a packed set and compares the sha256 of all its files.
 """
+_PURPOSE = {"train": "train", "test": "test", "val": "validate"}
 CHUNK = 64  # images a worker reads at once
 
 
@@ -69,7 +70,7 @@ def main() -> None:
             raise InputError("--check expects one packed folder; --help tells more")
         opened = open_packed(args.source.removeprefix("array_record:"), verify=True)
         return cli.tell(
-            f"{args.source}: {opened.train.size} images to train, {opened.test.size} to test, all files as they were written"
+            f"{args.source}: {_counted({name: part.size for name, part in opened.parts.items()})}, all files as they were written"
         )
     if not args.source or not args.out:
         raise InputError("expected a data source and a folder to write; --help tells more")
@@ -98,7 +99,9 @@ def main() -> None:
         raise InputError(_in_our_words(str(error))) from None
     rows = {split: part["rows"] for split, part in contents.splits.items()}
     mib = sum(shard["bytes"] for part in contents.splits.values() for shard in part["shards"]) / 2**20
-    cli.tell(f"{args.out}: {rows['train']} images to train, {rows['test']} to test, {mib:,.1f} MiB as {args.encoding}")
+    cli.tell(f"{args.out}: {_counted(rows)}, {mib:,.1f} MiB as {args.encoding}")
+    for note in opened.notes:
+        cli.tell(note)
     if contents.skipped:
         cli.tell(f"{len(contents.skipped)} left out, listed in its dataset.json; the first: {contents.skipped[0]}")
 
@@ -122,7 +125,7 @@ def pack(
     try:
         splits, skipped = {}, []
         with Progress(*columns, console=Console(stderr=True)) as progress:
-            for split, rows in (("train", opened.train), ("test", opened.test)):
+            for split, rows in opened.parts.items():
                 task = progress.add_task(f"packing {split}", total=rows.size)
                 shards = _Shards(folder, split, shard_bytes)
                 labels = []
@@ -147,6 +150,11 @@ def pack(
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return contents
+
+
+def _counted(rows: Mapping[str, int]) -> str:
+    """`16 images to train, 4 to test`."""
+    return ", ".join(f"{count}{' images' * (name == 'train')} to {_PURPOSE[name]}" for name, count in rows.items())
 
 
 class _Shards:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from kdjax.core.check import InputError
+from kdjax.core.plain import open_plain
 
 _REASONS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO, errno.ENOENT, errno.ENOTDIR)
 
@@ -121,10 +122,18 @@ def read_json(path: Path, advice: str = "expected a JSON object") -> dict:
       advice: what to do about a damaged one, for the message.
 
     Raises:
-      InputError: when it holds none.
+      FileNotFoundError: when it is not there.
+      InputError: when it cannot be read, or holds none.
     """
     try:
-        if isinstance(found := parse_json(path.read_bytes()), dict):
+        with open_plain(path) as file:
+            text = file.read()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): {advice}") from None
+    try:
+        if isinstance(found := parse_json(text), dict):
             return found
     except ValueError:
         pass

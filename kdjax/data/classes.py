@@ -9,13 +9,14 @@ from kdjax.core.check import InputError
 SHOWN = 10  # names that one line lists
 
 
-def check_classes(place: str, classes: int, rows: int) -> None:
+def check_classes(place: str, classes: int, rows: int, by: str = "its labels, which count from 0") -> None:
     """Refuses more classes than training images, before their names are made: a label of 2^30 says something else than a class.
 
     Args:
       place: what the message calls the set.
       classes: how many there are by the labels, the largest + 1, or by what the set says.
       rows: training images.
+      by: what says so, in words.
 
     Raises:
       InputError: when there are more classes than rows.
@@ -23,7 +24,7 @@ def check_classes(place: str, classes: int, rows: int) -> None:
     >>> check_classes("npz a.npz", 10, 60)
     """
     if classes > rows:
-        counted = f"{classes:,} classes by its labels, which count from 0, and {rows:,} training image{'s' * (rows != 1)}"
+        counted = f"{classes:,} classes by {by}, and {rows:,} training image{'s' * (rows != 1)}"
         raise InputError(f"{place}: has {counted}: expected no more classes than training images")
 
 

@@ -199,16 +199,12 @@ def _in_memory(arrays: Arrays, size: int | None) -> Opened:
     )
 
 
-def _parts(opened: Opened) -> dict[str, Source]:
-    return {"train": opened.train, "test": opened.test} | ({} if opened.val is None else {"val": opened.val})
-
-
 def _decoded_bytes(opened: Opened) -> int:
-    return sum(source.size for source in _parts(opened).values()) * math.prod(opened.shape)
+    return sum(source.size for source in opened.parts.values()) * math.prod(opened.shape)
 
 
 def _decoded(source: str, opened: Opened, skip: bool, workers: int) -> dict[str, Decoded]:
-    parts = _parts(opened)
+    parts = opened.parts
     if (known := opened.arrays) is not None:
         return {name: Decoded(getattr(known, f"{name}_images"), getattr(known, f"{name}_labels"), {}) for name in parts}
     what = f"data source {source!r}: {sum(part.size for part in parts.values()):,} images of {in_words(opened.shape)}"

@@ -1,7 +1,7 @@
 """Sets packed into shards of array_record by `launch/pack.py`.
 
-A folder holds `dataset.json`, which `Contents` describes; shards, each record of which is one image; and for each of the two
-splits its labels as an `.npy` file.
+A folder holds `dataset.json`, which `Contents` describes; shards, each record of which is one image; and for each split its
+labels as an `.npy` file.
 """
 
 import hashlib
@@ -13,13 +13,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kdjax.core.check import InputError
+from kdjax.core.files import read_json
 from kdjax.core.given import given_path
+from kdjax.data.classes import check_classes
 from kdjax.data.image import decode, fit, unfilled
 from kdjax.data.shards import Shard, check_shards, records_of
 from kdjax.data.sound import Damaged
 from kdjax.data.source import Opened, Source
 
 FORMAT = "kdjax packed images, 1"
+SPLITS = ("train", "test", "val")
 ENCODINGS = ("raw", "png", "jpeg")
 _EXPECTED = "expected a folder that launch/pack.py wrote"
 SMALL = 2**28  # bytes: sets up to here have the sha256 of all their files compared when they are opened
@@ -33,8 +36,8 @@ class Contents(NamedTuple):
       names: the names of the classes; none where there are no labels.
       shape: `[H, W, C]` of one image.
       encoding: `raw` (the bytes of the uint8 array), `png` or `jpeg`.
-      splits: for `train` and `test` a `{"rows", "labels": <file>, "shards": [<file>, ...]}`, where a file is
-        `{"file", "rows", "bytes", "sha256"}`.
+      splits: for `train`, `test` and, where there is one, `val` a `{"rows", "labels": <file>, "shards": [<file>, ...]}`, where a
+        file is `{"file", "rows", "bytes", "sha256"}`.
       origin: where the images come from: `{"source", "digest", "image_size"}`.
       skipped: one line for each image left out because it could not be decoded.
     """
@@ -67,8 +70,9 @@ def open_packed(directory: str, image_size: int | None = None, *, verify: bool =
     """
     root = given_path(directory)
     contents = _contents(directory, root)
-    parts = contents.splits["train"], contents.splits["test"]
-    files = [file for part in parts for file in (part["labels"], *part["shards"])]
+    parts = {name: contents.splits[name] for name in SPLITS if name in contents.splits}
+    check_classes(f"array_record {root}", len(contents.names), parts["train"]["rows"], "dataset.json")
+    files = [file for part in parts.values() for file in (part["labels"], *part["shards"])]
     for file in files:
         _check_size(root, file)
     if verify or sum(file["bytes"] for file in files) <= SMALL:
@@ -77,13 +81,13 @@ def open_packed(directory: str, image_size: int | None = None, *, verify: bool =
                 raise InputError(f"file {root / file['file']} is damaged: its sha256 is not that of dataset.json")
     side = contents.shape[:2] if image_size is None else [image_size, image_size]
     shape = (side[0], side[1], contents.shape[2])
-    train, test = (_source(root, contents, part, image_size) for part in parts)
+    sources = {name: _source(root, contents, part, image_size) for name, part in parts.items()}
     stamp = [contents.names, contents.encoding, contents.shape, [file["sha256"] for file in files], shape]
 
     def digest() -> str:
         return hashlib.sha256(json.dumps(stamp).encode()).hexdigest()
 
-    return Opened(train, test, tuple(contents.names), shape, digest)
+    return Opened(sources["train"], sources["test"], tuple(contents.names), shape, digest, val=sources.get("val"))
 
 
 def sha256(file: Path) -> str:
@@ -99,29 +103,37 @@ def _contents(directory: str, root: Path) -> Contents:
         raise InputError(f"array_record {root}: {'is a file' if root.is_file() else 'no such directory'}; {_EXPECTED}")
     file = root / "dataset.json"
     try:
-        text = file.read_text()
+        found = read_json(file)
     except FileNotFoundError:
         of_tfds = any(any(root.glob(f"{above}dataset_info.json")) for above in ("", "*/", "*/*/"))
         hint = "; tfds:<name> reads a set of TFDS" if of_tfds else ""
         raise InputError(f"array_record {root}: holds no dataset.json; {_EXPECTED}{hint}") from None
+    except InputError as error:
+        why = "dataset.json is damaged" if " is damaged: " in str(error) else f"dataset.json {str(error).removeprefix(f'{file} ')}"
+        raise InputError(f"array_record {root}: {why}; {_EXPECTED}") from None
     try:
-        found = json.loads(text)
         known = found["format"]
         contents = Contents(**found)
-        for part in (contents.splits["train"], contents.splits["test"]):
-            _check_part(part)
-        if math.prod(contents.shape) < 1 or len(contents.shape) != 3 or contents.encoding not in ENCODINGS:
+        for name in ("train", "test", *({"val"} & set(contents.splits))):
+            _check_part(contents.splits[name])
+        whole = len(contents.shape) == 3 and all(_is_count(side) for side in contents.shape)
+        if not whole or contents.encoding not in ENCODINGS or not all(isinstance(name, str) for name in [*contents.names]):
             raise ValueError
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise InputError(f"array_record {root}: dataset.json is damaged; {_EXPECTED}") from None
     if known != FORMAT:
         raise InputError(f"array_record {root}: is of the format {known!r}; expected {FORMAT!r}")
     return contents
 
 
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 1
+
+
 def _check_part(part: dict[str, Any]) -> None:
     for file in (part["labels"], *part["shards"]):
-        if Path(file["file"]).name != file["file"] or file["rows"] < 1 or file["bytes"] < 1 or len(file["sha256"]) != 64:
+        counts = _is_count(file["rows"]) and _is_count(file["bytes"])
+        if Path(file["file"]).name != file["file"] or "\0" in file["file"] or not counts or len(file["sha256"]) != 64:
             raise ValueError
     if not part["rows"] == part["labels"]["rows"] == sum(shard["rows"] for shard in part["shards"]):
         raise ValueError
@@ -141,7 +153,7 @@ def _source(root: Path, contents: Contents, part: dict[str, Any], image_size: in
     shards = [Shard(str(root / shard["file"]), shard["rows"]) for shard in part["shards"]]
     check_shards(shards)
     records = records_of(ArrayRecordDataSource([f"{shard.path}[0:{shard.rows}]" for shard in shards]), shards)
-    labels = _labels(root, part)
+    labels = _labels(root, part, len(contents.names))
     height, width, channels = contents.shape
     shape = (height, width, channels)
     side = (height, width) if image_size is None else (image_size, image_size)
@@ -166,12 +178,18 @@ def _decode(record: bytes, encoding: str, shape: tuple[int, int, int], name: str
     return np.frombuffer(record, np.uint8).reshape(shape)
 
 
-def _labels(root: Path, part: dict[str, Any]) -> np.ndarray:
+def _labels(root: Path, part: dict[str, Any], classes: int) -> np.ndarray:
     file = root / part["labels"]["file"]
     try:
-        labels = np.load(file, allow_pickle=False)
-    except (ValueError, EOFError, OSError):
-        labels = np.zeros(0)
-    if labels.dtype != np.int32 or labels.shape != (part["rows"],):
+        labels = np.load(file, mmap_mode="r", allow_pickle=False)  # what it declares is not read before it is found right
+        whole = labels.dtype == np.int32 and labels.shape == (part["rows"],)
+    except Exception:  # a forged header reaches Python's own parser
+        whole = False
+    if not whole:
         raise InputError(f"array_record {root}: {file.name} is damaged: expected {part['rows']} labels, int32")
+    labels = np.array(labels)
+    if not -1 <= labels.min() <= labels.max() < classes:
+        held = labels.min() if labels.min() < -1 else labels.max()
+        wanted = f"0 to {classes - 1}, the classes of dataset.json" if classes else "-1 alone, as dataset.json names no classes"
+        raise InputError(f"array_record {root}: {file.name} holds {held}: expected {wanted}")
     return labels

@@ -105,8 +105,8 @@ def _problem(shard: Shard) -> str:
     from array_record.python.array_record_module import ArrayRecordReader
 
     path, rows = shard
-    if not os.path.exists(path):
-        return f"file {path} is missing: expected {rows} records in it"
+    if not os.path.isfile(path):
+        return f"file {path} is {'no file' if os.path.exists(path) else 'missing'}: expected {rows} records in it"
     reader = ArrayRecordReader(path)
     found = reader.num_records()
     try:

@@ -88,6 +88,11 @@ class Opened(NamedTuple):
     listed: bool = True
     notes: tuple[str, ...] = ()
 
+    @property
+    def parts(self) -> dict[str, Source]:
+        """The sources by name: `train`, `test` and, where there is one, `val`."""
+        return {"train": self.train, "test": self.test} | ({} if self.val is None else {"val": self.val})
+
 
 class Arrays(NamedTuple):
     """A whole set in memory.

@@ -1,9 +1,7 @@
 """Sets prepared by TensorFlow Datasets, read without TensorFlow."""
 
-import json
 import os
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -11,11 +9,15 @@ from typing import Any
 import numpy as np
 
 from kdjax.core.check import InputError, nearest
+from kdjax.core.files import read_json
 from kdjax.core.given import given_path
+from kdjax.data.classes import check_classes
 from kdjax.data.image import decode, fit, unfilled
+from kdjax.data.sampler import TEST_SPLIT
 from kdjax.data.shards import Records, Shard, check_shards, labels_of, records_of
 from kdjax.data.sound import Damaged
 from kdjax.data.source import Opened, Source, file_digest
+from kdjax.data.split import stratified
 
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 _FORM = "expected tfds:<name>[/<config>][:<version>]"
@@ -26,8 +28,10 @@ def open_tfds(rest: str, directory: str = "", image_size: int | None = None) -> 
 
     Nothing is downloaded and TensorFlow is never imported. The set lies in `<directory>/<name>/[<config>/]<version>/`.
     It needs the features `image` (8 bits, grey or colour) and `label` (of classes). Its split `train` is for training;
-    `test` is the test set or, where there is none with labels, `validation` (as with ImageNet). Other splits are not
-    read. Labels are read without decoding an image, but with all records, once, when they are first asked for.
+    `test` is the test set or, where there is none with labels, `validation` (as with ImageNet); a `validation` that is not
+    the test set is the validation set. Of a set with `train` alone a fifth of each class, drawn with the fixed seed 0, is for
+    the test, as of class folders. Other splits are not read. Labels are read without decoding an image, but with all records,
+    once, when they are first asked for; a set with `train` alone asks at once.
 
     Args:
       rest: `<name>[/<config>][:<version>]`; without a version the highest there is.
@@ -54,22 +58,37 @@ def open_tfds(rest: str, directory: str = "", image_size: int | None = None) -> 
     try:
         builder = tfds.builder_from_directory(folder)
         features, splits = builder.info.features, builder.info.splits
+        known = {split: _records(builder, folder, split) for split in ("train", "test", "validation") if split in splits}
     except Exception as error:  # whatever TFDS stumbles over in files that it did not write itself
         why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise InputError(f"tfds: {name} in {folder} cannot be opened by TFDS {tfds.__version__} ({why})") from None
-    names, shape = _features(name, features, image_size)
-    known = {split: _records(builder, folder, split) for split in ("train", "test", "validation") if split in splits}
     for split, records in known.items():
         if not records.size:
             raise InputError(f"tfds: {name}: split {split} is empty: expected 1 image or more")
-    test = _test_split(name, known, list(splits))
-    used = {"train": known["train"], "test": known[test]}
+    if "train" not in known:
+        wanted = "train, and test or validation, or train alone"
+        raise InputError(f"tfds: {name} has the splits {', '.join(sorted(splits)) or 'none'}: expected {wanted}")
+    names, shape = _features(name, features, image_size, known["train"].size)
+    test, val = _roles(known)
+    used = {part: known[split] for part, split in (("train", "train"), ("test", test), ("val", val)) if split}
     for records in used.values():
         check_shards(records.shards)
-    train_source, test_source = (_source(records, len(names), shape, image_size) for records in used.values())
+    sources = {part: _source(records, len(names), shape, image_size) for part, records in used.items()}
+    if not test:
+        try:
+            kept, cut = stratified(sources["train"].labels(), 0.2, seed=0, stream=TEST_SPLIT, names=names)
+        except InputError as error:
+            raise InputError(f"tfds: {name}: {error}") from None
+        sources = {
+            part: _source(known["train"], len(names), shape, image_size, rows) for part, rows in (("train", kept), ("test", cut))
+        }
     files = sorted(Path(shard.path).name for records in used.values() for shard in records.shards)
     files += ["features.json", *sorted(f.name for f in folder.glob("*.labels.txt"))]
-    return Opened(train_source, test_source, names, shape, lambda: file_digest(folder, files, "tfds", test, shape))
+    settings = ("tfds", test, *([val] if val else []), shape)
+    return Opened(
+        sources["train"], sources["test"], names, shape, lambda: file_digest(folder, files, *settings), val=sources.get("val"),
+        listed=not test,
+    )  # fmt: skip
 
 
 def _find(rest: str, directory: str) -> tuple[str, Path]:
@@ -118,17 +137,14 @@ def _versions(folder: Path) -> list[str]:
 
 def _json(file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_text())
+        return read_json(file, "expected a set that TFDS has prepared")
     except FileNotFoundError:
         raise InputError(f"tfds: file {file} is missing: expected a set that TFDS has finished preparing") from None
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise InputError(f"tfds: file {file} is damaged: expected a set that TFDS has prepared")
-    return found
+    except InputError as error:
+        raise InputError(f"tfds: file {error}") from None
 
 
-def _features(name: str, features: Any, image_size: int | None) -> tuple[tuple[str, ...], tuple[int, int, int]]:
+def _features(name: str, features: Any, image_size: int | None, rows: int) -> tuple[tuple[str, ...], tuple[int, int, int]]:
     """The names of the classes and the shape of the images."""
     import tensorflow_datasets as tfds
 
@@ -141,9 +157,12 @@ def _features(name: str, features: Any, image_size: int | None) -> tuple[tuple[s
         if not isinstance(held[key], kind):
             raise InputError(f"tfds: {name}: feature {key!r} is a {type(held[key]).__name__}: expected {kind.__name__}")
     height, width, channels = held["image"].shape
+    if not all(side is None or side > 0 for side in (height, width, channels)):
+        raise InputError(f"tfds: {name}: its images have the shape {held['image'].shape}: expected numbers above 0, or None")
     if np.dtype(held["image"].np_dtype) != np.uint8:
         raise InputError(f"tfds: {name}: its images are {np.dtype(held['image'].np_dtype)}: expected uint8, 0 to 255")
     channels = 1 if channels == 1 else 3
+    check_classes(f"tfds: {name}", held["label"].num_classes or 0, rows, "features.json")
     names = tuple(held["label"].names or ())
     if not names:
         raise InputError(f"tfds: {name}: its label has no classes: expected a ClassLabel that knows their number")
@@ -156,15 +175,12 @@ def _features(name: str, features: Any, image_size: int | None) -> tuple[tuple[s
     return names, (height, width, channels)
 
 
-def _test_split(name: str, known: dict[str, Records], splits: Sequence[str]) -> str:
-    """The split that serves as the test set."""
-    if "train" not in known or len(known) < 2:
-        wanted = "train, and test or validation"
-        raise InputError(f"tfds: {name} has the splits {', '.join(sorted(splits)) or 'none'}: expected {wanted}")
+def _roles(known: dict[str, Records]) -> tuple[str, str]:
+    """The splits that serve as the test and as the validation set; empty where there is none for it."""
     if "test" not in known or "validation" not in known:
-        return "test" if "test" in known else "validation"
+        return next((split for split in ("test", "validation") if split in known), ""), ""
     check_shards(known["test"].shards)
-    return "test" if _label(known["test"].read([0])[0]) >= 0 else "validation"
+    return ("test", "validation") if _label(known["test"].read([0])[0]) >= 0 else ("validation", "")
 
 
 def _records(builder: Any, folder: Path, split: str) -> Records:
@@ -177,26 +193,38 @@ def _records(builder: Any, folder: Path, split: str) -> Records:
     return records_of(held, shards)
 
 
-def _source(records: Records, classes: int, shape: tuple[int, int, int], image_size: int | None) -> Source:
-    kept = {}
+def _source(
+    records: Records, classes: int, shape: tuple[int, int, int], image_size: int | None, kept: np.ndarray | None = None
+) -> Source:
+    """All records, or those that are kept, `[K]`."""
+    known, size = {}, records.size if kept is None else len(kept)
+
+    def checked(label: int, row: int) -> int:
+        if not -1 <= label < classes:
+            wanted = f"0 to {classes - 1}, the classes of features.json"
+            raise InputError(f"{records.name(int(row))}: has the label {label}: expected {wanted}")
+        return label
 
     def read(rows):
         images, labels = unfilled(len(rows), shape), np.empty(len(rows), np.int32)
-        for at, (row, record) in enumerate(zip(rows, records.read(rows), strict=True)):
+        numbers = rows if kept is None else kept[rows]
+        for at, (row, record) in enumerate(zip(numbers, records.read(numbers), strict=True)):
             name = records.name(int(row))
-            encoded, labels[at] = _parsed(record, name, at)
+            encoded, label = _parsed(record, name, at)
             image = decode(encoded, name, at)
             images[at] = fit(image, shape, image_size, name, others="what features.json says")  # grey fills all channels
-            if labels[at] >= classes:
-                raise InputError(f"{name}: has the label {labels[at]}: expected 0 to {classes - 1}, the classes of features.json")
+            labels[at] = checked(label, row)
         return {"image": images, "label": labels, "index": np.asarray(rows, np.int32)}
 
     def labels():
-        if "labels" not in kept:
-            kept["labels"] = labels_of(records, _label)
-        return kept["labels"].copy()
+        if "labels" not in known:
+            found = labels_of(records, lambda record: min(max(_label(record), -(2**31)), 2**31 - 1))
+            for row in np.flatnonzero((found < -1) | (found >= classes))[:1]:
+                checked(int(found[row]), row)
+            known["labels"] = found
+        return known["labels"].copy() if kept is None else known["labels"][kept]
 
-    return Source(records.size, read, labels)
+    return Source(size, read, labels)
 
 
 def _label(record: bytes) -> int:

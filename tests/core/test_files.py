@@ -102,6 +102,16 @@ def test_what_is_no_object_is_refused_or_ends_the_lines(tmp_path, text):
     assert files.read_lines(path) == [{"a": 1}]
 
 
+def test_what_is_no_file_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "a.json")
+    with pytest.raises(InputError, match=r"a.json cannot be read \(a named pipe and no file\): advice"):
+        files.read_json(tmp_path / "a.json", "advice")
+    with pytest.raises(InputError, match=r"cannot be read .*directory"):
+        files.read_json(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        files.read_json(tmp_path / "b.json")
+
+
 @pytest.mark.parametrize("broken", ["fsync", "replace"])
 def test_after_an_error_the_old_file_and_nothing_else(tmp_path, monkeypatch, broken):
     path = tmp_path / "a.txt"

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import os
 import shutil
 
 import cloudpickle
@@ -93,6 +94,16 @@ def test_streaming_and_resident_are_the_same(held):
     assert lazy.digest == load(f"array_record:{held}", reader="streaming").digest
 
 
+def test_validation_images_of_its_own(held):
+    contents = json.loads((held / "dataset.json").read_text())
+    digest = open_packed(str(held)).digest()
+    change(held, splits=contents["splits"] | {"val": contents["splits"]["test"]})
+    opened = open_packed(str(held))
+    assert opened.val.size == 3 and opened.digest() != digest and list(opened.parts) == ["train", "test", "val"]
+    data = load(f"array_record:{held}", val_fraction=0.3)
+    assert data.own_val and (data.train.size, data.val.size) == (7, 3)
+
+
 def change(folder, **changes):
     held = json.loads((folder / "dataset.json").read_text())
     (folder / "dataset.json").write_text(json.dumps(held | changes))
@@ -117,6 +128,11 @@ def test_refused_contents(held, tmp_path):
         "away": {"splits": whole["splits"] | {"test": train | {"labels": train["labels"] | {"file": "../x.npy"}}}},
         "splits": {"splits": {"train": train}},
         "shape": {"shape": [6, 6]},
+        "parts": {"shape": [6, 6, 0.5]},
+        "part": {"splits": whole["splits"] | {"train": train | {"rows": 7.0, "labels": train["labels"] | {"rows": 7.0}}}},
+        "val": {"splits": whole["splits"] | {"val": {}}},
+        "numbers": {"names": [1, 2, 3]},
+        "nul": {"splits": whole["splits"] | {"train": train | {"labels": train["labels"] | {"file": "a\0"}}}},
         "encoding": {"encoding": "webp"},
         "names": {"nmaes": []},
     }
@@ -124,10 +140,16 @@ def test_refused_contents(held, tmp_path):
         folder = shutil.copytree(held, tmp_path / name)
         change(folder, **changes)
         refused(folder, f"{name}: dataset.json is damaged")
-    for name, text in (("cut", (held / "dataset.json").read_text()[:99]), ("list", "[]")):
+    good = (held / "dataset.json").read_bytes()
+    for name, text in (("cut", good[:99]), ("list", b"[]"), ("deep", b"[" * 100_000), ("bytes", b"\xff" + good)):
         folder = shutil.copytree(held, tmp_path / name)
-        (folder / "dataset.json").write_text(text)
+        (folder / "dataset.json").write_bytes(text)
         refused(folder, f"{name}: dataset.json is damaged")
+    (folder / "dataset.json").unlink()
+    os.mkfifo(folder / "dataset.json")
+    refused(folder, "bytes: dataset.json cannot be read (a named pipe and no file)")
+    change(held, names=[f"c{n}" for n in range(8)])
+    refused(held, "has 8 classes by dataset.json, and 7 training images: expected no more classes")
     change(held, format="kdjax packed images, 9")
     refused(held, f"is of the format 'kdjax packed images, 9'; expected '{FORMAT}'")
 
@@ -147,6 +169,10 @@ def test_refused_files(held, unhashed):
     refused(held, "test-labels.npy is damaged: expected 3 labels, int32")
     labels.write_bytes(bytes(labels.stat().st_size))
     refused(held, "test-labels.npy is damaged: expected 3 labels, int32")
+    for wrong, classes in ((3, 3), (-2, 3), (0, 0)):
+        np.save(labels, np.array([0, 1, wrong], np.int32))
+        change(held, names=list("abc")[:classes])
+        refused(held, "0 to 2, the classes of dataset.json" if classes else "expected -1 alone", f"holds {wrong or 2}")
 
 
 def test_a_flipped_byte_is_found_at_once_or_when_it_is_read(tmp_path, monkeypatch):

@@ -1,4 +1,5 @@
 import json
+import os
 import pickle
 import shutil
 import subprocess
@@ -8,10 +9,12 @@ from pathlib import Path
 import cloudpickle
 import numpy as np
 import pytest
-from made import IMAGE, encoded, example, pixels, tfds_images, tfds_records, write_shard, write_tfds
+from made import IMAGE, LABEL, encoded, example, pixels, tfds_images, tfds_records, write_shard, write_tfds
 
 from kdjax.core.check import InputError
 from kdjax.data import Damaged, load, read_sound
+from kdjax.data.sampler import TEST_SPLIT
+from kdjax.data.split import stratified
 from kdjax.data.tfds import open_tfds
 
 ROOT = Path(__file__).parents[2]
@@ -154,6 +157,40 @@ def test_validation_serves_as_test(tmp_path):
     assert open_tfds("alone", str(tmp_path)).test.labels().tolist() == [-1] * 5
 
 
+def test_validation_beside_a_labelled_test_set_validates(tmp_path):
+    records = {split: tfds_records(n, seed) for seed, (split, n) in enumerate((("train", 6), ("test", 4), ("validation", 5)))}
+    write_tfds(tmp_path, splits=records)
+    for reader in ("streaming", "resident"):
+        data = load("tfds:tiny", directory=str(tmp_path), reader=reader, val_fraction=0.3)
+        assert data.own_val and (data.train.size, data.val.size, data.test.size) == (6, 5, 4)
+        np.testing.assert_array_equal(rows(data.val)["image"], tfds_images(5, 2)[0])
+    without = write_tfds(tmp_path / "without", splits={k: v for k, v in records.items() if k != "validation"})
+    assert open_tfds("tiny", str(without.parents[1])).digest() != open_tfds("tiny", str(tmp_path)).digest()
+
+
+def test_of_train_alone_a_fifth_is_for_the_test(tmp_path):
+    images, labels = tfds_images(20, 0)
+    write_tfds(tmp_path, splits={"train": tfds_records(20, 0)})
+    opened = open_tfds("tiny", str(tmp_path))
+    kept, cut = stratified(labels, 0.2, seed=0, stream=TEST_SPLIT)
+    assert (opened.train.size, opened.test.size) == (16, 4)
+    for source, numbers in ((opened.train, kept), (opened.test, cut)):
+        batch = rows(source)
+        np.testing.assert_array_equal(batch["image"], images[numbers])
+        np.testing.assert_array_equal(batch["label"], labels[numbers])
+        np.testing.assert_array_equal(source.labels(), labels[numbers])
+        assert batch["index"].tolist() == list(range(source.size))
+    lazy, whole = (load("tfds:tiny", directory=str(tmp_path), val_fraction=0.25, reader=r) for r in ("streaming", "resident"))
+    for a, b in ((lazy.train, whole.train), (lazy.val, whole.val), (lazy.test, whole.test)):
+        np.testing.assert_array_equal(rows(a)["image"], rows(b)["image"])
+
+
+def test_classes_are_counted_before_they_are_named(tmp_path):
+    folder = write_tfds(tmp_path, changed={"label": {"pythonClassName": LABEL, "classLabel": {"numClasses": str(2**30)}}})
+    (folder / "label.labels.txt").unlink()
+    refused("tiny", tmp_path, "has 1,073,741,824 classes by features.json, and 12 training images: expected no more classes")
+
+
 def test_refused_places(held, tmp_path):
     refused("tiny", tmp_path / "none", "none is not there", "<dir>/tiny/<version>/", "`tfds build tiny --data_dir=")
     refused("tinny", held, "holds no set 'tinny'", "found there: tiny", "--config.data.dir=<dir>")
@@ -177,6 +214,8 @@ def test_refused_files_of_the_set(copy):
     refused("tiny", directory, "dataset_info.json is damaged")
     (folder / "dataset_info.json").unlink()
     refused("tiny", directory, "dataset_info.json is missing", "finished preparing")
+    os.mkfifo(folder / "dataset_info.json")
+    refused("tiny", directory, "dataset_info.json cannot be read (a named pipe and no file)")
 
 
 def test_refused_features(tmp_path):
@@ -203,7 +242,7 @@ def test_refused_splits(tmp_path):
     write_tfds(tmp_path, "trainless", splits={"test": records, "extra": records})
     refused("trainless", tmp_path, "has the splits extra, test: expected train, and test or validation")
     write_tfds(tmp_path, "testless", splits={"train": records})
-    refused("testless", tmp_path, "has the splits train: expected")
+    refused("testless", tmp_path, "testless/1.0.0: class 'dog' has 1 example, too few to cut a part of 0.2 from")
     write_tfds(tmp_path, "empty", splits={"train": records, "test": []})
     refused("empty", tmp_path, "split test is empty: expected 1 image or more")
 
@@ -219,6 +258,8 @@ def test_refused_shards(copy):
     refused("tiny", directory, f"file {file} holds 4 records: expected 6")
     file.unlink()
     refused("tiny", directory, f"file {file} is missing: expected 6 records in it")
+    os.mkfifo(file)
+    refused("tiny", directory, f"file {file} is no file: expected 6 records in it")
 
 
 def test_refused_records(tmp_path):
@@ -227,6 +268,8 @@ def test_refused_records(tmp_path):
         "other": (example(encoded(pixels(1, size=9)[0]), 0), "is 9x9, unlike what features.json says, 8x8"),
         "colour": (example(encoded(pixels(1, channels=3)[0]), 0), "is in colour, unlike what features.json says"),
         "label": (example(encoded(pixels(1)[0]), 2), "has the label 2: expected 0 to 1"),
+        "below": (example(encoded(pixels(1)[0]), -2), "has the label -2: expected 0 to 1"),
+        "large": (example(encoded(pixels(1)[0]), 2**40), "has the label 1099511627776: expected 0 to 1"),
         "words": (b"words", "cannot be read (it holds no image with a label)"),
         "nothing": (b"", "cannot be read (it holds no image with a label)"),
         "cut": (example(encoded(pixels(1)[0])[:-30], 0), "cannot be decoded"),
@@ -235,6 +278,9 @@ def test_refused_records(tmp_path):
         write_tfds(tmp_path, name, splits={"train": [*good, record], "test": good}, shards=1)
         error = refused(name, tmp_path, f"record 4 of {tmp_path / name}/1.0.0/{name}-train.array_record-00000-of-00001: {said}")
         assert not isinstance(error, Damaged) or error.row == 4
+        if name in ("label", "below", "large"):
+            with pytest.raises(InputError, match=r"record 4 of .* has the label .*: expected 0 to 1"):
+                open_tfds(name, str(tmp_path)).train.labels()
 
 
 @pytest.fixture

@@ -102,6 +102,20 @@ def test_other_sources_and_many_files(tmp_path):
         assert (a.names, a.digest) == (b.names, load(f"array_record:{out}").digest)
 
 
+def test_validation_images_are_packed_and_what_was_not_read_is_told(tmp_path):
+    for i, image in enumerate(pixels(12)):
+        file = tmp_path / "in" / ("train", "val", "test")[i % 3] / f"{i // 6}" / f"{i}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(encoded(image))
+    (tmp_path / "in" / "notes.txt").write_text("x")
+    answer = packed(f"folder:{tmp_path / 'in'}", tmp_path / "out")
+    assert ": 4 images to train, 4 to test, 4 to validate, " in answer.out
+    assert "not read: 1 with another ending than an image's (.txt; the first notes.txt)" in answer.out
+    a, b = load(f"folder:{tmp_path / 'in'}"), load(f"array_record:{tmp_path / 'out'}")
+    assert a.digest == b.digest and b.own_val
+    np.testing.assert_array_equal(rows(a.val)["image"], rows(b.val)["image"])
+
+
 def test_skipped_images_are_left_out_and_named(photos, tmp_path):
     copy = tmp_path / "photos"
     for file in photos.rglob("*.png"):
