@@ -17,10 +17,6 @@ def taught(config: Config, dataset: data.Dataset, teacher: Net, specification: d
     """
     section, images = config.get("cache"), config.data
     if not section or not section.views:
-        if section and section.dir:
-            raise InputError(
-                f"--config.cache.dir={section.dir} is not accepted with --config.cache.views=0: expected 1 view or more"
-            )
         return None
     drawn = images.augment != "none"
     if drawn and config.seeds_share == "none" and config.seeds > 1:

@@ -6,6 +6,7 @@ from typing import Any
 
 from kdjax import models
 from kdjax.core import InputError, pick
+from kdjax.core.given import read_number
 
 
 def run_section(*, seeds: int, select: str = "last", evaluate_epochs: int = 5, save_epochs: int = 10) -> dict:
@@ -163,26 +164,35 @@ def swept(text: str, options: Mapping[str, Any]) -> dict[str, tuple[float, ...]]
     Args:
       text: the points to try; every combination is one.
       options: of the method; its numbers can be swept, beside the learning rate.
+
+    Raises:
+      InputError: for what is no such list, for names that the method has not, and for names and numbers that come twice.
     """
     names = ["learning_rate", *(k for k, v in options.items() if isinstance(v, float))]
-    found = {}
+    found: dict[str, tuple[float, ...]] = {}
     for part in text.split():
-        name, _, values = part.partition("=")
-        try:
-            found[name] = tuple(float(v) for v in values.split(","))
-        except ValueError:
-            found[name] = ()
-        if name not in names or not found[name]:
+        name, _, words = part.partition("=")
+        values = tuple(number for word in words.split(",") if (number := read_number(word)) is not None)
+        wanted = ""
+        if name not in names or len(values) < len(words.split(",")):
             wanted = f"'<name>=<number>,<number> ...' with names among {', '.join(names)}"
+        elif name in found or len(set(values)) < len(values):
+            wanted = "every name once, and every number of it once"
+        if wanted:
             raise InputError(f"--config.sweep={text!r} is not accepted at {part!r}: expected {wanted}")
+        found[name] = values
     return found
 
 
 def variant(text: str, **defaults: str) -> dict[str, str]:
     """Reads `a=b,c=d` behind the colon of `--config=file.py:...`; names without a default are refused."""
     chosen = dict(defaults)
+    given = set()
     for part in filter(None, (text or "").split(",")):
         name, equals, value = part.partition("=")
+        if name in given:
+            raise InputError(f"variant {text!r} is not accepted: it names {name} twice")
+        given.add(name)
         if not equals or name not in defaults:
             raise InputError(f"variant {part!r} is not known; accepted: {', '.join(f'{n}=<name>' for n in defaults) or 'none'}")
         chosen[name] = value

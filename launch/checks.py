@@ -6,7 +6,7 @@ from shlex import quote
 from typing import Any
 
 from configs import _parts as parts
-from configs._sections import data_section
+from configs._sections import cache_section, data_section, swept
 from kdjax import models
 from kdjax.core import InputError, check_option, nearest
 from kdjax.data.load import CORRUPT, FORMS, READERS
@@ -40,6 +40,7 @@ def _whole(least: int) -> tuple[Callable, str]:
 _SHARE = (lambda v: 0 <= v < 1), "a number, 0 or more and below 1"
 _FROM_0 = (lambda v: v >= 0), "a number, 0 or more"
 _ABOVE_0 = (lambda v: v > 0), "a number above 0"
+_DROPS = (lambda v: list(v) == sorted({x for x in v if 0 < x < 1})), "fractions of the run, above 0 and below 1, ascending"
 NUMBERS: dict[str, tuple[Callable, str]] = {
     **dict.fromkeys(
         (
@@ -60,8 +61,8 @@ NUMBERS: dict[str, tuple[Callable, str]] = {
     **dict.fromkeys(("optimiser.weight_decay", "optimiser.warmup_epochs"), _FROM_0),
     **dict.fromkeys(("optimiser.learning_rate", "optimiser.eta"), _ABOVE_0),
     "first.learning_rate": _FROM_0,
-    "baseline_rates": ((lambda v: all(x > 0 for x in v)), "numbers above 0, or () for none"),
-    "optimiser.drops": ((lambda v: all(0 < x < 1 for x in v)), "fractions of the run, each above 0 and below 1"),
+    "baseline_rates": ((lambda v: all(x > 0 for x in v) and len(set(v)) == len(v)), "numbers above 0, each once, or () for none"),
+    **dict.fromkeys(("optimiser.drops", "first.drops"), _DROPS),
 }  # fmt: skip
 WORDS = {  # checked elsewhere
     "data.source": ", ".join(FORMS),
@@ -105,7 +106,7 @@ def fields(config: Any, above: str = "") -> Iterator[tuple[str, Any]]:
 
 def accepted(path: str) -> str:
     """What a field takes, in words; empty where only its type is fixed."""
-    names, number = _rule(NAMES, path), _rule(NUMBERS, path)
+    names, number = _rule(NAMES, path), _number(path)
     if names:
         return ", ".join(names) if len(names) < 10 else f"one of the {path.split('.')[-2]}s that --list shows"
     return number[1] if number else _rule(WORDS, path) or ""
@@ -123,7 +124,7 @@ def check(config: Any, file: str) -> None:
                 f"config file {file!r} has no field {path}: expected those of configs/_sections.py's run_section, data_section"
             )
     for path, value in fields(config):
-        names, number = _rule(NAMES, path), _rule(NUMBERS, path)
+        names, number = _rule(NAMES, path), _number(path)
         if names and value not in names:
             raise InputError(f"--config.{path}={value!r} is not accepted: expected one of {nearest(str(value), names)}")
         if number:
@@ -132,10 +133,14 @@ def check(config: Any, file: str) -> None:
             _check_fit(config, path, models.NETS[value], {"name"}, f"use the variant, --config={quote(f'{file}:<which>={value}')}")
         if path.endswith("optimiser.name"):
             _check_fit(config, path, OPTIMISERS[value], _KEPT, f"write that section into a copy of {file}")
+        if path.endswith("optimiser.drops") and value and (kind := _section(config, path, 1).schedule) != "steps":
+            raise InputError(f"--config.{path}={value} is not accepted with schedule={kind!r}, which has no drops: expected ()")
         if path.endswith("micro") and config.data.batch % value:
             raise InputError(f"--config.{path}={value} is not accepted: expected a divisor of data.batch={config.data.batch}")
         if path.endswith("optimiser.warmup_epochs") and value >= (epochs := _section(config, path, 2).get("epochs", float("inf"))):
             raise InputError(f"--config.{path}={value} is not accepted: expected fewer than the {epochs} epochs of its section")
+    _check_cache(config.get("cache", {}))
+    _check_sweep(config)
     if config.select == "best" and config.data.val_fraction == 0:
         raise InputError("--config.select='best' is not accepted: it needs validation images, --config.data.val_fraction above 0")
     if config.get("baseline_rates") and config.data.val_fraction == 0:
@@ -148,6 +153,32 @@ def check(config: Any, file: str) -> None:
     evaluate, save = config.get("evaluate_epochs", 1), config.get("save_epochs", 1)
     if save % evaluate:
         raise InputError(f"--config.save_epochs={save} is not accepted: expected a multiple of --config.evaluate_epochs={evaluate}")
+
+
+def _check_cache(section: Any) -> None:
+    """Refuses settings of a cache that is not asked for."""
+    for name, default in cache_section().items() if section and not section.views else ():
+        if section.get(name, default) != default:
+            raise InputError(
+                f"--config.cache.{name}={section[name]} is not accepted with --config.cache.views=0: expected 1 view or more"
+            )
+
+
+def _check_sweep(config: Any) -> None:
+    """Refuses points that the same fields would refuse."""
+    sections = config.get("methods", {"": config.get("method", {})})
+    options = {name: value for section in sections.values() for name, value in section.items()}
+    for name, values in swept(config.get("sweep", ""), options).items():
+        rule = _number("optimiser.learning_rate" if name == "learning_rate" else f"method.{name}")
+        for value in values:
+            if rule:
+                check_option(f"--config.sweep={config.sweep!r}: {name}", value, *rule)
+
+
+def _number(path: str) -> tuple[Callable, str] | None:
+    """The rule of a number; every weight of a loss has the same."""
+    weighs = path.startswith(("method.", "methods.")) and path.endswith("weight")
+    return _rule(NUMBERS, path) or (_FROM_0 if weighs else None)
 
 
 def _rule(rules: dict[str, Any], path: str) -> Any:

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # config files import each other from the checkout
 
-from kdjax.core import InputError, nearest  # noqa: E402
+from kdjax.core import InputError, nearest, pick  # noqa: E402
 from kdjax.core.given import given_path, read_number, read_whole  # noqa: E402
 from kdjax.core.shown import printable  # noqa: E402
 from launch.streams import any_text  # noqa: E402
@@ -126,7 +126,7 @@ def read_config(text: str, overrides: Sequence[str]) -> tuple[Any, Any]:
             raise InputError(f"{override!r} is not known; accepted: {nearest(name, known)}")
         if not equals:
             raise InputError(f"{override!r} has no value: expected {name}=<value>")
-        _set(config, name.removeprefix("--config."), value)
+        _set(module, config, name.removeprefix("--config."), value)
     return module, config
 
 
@@ -173,7 +173,7 @@ def _imported(path: str, execute: Callable[[], Any]) -> Any:
         raise InputError(f"config file {path!r} cannot be read: {type(error).__name__}: {error}{where}") from error
 
 
-def _set(config: Any, field: str, text: str) -> None:
+def _set(module: Any, config: Any, field: str, text: str) -> None:
     """Sets one field, whose present value says which type is accepted."""
     *sections, name = field.split(".")
     node, at = config, "config"
@@ -184,8 +184,23 @@ def _set(config: Any, field: str, text: str) -> None:
         parent, node, at = node, node[part], f"{at}.{part}"
     if hasattr(node, "keys"):
         raise InputError(f"--{at} is a section; accepted: {', '.join(f'--{at}.{k}=<value>' for k in node)}")
+    if name == "name" and sections[:1] in (["method"], ["methods"]) and text != node:
+        _refuse_method(module, at, node, text)
     with parent.unlocked():
         parent[name] = _value(f"--{at}", node, text)
+
+
+def _refuse_method(module: Any, at: str, present: str, text: str) -> NoReturn:
+    """The name of a method comes with its options, so that another name needs other fields."""
+    from configs._methods import METHODS
+
+    own = getattr(module, "METHODS", None)
+    for part in text.split("+"):
+        pick("method", part, own if isinstance(own, dict) else METHODS)
+    variant = quote(f"{module.__file__}:method={text}")
+    raise InputError(
+        f"--{at}={text!r} is not accepted: the section holds the options of {present}; use the variant, --config={variant}"
+    )
 
 
 def _alike(config: Any, above: Sequence[str], part: str, node: Any) -> str:

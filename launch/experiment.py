@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from configs._init import recorded, started
 from kdjax.core import InputError
@@ -19,17 +18,16 @@ from kdjax.core.files import read_json, write_json, write_text
 from kdjax.data import decoding_threads
 from kdjax.train import Diverged, Records, Result, Run, resolve, run_stages
 from kdjax.train.damaged import name_damaged
-from kdjax.train.devices import AXIS, Devices, find_devices
+from kdjax.train.devices import Devices, find_devices
 from kdjax.train.fingerprint import of_platform
 from kdjax.train.processes import first, primary, together
-from kdjax.train.stage import blank_batch, check_stage
-from kdjax.train.start import begin
 from kdjax.train.teacher import measure_teacher
 from launch import cli, plots, report, summary, tensorboard
 from launch.caches import stage_cache
 from launch.checks import check
 from launch.distributed import check_agreement
 from launch.export import export
+from launch.rehearsal import rehearse
 from launch.show import Progress, Silent, summary_table
 from launch.workdir import locked, make_folder, same_run
 
@@ -55,12 +53,12 @@ def run(build: Callable, config: Any, folder: Path, *, path: str, source: dict, 
     check(config, path)
     devices = _devices(config)
     experiment = together(lambda: started(config, build(config)))
-    together(lambda: _rehearse(experiment.stages, devices))
+    expected = together(lambda: rehearse(experiment.stages, devices))
     about = _about(config, experiment, devices) | source
     with ExitStack() as held:
         first(lambda: _begun(folder, about, held))
         together(lambda: _check_shared(folder))
-        _carry_out(config, experiment, about, folder, devices, code)
+        _carry_out(config, experiment, about, folder, devices, code, expected)
 
 
 def _about(config: Any, experiment: Any, devices: Devices) -> dict[str, Any]:
@@ -114,7 +112,7 @@ def _begun(folder: Path, about: dict, held: ExitStack) -> None:
     write_json(folder / "config.json", about)
 
 
-def _carry_out(config: Any, experiment: Any, about: dict, folder: Path, devices: Devices, code: str) -> None:
+def _carry_out(config: Any, experiment: Any, about: dict, folder: Path, devices: Devices, code: str, expected: list[str]) -> None:
     """Runs all stages; the first process then writes what a person looks at."""
     dataset = experiment.dataset
     splits = {"train": dataset.train, "test": dataset.test} | ({} if dataset.val is None else {"val": dataset.val})
@@ -140,6 +138,8 @@ def _carry_out(config: Any, experiment: Any, about: dict, folder: Path, devices:
         )  # fmt: skip
         for note in _notes(dataset, config):
             shared.say(f"data: {note}")
+        for line in expected:
+            progress.say(line)
         name_damaged(shared, list(dataset.damaged))
         for name, start in recorded(experiment).items():
             shared.say(_started_from(name, start))
@@ -195,63 +195,6 @@ def _devices(config: Any) -> Devices:
         batch = f"--config.data.batch={config.data.batch}"
         raise InputError(f"{batch} is not accepted: expected a multiple of {devices.size}, the devices")
     return devices
-
-
-def _rehearse(stages: dict[str, Any], devices: Devices) -> None:
-    """Traces every stage on shapes alone, so that a bad option of the last one is refused before the first is trained."""
-
-    def all_stages():
-        results = {}
-        for name, stage in stages.items():
-            given = stage.given(results)
-            check_stage(name, stage, given)
-            _check_batches(name, stage, devices)
-            try:
-                state = _one_step(stage, given)
-            except (InputError, KeyError) as error:
-                if stage.taught is None:
-                    raise
-                _one_step(stage._replace(taught=None), given)  # what is wrong besides
-                more = f"the method asks for more of the teacher than is kept ({error})"
-                raise InputError(f"--config.cache.taps={stage.taught.taps} is not accepted: {more}") from None
-            weights = {n: {"params": params, "stats": stats} for n, (params, stats) in stage.method.weights(state).items()}
-            members = jax.tree.map(lambda x, n=stage.members: jnp.broadcast_to(x, (n, *x.shape)), weights)
-            results[name] = Result(members, {}, name, 0)
-
-    jax.eval_shape(all_stages)
-
-
-def _check_batches(name: str, stage: Any, devices: Devices) -> None:
-    """Refuses batches that the devices cannot share out, also the smaller one that an epoch may end with."""
-    expected = f"expected a multiple of {devices.size}, the devices"
-    if stage.batch % devices.size:
-        raise InputError(f"stage {name!r} has batches of {stage.batch} images: {expected}")
-    rest = stage.sampler.rest if stage.sampler else 0
-    if rest % devices.size or rest == 1:
-        ends = f"stage {name!r} ends an epoch with {rest} image{'s' * (rest > 1)}"
-        raise InputError(f"{ends}: {expected if rest > 1 else 'expected 2 or more'}; {_DROPPED}")
-
-
-_DROPPED = "--config.data.keep_last_batch=False drops them"
-
-
-def _one_step(stage: Any, given: dict) -> Any:
-    state = stage.method.init(jax.random.key(0), blank_batch(stage), given)
-    for start in stage.start:
-        state = begin(stage.method, state, start)
-
-    def step(stage):
-        # One device under the name of many, so that methods built for a mapped axis find it.
-        rows = jax.tree.map(lambda x: x[None], blank_batch(stage))
-        jax.vmap(lambda batch: stage.method.step(state, batch, jax.random.key(0)), axis_name=AXIS)(rows)
-
-    step(stage)
-    if rest := stage.sampler.rest if stage.sampler else 0:
-        try:
-            step(stage._replace(batch=rest))
-        except InputError as error:
-            raise InputError(f"{error}, in the last batch of an epoch; {_DROPPED}") from None
-    return state
 
 
 def _measured(experiment: Any, run: Run) -> dict[str, dict]:

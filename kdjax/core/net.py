@@ -7,9 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kdjax.core.check import check_option
-
-from kdjax.core.check import check_rows
+from kdjax.core.check import check_option, check_rows
 from kdjax.core.switch import ON, Switch, check_switch, switched, usual, without_switch
 
 NORM = "norm/"  # taps of the inputs of batch-norm layers are named norm/<path of the layer>

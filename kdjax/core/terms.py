@@ -5,8 +5,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
-from kdjax.core.check import InputError
+from kdjax.core.check import InputError, check_option
 from kdjax.core.collectives import mean
 
 
@@ -23,14 +24,22 @@ def weighted_sum(
     Returns:
       `(scalar, {name: mean})`.
 
+    Raises:
+      InputError: for a factor below 0 or not finite, and where all are 0, as far as they are no traced numbers.
+
     >>> float(weighted_sum({"a": jnp.array([1.0, 3.0]), "b": jnp.float32(5.0)}, {"a": 0.5})[0])
     6.0
     """
     for name, term in terms.items():
         if micro > 1 and jnp.ndim(term) == 0:
             raise InputError(f"micro={micro} is not accepted: the term {name!r} couples the rows of a batch, so micro must be 1")
+    factors = {name: weights.get(name, 1.0) for name in terms}
+    for name, factor in factors.items():
+        check_option(f"the weight of {name!r}", factor, lambda w: 0 <= w < float("inf"), "a number, 0 or more")
+    if factors and not any(isinstance(factor, Tracer) or factor for factor in factors.values()):
+        raise InputError(f"the weights of {', '.join(factors)} are all 0: expected one above 0, or nothing is learnt")
     means = {name: jnp.mean(term) for name, term in terms.items()}
-    weighted = (weights.get(name, 1.0) * value for name, value in means.items())
+    weighted = (factors[name] * value for name, value in means.items())
     return sum(weighted, start=jnp.zeros(())), means
 
 

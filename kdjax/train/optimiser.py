@@ -1,6 +1,7 @@
 """Optimisers and learning-rate schedules as the papers run them, composed from optax."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -66,18 +67,18 @@ def schedule(kind: str, rate: float, *, steps: int, warmup: int = 0, drops: Sequ
       rate: the peak, after `warmup` steps of linear rise from 0.
       steps: length of the run in steps of this optimiser.
       warmup: steps of the rise.
-      drops: fractions of the run, each above 0 and below 1.
+      drops: fractions of the run, each above 0 and below 1, ascending.
       factor: of a drop.
 
     Raises:
-      InputError: for another kind, a drop outside the run, a rise as long as the run.
+      InputError: for another kind, drops outside the run or out of order, a rise as long as the run.
 
     >>> rate = schedule("steps", 0.1, steps=10, drops=(0.5,))
     >>> [round(float(rate(step)), 3) for step in (4, 5)]
     [0.1, 0.01]
     """
-    if any(not 0 < d < 1 for d in drops):
-        raise InputError(f"drops={tuple(drops)} is not accepted: expected fractions of the run, above 0 and below 1")
+    if any(not 0 < d < 1 for d in drops) or any(a >= b for a, b in pairwise(drops)):
+        raise InputError(f"drops={tuple(drops)} is not accepted: expected fractions of the run, above 0 and below 1, ascending")
     if not 0 <= warmup < max(steps, 1):
         raise InputError(f"warmup={warmup} is not accepted: expected steps, fewer than the {steps} of the run")
     scales: dict[int, float] = {}

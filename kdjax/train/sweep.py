@@ -1,6 +1,7 @@
 """Many hyperparameters in one program: the swept numbers are part of the State."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -8,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kdjax.core import Method
+from kdjax.core import InputError, Method, check_option
 
 
 class Swept(NamedTuple):
@@ -29,6 +30,10 @@ def sweep(make: Callable[..., Method], grid: Mapping[str, Sequence[float]], seed
     Returns:
       `(method, hyper)`: `hyper` holds one value a member by name, for `Stage.hyper`.
 
+    Raises:
+      InputError: for a value that is not finite or comes twice, and for a point that `make` refuses. What a method checks in its
+        step is checked with traced numbers, that is not at all: trace a step at every one of `points_of(hyper)`.
+
     >>> import optax
     >>> from kdjax import methods, models
     >>> net = models.conv_net((4,))
@@ -36,10 +41,16 @@ def sweep(make: Callable[..., Method], grid: Mapping[str, Sequence[float]], seed
     >>> hyper["rate"].tolist()
     [0.1, 0.1, 0.2, 0.2]
     """
+    for name, values in grid.items():
+        good = len(values) > 0 and all(np.isfinite(values)) and len(set(values)) == len(values)
+        check_option(name, tuple(values), lambda _, good=good: good, "one finite number or more, each once")
     points = [point for point in product(*grid.values()) for _ in range(seeds)]
     hyper = {name: np.array([p[i] for p in points]) for i, name in enumerate(grid)}
     first = {name: values[0] for name, values in grid.items()}
     plain = make(**first)
+    for point in points_of(hyper)[1:]:
+        with at_point(point):
+            make(**point)
 
     def init(key, batch, given):
         return Swept({name: jnp.float32(v) for name, v in first.items()}, plain.init(key, batch, given))
@@ -55,6 +66,28 @@ def sweep(make: Callable[..., Method], grid: Mapping[str, Sequence[float]], seed
         return plain.weights(state.inner)
 
     return Method(init, step, predict, weights, plain.needs), hyper
+
+
+def points_of(hyper: Mapping[str, Any] | None) -> list[dict[str, float]]:
+    """The different points of a sweep's members, in their order; none where nothing is swept.
+
+    >>> points_of({"rate": np.array([0.1, 0.1, 0.2, 0.2])})
+    [{'rate': 0.1}, {'rate': 0.2}]
+    """
+    numbers = dict.fromkeys(tuple(map(float, point)) for point in zip(*(hyper or {}).values(), strict=True))
+    return [dict(zip(hyper or {}, point, strict=True)) for point in numbers]
+
+
+@contextmanager
+def at_point(point: Mapping[str, float]) -> Iterator[None]:
+    """Tells at which point of a sweep something was refused."""
+    try:
+        yield
+    except InputError as error:
+        if not point:
+            raise
+        where = ", ".join(f"{name}={value:g}" for name, value in point.items())
+        raise InputError(f"the point {where} of a sweep is refused: {error}") from None
 
 
 def choose(hyper: Mapping[str, np.ndarray], measure: str, scores: Sequence[float]) -> tuple[list[int], tuple[dict, ...]]:

@@ -94,3 +94,17 @@ def test_the_mean_over_labelled_rows_is_global_over_devices_and_slices():
 
 def test_a_batch_without_labels_stays_as_it_is():
     assert core.weigh_labels({"index": A}).keys() == {"index"}
+
+
+@pytest.mark.parametrize("weights", [{"a": -0.1}, {"a": float("nan")}, {"b": float("inf")}, {"a": jnp.float32(-1)}])
+def test_a_weight_below_0_or_not_finite_is_refused(weights):
+    with pytest.raises(core.InputError, match=r"the weight of '[ab]'=.* is not accepted: expected a number, 0 or more"):
+        core.weighted_sum({"a": jnp.ones(2), "b": jnp.ones(2)}, weights)
+
+
+def test_weights_that_are_all_0_are_refused_as_far_as_they_are_known():
+    terms = {"a": jnp.ones(2), "b": jnp.ones(2)}
+    with pytest.raises(core.InputError, match="the weights of a, b are all 0"):
+        core.weighted_sum(terms, {"a": 0.0, "b": jnp.float32(0)})
+    assert core.weighted_sum(terms, {"a": 0.0})[0] == 1
+    assert jax.jit(lambda w: core.weighted_sum(terms, {"a": w, "b": 0.0})[0])(0.0) == 0

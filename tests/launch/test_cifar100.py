@@ -8,7 +8,8 @@ from launching import write_npz
 from configs import cifar10, cifar100
 from kdjax.core import InputError
 from kdjax.train.devices import find_devices
-from launch import cli, experiment, protocol
+from launch import cli, protocol
+from launch.rehearsal import rehearse
 
 MEAN, STD = [0.5071, 0.4867, 0.4408], [0.2675, 0.2565, 0.2761]
 
@@ -74,7 +75,7 @@ def test_an_epoch_keeps_its_last_batch_and_images_are_normalised_by_the_benchmar
         assert sum(len(stage.sampler.rows(0, step)) for step in range(5)) == 300 and stage.sampler.epoch_of(5) == 1
         for net in stage.nets.values():
             assert (net["mean"], net["std"]) == (MEAN, STD)
-    experiment._rehearse(made.stages, find_devices(count=4))
+    rehearse(made.stages, find_devices(count=4))
     about = {"config": config.to_dict()}
     said = protocol.words(about, {}, ["student"])
     assert "batch 64, an epoch ends with the smaller rest" in said
@@ -128,4 +129,4 @@ def test_options_that_cannot_be_are_refused(images, words, line):
 def test_a_last_batch_that_cannot_be_shared_out_is_refused_before_anything_is_trained(images, words, count, line):
     stages = cifar100.build(config_for(images, *words)).stages
     with pytest.raises(InputError, match=line):
-        experiment._rehearse(stages, find_devices(count=count))
+        rehearse(stages, find_devices(count=count))

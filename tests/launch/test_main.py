@@ -21,6 +21,7 @@ from kdjax.train.devices import find_devices, one_device
 from kdjax.train.finished import read_model
 from kdjax.train.stage import blank_batch
 from launch import cli, experiment, show
+from launch.rehearsal import rehearse
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted(p.name for p in (ROOT / "configs").glob("[!_]*.py"))
@@ -344,7 +345,7 @@ VARIANTS = [
 @pytest.mark.parametrize("name", [*CONFIGS, *VARIANTS])
 def test_every_config_builds_and_traces(name, tmp_path):
     stages = built(name, *words_for(name.partition(":")[0], tmp_path)).stages
-    experiment._rehearse(stages, one_device())
+    rehearse(stages, one_device())
     for name, stage in stages.items():
         assert stage.steps > 0 and (stage.nets or name.endswith("_first"))
         for specification in stage.nets.values():
@@ -354,7 +355,7 @@ def test_every_config_builds_and_traces(name, tmp_path):
 
 def test_a_batch_that_devices_cannot_share_is_refused():
     with pytest.raises(kdjax.core.InputError, match="stage 'teacher' has batches of 64 images: expected a multiple of 3"):
-        experiment._rehearse(built("quickstart.py").stages, find_devices(count=3))
+        rehearse(built("quickstart.py").stages, find_devices(count=3))
 
 
 def test_a_stopped_run_goes_on_with_other_devices(launch, half):

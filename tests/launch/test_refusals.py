@@ -57,6 +57,47 @@ TABLE = {
     "weight decay": (f"{STUDENT}.optimiser.weight_decay=-1", "weight_decay=-1.0 is not accepted: expected a number, 0 or more"),
     "momentum": (f"{STUDENT}.optimiser.momentum=1", "momentum=1.0 is not accepted: expected a number, 0 or more and below 1"),
     "drops": (f"{STUDENT}.optimiser.drops=(0.5,1.5)", "drops=(0.5, 1.5) is not accepted: expected fractions of the run"),
+    "drops out of order": (
+        f"{STUDENT}.optimiser.schedule=steps {STUDENT}.optimiser.drops=(0.7,0.5)",
+        "drops=(0.7, 0.5) is not accepted: expected fractions of the run, above 0 and below 1, ascending",
+    ),
+    "drops of no steps": (f"{STUDENT}.optimiser.drops=(0.5,)", "drops=(0.5,) is not accepted with schedule='cosine'"),
+    "float of Python": (f"{STUDENT}.optimiser.learning_rate=1_0", "learning_rate='1_0' is not accepted: expected a number"),
+    "float of other digits": (f"{STUDENT}.optimiser.learning_rate=１", "learning_rate='１' is not accepted: expected a number"),
+    "tuple of Python's ints": (f"{STUDENT}.net.widths=(1_6,)", "widths='(1_6,)' is not accepted: expected values with commas"),
+    "tuple of hexadecimals": (f"{STUDENT}.net.widths=0x10", "widths='0x10' is not accepted: expected values with commas"),
+    "weight": ("--config.method.weight=-1", "--config.method.weight=-1.0 is not accepted: expected a number, 0 or more"),
+    "weight of a sum": (
+        "--config=configs/quickstart.py:method=at+sp --config.method.sp.weight=-1",
+        "--config.method.sp.weight=-1.0 is not accepted: expected a number, 0 or more",
+    ),
+    "weight of another name": (
+        "--config=configs/quickstart.py:method=dkd --config.method.alpha=-1",
+        "the weight of 'true_class'=-1.0 is not accepted: expected a number, 0 or more",
+    ),
+    "no weight": (
+        "--config.method.weight=0 --config.method.label_weight=0",
+        "the weights of cross_entropy, distillation are all 0: expected one above 0",
+    ),
+    "another method's name": (
+        "--config.method.name=dkd",
+        "method.name='dkd' is not accepted: the section holds the options of kd; use the variant, --config=",
+    ),
+    "another method's name with the same fields": (
+        "--config=configs/quickstart.py:method=sp --config.method.name=ickd",
+        "method.name='ickd' is not accepted: the section holds the options of sp",
+    ),
+    "field of another section": ("--config.temperature=3", "--config.temperature is not known; accepted: method.temperature"),
+    "field of a section below": (
+        f"{STUDENT}.widths=3",
+        "--config.student_training.widths is not known; accepted: student_training.net.widths",
+    ),
+    "variant twice": (
+        "--config=configs/quickstart.py:method=kd,method=at",
+        "variant 'method=kd,method=at' is not accepted: it names method twice",
+    ),
+    "cache of no views": ("--config.cache.top=3", "--config.cache.top=3 is not accepted with --config.cache.views=0"),
+    "cache of no views, taps": ("--config.cache.taps=logits,pooled", "is not accepted with --config.cache.views=0"),
     "warmup": (f"{STUDENT}.optimiser.warmup_epochs=1000", "warmup_epochs=1000.0 is not accepted: expected fewer than the"),
     "smoothing": ("--config.smoothing=1", "--config.smoothing=1.0"),
     "few labels": ("--config.labels_per_class=200", "--config.labels_per_class=200 is not accepted: "),

@@ -113,7 +113,7 @@ def test_numbers_may_be_traced():
     np.testing.assert_allclose(many[0], first(0.1, 0.0), atol=1e-6)
 
 
-@pytest.mark.parametrize("drops", [(0.0,), (1.0,), (0.5, 60)])
+@pytest.mark.parametrize("drops", [(0.0,), (1.0,), (0.5, 60), (0.75, 0.5), (0.5, 0.5)])
 def test_drops_that_are_no_fractions_are_refused(drops):
     with pytest.raises(InputError, match=r"drops=.* is not accepted"):
         schedule("steps", 0.1, steps=100, drops=drops)

@@ -74,3 +74,17 @@ def test_the_best_point_is_kept_by_validation_and_its_seeds_with_it(tmp_path):
 def test_a_point_that_is_no_number_is_never_chosen():
     members, points = choose({"rate": np.array([0.1, 0.2, 0.3])}, "accuracy", [float("nan"), 1.0, 2.0])
     assert members == [2] and [p["rate"] for p in points] == [0.3, 0.2, 0.1]
+
+
+@pytest.mark.parametrize("values", [(), (0.1, float("nan")), (0.1, float("inf")), (0.1, 0.2, 0.1)])
+def test_values_that_are_not_finite_or_come_twice_are_refused(values):
+    with pytest.raises(InputError, match=r"rate=\(.*\) is not accepted: expected one finite number or more, each once"):
+        sweep(make, {"momentum": [0.9], "rate": values})
+
+
+def test_every_point_is_built_with_its_own_numbers():
+    def smoothed(smoothing):
+        return methods.supervised(linear(), sgd(0.1), smoothing=smoothing)
+
+    with pytest.raises(InputError, match=r"the point smoothing=1\.5 of a sweep is refused: smoothing=1\.5 is not accepted"):
+        sweep(smoothed, {"smoothing": (0.1, 0.2, 1.5)})
