@@ -46,14 +46,14 @@ def main() -> None:
     if args.workdir == "":
         raise cli.InputError("--workdir='' is not accepted: expected a folder, which is made if it is not there")
     use_caches()
-    distributed.join(args)
-    from kdjax.train.fingerprint import of_program
-    from launch.experiment import run
+    with distributed.joined(args):
+        from kdjax.train.fingerprint import of_program
+        from launch.experiment import run
 
-    name = Path(path).stem
-    default = f"runs/{name}" + (f"-{variant.replace(',', '-')}" if variant else "")
-    source = {"file": name + ".py", "variant": variant}
-    run(module.build, config, given_path(args.workdir or default), path=path, source=source, code=of_program(Path(path)))
+        name = Path(path).stem
+        default = f"runs/{name}" + (f"-{variant.replace(',', '-')}" if variant else "")
+        source = {"file": name + ".py", "variant": variant}
+        run(module.build, config, given_path(args.workdir or default), path=path, source=source, code=of_program(Path(path)))
 
 
 def _fields(config) -> str:

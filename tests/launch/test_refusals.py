@@ -179,6 +179,12 @@ TABLE = {
     ),
     "one process of many": ("--process=1", "--coordinator is missing: expected --coordinator=<host:port>"),
     "coordinator": ("--coordinator=here --processes=2 --process=0", "--coordinator='here' is not accepted: expected <host:port>"),
+    "port": (
+        "--coordinator=host:99999 --processes=2 --process=1",
+        "--coordinator='host:99999' is not accepted: expected <host:port> of process 0, a port from 1 to 65535",
+    ),
+    "no port": ("--coordinator=host:0 --processes=2 --process=0", "--coordinator='host:0' is not accepted"),
+    "an address without brackets": ("--coordinator=::1:80 --processes=2 --process=0", "--coordinator='::1:80' is not accepted"),
     "process": ("--coordinator=localhost:1 --processes=2 --process=2", "--process=2 is not accepted: expected 0 to 1"),
     "processes": ("--coordinator=localhost:1 --processes=two --process=0", "--processes='two' is not accepted: expected a whole"),
     "distributed twice": ("--distributed --process=0", "--distributed finds out --process by itself"),

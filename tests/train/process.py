@@ -2,6 +2,7 @@
 
 import os
 import sys
+import traceback
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -16,7 +17,7 @@ from tiny import TRAIN, after, run, sgd, stage  # noqa: E402
 from kdjax import methods, models  # noqa: E402
 from kdjax.core import InputError  # noqa: E402
 from kdjax.data import array_source  # noqa: E402
-from kdjax.train import Pace, Stopped, run_stages  # noqa: E402
+from kdjax.train import Pace, Stopped, liveness, run_stages  # noqa: E402
 from kdjax.train.devices import find_devices  # noqa: E402
 from kdjax.train.processes import first, gathered, together  # noqa: E402
 from kdjax.train.taught import Taught  # noqa: E402
@@ -109,11 +110,17 @@ def agreements(above):
 
 
 def main(port, process, processes, _, folder, *words):
-    jax.distributed.initialize(f"localhost:{port}", int(processes), int(process))
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    agreements(Path(folder))
-    for what in words:
-        one_run(Path(folder), what)
+    liveness.initialize(f"localhost:{port}", int(processes), int(process))
+    with liveness.watched(told):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        agreements(Path(folder))
+        for what in words:
+            one_run(Path(folder), what)
+
+
+def told(error):
+    traceback.print_exception(error)
+    return 1
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def started(processes, devices, folder, *what):
         for w in words
     ]
     for process in running:
-        output, _ = process.communicate(timeout=300)
+        output, _ = process.communicate(timeout=900)
         assert process.returncode == 0, output
     return folder
 
