@@ -5,9 +5,9 @@ python launch/predict.py runs/quickstart image.png folder/ --top=3
 
 import csv
 import io
-import json
+import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -17,8 +17,8 @@ import numpy as np
 
 from configs._parts import view
 from kdjax import load, models
-from kdjax.core import InputError
-from kdjax.core.files import write_text
+from kdjax.core import InputError, check_memory
+from kdjax.core.files import parse_json, read_json, write_text
 from kdjax.core.given import given_path
 from kdjax.data.folder import TYPES
 from kdjax.train.teacher import read_teacher
@@ -34,6 +34,7 @@ USAGE = """python launch/predict.py <run> <image or folder> ... [--stage=<name>]
   --csv=<file>     writes a table instead of printing.
 """
 BATCH = 256  # images a pass
+COPIES = 8  # bytes a pixel and channel: as it is read, resized, cut, and as float32
 
 
 def main() -> None:
@@ -73,6 +74,8 @@ def classify(run: Path, paths: list[Path], stage: str | None, seed: int, top: in
     if not 1 <= top <= len(names):
         raise InputError(f"--top={top} is not accepted: expected 1 to {len(names)}, the classes of {run}")
     files = [f for p in paths for f in _files(p)]
+    count = min(BATCH, len(files))
+    check_memory(f"{count} images of {shape[0]}x{shape[1]} pixels at a time", COPIES * count * math.prod(shape), "fewer images")
     seen = view(crop)
     predict = jax.jit(lambda x: net.apply(params, stats, seen(x), train=False)[0])
     found = []
@@ -82,6 +85,8 @@ def classify(run: Path, paths: list[Path], stage: str | None, seed: int, top: in
         taps = predict(np.concatenate([images, blank]))
         if "logits" not in taps:
             raise InputError(f"{run} holds an encoder without classes: choose another --stage, or another run")
+        if (classes := taps["logits"].shape[-1]) != len(names):
+            raise InputError(f"{run} names {len(names)} classes, its network has {classes}")
         for p in np.asarray(jax.nn.softmax(taps["logits"]))[: len(images)]:
             found.append([(names[k], float(p[k])) for k in np.argsort(-p)[:top]])
     return list(zip(files, found, strict=True))
@@ -93,30 +98,33 @@ def _from_run(run: Path, stage: str | None, seed: int) -> tuple:
         net, params, stats = load(run, stage, member_number=seed)
     except InputError as error:
         raise InputError(str(error).replace("member_number", "--seed")) from None
-    try:
-        data = json.loads((run / "config.json").read_text())["data"]
-        names, shape, crop = data["names"], data["shape"], data.get("crop", 0)
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"{run / 'config.json'} is damaged: expected the records of a run, with its data") from None
-    return net, params, stats, names, _checked(run, shape), crop
+    return net, params, stats, *_seen(run, lambda: read_json(run / "config.json")["data"])
 
 
 def _from_file(file: Path) -> tuple:
     """The same of a file that a run has exported."""
     about = models.read_weights(file).metadata
+    names, shape, crop = _seen(file, lambda: {key: parse_json(about[key]) for key in ("names", "shape", "crop")})
+    found = read_teacher(file, {}, (crop, crop, shape[2]) if crop else shape)
+    return found.net, found.params, found.stats, names, shape, crop
+
+
+def _seen(place: Path, told: Callable[[], Mapping]) -> tuple[list[str], tuple[int, int, int], int]:
+    """What a run or a file says of classes and images: names, the shape of an image, the side cut from it."""
     try:
-        names, shape, crop = (json.loads(about[x]) for x in ("names", "shape", "crop"))
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"{file} does not name its classes and images: expected a file of a run's export/") from None
-    found = read_teacher(file, {}, _checked(file, shape))
-    return found.net, found.params, found.stats, names, _checked(file, shape), crop
-
-
-def _checked(place: Path, shape: Sequence[int]) -> tuple[int, int, int]:
-    height, width, channels = shape
+        data = told()
+        names, shape, crop = data["names"], data["shape"], data.get("crop", 0)
+        height, width, channels = shape
+        fine = all(type(n) is int and n > 0 for n in shape) and type(crop) is int and 0 <= crop <= min(height, width)
+        fine = fine and isinstance(names, list) and all(isinstance(name, str) for name in names)
+    except (InputError, ValueError, KeyError, TypeError, AttributeError):
+        fine = False
+    if not fine:
+        raise InputError(f"{place} does not name its classes and images: expected a finished run, or a file of a run's export/")
     if channels not in (1, 3):
         raise InputError(f"{place} takes images of {channels} channels: image files have 1 or 3")
-    return height, width, channels
+    check_memory(f"{place}: an image of {height}x{width} pixels", COPIES * math.prod(shape), "a network for smaller images")
+    return names, (height, width, channels), crop
 
 
 def _files(path: Path) -> list[Path]:

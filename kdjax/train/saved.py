@@ -43,7 +43,7 @@ def read_run(
     """As `load`, but with the specification of the network in the place of the Net."""
     run_dir = given_path(run_dir)
     folder, about = run_dir / "models", _about(run_dir)
-    done = [name for name in about["stages"] if (folder / name).is_dir()]
+    done = _done(run_dir, about)
     if not done:
         raise InputError(f"{run_dir} holds no finished run: expected a folder that launch/main.py wrote as its --workdir")
     if stage is not None and stage not in done:
@@ -74,10 +74,17 @@ def read_run(
 
 def count_members(run_dir: Path) -> int:
     """How many members the last stage of a run has."""
-    stages = [name for name in _about(run_dir)["stages"] if (run_dir / "models" / name).is_dir()]
+    stages = _done(run_dir, _about(run_dir))
     weights = read_model(run_dir / "models" / stages[-1], None)[0] if stages else {}
     weights.pop("picture", None)
     return len(jax.tree.leaves(weights)[0]) if weights else 1
+
+
+def _done(run_dir: Path, about: Mapping) -> list[str]:
+    """The finished stages, in order."""
+    folder = run_dir / "models"
+    here = {p.name for p in folder.iterdir() if p.is_dir()} if folder.is_dir() else set()
+    return [name for name in about["stages"] if name in here]
 
 
 def _about(run_dir: Path) -> dict:
@@ -87,7 +94,7 @@ def _about(run_dir: Path) -> dict:
         return {"stages": []}
     about = read_json(file, advice := "expected the records of a run, with its stages")
     stages = about.get("stages")
-    if not isinstance(stages, list) or not all(isinstance(x, str) and Path(x).name == x for x in stages):
+    if not isinstance(stages, list) or not all(isinstance(x, str) for x in stages):
         raise InputError(f"{file} is damaged: {advice}")
     return about
 

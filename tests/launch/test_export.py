@@ -135,6 +135,29 @@ def test_a_file_of_another_origin_classifies_nothing(tmp_path):
     assert answer.code == 2 and answer.err.count("\n") == 1 and "does not name its classes" in answer.err
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"shape": "[100000, 100000, 1]"}, "an image of 100000x100000 pixels would take 74 GiB of memory"),
+        ({"shape": "[8, 8]"}, "does not name its classes and images"),
+        ({"shape": "[8, 8, -1]"}, "does not name its classes and images"),
+        ({"shape": "[" * 100_000}, "does not name its classes and images"),
+        ({"crop": "9"}, "does not name its classes and images"),
+        ({"names": "[1, 2]"}, "does not name its classes and images"),
+        ({"names": "{}"}, "does not name its classes and images"),
+        ({"names": '["cat"]'}, "names 1 classes, its network has 2"),
+    ],
+)
+def test_a_file_that_asks_for_other_images_or_classes_is_one_line(changed, said, tmp_path, monkeypatch):
+    monkeypatch.setattr("kdjax.core.memory.memory_available", lambda: 2**30)
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "x.png")
+    params, stats = models.build(SPECIFICATION).init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
+    about = {"names": '["cat", "dog"]', "shape": "[8, 8, 1]", "crop": "0"} | changed
+    models.write_weights(tmp_path / "x.safetensors", params, stats, SPECIFICATION, about=about)
+    answer = call(predict, tmp_path / "x.safetensors", tmp_path / "x.png")
+    assert answer.code == 2 and answer.err.count("\n") == 1 and said in answer.err, answer.err
+
+
 def test_further_networks_have_their_name_in_the_file(tmp_path):
     run = write_run(tmp_path / "run", {"peers/test_accuracy": ALONE})
     stage, result = made("dml", "first", "second")

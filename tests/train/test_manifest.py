@@ -91,7 +91,7 @@ def test_forged_manifests_are_one_line(case, forge):
     assert line in str(info.value) and "\n" not in str(info.value), info.value
 
 
-@pytest.mark.parametrize("stages", ["[", '{"a": 1}', "[3]", '["../teacher"]', "null"])
+@pytest.mark.parametrize("stages", ["[", '{"a": 1}', "[3]", "null"])
 def test_records_of_other_stages_are_one_line(stages, whole):
     file = whole / "config.json"
     before = file.read_text()
@@ -100,5 +100,15 @@ def test_records_of_other_stages_are_one_line(stages, whole):
         load(whole)
     file.write_text("[" * 100_000)
     with pytest.raises(InputError, match=r"config\.json is damaged"):
+        load(whole)
+    file.write_text(before)
+
+
+@pytest.mark.parametrize("name", ["../models/teacher", "[" * 1000, "a\0b", ""])
+def test_names_of_stages_that_are_no_folders_are_not_followed(name, whole):
+    file = whole / "config.json"
+    before = file.read_text()
+    file.write_text(json.dumps({"stages": [name]}))
+    with pytest.raises(InputError, match="holds no finished run"):
         load(whole)
     file.write_text(before)
