@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kdjax.core.check import InputError, check_option
+from kdjax.core.memory import check_memory
 
 EXTRA = ("class_token", "distillation_token")  # what stands in front of the patches, by the names of the parameters
 
@@ -26,7 +27,7 @@ def sincos_positions(grid: tuple[int, int], width: int, *, extra: int = 1) -> np
       `[1, extra + rows * columns, width]`, float32.
 
     Raises:
-      InputError: for another width.
+      InputError: for another width, or a table that does not fit into memory.
 
     Reference: He, Chen, Xie, Li, Dollár, Girshick, "Masked Autoencoders Are Scalable Vision Learners", CVPR 2022,
     arXiv 2111.06377.
@@ -35,6 +36,7 @@ def sincos_positions(grid: tuple[int, int], width: int, *, extra: int = 1) -> np
     [[0.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 1.0], [0.8399999737739563, 0.5400000214576721, 0.0, 1.0]]
     """
     check_option("width", width, lambda w: w > 0 and w % 4 == 0, "a multiple of 4 for the positions 'sincos'")
+    check_memory(f"positions of {grid[0]}x{grid[1]} patches", 24 * math.prod(grid) * width, "smaller images or larger patches")
     rate = 10000.0 ** (-np.arange(width // 4) / (width // 4))
     row, column = (np.outer(place, rate) for place in np.indices(grid).reshape(2, -1))
     table = np.concatenate([np.sin(column), np.cos(column), np.sin(row), np.cos(row)], 1)

@@ -1,5 +1,6 @@
 """Weights from outside, fitted to a net: from a run, a file, an Orbax checkpoint."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kdjax import models
-from kdjax.core import InputError
+from kdjax.core import InputError, check_memory
 from kdjax.core.files import parse_json
 from kdjax.core.shown import printable
 from kdjax.models.pretrained import flat, nested
@@ -127,6 +128,7 @@ def wanted_arrays(specification: Mapping[str, Any], shape: tuple[int, ...], arra
       InputError: for a specification, an image or a number of layers that do not fit.
     """
     net = models.build(specification)
+    check_memory(f"an image of {'x'.join(map(str, shape))}", 4 * math.prod(shape), "smaller images")
     wanted: dict[str, jax.ShapeDtypeStruct] = {}
     calls, most = 0, _LAYERS[0] * arrays + _LAYERS[1]
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.core import InputError
+from kdjax.core.memory import in_units
 from kdjax.train import fingerprint
 
 _PACKED = 1000  # times fewer bytes than it has may a tree of weights take on disk; what claims more asks for the memory alone
@@ -43,10 +44,24 @@ def content_of(manifest: Any, place: str, folder: Path) -> dict:
     paths = [leaf["path"] for leaf in leaves]
     if len(set(paths)) < len(paths) or above & set(paths):
         raise InputError(f"{place} is refused: its manifest names an array twice")
-    claimed = sum(math.prod(leaf["shape"]) * jnp.dtype(leaf["dtype"]).itemsize for leaf in leaves)
-    if claimed > _SMALL and claimed > _PACKED * (held := sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())):
-        raise InputError(f"{place} is refused: its manifest claims {claimed} bytes of arrays, and it has {held} on disk")
+    sizes = (math.prod(leaf["shape"]) * jnp.dtype(leaf["dtype"]).itemsize for leaf in leaves)
+    check_claim(f"{place} is refused: its manifest", sum(sizes), folder)
     return content
+
+
+def check_claim(what: str, claimed: int, folder: Path) -> None:
+    """Refuses arrays of which a folder cannot hold the numbers: reading them would ask for the memory alone.
+
+    Args:
+      what: claims them, for the message.
+      claimed: bytes.
+      folder: where they should be.
+
+    Raises:
+      InputError: for more than compression explains.
+    """
+    if claimed > _SMALL and claimed > _PACKED * (held := sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())):
+        raise InputError(f"{what} claims {in_units(claimed)} of arrays, and there are {in_units(held)} on disk")
 
 
 def check_members(network: Any, what: str) -> None:

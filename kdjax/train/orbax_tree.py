@@ -1,5 +1,6 @@
 """The weights in an Orbax checkpoint, whoever wrote it."""
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 from kdjax.core import InputError
 from kdjax.core.shown import printable
 from kdjax.models.pretrained import nested
+from kdjax.train.manifest import check_claim
 
 _STATS = {"batch_stats": "stats/batch_stats", "stats": "stats"}
 
@@ -38,6 +40,8 @@ def read_orbax(folder: Path) -> dict[str, np.ndarray] | None:
         with ocp.PyTreeCheckpointer() as reader:
             trees = {item: reader.metadata(place).item_metadata.tree for item, place in places.items()}
             wanted = _weights(trees)
+            sizes = [math.prod(leaf.shape) * np.dtype(leaf.dtype).itemsize for _, leaf in wanted.values()]
+            check_claim("it", sum(sizes), folder)
             found = {
                 item: _restore(reader, place, [x for x in wanted.values() if x[0][0] == item]) for item, place in places.items()
             }

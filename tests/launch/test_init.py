@@ -13,8 +13,9 @@ from configs import quickstart
 from configs._init import recorded, started
 from kdjax import models
 from kdjax.core import InputError
-from kdjax.models import write_weights
+from kdjax.models import to_pytorch, write_weights
 from launch import cli
+from tests.torch_file import torch_file
 
 STUDENT = {"name": "conv_net", "widths": [4], "classes": 7}
 QUICK = (*TINY, "--config.student_training.epochs=1", "--config.teacher_training.epochs=1")
@@ -65,6 +66,27 @@ def test_what_cannot_be_started_from_is_one_line(file, text, line):
     with pytest.raises(InputError) as info:
         built(f"--config.init={text.format(file=file[0])}")
     assert line.format(file=file[0]) in str(info.value) and "\n" not in str(info.value)
+
+
+def test_what_is_told_of_a_file_names_the_options_of_the_config(tmp_path):
+    net = models.resnet8(10)
+    theirs = to_pytorch("resnet8", *net.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1))))
+    (tmp_path / "two").write_bytes(torch_file({"a": theirs, "b": theirs}))
+    (tmp_path / "ema").write_bytes(torch_file({"model": theirs, "model_ema": {k: x + 1 for k, x in theirs.items()}}))
+    (tmp_path / "stem").write_bytes(torch_file({"conv1.weight": np.zeros((64, 1, 7, 7), np.float32)}))
+
+    def outside(file, *words, net="resnet8"):
+        config = cli.read_config(f"configs/quickstart.py:teacher={net}", (f"--config.teacher={tmp_path / file}", *words))[1]
+        return quickstart.build(config).outside
+
+    with pytest.raises(InputError, match=r"under 'a', 'b': expected one of them as --config.teacher_part=<name>$"):
+        outside("two")
+    with pytest.raises(InputError, match=r"; --config.teacher_training.net.stem=imagenet has such a one$"):
+        outside("stem", net="resnet18")
+    plain, averaged = outside("ema"), outside("ema", "--config.teacher_part=ema")
+    assert plain.told == "the weights under 'model'; --config.teacher_part=model_ema takes the averaged ones"
+    assert plain.sha256 == averaged.sha256 and plain.frozen().source != averaged.frozen().source
+    np.testing.assert_allclose(averaged.params["bn"]["bias"], plain.params["bn"]["bias"] + 1)
 
 
 def test_a_run_starts_there_and_says_so(launch, file, tmp_path):

@@ -67,7 +67,7 @@ FORGED = {
     "shape": (leaf(shape=[-1]), "is no array"),
     "a path twice": (lambda content: content["leaves"].append(content["leaves"][0]), "names an array twice"),
     "a path in a path": (leaf(path="network"), "names an array twice"),
-    "absurd sizes": (leaf(shape=[10**6, 10**6]), "its manifest claims 4000000000"),
+    "absurd sizes": (leaf(shape=[10**6, 10**6]), "its manifest claims 3.6 TiB of arrays, and there are "),
     "another size": (leaf(shape=[1, 7]), "is refused: "),
     "another path": (leaf(path="network/other/x"), "is not made of params and stats"),
     "another net": (net(widths=[8]), "network 'network': params/stage1_conv/kernel is (3, 3, 1, 4) in it, conv_net has"),
@@ -101,6 +101,19 @@ def test_records_of_other_stages_are_one_line(stages, whole):
     file.write_text("[" * 100_000)
     with pytest.raises(InputError, match=r"config\.json is damaged"):
         load(whole)
+    file.write_text(before)
+
+
+def test_records_of_absurd_images_are_one_line(whole, forge):
+    sincos = {"name": "vit", "patch": 1, "width": 4, "depth": 1, "heads": 1, "classes": 3, "positions": "sincos"}
+    forge(lambda content: content["notes"].update(nets={"network": sincos}))
+    file = whole / "config.json"
+    before = file.read_text()
+    absurd = ([2**20, 2**20, 1], "an image of 1048576x1048576x1 would take 4.0 TiB"), ([2**17, 2**14, 1], "positions of ")
+    for shape, line in absurd:
+        file.write_text(json.dumps({"stages": ["teacher"], "data": {"shape": shape}}))
+        with pytest.raises(InputError, match=line):
+            load(whole)
     file.write_text(before)
 
 

@@ -1,5 +1,7 @@
 """Orbax checkpoints by others: which part of which tree is read."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -75,6 +77,17 @@ def test_the_last_step_of_a_manager(tmp_path):
         manager.save(5, args=ocp.args.Composite(**{k: ocp.args.StandardSave(x) for k, x in items.items()}))
     assert_found(read_orbax(tmp_path / "items"))
     assert_found(read_orbax(tmp_path / "items" / "5"))
+
+
+def test_arrays_that_no_file_holds_are_not_made(tmp_path):
+    place = tmp_path / "saved"
+    with ocp.PyTreeCheckpointer(use_ocdbt=False) as writer:
+        writer.save(place, {"params": PARAMS})
+    (file,) = place.rglob(".zarray")
+    about = json.loads(file.read_text())
+    file.write_text(json.dumps(about | {"shape": [10**6, 10**6], "fill_value": 0.0}))
+    with pytest.raises(InputError, match=r"saved is refused: it claims 3\.6 TiB of arrays, and there are .* on disk"):
+        read_orbax(place)
 
 
 def test_what_is_no_checkpoint(tmp_path):

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kdjax.core import InputError
+from kdjax.core import InputError, check_memory
 from kdjax.core.files import parse_json, write_bytes
 from kdjax.core.given import given_path
 from kdjax.core.shown import printable
@@ -98,6 +98,7 @@ def read_weights(path: str | Path, *, part: str = "") -> WeightFile:
     if not path.is_file():
         raise InputError(f"{path} is {'a folder' if path.is_dir() else 'not there'}: expected a file of weights")
     try:
+        check_memory(f"{path}: its arrays", 2 * path.stat().st_size, "a smaller file of weights")
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): expected a file of weights") from None
