@@ -3,6 +3,7 @@
 import os
 import stat
 import sys
+import warnings
 from pathlib import Path
 
 from kdjax.core import InputError
@@ -25,6 +26,8 @@ def use_caches() -> None:
         jax.config.update("jax_compilation_cache_dir", str(folder / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    # A full disk and a damaged program cost only time: it is compiled again.
+    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache entry")
 
 
 def stage_cache() -> Path | None:

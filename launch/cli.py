@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import errno
 import importlib.util
 import logging
 import math
@@ -11,6 +12,7 @@ import shutil
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from shlex import quote
 from typing import Any, NoReturn
@@ -52,14 +54,29 @@ def run(main: Callable[[], None]) -> NoReturn:
     except BrokenPipeError:  # `main.py --help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno not in _FULL:
             raise
-        sys.exit(_one_line(f"{error.filename}: {error.strerror}", 2))
+        _free_stdout()
+        place = "" if error.filename is None else f"{error.filename}: "
+        again = "; what was saved stays, and the same command goes on from there" if error.errno in _FULL else ""
+        sys.exit(_one_line(f"{place}{error.strerror}{again}", 2))
     sys.exit(0)
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # what anything that writes may meet
+
+
+def _free_stdout() -> None:
+    """Where nothing more can be written, neither can what stdout still holds: without this Python says so at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _one_line(error: object, code: int) -> int:
-    tell("error: " + " ".join(str(error).split()), file=sys.stderr)
+    with suppress(OSError):  # a full disk may hold stderr as well
+        tell("error: " + " ".join(str(error).split()), file=sys.stderr)
     return code
 
 

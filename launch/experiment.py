@@ -14,7 +14,7 @@ import jax
 
 from configs._init import recorded, started
 from kdjax.core import InputError
-from kdjax.core.files import read_json, write_json, write_text
+from kdjax.core.files import naming, write_json, write_text
 from kdjax.data import decoding_threads
 from kdjax.train import Diverged, Records, Result, Run, resolve, run_stages
 from kdjax.train.damaged import name_damaged
@@ -29,7 +29,7 @@ from launch.distributed import check_agreement
 from launch.export import export
 from launch.rehearsal import rehearse
 from launch.show import Progress, Silent, summary_table
-from launch.workdir import locked, make_folder, same_run
+from launch.workdir import digest_of_lines, is_finished, locked, make_folder, same_run
 
 
 def run(build: Callable, config: Any, folder: Path, *, path: str, source: dict, code: str) -> None:
@@ -45,10 +45,11 @@ def run(build: Callable, config: Any, folder: Path, *, path: str, source: dict, 
     """
     plain = json.loads(config.to_json())
     check_agreement(plain, source, code)
-    if first(lambda: same_run(folder, plain, source) and (folder / "summary.json").exists()):
+    if first(lambda: same_run(folder, plain, source) and is_finished(folder, cli.tell)):
         if primary():
+            written = summary.read(folder)
             cli.tell(f"{folder} is finished:")
-            summary_table(read_json(folder / "summary.json", "remove it, and the same command makes it again"), folder)
+            summary_table(written, folder)
         return
     check(config, path)
     devices = _devices(config)
@@ -169,6 +170,7 @@ def _conclude(config, experiment, about, run: Run, given: dict, results: dict[st
         "weights": {name: result.digest for name, result in results.items()},
         "methods": {name: stage.recipe.get("method") for name, stage in experiment.stages.items()},
         "stages": list(experiment.stages),
+        "metrics_sha256": digest_of_lines(folder),
     }
     write_json(folder / "config.json", about)
     measures = given | {name: result.measures for name, result in results.items()}
@@ -179,7 +181,8 @@ def _conclude(config, experiment, about, run: Run, given: dict, results: dict[st
         "device": jax.devices()[0].device_kind,
         **told,
     }
-    plots.draw(folder, run.records.lines, written, results, experiment)
+    with naming(folder / "plots"):
+        plots.draw(folder, run.records.lines, written, results, experiment)
     export(folder, about, written, results, experiment.stages)
     write_text(folder / "report.md", report.of_run(folder, about, written, run.records.lines))
     write_json(folder / "summary.json", written)

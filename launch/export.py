@@ -1,7 +1,6 @@
 """Trained networks as files to hand on: weights as safetensors, and a model card that says what they are."""
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 
 import kdjax
 from kdjax import models
-from kdjax.core.files import write_text
+from kdjax.core.files import remove, write_text
 from launch import protocol
 from launch.card import card, files_of, members_of, seed_of
 
@@ -27,21 +26,23 @@ def export(folder: Path, about: dict, summary: dict, results: Mapping[str, Any],
       stages: the Stage of each; networks that `models.build` cannot make are left out.
     """
     writing = folder / ".export.partial"
-    shutil.rmtree(writing, ignore_errors=True)
+    remove(writing)
+    writing.mkdir()
     for stage, result in results.items():
         nets = {name: specification for name, specification in stages[stage].nets.items() if name in result.weights}
         if not nets:
             continue
         place = writing / stage
-        place.mkdir(parents=True)
+        place.mkdir()
         for file, network, i in files_of(nets, members_of(result.weights[next(iter(nets))])):
             weights = jax.tree.map(lambda x, i=i: np.asarray(x[i]), result.weights[network])
             told = _metadata(about, summary, stage, network, i, stages[stage].recipe)
             models.write_weights(place / file, weights["params"], weights["stats"], nets[network], about=told)
         write_text(place / "README.md", card(about, summary, stage, result, stages[stage]))
-    if writing.exists():
-        shutil.rmtree(folder / "export", ignore_errors=True)
-        writing.rename(folder / "export")
+    if not any(writing.iterdir()):
+        return remove(writing)
+    remove(folder / "export")
+    writing.rename(folder / "export")
 
 
 def _metadata(about, summary, stage, network, i, recipe) -> dict[str, str]:

@@ -6,8 +6,6 @@ python launch/pack.py folder:photos packed/photos --image-size=256 --encoding=jp
 import io
 import json
 import math
-import os
-import shutil
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from kdjax.core import InputError, nearest
+from kdjax.core.files import whole_folder
 from kdjax.core.given import given_path
 from kdjax.data import Damaged, Source
 from kdjax.data.load import CORRUPT, FORMS, open_source
@@ -119,10 +118,8 @@ def pack(
     shard_bytes: int,
 ) -> Contents:
     """Writes a packed set beside `out` and moves it there when it is whole."""
-    folder = out.parent / f".{out.name}.{os.getpid()}"
-    folder.mkdir()
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    try:
+    with whole_folder(out) as folder:
         splits, skipped = {}, []
         with Progress(*columns, console=Console(stderr=True)) as progress:
             for split, rows in opened.parts.items():
@@ -146,9 +143,6 @@ def pack(
         (folder / "dataset.json").write_text(json.dumps(contents._asdict(), indent=1) + "\n")
         open_packed(str(folder))  # which compares what the files hold with what they should
         _check_target(out)
-        folder.replace(out)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     return contents
 
 

@@ -1,10 +1,13 @@
 """The numbers of a finished run, as `summary.json` holds them."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from kdjax.core import InputError
+from kdjax.core.files import read_json
 from kdjax.evaluate import paired_interval
 
 
@@ -28,6 +31,23 @@ def written(config: Any, experiment: Any, source: dict, measures: Mapping[str, M
         "results": found,
         "comparisons": comparisons(found, experiment.compare),
     }
+
+
+def read(folder: Path) -> dict:
+    """What a finished run has written.
+
+    Raises:
+      InputError: one line, where it is damaged.
+    """
+    file, advice = folder / "summary.json", "remove it, and the same command makes it again"
+    found = read_json(file, advice)
+    kinds = {"method": str, "data": str, "seeds": list, "results": dict, "comparisons": list}
+    if all(isinstance(found.get(name), kind) for name, kind in kinds.items()) and found["results"]:
+        points = found.get("points", {})
+        cells = all(map(_is_cell, found["results"].items())) and all(map(_is_pair, found["comparisons"]))
+        if cells and isinstance(points, dict) and all(map(_is_sweep, points.values())):
+            return found
+    raise InputError(f"{file} is damaged: {advice}")
 
 
 def results(stages: Mapping[str, Mapping[str, Sequence[float]]]) -> dict:
@@ -73,6 +93,24 @@ def protocol(config: Any, experiment: Any) -> dict:
         several = "one seed" if trained == 1 else f"{trained} seeds, {config.teaching}"
         found["teacher"] = config.teacher or f"trained in this run with all labels, {several}, shared by all students"
     return found
+
+
+def _is_cell(item: tuple[str, Any]) -> bool:
+    name, cell = item
+    if not (name.count("/") == 1 and isinstance(cell, dict) and isinstance(cell.get("values"), list)):
+        return False
+    return all(x is None or isinstance(x, int | float) for x in (*cell["values"], cell.get("mean", ""), cell.get("std", "")))
+
+
+def _is_pair(found: Any) -> bool:
+    if not (isinstance(found, dict) and all(isinstance(found.get(x), int | float) for x in ("mean", "low", "high"))):
+        return False
+    return all(isinstance(found.get(x), str) and found[x].count("/") == 1 for x in ("result", "baseline"))
+
+
+def _is_sweep(found: Any) -> bool:
+    points = isinstance(found, list) and bool(found) and all(isinstance(x, dict) for x in found)
+    return points and all(isinstance(v, int | float) for x in found for v in x.values()) and all(len(x) > 1 for x in found)
 
 
 def _finite(value: Any) -> float | None:

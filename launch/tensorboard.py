@@ -4,11 +4,14 @@ Events are derived from the lines of metrics.jsonl, which are the truth: where t
 """
 
 import importlib.util
-import shutil
+import time
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from kdjax.core.files import naming, remove
 
 
 class Events:
@@ -31,8 +34,9 @@ class Events:
     def __enter__(self):
         return self
 
-    def __exit__(self, *error):
-        self._close()
+    def __exit__(self, kind, *error):
+        with suppress(OSError) if kind else nullcontext():  # of a disk that is full one error is enough
+            self._close()
 
     def follow(self, lines: list[dict]) -> None:
         """Brings events up to the lines of metrics.jsonl so far."""
@@ -40,7 +44,7 @@ class Events:
             return
         if self._count < 0 or len(lines) < self._count or (self._count and lines[self._count - 1] != self._last):
             self._close()
-            shutil.rmtree(self._folder, ignore_errors=True)
+            remove(self._folder)
             self._count = 0
         for line in lines[self._count :]:
             self._add(line)
@@ -54,7 +58,7 @@ class Events:
 
         for path in sorted(plots.glob("*.png")):
             with Image.open(path) as image:
-                self._writer("plots").add_image(path.stem, np.asarray(image.convert("RGB")), 0, dataformats="HWC")
+                self._writer("plots").image(path.stem, np.asarray(image.convert("RGB")))
         self._close()
 
     def _add(self, line: dict) -> None:
@@ -65,17 +69,53 @@ class Events:
             points = {"mean": members.mean()} | {f"member{i}": v for i, v in enumerate(members) if len(members) > 1}
             for where, point in points.items():
                 if np.isfinite(point):
-                    self._writer(where).add_scalar(f"{line['stage']}/{measure}", point, line["step"])
+                    self._writer(where).point(f"{line['stage']}/{measure}", point, line["step"])
 
     def _writer(self, name: str) -> Any:
         if name not in self._writers:
-            from tensorboardX import SummaryWriter
-
-            # The purge tells a TensorBoard that is looking on to forget what it has read of this folder.
-            self._writers[name] = SummaryWriter(str(self._folder / name), purge_step=0, flush_secs=10)
+            self._writers[name] = _File(self._folder / name)
         return self._writers[name]
 
     def _close(self) -> None:
         for writer in self._writers.values():
             writer.close()
         self._writers.clear()
+
+
+class _File:
+    """A file of events. tensorboardX's own writer waits for ever once its thread has met a full disk; this one raises OSError."""
+
+    def __init__(self, folder: Path):
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import SessionLog  # pyright: ignore[reportAttributeAccessIssue]
+
+        self._folder, self._flushed = folder, 0.0
+        with naming(folder):
+            for place in (folder.parent, folder):  # and not the run's own, which may have been removed
+                place.mkdir(exist_ok=True)
+            self._file = EventsWriter(str(folder / "events"))
+        # It tells a TensorBoard that is looking on to forget what it has read of this folder.
+        self._write(0, session_log=SessionLog(status=SessionLog.START))
+
+    def point(self, tag: str, value: float, step: int) -> None:
+        from tensorboardX.summary import scalar
+
+        self._write(step, summary=scalar(tag, value))
+
+    def image(self, tag: str, pixels: np.ndarray) -> None:
+        from tensorboardX.summary import image
+
+        self._write(0, summary=image(tag, pixels, dataformats="HWC"))
+
+    def close(self) -> None:
+        with naming(self._folder):
+            self._file.close()
+
+    def _write(self, step: int, **content: Any) -> None:
+        from tensorboardX.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
+
+        with naming(self._folder):
+            self._file.write_event(Event(step=step, wall_time=time.time(), **content))
+            if time.monotonic() - self._flushed > 10:
+                self._file.flush()
+                self._flushed = time.monotonic()

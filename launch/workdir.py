@@ -2,8 +2,9 @@
 
 import errno
 import fcntl
+import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,12 @@ def same_run(folder: Path, plain: dict, source: dict) -> bool:
     if not folder.is_dir():
         raise InputError(f"--workdir={folder} is a file: expected a folder, which is made if it is not there")
     if not (folder / "config.json").exists():
-        strange = [p.name for p in folder.iterdir() if not p.name.startswith(".")]
+        strange = [p.name for p in folder.iterdir() if not p.name.startswith(".") and not _is_left_over(p)]
         if strange:
             raise InputError(f"--workdir={folder} holds {strange[0]!r} and no run: expected an empty folder or a run's folder")
         return False
     kept = read_json(folder / "config.json", "choose another --workdir, or remove that folder")
-    if not {"config", "file", "variant"} <= set(kept):
+    if not {"config", "file", "variant"} <= set(kept) or not isinstance(kept["config"], dict):
         raise InputError(f"{folder / 'config.json'} is not that of a run: choose another --workdir, or remove that folder")
     theirs, ours = (f"{x['file']}:{x['variant']}".removesuffix(":") for x in (kept, source))
     if theirs != ours:
@@ -35,10 +36,35 @@ def same_run(folder: Path, plain: dict, source: dict) -> bool:
     return True
 
 
-def make_folder(folder: Path) -> None:
-    """Makes the folder of a run, or says why it cannot be written."""
+def _is_left_over(path: Path) -> bool:
+    """Whether it holds nothing, or only checkpoints that were being written when the run was killed or its folder removed."""
+    return path.is_dir() and all(".orbax-checkpoint-tmp" in x.name or _is_left_over(x) for x in path.iterdir())
+
+
+def is_finished(folder: Path, say: Callable[[str], None]) -> bool:
+    """Whether a run has left its numbers, and its lines with them or nothing that those could be made from again."""
+    if not (folder / "summary.json").exists():
+        return False
+    about, lines = read_json(folder / "config.json"), folder / "metrics.jsonl"
+    left = about.get("metrics_sha256")
+    if left in (None, digest_of_lines(folder)) or not all((folder / "models" / str(x)).is_dir() for x in about.get("stages") or ()):
+        return True
+    say(f"{lines} is not as the run left it: it is made again from models/")
+    return False
+
+
+def digest_of_lines(folder: Path) -> str | None:
+    """sha256 of metrics.jsonl, or None where there is none."""
     try:
-        (folder / "models").mkdir(parents=True, exist_ok=True)
+        return hashlib.sha256((folder / "metrics.jsonl").read_bytes()).hexdigest()
+    except OSError:
+        return None
+
+
+def make_folder(folder: Path) -> None:
+    """Makes the folder of a run, or says why it cannot be written; config.json is the first that comes into it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:

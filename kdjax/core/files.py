@@ -38,12 +38,30 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
       OSError: which names the file.
     """
-    with _naming(path), _beside(path) as writing, open(writing, "xb") as f:
+    with naming(path), _beside(path) as writing, open(writing, "xb") as f:
         _lock(f.fileno())
         f.write(content)
         f.flush()
         os.fsync(f.fileno())
         os.replace(writing, path)
+
+
+@contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """A new folder to fill, which becomes `target` when the block ends well, and is removed when it does not.
+
+    Raises:
+      OSError: which names the target; also where it holds something already.
+    """
+    with naming(target), _beside(target) as writing:
+        writing.mkdir()
+        handle = os.open(writing, os.O_RDONLY)
+        try:
+            _lock(handle)
+            yield writing
+            writing.rename(target)
+        finally:
+            os.close(handle)
 
 
 def copy_folder(source: Path, target: Path) -> None:
@@ -52,15 +70,8 @@ def copy_folder(source: Path, target: Path) -> None:
     Raises:
       OSError: which names the target; also where it holds something already.
     """
-    with _naming(target), _beside(target) as writing:
-        writing.mkdir()
-        handle = os.open(writing, os.O_RDONLY)
-        try:
-            _lock(handle)
-            _copy_entries(source, writing)
-            writing.rename(target)
-        finally:
-            os.close(handle)
+    with whole_folder(target) as writing:
+        _copy_entries(source, writing)
 
 
 def remove(path: Path) -> None:
@@ -83,6 +94,21 @@ def remove_partial(folder: Path, name: str = "*") -> None:
     for path in folder.glob(f".{known}.*partial"):
         if not _locked(path):
             remove(path)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """The system names a temporary file or none where a disk is full: the error then names what was to be written.
+
+    Raises:
+      OSError: as inside, with the path.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and (error.filename is None or ".partial" in str(error.filename)):
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
 
 
 @contextmanager
@@ -162,7 +188,7 @@ def append_lines(path: Path, lines: list[dict]) -> None:
     Raises:
       OSError: which names the file.
     """
-    with _naming(path), open(path, "a") as f:
+    with naming(path), open(path, "a") as f:
         f.writelines(json.dumps(line) + "\n" for line in lines)
         f.flush()
         os.fsync(f.fileno())
@@ -177,17 +203,6 @@ def _beside(path: Path) -> Iterator[Path]:
         yield writing
     finally:
         remove(writing)
-
-
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """The system names a temporary file or none where a disk is full: the error then names what was to be written."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno is not None:
-            error.filename, error.filename2 = str(path), None
-        raise
 
 
 def _copy_entries(source: Path, target: Path) -> None:

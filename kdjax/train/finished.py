@@ -120,6 +120,7 @@ def _write(name: str, run: Run, identity: str, whole: Any, notes: dict, share: b
     own = run.folder / "models" / name
     writing = own.with_name(f".{name}.partial")
     remove(writing)
+    writing.mkdir()
     saved = Checkpoints(writing, identity)
     saved.save(0, whole, notes, {})
     saved.close()

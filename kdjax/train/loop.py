@@ -71,6 +71,7 @@ def run_stages(stages: dict[str, Stage], run: Run) -> dict[str, Result]:
                 raise
             left_out.add(name)
             run.say(f"{error}; the run goes on without it")
+    run.records.put(list(stages), name, run.records.of(name))  # whatever happened to the file meanwhile
     return results
 
 
@@ -79,6 +80,7 @@ def _train(name, stage, run, identity, given, results, splits, order) -> Result:
     arrays = place(resident(stage.source), run.devices) if stage.source and run.resident else None
     state = _initial(stage, run, given, results)
     best = "val" if run.select == "best" and not stage.last else None
+    first(lambda: (run.folder / "checkpoints").mkdir(exist_ok=True))  # not the run's own folder, which may have been removed
     checkpoints = Checkpoints(run.folder / "checkpoints" / name, identity, best=best)
     try:
         moving, frozen = split(state)

@@ -40,7 +40,7 @@ class Records:
         known = [x for x in _read(self._times) if x["stage"] in stages and (x["stage"] != stage or x["step"] <= end)]
         times = sorted(known, key=lambda x: stages.index(x["stage"]))
         for path, wanted in ((self._metrics, self.lines), (self._times, times)) if self._writes else ():
-            text = "".join(json.dumps(x) + "\n" for x in wanted)
+            text = _text(wanted)
             if not path.exists() or path.read_bytes() != text.encode():
                 write_text(path, text)
 
@@ -51,9 +51,11 @@ class Records:
     def add(self, lines: list[dict]) -> None:
         """Appends lines of measurements."""
         lines = [{k: _plain(v) for k, v in line.items()} for line in lines]
-        if self._writes:
-            append_lines(self._metrics, lines)
         self.lines += lines
+        if self._writes and self._metrics.exists():
+            append_lines(self._metrics, lines)
+        elif self._writes:  # somebody has removed it
+            write_text(self._metrics, _text(self.lines))
 
     def time(self, stage: str, step: int, **figures: float) -> None:
         """Appends a line of times."""
@@ -67,6 +69,10 @@ class Records:
 
 def _read(path: Path) -> list[dict]:
     return [x for x in read_lines(path) if isinstance(x.get("stage"), str) and isinstance(x.get("step"), int)]
+
+
+def _text(lines: list[dict]) -> str:
+    return "".join(json.dumps(x) + "\n" for x in lines)
 
 
 def _plain(value: Any) -> Any:

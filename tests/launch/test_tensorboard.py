@@ -1,6 +1,7 @@
 """TensorBoard events: every line of metrics.jsonl once, whatever happened to the run. Read without TensorFlow."""
 
 import importlib.util
+import resource
 import struct
 import subprocess
 import sys
@@ -54,6 +55,18 @@ def test_means_and_members_are_points_of_one_tag(tmp_path):
             found.follow(LINES[: i + 1])
         found.follow(LINES)
     assert points(tmp_path) == MEAN + MEMBERS
+
+
+def test_a_full_disk_raises_and_does_not_wait_for_ever(tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with pytest.raises(OSError, match="File too large") as raised, Events(tmp_path) as found:
+        found.follow(LINES)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300, before[1]))
+        try:
+            found.follow([*LINES, *[line("more", step, 1.0) for step in range(999)]])
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert raised.value.filename == str(tmp_path / "tensorboard/mean")
 
 
 @pytest.mark.parametrize("kept", [0, 1, 3])
