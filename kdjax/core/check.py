@@ -11,6 +11,9 @@ from jax.core import Tracer
 class InputError(ValueError):
     """Something the user gave (option, file, path, shape) is refused; the message is one line that names it."""
 
+    def __init__(self, message: str):
+        super().__init__("\\n".join(message.splitlines()))  # a name in it may hold what ends a line
+
 
 def check_option(name: str, value: Any, ok: Callable[[Any], Any], accepted: str) -> None:
     """Refuses a bad option, but only when its value is concrete.

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from kdjax.core.check import InputError
+from kdjax.core.shown import printable
 
 SHOWN = 10  # names that one line lists
 
@@ -49,5 +50,6 @@ def some(names: Sequence[str]) -> str:
     >>> some(["a", "b"]), some([str(n) for n in range(12)])
     ('a, b', '0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more')
     """
+    names = [printable(name) for name in names]
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more

@@ -168,7 +168,7 @@ def digest(arrays: Arrays) -> str:
     >>> len(digest(Arrays(empty, empty, empty, empty, ())))
     64
     """
-    sha = hashlib.sha256("\n".join(arrays.names).encode())
+    sha = hashlib.sha256("\n".join(arrays.names).encode(errors="surrogateescape"))
     for name, value in arrays._asdict().items():
         if name != "names" and value is not None:
             sha.update(f"\n{name} {value.dtype.str} {value.shape}\n".encode())

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kdjax.core.check import InputError
+from kdjax.core.shown import printable
 from kdjax.data.image import TYPES
 
 ENDING = "with another ending than an image's"
@@ -31,10 +32,10 @@ class Unread:
 
     def add(self, reason: str, name: str) -> None:
         """Notes that a file or folder, named from the folder of the set, is not read."""
-        self._first.setdefault(reason, name)
+        self._first.setdefault(reason, printable(name))
         self._count[reason] = self._count.get(reason, 0) + 1
         if reason == ENDING:
-            self._endings.setdefault(os.path.splitext(name)[1].lower() or "none")
+            self._endings.setdefault(printable(os.path.splitext(name)[1].lower()) or "none")
 
     def notes(self) -> tuple[str, ...]:
         """One line, or none where all was read."""
