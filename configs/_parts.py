@@ -1,5 +1,6 @@
 """From a filled config to data, networks, optimisers and stages."""
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
@@ -10,7 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from kdjax import augment, data
-from kdjax.core import InputError, check_option, pick
+from kdjax.core import InputError, check_memory, check_option, pick
 from kdjax.train import Pace, Stage, sweep
 from kdjax.train.devices import AXIS
 from kdjax.train.measures import classification
@@ -67,8 +68,13 @@ def load_data(config: Config) -> data.Dataset:
         )
         try:
             found = found._replace(train=data.subset(found.train, data.few_labels(found.train.labels(), each, section.seed)))
+            if found.train.size != wanted:
+                raise InputError("; ".join(found.notes))  # which names the classes that have no image to give
         except InputError as error:
             raise InputError(f"--config.data.train_images={wanted} is not accepted: {error}") from None
+    images = f"--config.data.batch={section.batch}: so many images of {'x'.join(map(str, found.shape))}"
+    smaller_ones = "a smaller --config.data.image_size or --config.data.batch"
+    check_memory(images, 4 * section.batch * math.prod(found.shape), smaller_ones)
     smaller = min(found.shape[:2])
     check_option("--config.data.crop", section.crop, lambda side: side <= smaller, f"0 to {smaller}, the side of the images")
     if found.classes < 2:

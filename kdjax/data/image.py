@@ -18,7 +18,7 @@ from kdjax.data.sound import Damaged
 LARGE = 2**28  # bytes of images: more are held against the memory there is before they are asked for
 BITS_PER_SAMPLE = 258  # the number of a TIFF tag
 TYPES = (
-    ".apng", ".bmp", ".dib", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif",
+    ".bmp", ".dib", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif",
     ".tiff", ".webp",
 )  # fmt: skip
 

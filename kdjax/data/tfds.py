@@ -1,7 +1,9 @@
 """Sets prepared by TensorFlow Datasets, read without TensorFlow."""
 
+import io
 import os
 import re
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -56,7 +58,11 @@ def open_tfds(rest: str, directory: str = "", image_size: int | None = None) -> 
     import tensorflow_datasets as tfds
 
     try:
-        builder = tfds.builder_from_directory(folder)
+        with (
+            redirect_stderr(io.StringIO()),
+            redirect_stdout(io.StringIO()),
+        ):  # where a feature needs TensorFlow, TFDS says so at length
+            builder = tfds.builder_from_directory(folder)
         features, splits = builder.info.features, builder.info.splits
         known = {split: _records(builder, folder, split) for split in ("train", "test", "validation") if split in splits}
     except Exception as error:  # whatever TFDS stumbles over in files that it did not write itself
@@ -156,9 +162,10 @@ def _features(name: str, features: Any, image_size: int | None, rows: int) -> tu
             )
         if not isinstance(held[key], kind):
             raise InputError(f"tfds: {name}: feature {key!r} is a {type(held[key]).__name__}: expected {kind.__name__}")
-    height, width, channels = held["image"].shape
-    if not all(side is None or side > 0 for side in (height, width, channels)):
-        raise InputError(f"tfds: {name}: its images have the shape {held['image'].shape}: expected numbers above 0, or None")
+    shape = held["image"].shape
+    if len(shape) != 3 or not all(side is None or side > 0 for side in shape):
+        raise InputError(f"tfds: {name}: its images have the shape {shape}: expected 3 numbers above 0, or None")
+    height, width, channels = shape
     if np.dtype(held["image"].np_dtype) != np.uint8:
         raise InputError(f"tfds: {name}: its images are {np.dtype(held['image'].np_dtype)}: expected uint8, 0 to 255")
     channels = 1 if channels == 1 else 3

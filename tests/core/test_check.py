@@ -25,6 +25,10 @@ def test_a_bad_option_is_refused_in_one_line(value):
     assert isinstance(refused.value, ValueError)
 
 
+def test_a_message_stays_one_line_whatever_is_named_in_it():
+    assert str(core.InputError("image a\nb\r\u2028c.png: no\tway")) == "image a\\nb\\n\\nc.png: no\tway"
+
+
 def test_a_short_value_is_shown_whole():
     with pytest.raises(core.InputError, match=r"^temperature=-1.5 is not accepted: expected a number above 0$"):
         positive(-1.5)

@@ -220,7 +220,13 @@ def test_refused_files_of_the_set(copy):
 
 def test_refused_features(tmp_path):
     text = {"pythonClassName": "tensorflow_datasets.core.features.text_feature.Text", "text": {}}
+    sides = {name: {"dtype": "uint8", "shape": {"dimensions": list(text)}} for name, text in (("flat", "888"), ("rank", "8881"))}
+    sides["flat"]["shape"]["dimensions"][0] = "0"
     changes = {
+        **{
+            name: ({"image": {"pythonClassName": IMAGE, "image": of}}, ("its images have the shape (",))
+            for name, of in sides.items()
+        },
         "nolabel": ({"label": None, "digit": text}, ("has no feature 'label'", "it has", "digit", "image")),
         "noimage": ({"image": None, "img": text}, ("has no feature 'image'", "it has img, label")),
         "textlabel": ({"label": text}, ("feature 'label' is a Text: expected ClassLabel",)),

@@ -146,6 +146,19 @@ TABLE = {
     "npz with a flipped byte": ("--config.data.source=npz:{d}/flipped.npz", "is damaged"),
     "npz pickled": ("--config.data.source=npz:{d}/pickled.npz", "array 'train_labels' holds pickled objects"),
     "npz rank": ("--config.data.source=npz:{d}/rank.npz", "train_images has shape (64, 16): expected [N, H, W] or [N, H, W, C]"),
+    "image size beyond memory": (
+        "--config.data.image_size=1000000",
+        "image_size=1000000: one image would take 2.7 TiB of memory, ",
+    ),
+    "batch beyond memory": (
+        "--config.data.image_size=20000 --config.data.batch=1208",
+        "--config.data.batch=1208: so many images of 20000x20000x1 would take 1.8 TiB of memory, ",
+    ),
+    "train images of classes without one": (
+        "--config.data.source=npz:{d}/holes.npz --config.data.train_images=8",
+        "--config.data.train_images=8 is not accepted: classes without a training image: 2 of 4 (1, 2)",
+    ),
+    "npz classes": ("--config.data.source=npz:{d}/classes.npz", "has 256 classes by its labels, which count from 0, and 64"),
     "npz dtype": ("--config.data.source=npz:{d}/dtype.npz", "train_images is float32: expected uint8"),
     "npz labels": ("--config.data.source=npz:{d}/labels.npz", "test_labels hold 7: expected 0 to 2"),
     "npz lengths": ("--config.data.source=npz:{d}/lengths.npz", "train_labels has 63 entries, train_images 64"),
@@ -273,6 +286,8 @@ def place(tmp_path_factory):
         "dtype": {"train_images": fine["train_images"].astype(np.float32)},
         "labels": {"test_labels": np.full(16, 7)},
         "lengths": {"train_labels": fine["train_labels"][1:]},
+        "holes": {"train_labels": np.array([0, 3] * 32), "test_labels": np.full(16, 3)},
+        "classes": {"train_labels": np.array([0, 255] * 32)},
         "empty": {"train_images": fine["train_images"][:0], "train_labels": fine["train_labels"][:0]},
     }
     for name, change in changes.items():
