@@ -3,37 +3,14 @@
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 
 from kdjax.augment.geometry import after, same, trace
-from kdjax.core.check import InputError
+from kdjax.core.images import as_float
 
 Augment = Callable[[jax.Array, dict], dict]
 
 # Views number their sub-keys from here, so that `views` after `on_images` with the same keys draws its own numbers.
 _FIRST_VIEW = 1000
-
-
-def as_float(image: jax.Array) -> jax.Array:
-    """Pixels as float32 in [0, 1]: uint8 is divided by 255, floats only change their dtype.
-
-    Args:
-      image: any shape.
-
-    Returns:
-      The same shape, float32.
-
-    Raises:
-      InputError: for other dtypes, whose scale is not known.
-
-    >>> as_float(jnp.array([0, 255], jnp.uint8)).tolist()
-    [0.0, 1.0]
-    """
-    if image.dtype == jnp.uint8:
-        return image.astype(jnp.float32) / 255.0
-    if not jnp.issubdtype(image.dtype, jnp.floating):
-        raise InputError(f"image of dtype {image.dtype} is not accepted: expected uint8, or floats in [0, 1]")
-    return image.astype(jnp.float32)
 
 
 def in_turn(*transforms: Callable) -> Callable:

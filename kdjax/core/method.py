@@ -1,16 +1,31 @@
 """What a method is: a few pure functions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+from kdjax.core.images import inputs_as_float
 from kdjax.core.net import Net
 
 Batch = dict[str, Any]
 Metrics = dict[str, Any]
 
 
-class Method(NamedTuple):
+IMAGES = ("image", "views")  # the columns of a batch that networks see
+
+
+class _Functions(NamedTuple):
+    init: Callable[..., Any]
+    step: Callable[..., tuple[Any, Metrics]]
+    predict: Callable[..., dict[str, dict]]
+    weights: Callable[[Any], dict[str, tuple[Any, Any]]]
+    needs: tuple[str, ...] = ()
+
+
+class Method(_Functions):
     """One published algorithm, built by a function with keyword-only hyperparameters.
+
+    Images, in a batch's `"image"` and `"views"` and in the inputs of `predict`, are floats in [0, 1], or uint8, which every Method
+    divides by 255 as the launcher does.
 
     Attributes:
       init: `(key, batch, given) -> State`; `given` is `{name: Frozen}`, the weights that come from outside. Only their shapes and
@@ -21,11 +36,37 @@ class Method(NamedTuple):
       needs: the names that `given` must hold, such as `("teacher",)`.
     """
 
-    init: Callable[..., Any]
-    step: Callable[..., tuple[Any, Metrics]]
-    predict: Callable[..., dict[str, dict]]
-    weights: Callable[[Any], dict[str, tuple[Any, Any]]]
-    needs: tuple[str, ...] = ()
+    __slots__ = ()
+
+    def __new__(
+        cls,
+        init: Callable[..., Any],
+        step: Callable[..., tuple[Any, Metrics]],
+        predict: Callable[..., dict[str, dict]],
+        weights: Callable[[Any], dict[str, tuple[Any, Any]]],
+        needs: tuple[str, ...] = (),
+    ) -> "Method":
+        """The functions as given, but that they see floats."""
+
+        def init_on_floats(key, batch, given):
+            return init(key, _of_floats(batch), given)
+
+        def step_on_floats(state, batch, key):
+            return step(state, _of_floats(batch), key)
+
+        def predict_on_floats(state, inputs):
+            return predict(state, inputs_as_float(inputs))
+
+        return super().__new__(cls, init_on_floats, step_on_floats, predict_on_floats, weights, needs)
+
+    @classmethod
+    def _make(cls, iterable: Iterable[Any]) -> "Method":  # what `_replace` calls
+        return cls(*iterable)
+
+
+def _of_floats(batch: Batch) -> Batch:
+    """A batch with its images as floats; other columns of bytes keep their meaning."""
+    return batch | {name: inputs_as_float(batch[name]) for name in IMAGES if name in batch}
 
 
 def read_by_name(**networks: Net) -> tuple[Callable, Callable]:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from kdjax.core import example_keys, join, split
+from kdjax.core import example_keys, on_parts, split
 from kdjax.data import take
 from kdjax.train.devices import Devices, constrain_rows, spread
 from kdjax.train.members import over_members
@@ -57,7 +57,7 @@ def block(stage: Stage, state: Any, how: str, own: bool, devices: Devices) -> Ca
         return augmented(stage, key, rows, view) | taught
 
     def run(moving, frozen, arrays, keys, now, epochs, first):
-        step = over_members(stage.method.step, how, state, own, own)
+        step = on_parts(over_members(stage.method.step, how, state, own, own))
 
         def body(moving, each):
             now, epoch, number = each
@@ -67,8 +67,7 @@ def block(stage: Stage, state: Any, how: str, own: bool, devices: Devices) -> Ca
             else:
                 batch = batch_of(arrays, keys, now, epoch)
                 key = jax.random.fold_in(jax.random.fold_in(keys, 1), number)
-            new, metrics = step(join(moving, frozen), batch, key)
-            return split(new)[0], metrics
+            return step(moving, frozen, batch, key)
 
         numbers = first + jnp.arange(epochs.shape[0], dtype=jnp.int32)
         moving, metrics = lax.scan(body, moving, (now, epochs, numbers))

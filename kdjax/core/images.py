@@ -1,0 +1,53 @@
+"""Images as networks see them."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from kdjax.core.check import InputError
+
+
+def as_float(image: jax.Array) -> jax.Array:
+    """Pixels as float32 in [0, 1]: uint8 is divided by 255, floats only change their dtype.
+
+    Args:
+      image: any shape.
+
+    Returns:
+      The same shape, float32.
+
+    Raises:
+      InputError: for other dtypes, whose scale is not known.
+
+    >>> as_float(jnp.array([0, 255], jnp.uint8)).tolist()
+    [0.0, 1.0]
+    """
+    if image.dtype == jnp.uint8:
+        return image.astype(jnp.float32) / 255.0
+    if not jnp.issubdtype(image.dtype, jnp.floating):
+        raise InputError(f"image of dtype {image.dtype} is not accepted: expected uint8, or floats in [0, 1]")
+    return image.astype(jnp.float32)
+
+
+def inputs_as_float(inputs: Any) -> Any:
+    """The inputs of a network, any pytree: pixels in bytes become what `as_float` makes of them, all else passes.
+
+    Args:
+      inputs: uint8 arrays are images, and so are other arrays of whole numbers with four axes or more, `[B, H, W, C]`, which are
+        refused. Floats keep their dtype; whole numbers of fewer axes are tokens.
+
+    Raises:
+      InputError: for images in whole numbers other than uint8.
+
+    >>> inputs_as_float({"image": jnp.full((1, 2, 2, 1), 255, jnp.uint8), "tokens": jnp.arange(3)})["tokens"].tolist()
+    [0, 1, 2]
+    """
+
+    def one(x):
+        dtype = getattr(x, "dtype", None)
+        if dtype is None or not (dtype == jnp.uint8 or jnp.ndim(x) >= 4) or jnp.issubdtype(dtype, jnp.inexact):
+            return x
+        return as_float(x)
+
+    return jax.tree.map(one, inputs)
