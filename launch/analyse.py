@@ -105,7 +105,7 @@ def analyse(folder: Path, what: tuple[str, ...], stages: tuple[str, ...] | None,
     place = folder / "analysis"
     place.mkdir(exist_ok=True)
     write_json(place / "analysis.json", {**about, "networks": found})
-    analysis_shown.draw(place, found, dataset.names)
+    analysis_shown.draw(place, found, dataset.names, run.about["stages"])
     analysis_shown.table(console, found, about)
     tell(console, f"kept in {place}: analysis.json and plots")
 

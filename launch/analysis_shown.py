@@ -9,6 +9,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from launch import look
+
 LEGIBLE = 12  # rows and columns up to which the numbers of a heat map are written into it, and classes named
 
 
@@ -61,80 +63,95 @@ ROWS: dict[str, Callable[[dict], str]] = {
 }
 
 
-def draw(folder: Path, found: dict[str, dict], classes: Sequence[str]) -> None:
-    """Writes `reliability.png`, `cka.png`, `correlation.png`, `sharpness.png`, as far as they were computed."""
-    import matplotlib
+def draw(folder: Path, found: dict[str, dict], classes: Sequence[str], networks: Sequence[str] = ()) -> None:
+    """Writes `reliability.png`, `cka.png`, `correlation.png`, `sharpness.png`, as far as they were computed.
 
-    matplotlib.use("Agg")
-    names = {name: name.replace("_", " ") for name in found}
-    bins = {names[name]: one["calibration"] for name, one in found.items() if "calibration" in one}
+    Args:
+      folder: where.
+      found: what was computed, by network.
+      classes: names of the classes.
+      networks: all of the run, of whose order colours follow.
+    """
+    names = {name: look.shown(name) for name in found}
+    style = look.styles([*networks, *found])
+    bins = {names[name]: (one["calibration"], style[name].color) for name, one in found.items() if "calibration" in one}
     if bins:
-        _panels(folder / "reliability.png", bins, _reliability)
+        _panels(folder / "reliability.png", "reliability on test images", bins, _reliability)
     cka = {names[name]: one["cka"] for name, one in found.items() if "cka" in one}
     if cka:
-        _panels(folder / "cka.png", {f"linear CKA, {name}": x for name, x in cka.items()}, _layers)
+        _panels(folder / "cka.png", "likeness of layers: linear CKA", cka, _layers)
     away = {names[name]: np.array(one["correlation"]["difference"]) for name, one in found.items() if "correlation" in one}
     if away:
         limit = max(0.01, max(np.abs(x).max() for x in away.values()))
-        panels = {f"correlation of logits, {name} - teacher": (x, limit, classes) for name, x in away.items()}
-        _panels(folder / "correlation.png", panels, _difference)
-    sharp = {names[name]: one["sharpness"] for name, one in found.items() if "sharpness" in one}
+        panels = {f"{name} - teacher": (x, limit, list(map(look.text, classes))) for name, x in away.items()}
+        _panels(folder / "correlation.png", "correlation of logits", panels, _difference)
+    sharp = {name: one["sharpness"] for name, one in found.items() if "sharpness" in one}
     if sharp:
-        bars = {key: {name: (x[key], x[f"{key}_error"]) for name, x in sharp.items()} for key in ("eigenvalue", "trace")}
-        panels = {"largest eigenvalue of the Hessian": bars["eigenvalue"], "trace of the Hessian": bars["trace"]}
-        _panels(folder / "sharpness.png", panels, _bars)
+        rows = {
+            key: [(names[n], x[key], x[f"{key}_error"], style[n].color) for n, x in sharp.items()]
+            for key in ("eigenvalue", "trace")
+        }
+        panels = {"largest eigenvalue": rows["eigenvalue"], "trace": rows["trace"]}
+        _panels(folder / "sharpness.png", "Hessian of the loss on training images", panels, _errors)
 
 
-def _panels(path: Path, panels: dict[str, Any], paint: Callable) -> None:
+def _panels(path: Path, title: str, panels: dict[str, Any], paint: Callable) -> None:
     """A row of panels, each made by `paint(axes, content)`."""
-    from matplotlib import pyplot as plt
-
-    figure, columns = plt.subplots(1, len(panels), figsize=(5 * len(panels), 4.4), layout="constrained", squeeze=False)
-    for axes, (title, content) in zip(columns[0], panels.items(), strict=True):
+    figure, columns = look.subplots(1, len(panels), figsize=(5.4 * len(panels), 5))
+    for axes, (name, content) in zip(columns[0], panels.items(), strict=True):
         paint(axes, content)
-        axes.set_title(title, fontsize=10)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+        axes.set_title(name)
+    figure.suptitle(title)
+    look.save(figure, path)
 
 
-def _reliability(axes: Any, found: dict) -> None:
-    share, confidence, accuracy = (np.array(found["bins"][k]) for k in ("share", "confidence", "accuracy"))
+def _reliability(axes: Any, found: tuple[dict, str]) -> None:
+    calibration, color = found
+    share, confidence, accuracy = (np.array(calibration["bins"][k]) for k in ("share", "confidence", "accuracy"))
     left, width, there = np.arange(len(share)) / len(share), 1 / len(share), share > 0
-    axes.bar(left[there], accuracy[there], width, align="edge", color="C0", alpha=0.6, edgecolor="C0", label="accuracy")
-    axes.bar(left[there], share[there], width / 3, align="edge", color="C1", label="part of the images")
-    axes.plot(confidence[there], accuracy[there], "k.", markersize=5)
+    axes.bar(left[there], accuracy[there], width, align="edge", color=color, alpha=0.5, edgecolor=color, label="accuracy")
+    axes.bar(left[there], share[there], width / 3, align="edge", color=look.GREY, hatch="//", label="part of the images")
+    axes.plot(confidence[there], accuracy[there], "k.", markersize=7)
     axes.plot([0, 1], [0, 1], "k--", linewidth=1)
-    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel=f"confidence; calibration error {found['ece']:.2f} %")
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel=f"confidence (0 to 1); calibration error {calibration['ece']:.2f} %")
+    axes.set_ylabel("accuracy, part of the images (0 to 1)")
     axes.legend(loc="upper left")
 
 
 def _layers(axes: Any, found: dict) -> None:
-    _heat(axes, np.array(found["values"]), found["layers"], found["teacher_layers"], cmap="viridis", vmin=0, vmax=1)
+    about = {"cmap": "viridis", "vmin": 0, "vmax": 1}
+    _heat(axes, np.array(found["values"]), found["layers"], found["teacher_layers"], "linear CKA (0 to 1)", **about)
     axes.set(xlabel="layer of the teacher", ylabel="layer of the student")
 
 
 def _difference(axes: Any, found: tuple[np.ndarray, float, Sequence[str]]) -> None:
     values, limit, classes = found
     names = classes if len(classes) <= LEGIBLE else ()
-    _heat(axes, values, names, names, cmap="RdBu_r", vmin=-limit, vmax=limit)
+    _heat(axes, values, names, names, "difference of correlations (-2 to 2)", cmap="RdBu_r", vmin=-limit, vmax=limit)
+    axes.set(xlabel="class", ylabel="class")
 
 
-def _bars(axes: Any, found: dict[str, tuple[float, float]]) -> None:
-    for x, (value, error) in enumerate(found.values()):
-        axes.bar(x, value, yerr=error, color=f"C{x % 10}", alpha=0.6, capsize=4)
-        axes.annotate(f"{value:.4g}", (x, value + error), xytext=(0, 4), textcoords="offset points", ha="center")
-    axes.set_xticks(range(len(found)), found)
+def _errors(axes: Any, found: Sequence[tuple[str, float, float, str]]) -> None:
+    """A dot with its standard error for each network: name, value, error, colour."""
+    for x, (_, value, error, color) in enumerate(found):
+        axes.errorbar(x, value, yerr=error, fmt="D", color=color, markersize=8, capsize=5)
+        axes.annotate(f"{value:.4g}", (x, value), xytext=(9, 0), textcoords="offset points", va="center")
+    axes.set_xticks(range(len(found)), [name for name, *_ in found], rotation=20, ha="right")
+    axes.set(
+        xlim=(-0.5, len(found) - 0.2), xlabel="network; bar: standard error", ylabel="curvature (loss a squared unit of weight)"
+    )
     axes.margins(y=0.15)
 
 
-def _heat(axes: Any, values: np.ndarray, rows: Sequence[str], columns: Sequence[str], **options: Any) -> None:
+def _heat(axes: Any, values: np.ndarray, rows: Sequence[str], columns: Sequence[str], measure: str, **options: Any) -> None:
     picture = axes.imshow(values, **options)
-    axes.figure.colorbar(picture, ax=axes, shrink=0.8)
+    axes.grid(visible=False)
+    axes.figure.colorbar(picture, ax=axes, shrink=0.8, label=measure)
     axes.set_yticks(range(len(rows)), rows)
     axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right")
     if max(values.shape) <= LEGIBLE:
         for (i, j), value in np.ndenumerate(values):
             shade = picture.cmap(picture.norm(value))[:3]
             axes.text(
-                j, i, f"{value:.2f}", ha="center", va="center", fontsize=7, color="black" if np.mean(shade) > 0.5 else "white"
+                j, i, f"{value:.2f}", ha="center", va="center", fontsize=8, color="black" if np.mean(shade) > 0.5 else "white"
             )

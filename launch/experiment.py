@@ -121,7 +121,7 @@ def _carry_out(config: Any, experiment: Any, about: dict, folder: Path, devices:
     records = Records(folder)
     with (
         Progress(folder, experiment.stages) if primary() else Silent() as progress,
-        tensorboard.Events(folder, on=primary()) as events,
+        tensorboard.Events(folder, on=primary(), stages=experiment.stages) as events,
         _Signals() as signals,
     ):
 

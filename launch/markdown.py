@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from launch import protocol, runs
+from launch import look, protocol, runs
 from launch.show import PERCENT
 from launch.tables import Gap, Row, Table
 
@@ -113,11 +113,11 @@ def label(measure: str) -> str:
 
 
 def bars(table: Table) -> dict[str, dict[str, list[float]]]:
-    """For the plot: measure -> name of the row -> its values, without those that are not finite."""
+    """For the plot: measure with its unit -> name of the row -> its values, without those that are not finite."""
     found = {}
     for m in table.measures:
         rows = {_name(table, row): [v for v in row.cells.get(m, ()) if v is not None] for row in table.rows}
-        found[label(m)] = {name: values for name, values in rows.items() if values}
+        found[look.with_unit(m)] = {name: values for name, values in rows.items() if values}
     return {name: rows for name, rows in found.items() if rows}
 
 

@@ -6,133 +6,186 @@ from typing import Any
 
 import numpy as np
 
+from kdjax.evaluate import paired_interval
+from kdjax.train.sweep import members_by_point
+from launch import look
+from launch.tables import LOWER
+
 
 def draw(folder: Path, lines: list[dict], summary: dict, results: dict, experiment: Any) -> None:
-    """Writes `plots/*.png`: curves, bars, and where there are any, generated images and the map of an encoder's features."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    (folder / "plots").mkdir(exist_ok=True)
-    _curves(folder / "plots" / "curves.png", lines)
-    _accuracies(folder / "plots" / "accuracy.png", summary)
+    """Writes `plots/*.png`: curves, accuracies, and where there are any, generated images and the map of an encoder's features."""
+    plots, about = folder / "plots", f"{summary['method']} on {summary['data']}"
+    plots.mkdir(exist_ok=True)
+    chosen = {name: members_of(stage, results[name].points) for name, stage in experiment.stages.items() if name in results}
+    curves(plots / "curves.png", lines, chosen, about)
+    _accuracies(plots / "accuracy.png", summary, list(experiment.stages), about)
     for name, result in results.items():
         if result.picture is not None:
-            _images(folder / "plots" / f"{name}_images.png", np.asarray(result.picture))
+            _images(plots / f"{name}_images.png", np.asarray(result.picture), f"{look.shown(name)}: images made up for it")
         if "test_rank_me" in result.measures:
-            _embedding(folder / "plots" / f"{name}_embedding.png", result, experiment.stages[name].nets, experiment.dataset)
+            _embedding(plots / f"{name}_embedding.png", name, result, experiment.stages[name].nets, experiment.dataset)
 
 
-def _curves(path: Path, lines: list[dict]) -> None:
-    """Loss and validation accuracy over the run: mean over seeds, with the range between the least and the largest."""
-    from matplotlib import pyplot as plt
+def members_of(stage: Any, points: Sequence[Mapping[str, float]]) -> list[list[int]]:
+    """The members of every point of a stage's sweep, those of the chosen one first; without a sweep all members are one point.
 
-    stages = list(dict.fromkeys(x["stage"] for x in lines))
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
-    for stage in stages:
-        own = [x for x in lines if x["stage"] == stage]
-        loss = next((k for k in own[0] if k.endswith("loss")), None)
-        scores = [k for x in own for k in x if k.endswith("accuracy")]
-        for axes, key in ((left, loss), (right, scores[0] if scores else None)):
-            if key is not None:
-                _band(axes, [(x["step"], x[key]) for x in own if key in x], stage)
-                axes.set_ylabel(key.replace("_", " ") + ("" if axes is left else " (%)"))
-    left.set_yscale("log")
-    for axes in (left, right):
-        axes.set_xlabel("step of the stage")
-        axes.legend(frameon=False)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    Args:
+      stage: with `hyper`, the swept values of its members.
+      points: of its result, the chosen one first.
+    """
+    if not points:
+        return [list(range(stage.members))]
+    best = {name: points[0][name] for name in stage.hyper}
+    found = members_by_point(stage.hyper)
+    return [members for first in (True, False) for point, members in found if (point == best) == first]
 
 
-def _band(axes, points, label):
-    steps = [s for s, _ in points]
-    values = np.array([np.ravel(v) for _, v in points], float)
-    (line,) = axes.plot(steps, np.nanmean(values, 1), label=label, marker="." if len(steps) == 1 else None)
-    axes.fill_between(steps, np.nanmin(values, 1), np.nanmax(values, 1), alpha=0.2, color=line.get_color(), linewidth=0)
+def curves(path: Path, lines: list[dict], points: Mapping[str, list[list[int]]], about: str) -> None:
+    """Loss and accuracy over the run: the mean over seeds, among few stages in a band from the least to the largest of them.
 
-
-def _accuracies(path: Path, summary: dict) -> None:
-    """Test accuracy of every network."""
-    found = {
-        k: v["values"]
-        for k, v in summary["results"].items()
-        if "/test_" in k and k.endswith("accuracy") and not any(w in k for w in ("top5", "at_best"))
-    }
-    if found:
-        bars(path, {"% of test images": {k.replace("/test_", "\n").replace("_", " "): v for k, v in found.items()}})
-
-
-def bars(path: Path, panels: Mapping[str, Mapping[str, Sequence[float]]], title: str = "") -> None:
-    """A panel for each measure: a bar for the mean, a whisker for the standard deviation, a dot a seed.
+    Of a sweep that is the point that was chosen; the means of the others are thin lines.
 
     Args:
       path: the image.
-      panels: measure in words -> name of a bar -> its finite values; a panel holds at least one bar.
-      title: above all.
+      lines: of metrics.jsonl.
+      points: of each stage, the members of every point, those of the chosen one first.
+      about: what was run.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    most = max(map(len, panels.values()))
-    if most > 10:
-        return _ranks(path, panels, title)
-    size = (1.6 + 1.3 * most, 4 * len(panels))
-    figure, columns = plt.subplots(len(panels), 1, figsize=size, layout="constrained", squeeze=False)
-    for axes, (measure, found) in zip(columns[:, 0], panels.items(), strict=True):
-        for x, values in enumerate(found.values()):
-            spread = np.std(values, ddof=1) if len(values) > 1 else 0
-            axes.bar(x, np.mean(values), yerr=spread, color=f"C{x % 10}", alpha=0.6, capsize=4)
-            axes.plot(x + np.linspace(-0.15, 0.15, len(values)), values, "k.", markersize=5)
-            foot = axes.get_xaxis_transform()  # x in bars, y from the bottom of the axes
-            axes.annotate(f"{np.mean(values):.2f}", (x, 0), xycoords=foot, xytext=(0, 5), textcoords="offset points", ha="center")
-        low, high = (f(f(v) for v in found.values()) for f in (min, max))
-        margin = 0.4 * (high - low) + (1 if "%" in measure else 0.02 * abs(high) or 1)
-        axes.set_ylim(max(0, low - margin), min(101, high + margin) if "%" in measure else high + margin)
-        long = any(len(line) > 14 for name in found for line in name.splitlines())
-        axes.set_xticks(range(len(found)), found, **({"rotation": 30, "ha": "right"} if long else {}))
-        axes.set_ylabel(measure)
-    if title:
-        figure.suptitle(title)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
-
-
-def _ranks(path: Path, panels: Mapping[str, Mapping[str, Sequence[float]]], title: str) -> None:
-    """`bars` of many rows, one below the other, the highest first; a second line that all names share is left out."""
-    from matplotlib import pyplot as plt
-
-    rows = [len(found) for found in panels.values()]
-    figure, columns = plt.subplots(
-        len(panels), 1, figsize=(8, 1.2 * len(rows) + 0.28 * sum(rows)), height_ratios=rows, layout="constrained", squeeze=False
+    stages = [stage for stage in dict.fromkeys(x["stage"] for x in lines) if stage in points]
+    style = look.styles(points)
+    panels: dict[str, dict[str, str]] = {"loss": {}, "accuracy": {}}
+    for stage in stages:
+        keys = list(dict.fromkeys(k for x in lines if x["stage"] == stage for k in x))
+        for kind, found in panels.items():
+            if key := next((k for k in keys if k.endswith(kind)), ""):
+                found[stage] = key
+    panels = {kind: found for kind, found in panels.items() if found}
+    if not panels:
+        return
+    many = len(stages) > 8
+    size = (5.6 * len(panels) + 2.5 * many, 5 + 0.1 * max(0, len(stages) - 20))
+    figure, axes = look.subplots(1, len(panels), figsize=size)
+    for one, (kind, found) in zip(axes[0], panels.items(), strict=True):
+        least = np.inf
+        for stage, key in found.items():
+            own = [x for x in lines if x["stage"] == stage and key in x]
+            values = np.array([np.ravel(x[key]) for x in own], float)
+            _curve(one, [x["step"] for x in own], values, points[stage], style[stage], look.shown(stage), band=not many)
+            least = min(least, np.nanmin(values, initial=np.inf))
+        measures = dict.fromkeys(found.values())
+        if kind == "loss":
+            one.set_title("training loss")
+            one.set_ylabel("loss (no unit; each method weighs its own)")
+            if least > 0:
+                one.set_yscale("log")
+        else:
+            one.set_title("accuracy on the way")
+            one.set_ylabel(", ".join(map(look.with_unit, measures)))
+        one.set_xlabel("step of the stage (updates)")
+    look.legend(axes[0][-1], stages)
+    figure.suptitle(look.text(about))
+    several = any(len(found[0]) > 1 for found in points.values())
+    swept = any(len(found) > 1 for found in points.values())
+    look.say(
+        figure,
+        f"Line: mean over seeds{'' if many else '; band: from the least to the largest seed'}." * several,
+        "Thin lines: points of a sweep that were not chosen, mean over seeds." * swept,
     )
+    look.save(figure, path)
+
+
+def _curve(
+    axes: Any, steps: list[int], values: np.ndarray, points: list[list[int]], style: look.Style, label: str, *, band: bool
+) -> None:
+    """The chosen point of a stage as a line in its band, others as thin lines; `values` is `[steps, members]`."""
+    for members in points[1:]:
+        axes.plot(steps, _mean(values[:, members]), **style._asdict(), linewidth=0.8, alpha=0.5)
+    own = values[:, points[0]]
+    axes.plot(steps, _mean(own), **style._asdict(), label=label, marker="." if len(steps) == 1 else None)
+    if not band:
+        return
+    least, largest = (f(np.where(np.isfinite(own), own, x), 1) for f, x in ((np.min, np.inf), (np.max, -np.inf)))
+    axes.fill_between(steps, least, largest, where=least <= largest, alpha=0.2, color=style.color, linewidth=0)
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Over members, of those that are finite."""
+    there = np.isfinite(values)
+    with np.errstate(invalid="ignore"):
+        return np.where(there, values, 0).sum(1) / there.sum(1)
+
+
+def _accuracies(path: Path, summary: dict, stages: list[str], about: str) -> None:
+    """Test accuracy of every network, a panel for each kind of accuracy."""
+    panels: dict[str, dict[str, list[float]]] = {}
+    for key, cell in summary["results"].items():
+        network, _, measure = key.partition("/")
+        values = [v for v in cell["values"] if v is not None]
+        if measure.startswith("test_") and measure.endswith("accuracy") and not any(w in measure for w in ("top5", "at_best")):
+            panels.setdefault(look.with_unit(measure), {}).update({network: values} if values else {})
+    panels = {measure: found for measure, found in panels.items() if found}
+    if panels:
+        bars(path, panels, about, stages)
+
+
+def bars(path: Path, panels: Mapping[str, Mapping[str, Sequence[float]]], title: str = "", networks: Sequence[str] = ()) -> None:
+    """A panel for each measure, a row for each name, the best on top: a dot a seed, the mean, and its 95% interval.
+
+    Lengths from an axis that does not begin at 0 would lie, so there are no bars.
+
+    Args:
+      path: the image.
+      panels: measure in words with its unit -> name of a row, which ends with that of a network -> its finite values; a panel
+        holds at least one row.
+      title: above all.
+      networks: all of the run, of whose order colours follow; () for those of the rows.
+    """
+    rows = [len(found) for found in panels.values()]
+    size = (8, 1.0 + 0.5 * bool(title) + sum(0.9 + 0.3 * n for n in rows))
+    figure, columns = look.subplots(len(panels), 1, figsize=size, height_ratios=[n + 1 for n in rows])
+    style = look.styles([*networks, *(name.rpartition(" ")[2] for found in panels.values() for name in found)])
+    several = interval = False
     for axes, (measure, found) in zip(columns[:, 0], panels.items(), strict=True):
-        alike = len({name.partition("\n")[2] for name in found}) == 1
-        ordered = sorted(found.items(), key=lambda row: np.mean(row[1]))
-        means = [np.mean(values) for _, values in ordered]
-        spreads = [np.std(values, ddof=1) if len(values) > 1 else 0 for _, values in ordered]
-        axes.barh(range(len(ordered)), means, xerr=spreads, color="C0", alpha=0.6, capsize=3)
-        for y, (_, values) in enumerate(ordered):
-            axes.plot(values, y + np.linspace(-0.15, 0.15, len(values)), "k.", markersize=3)
-            axes.annotate(
-                f"{means[y]:.2f}", (0, y), xycoords=axes.get_yaxis_transform(), xytext=(5, -3), textcoords="offset points"
-            )
-        low, high = (f(f(values) for values in found.values()) for f in (min, max))
-        margin = 0.4 * (high - low) + 0.02 * abs(high)
-        axes.set_xlim(max(0, low - margin), high + 0.1 * margin)
-        axes.set_ylim(-0.6, len(ordered) - 0.4)
-        axes.set_yticks(range(len(ordered)), [name.partition("\n")[0] if alike else name for name, _ in ordered])
-        axes.set_xlabel(measure)
+        worst_first = sorted(found.items(), key=lambda row: np.mean(row[1]), reverse=any(w in LOWER for w in measure.split()))
+        ends = [v for values in found.values() for v in values]
+        for y, (name, values) in enumerate(worst_first):
+            color, mean = style[name.rpartition(" ")[2]].color, float(np.mean(values))
+            if len(values) > 1:
+                several = True
+                axes.plot(
+                    values, y + np.linspace(-0.2, 0.2, len(values)), "o", color=color, markersize=5, alpha=0.5, markeredgewidth=0
+                )
+            if len(values) > 2:
+                interval = True
+                _, low, high = paired_interval(values, [0.0] * len(values))
+                axes.plot([low, high], [y, y], color=color, linewidth=3, solid_capstyle="butt")
+                ends += [low, high]
+            axes.plot(mean, y, "D", color=color, markersize=8, markeredgecolor="white")
+            at = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points", "annotation_clip": False}
+            axes.annotate(f"{mean:.2f}", (1, y), xytext=(6, 0), va="center", **at)
+        margin = 0.05 * (max(ends) - min(ends)) or 1
+        axes.set_xlim(min(ends) - margin, max(ends) + margin)
+        axes.set_ylim(-0.6, len(worst_first) - 0.4)
+        axes.set_yticks(range(len(worst_first)), [_row(name) for name, _ in worst_first])
+        axes.set(xlabel=measure, ylabel="network")
+        axes.set_title(f"{measure.partition(' (')[0]} by network")
     if title:
-        figure.suptitle(title)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+        figure.suptitle(look.text(title))
+    look.say(
+        figure, "Diamond: mean, as on the right" + "; dot: a seed" * several + "; bar: 95% interval of the mean" * interval + "."
+    )
+    look.save(figure, path)
 
 
-def _images(path: Path, images: np.ndarray) -> None:
-    """A square grid of images in [0, 1]."""
-    from PIL import Image
+def _row(name: str) -> str:
+    """A row's name, its network in words."""
+    labels, space, network = name.rpartition(" ")
+    return look.text(labels) + space + look.shown(network)
+
+
+def _images(path: Path, images: np.ndarray, title: str) -> None:
+    """A square grid of images in [0, 1], its title above."""
+    from PIL import Image, ImageDraw, ImageFont
 
     side = int(np.sqrt(len(images)))
     images = np.clip(images[: side * side], 0, 1)
@@ -141,13 +194,16 @@ def _images(path: Path, images: np.ndarray) -> None:
     grid = images.reshape(side, side, height, width, channels).swapaxes(1, 2).reshape(side * height, side * width, channels)
     zoom = max(1, 512 // grid.shape[0])
     pixels = np.repeat(np.repeat(np.round(grid * 255).astype(np.uint8), zoom, 0), zoom, 1)
-    Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(path)
+    picture = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
+    whole = Image.new(picture.mode, (picture.width, picture.height + 32), "white")
+    whole.paste(picture, (0, 32))
+    ImageDraw.Draw(whole).text((6, 5), title, fill="black", font=ImageFont.load_default(20))
+    whole.save(path)
 
 
-def _embedding(path: Path, result: Any, nets: dict, dataset: Any) -> None:
+def _embedding(path: Path, name: str, result: Any, nets: dict, dataset: Any) -> None:
     """t-SNE of the encoder's features of at most 1000 test images, coloured by class."""
     import jax
-    from matplotlib import pyplot as plt
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 
@@ -162,13 +218,25 @@ def _embedding(path: Path, result: Any, nets: dict, dataset: Any) -> None:
     features = np.asarray(taps["pooled"])
     with threadpool_limits(1):  # so few rows: on a busy machine threads wait for each other, ten times as long
         points = TSNE(random_state=0, init="pca", perplexity=min(30, len(features) // 4)).fit_transform(features)
-    figure, axes = plt.subplots(figsize=(6, 5.4), layout="constrained")
+    figure, ((axes,),) = look.subplots(figsize=(7.5, 6))
+    colors = _class_colors(len(dataset.names))
     for label in np.unique(batch["label"]):
         own = batch["label"] == label
-        axes.scatter(*points[own].T, s=8, label=dataset.names[label] if label >= 0 else "unlabelled")
+        told = (
+            {"label": look.text(dataset.names[label]), "color": colors[label]}
+            if label >= 0
+            else {"label": "unlabelled", "color": look.GREY}
+        )
+        axes.scatter(*points[own].T, s=10, marker="os^vDP*X"[label % 8], linewidth=0, **told)
     if len(dataset.names) <= 20:
-        axes.legend(frameon=False, ncols=2, fontsize=8)
-    axes.set(xticks=[], yticks=[])
-    axes.set_title("t-SNE of test features")
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=10, markerscale=2)
+    axes.set(xticks=[], yticks=[], xlabel="t-SNE, first axis (no unit)", ylabel="t-SNE, second axis (no unit)")
+    axes.set_title(f"t-SNE of test features, {look.shown(name)}")
+    look.save(figure, path)
+
+
+def _class_colors(count: int) -> np.ndarray:
+    """Colours of classes from dark to light; neighbours differ in their markers too."""
+    from matplotlib import colormaps
+
+    return colormaps["viridis"](np.linspace(0, 0.92, max(count, 1)))

@@ -30,7 +30,7 @@ USAGE = """python launch/report.py <run or folder of runs> ... [--results=...] [
   --vary=<field>,...     fields of the protocol that rows may differ in, shown in a column each; otherwise runs
                          of different protocols are refused.
   --split-protocols      makes a table for each protocol instead.
-  --out=<dir or x.md>    writes the Markdown and a bar plot beside it; default prints the Markdown.
+  --out=<dir or x.md>    writes the Markdown and a plot beside it; default prints the Markdown.
   --csv=<file>           writes one line a seed.
   --json=<file>          writes all that is in the tables.
 """

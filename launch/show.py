@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kdjax.core.shown import printable
+from kdjax.train.sweep import members_by_point
 from launch import cli, protocol
 
 PERCENT = ("accuracy", "ece", "agreement")  # measures in percent, by the end of their names
@@ -32,6 +33,7 @@ class Progress:
         self._terminal = self._console.is_terminal
         self._spoken, self._notes = 0.0, {name: {} for name in stages}
         self._totals = {name: stage.steps for name, stage in stages.items()}
+        self._swept = {name: Leading(stage.hyper, stage.choose) for name, stage in stages.items() if stage.choose}
         self.say(f"run in {folder}: {', '.join(stages)}")
         self._bars = Bars(
             TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn(compact=True),
@@ -55,7 +57,7 @@ class Progress:
 
     def advance(self, stage: str, step: int, line: dict) -> None:
         """The state of a stage after a block; an empty line where the stage was done before."""
-        self._notes[stage] |= _note(line)
+        self._notes[stage] |= self._swept[stage].note(line) if stage in self._swept else _note(line)
         note = "  ".join(f"{k} {v}" for k, v in self._notes[stage].items()) or ("" if line else "done before")
         finished = step == self._totals[stage]
         if self._terminal:
@@ -72,6 +74,32 @@ class Progress:
         """Shows the bar of a stage before its first block, whose compilation takes a while."""
         for stage in stages:
             self._bars.update(self._rows[stage], visible=True, note="compiling")
+
+
+class Leading:
+    """The point of a sweep that is ahead: the one that would be chosen by what was measured last.
+
+    Args:
+      hyper: the swept values by name, one a member.
+      choose: the measure on validation images that chooses; until it is there, the loss does.
+    """
+
+    def __init__(self, hyper: Mapping[str, Any], choose: str):
+        self._points, self._choose, self._scored = members_by_point(hyper), f"val_{choose}", False
+        self._ahead = 0
+
+    def note(self, line: dict) -> dict[str, str]:
+        """What is said of a line: the means of the point that is ahead, and which it is."""
+        key = self._choose if self._choose in line else next((k for k in line if k.endswith("loss") and not self._scored), "")
+        if key:
+            values = np.array(np.ravel(line[key]), float) * (1 if key == self._choose else -1)
+            means = [values[members].mean() for _, members in self._points]
+            self._ahead, self._scored = int(np.argmax(np.nan_to_num(means, nan=-np.inf))), self._scored or key == self._choose
+        point, members = self._points[self._ahead]
+        own = {k: np.ravel(v)[members] for k, v in line.items() if len(np.ravel(v)) > 1}
+        found = _note(own or line)
+        which = ", ".join(f"{_words(name)} {value:g}" for name, value in point.items())
+        return found | ({"at": f"{which}, ahead of {len(self._points) - 1} others"} if found and len(self._points) > 1 else {})
 
 
 def summary_table(summary: dict, folder: Path) -> None:

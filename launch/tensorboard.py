@@ -5,6 +5,7 @@ Events are derived from the lines of metrics.jsonl, which are the truth: where t
 
 import importlib.util
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -12,20 +13,30 @@ from typing import Any
 import numpy as np
 
 from kdjax.core.files import naming, remove
+from kdjax.train.sweep import members_by_point
 
 
 class Events:
     """The events of a run in `<run>/tensorboard`.
 
     Tags are `stage/measure`, the same in the folder `mean` and, where there are several members, in `member0`, `member1`, ...; so
-    TensorBoard draws them into one chart. A point that is not finite is left out.
+    TensorBoard draws them into one chart. A stage with a sweep has a mean for each point, `mean_learning_rate=0.1`. What is not
+    finite is left out.
 
     Args:
       folder: the run's.
       on: False on all processes but the one that writes.
+      stages: of the run, for those that have a sweep.
     """
 
-    def __init__(self, folder: Path, *, on: bool = True):
+    def __init__(self, folder: Path, *, on: bool = True, stages: Mapping[str, Any] = {}):
+        self._means = {
+            name: [
+                ("_".join(["mean", *(f"{k}={v:g}" for k, v in point.items())]), own) for point, own in members_by_point(stage.hyper)
+            ]
+            for name, stage in stages.items()
+            if stage.hyper
+        }
         self._folder = folder / "tensorboard"
         self._on = on and importlib.util.find_spec("tensorboardX") is not None
         self._writers: dict[str, Any] = {}
@@ -66,7 +77,8 @@ class Events:
             if measure in ("stage", "step", "epoch"):
                 continue
             members = np.array(np.ravel(value), float)
-            points = {"mean": members.mean()} | {f"member{i}": v for i, v in enumerate(members) if len(members) > 1}
+            means = {name: members[own].mean() for name, own in self._means.get(line["stage"], ()) if len(members) > max(own)}
+            points = (means or {"mean": members.mean()}) | {f"member{i}": v for i, v in enumerate(members) if len(members) > 1}
             for where, point in points.items():
                 if np.isfinite(point):
                     self._writer(where).point(f"{line['stage']}/{measure}", point, line["step"])

@@ -68,14 +68,28 @@ def sweep(make: Callable[..., Method], grid: Mapping[str, Sequence[float]], seed
     return Method(init, step, predict, weights, plain.needs), hyper
 
 
+def members_by_point(hyper: Mapping[str, np.ndarray]) -> list[tuple[dict[str, float], list[int]]]:
+    """The points of a sweep with their members, in order.
+
+    Args:
+      hyper: one value a member by name, as `sweep` gives them.
+
+    >>> members_by_point({"rate": np.array([0.1, 0.1, 0.2, 0.2])})
+    [({'rate': 0.1}, [0, 1]), ({'rate': 0.2}, [2, 3])]
+    """
+    members: dict[tuple, list[int]] = {}
+    for i, point in enumerate(zip(*hyper.values(), strict=True)):
+        members.setdefault(tuple(float(x) for x in point), []).append(i)
+    return [(dict(zip(hyper, point, strict=True)), own) for point, own in members.items()]
+
+
 def points_of(hyper: Mapping[str, Any] | None) -> list[dict[str, float]]:
     """The different points of a sweep's members, in their order; none where nothing is swept.
 
     >>> points_of({"rate": np.array([0.1, 0.1, 0.2, 0.2])})
     [{'rate': 0.1}, {'rate': 0.2}]
     """
-    numbers = dict.fromkeys(tuple(map(float, point)) for point in zip(*(hyper or {}).values(), strict=True))
-    return [dict(zip(hyper or {}, point, strict=True)) for point in numbers]
+    return [point for point, _ in members_by_point(hyper or {})]
 
 
 @contextmanager
@@ -104,9 +118,6 @@ def choose(hyper: Mapping[str, np.ndarray], measure: str, scores: Sequence[float
     >>> choose({"rate": np.array([0.1, 0.1, 0.2, 0.2])}, "accuracy", [1.0, 2.0, 4.0, 3.0])
     ([2, 3], ({'rate': 0.2, 'accuracy': 3.5}, {'rate': 0.1, 'accuracy': 1.5}))
     """
-    members: dict[tuple, list[int]] = {}
-    for i, point in enumerate(zip(*hyper.values(), strict=True)):
-        members.setdefault(tuple(float(x) for x in point), []).append(i)
-    means = {point: float(np.mean([scores[i] for i in own])) for point, own in members.items()}
-    ranked = sorted(means, key=lambda point: -np.nan_to_num(means[point], nan=-np.inf))  # a point that diverged comes last
-    return members[ranked[0]], tuple({**dict(zip(hyper, point, strict=True)), measure: means[point]} for point in ranked)
+    found = [(point, own, float(np.mean([scores[i] for i in own]))) for point, own in members_by_point(hyper)]
+    ranked = sorted(found, key=lambda one: -np.nan_to_num(one[2], nan=-np.inf))  # a point that diverged comes last
+    return ranked[0][1], tuple({**point, measure: mean} for point, _, mean in ranked)

@@ -11,7 +11,7 @@ from launching import call
 from PIL import Image
 
 from kdjax.evaluate import paired_interval
-from launch import plots, protocol, report
+from launch import protocol, report
 
 
 def ask(*words):
@@ -206,16 +206,19 @@ def test_of_a_sweep_the_chosen_point_has_the_best_epoch(tmp_path):
     assert "best on the way" not in columns(ask(run))
 
 
-def test_many_rows_are_plotted_one_below_the_other(tmp_path, monkeypatch):
+def test_rows_are_plotted_one_below_the_other(tmp_path, monkeypatch):
     from matplotlib import pyplot as plt
 
     kept = []
     monkeypatch.setattr(plt, "close", kept.append)
-    plots.bars(tmp_path / "x.png", {"%": {f"net{i}\naccuracy": [40.0 + i, 42.0 + i] for i in range(12)}})
+    write_run(tmp_path / "runs/a")
+    write_run(tmp_path / "runs/b", method__temperature=8.0)
+    assert ask(tmp_path / "runs", "--results=test_accuracy", f"--out={tmp_path}").code == 0
     (axes,) = kept[0].axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == [f"net{i}" for i in range(12)]  # the highest on top
-    assert [bar.get_width() for bar in axes.patches] == [41.0 + i for i in range(12)]
-    with Image.open(tmp_path / "x.png") as image:
+    names = [label.get_text() for label in axes.get_yticklabels()]  # the highest on top
+    assert names == ["a student alone", "b student alone", "a student", "b student"]
+    assert axes.get_xlabel() == "test accuracy (%)" and not axes.patches  # no lengths from an axis that does not begin at 0
+    with Image.open(tmp_path / "report.png") as image:
         assert image.width == 960
 
 

@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -102,6 +103,18 @@ def test_what_is_not_finite_is_left_out(tmp_path):
     with Events(tmp_path) as found:
         found.follow([line("student", 5, 1.0, None), line("student", 10, 1.0, float("inf"))])
     assert [p[:3] for p in points(tmp_path)] == [("member0", "student/loss", 5), ("member0", "student/loss", 10)]
+
+
+def test_every_point_of_a_sweep_has_a_mean_of_its_own(tmp_path):
+    swept = {"student": SimpleNamespace(hyper={"rate": np.array([0.1, 0.5])}), "teacher": SimpleNamespace(hyper=None)}
+    with Events(tmp_path, stages=swept) as found:
+        found.follow([line("student", 5, 1.0, 3.0), line("teacher", 5, 2.0)])
+    means = [(folder, tag, value) for folder, tag, _, value in points(tmp_path) if folder.startswith("mean")]
+    assert sorted(means) == [
+        ("mean", "teacher/loss", 2.0),
+        ("mean_rate=0.1", "student/loss", 1.0),
+        ("mean_rate=0.5", "student/loss", 3.0),
+    ]
 
 
 def test_plots_are_images(tmp_path):
