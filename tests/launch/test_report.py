@@ -244,6 +244,13 @@ Student's t"""
     assert "/somewhere" not in text
 
 
+def test_validation_images_of_its_own_and_what_was_not_read_are_told(a, tmp_path):
+    assert "100 validation images cut from training with seed 0" in ask(a).out
+    about = json.loads((a / "config.json").read_text())["data"] | {"own_val": True, "notes": ["not read: 1 hidden (.x)"]}
+    text = ask(write_run(tmp_path / "b", about={"data": about})).out
+    assert "450 test images, 100 validation images of its own; not read: 1 hidden (.x); " in text and "cut from" not in text
+
+
 def test_skipped_images_are_told_and_count(a, tmp_path):
     b = write_run(tmp_path / "b", summary={"damaged": ["x.png cannot be decoded"]})
     assert "images that could not be decoded, where the next one stood in: 1" in ask(b).out

@@ -32,6 +32,7 @@ def photos(tmp_path_factory):
         file.parent.mkdir(exist_ok=True)
         file.write_bytes(encoded(image))
     (root / "dog" / "077.png").write_bytes((root / "dog" / "077.png").read_bytes()[:80])
+    (root / "cat" / "notes.txt").write_text("words")
     return root
 
 
@@ -53,6 +54,9 @@ def test_or_it_is_skipped_named_and_counted(launch, photos, tmp_path, reader):
     assert (answer.code, answer.err) == (0, "")
     (line,) = read(tmp_path / "run")["damaged"]
     assert "dog/077.png: cannot be decoded" in line and answer.out.count("dog/077.png") == 1
+    note = "not read: 1 with another ending than an image's (.txt; the first cat/notes.txt)"
+    assert f"data: {note}\n" in answer.out and read(tmp_path / "run", "config.json")["data"]["notes"] == [note]
+    assert note in (tmp_path / "run" / "report.md").read_text()
 
 
 def test_a_tfds_set_read_ahead_trains_as_a_resident_one(launch, tmp_path):
