@@ -3,6 +3,8 @@
 from configs._parts import Config
 from kdjax import data
 from kdjax.core import InputError, Net
+from kdjax.core.files import check_folder
+from kdjax.core.given import given_path
 from kdjax.train.taught import Taught, check_taught
 
 
@@ -18,6 +20,13 @@ def taught(config: Config, dataset: data.Dataset, teacher: Net, specification: d
     section, images = config.get("cache"), config.data
     if not section or not section.views:
         return None
+    if section.dir:
+        try:
+            check_folder(given_path(section.dir))
+        except OSError as error:
+            raise InputError(
+                f"--config.cache.dir={section.dir} cannot be written ({error.strerror}): expected a folder, or a place for one"
+            ) from None
     drawn = images.augment != "none"
     if drawn and config.seeds_share == "none" and config.seeds > 1:
         what = "every seed draws its own augmentation, so that none could use the teacher's outputs of another"

@@ -8,6 +8,9 @@ import numpy as np
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from kdjax.core.shown import printable
 
 from launch import look
 
@@ -25,7 +28,7 @@ def table(console: Console, found: dict[str, dict], about: dict) -> None:
     title = f"seed {about['seed']} on {about['data']}, {about['test_images']} test images"
     if about["train_images"]:
         title += f", {about['train_images']} training images for the Hessian"
-    shown = Table(title=title, box=box.SIMPLE_HEAD)
+    shown = Table(title=Text(printable(title)), box=box.SIMPLE_HEAD)
     shown.add_column("measure", vertical="bottom")
     for name in found:
         shown.add_column(name.replace("_", " "), justify="right", vertical="bottom")

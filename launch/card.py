@@ -11,9 +11,10 @@ import numpy as np
 
 import kdjax
 from kdjax import methods
+from kdjax.core.shown import printable
 from launch import protocol
 from launch.checks import fields
-from launch.markdown import cell, label
+from launch.markdown import cell, escaped, label
 
 
 def files_of(nets: Mapping[str, Any], members: int) -> Iterator[tuple[str, str, int]]:
@@ -59,7 +60,7 @@ def card(about: dict, summary: dict, stage: str, result: Any, made: Any) -> str:
         "## Data and preprocessing\n\n" + _data(about, summary, config, next(iter(nets.values()))),
         "## Training\n\n" + _training(about, summary, stage, result, made, method),
         "## Results\n\n" + _results(about, summary, stage, own, nets, members),
-        "## Protocol\n\n" + "; ".join(protocol.words(about, summary, [stage], skip=alone)) + ".",
+        "## Protocol\n\n" + "; ".join(map(escaped, protocol.words(about, summary, [stage], skip=alone))) + ".",
         "## Intended use and limits\n\n" + _limits(summary, data, own),
         "## Loading\n\n" + _loading(data),
     ]
@@ -91,7 +92,7 @@ print({{name: tap.shape for name, tap in taps.items()}})
 
 
 def _front(about, summary, name, method, own) -> str:
-    dataset = protocol.place_free(about["data"]["source"]).rpartition(":")[2]
+    dataset = printable(protocol.place_free(about["data"]["source"]).rpartition(":")[2])
     task = "image-classification" if "test_accuracy" in own else "image-feature-extraction"
     lines = [
         "---", "# license: yours to choose", "library_name: kdjax", f"pipeline_tag: {task}",
@@ -121,7 +122,7 @@ def _what(summary, data, stage, method, members) -> str:
     classes = f"images of {len(data['names'])} classes" if data["names"] else "images"
     first = (inspect.getdoc(getattr(methods, method, None)) or "").partition("\n")[0] if method in methods.__all__ else ""
     seeds = f"{members} networks that differ by their seed, a file each" if members > 1 else "One network"
-    run = f"`{stage}` of a run of `{summary['method']}` on {classes} ({protocol.place_free(data['source'])})"
+    run = f"`{stage}` of a run of `{summary['method']}` on {classes} ({escaped(protocol.place_free(data['source']))})"
     return f"{seeds}: {run}. {first}".strip()
 
 
@@ -141,7 +142,7 @@ def _network(name, specification, weights) -> str:
 def _data(about, summary, config, specification) -> str:
     data, told = about["data"], summary["protocol"]
     lines = [
-        f"- {protocol.data_of(about, summary)}; images of {' x '.join(map(str, data['shape']))} (height, width, channels)",
+        f"- {escaped(protocol.data_of(about, summary))}; images of {' x '.join(map(str, data['shape']))} (height, width, channels)",
         *([f"- evaluated on the centre of {data['crop']} x {data['crop']} pixels"] if data["crop"] else []),
         f"- {told['train_images']} training, {told['validation_images']} validation, {told['test_images']} test images",
         f"- augmentation in training: {config.get('data.augment', 'none')}",
@@ -151,7 +152,8 @@ def _data(about, summary, config, specification) -> str:
             f"- input: numbers in [0, 1]; the network takes off mean {specification['mean']}, divides by std {specification['std']}"
         )
     if data["names"]:
-        shown = ", ".join(data["names"][:20]) + (f" and {len(data['names']) - 20} more" if len(data["names"]) > 20 else "")
+        more = f" and {len(data['names']) - 20} more" * (len(data["names"]) > 20)
+        shown = ", ".join(map(escaped, data["names"][:20])) + more
         lines.append(f"- classes, in order: {shown}")
     return "\n".join(lines)
 

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # config files import each other from the checkout
 
 from kdjax.core import InputError, nearest, pick  # noqa: E402
-from kdjax.core.given import given_path, read_number, read_whole  # noqa: E402
+from kdjax.core.given import given_path, is_single, read_number, read_whole  # noqa: E402
 from kdjax.core.shown import printable  # noqa: E402
 from launch.streams import any_text  # noqa: E402
 
@@ -249,7 +249,7 @@ def _value(name: str, present: Any, text: str) -> Any:
         value = read_number(text)
         if value is None:
             refuse("a finite number" if text.strip("+-").lower() in ("nan", "inf", "infinity") else "a number")
-        return value if math.isfinite(value) else refuse("a finite number")
+        return value if is_single(value) else refuse("a finite number" if math.isinf(value) else "a number of single precision")
     kinds = {type(x) for x in present} or ({str} if name.rpartition(".")[2] in _NAMES else {int, float})
     try:
         value = ast.literal_eval(text)
@@ -262,6 +262,6 @@ def _value(name: str, present: Any, text: str) -> Any:
         refuse(f"values of type {', '.join(sorted(k.__name__ for k in kinds))} with commas between them")
     if kinds != {str} and any(read_number(word) is None for word in re.split(r"[\s,()\[\]]+", text) if word):
         refuse("values with commas between them")  # Python's own signs for numbers, such as 1_0 and 0x1
-    if any(isinstance(x, float) and not math.isfinite(x) for x in value):
-        refuse("finite numbers")
+    if any(isinstance(x, float) and not is_single(x) for x in value):
+        refuse("finite numbers of single precision")
     return value

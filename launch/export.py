@@ -11,6 +11,7 @@ import numpy as np
 import kdjax
 from kdjax import models
 from kdjax.core.files import remove, write_text
+from kdjax.core.shown import printable
 from launch import protocol
 from launch.card import card, files_of, members_of, seed_of
 
@@ -52,7 +53,7 @@ def _metadata(about, summary, stage, network, i, recipe) -> dict[str, str]:
         "names": json.dumps(about["data"]["names"]),
         "shape": json.dumps(about["data"]["shape"]),
         "crop": json.dumps(about["data"]["crop"]),
-        "data": protocol.place_free(about["data"]["source"]),
+        "data": printable(protocol.place_free(about["data"]["source"])),
         "data_sha256": about["data"]["digest"],
         "stage": stage,
         "network": network,

@@ -4,11 +4,24 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from kdjax.core.shown import printable
 from launch import look, protocol, runs
 from launch.show import PERCENT
 from launch.tables import Gap, Row, Table
 
 LONG = ("run", "network", "measure", "seed", "value")  # the head of `long`
+
+
+def escaped(text: object) -> str:
+    r"""A name from outside as text in Markdown: no HTML, no links, no images, no cells of its own.
+
+    >>> escaped("<b>|[x](y)\n")
+    '&lt;b&gt;\\|\\[x\\](y)\\n'
+    """
+    plain = printable(text)
+    for sign in "\\`*[]|":
+        plain = plain.replace(sign, f"\\{sign}")
+    return plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def markdown(table: Table, title: str = "", picture: str = "") -> str:
@@ -22,12 +35,12 @@ def markdown(table: Table, title: str = "", picture: str = "") -> str:
     methods = _methods(table)
     columns: dict[str, list[str]] = {}
     if len(table.runs) > 1:
-        columns["run"] = [_listed(row.labels) for row in table.rows]
-    columns["network"] = [row.stage for row in table.rows]
+        columns["run"] = [escaped(_listed(row.labels)) for row in table.rows]
+    columns["network"] = [escaped(row.stage) for row in table.rows]
     if methods:
-        columns["method"] = [_method(row, methods) for row in table.rows]
+        columns["method"] = [escaped(_method(row, methods)) for row in table.rows]
     for field in table.vary:
-        columns[field] = [protocol.shown(protocol.protocol_of(r.run.about, r.run.summary).get(field)) for r in table.rows]
+        columns[field] = [escaped(protocol.shown(protocol.protocol_of(r.run.about, r.run.summary).get(field))) for r in table.rows]
     words = len(columns)
     for m in table.measures:
         columns[label(m)] = [cell(row.cells.get(m), m) for row in table.rows]
@@ -36,9 +49,10 @@ def markdown(table: Table, title: str = "", picture: str = "") -> str:
     if any(row.best for row in table.rows):
         columns["best on the way"] = [_best(row.best) for row in table.rows]
         columns["last"] = [f"{row.best.end:.2f} at {row.best.unit} {row.best.of:g}" if row.best else "" for row in table.rows]
-    lines = [list(columns), ["---"] * words + ["---:"] * (len(columns) - words), *map(list, zip(*columns.values(), strict=True))]
-    text = "\n".join("| " + " | ".join(x.replace("|", "\\|") for x in line) + " |" for line in lines)
-    head = f"## {title}\n\n" * bool(title)
+    rule = ["---"] * words + ["---:"] * (len(columns) - words)
+    lines = [list(map(escaped, columns)), rule, *map(list, zip(*columns.values(), strict=True))]
+    text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    head = f"## {escaped(title)}\n\n" * bool(title)
     plot = f"![{label(table.measures[0])}, a dot a seed]({picture})\n\n" * bool(picture)
     return f"{head}{text}\n\n{plot}" + "".join(f"{note}\n\n" for note in notes(table))
 
@@ -48,21 +62,21 @@ def notes(table: Table) -> list[str]:
     first, stages = table.runs[0], list(dict.fromkeys(row.stage for row in table.rows))
     said = protocol.words(first.about, first.summary, stages, skip=table.vary)
     varied = f" Rows differ in {', '.join(table.vary)}, as their columns say." * bool(table.vary)
-    found = [f"Protocol: {'; '.join(said)}.{varied}"]
+    found = [f"Protocol: {'; '.join(map(escaped, said))}.{varied}"]
     seeds = dict.fromkeys(runs.seeds_of(row.run, v) for row in table.rows for v in row.cells.values() if len(v) > 1)
     if seeds:
         told = "; ".join(", ".join(map(str, s)) for s in seeds)
         found.append(f"Mean ± standard deviation over seeds (n - 1 in the denominator); seeds {told}.")
     devices = dict.fromkeys(protocol.device_of(run.about, run.summary) for run in table.runs)
     commits = dict.fromkeys((run.about.get("git") or "unknown")[:12] for run in table.runs)
-    found.append(f"Device: {', '.join(devices)}; commit: {', '.join(commits)}.")
+    found.append(f"Device: {', '.join(map(escaped, devices))}; commit: {', '.join(map(escaped, commits))}.")
     for row in table.rows:
         if points := row.run.summary.get("points", {}).get(row.stage):
             *numbers, score = points[0]
             tried = "; ".join(", ".join(f"{p[n]:g}" for n in numbers) for p in points)
             chosen = ", ".join(f"{n.replace('_', ' ')} {points[0][n]:g}" for n in numbers)
             among = f", chosen by {label(score)} among {tried}" * (len(points) > 1)
-            found.append(f"{_name(table, row)}: {chosen}{among}.")
+            found.append(f"{escaped(_name(table, row))}: {chosen}{among}.")
     intervals = sum(gap.interval is not None for row in table.rows for gaps in row.gaps.values() for gap in gaps)
     if intervals:
         found.append(
@@ -170,7 +184,7 @@ def _differences(table: Table, measure: str) -> dict[str, list[str]]:
 def _gap(gap: Gap | None, measure: str, named: bool) -> str:
     if gap is None:
         return ""
-    digits, to = _digits(measure), f" (to {gap.baseline})" * named
+    digits, to = _digits(measure), f" (to {escaped(gap.baseline)})" * named
     if gap.mean is None:
         return f"not paired: {gap.why}{to}"
     if gap.interval is None:

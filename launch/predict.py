@@ -20,6 +20,7 @@ from kdjax import load, models
 from kdjax.core import InputError, check_memory
 from kdjax.core.files import parse_json, read_json, write_text
 from kdjax.core.given import given_path
+from kdjax.core.shown import printable
 from kdjax.data.folder import TYPES
 from kdjax.train.teacher import read_teacher
 from launch import cli
@@ -62,7 +63,7 @@ def main() -> None:
         return
     header = ["image", *(f"{what}{i + 1}" for i in range(len(found[0][1])) for what in ("class", "probability"))]
     table = io.StringIO()
-    rows = [[str(path), *(x for name, p in classes for x in (name, f"{p:.4f}"))] for path, classes in found]
+    rows = [[printable(path), *(x for name, p in classes for x in (printable(name), f"{p:.4f}"))] for path, classes in found]
     csv.writer(table, lineterminator="\n").writerows([header, *rows])
     write_text(table_at, table.getvalue())
     cli.tell(f"{len(rows)} image{'s' * (len(rows) > 1)} written to {args.csv}")

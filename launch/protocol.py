@@ -61,7 +61,7 @@ def data_of(about: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
 def place_free(source: str) -> str:
     """A data source without the folders of one machine: `npz:/home/me/x.npz` is `npz:x.npz`."""
     kind, colon, place = source.partition(":")
-    return kind + colon + (place.rstrip("/").rpartition("/")[2] if kind in ("npz", "folder", "records") else place)
+    return kind + colon + (place if kind == "tfds" else place.rstrip("/").rpartition("/")[2])  # a set of TFDS has a name, no place
 
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
@@ -112,7 +112,7 @@ def words(about: Mapping[str, Any], summary: Mapping[str, Any], stages: Sequence
         said.append("networks " + networks)
     if (teacher := _teacher(about, config)) and "teacher" not in skip:
         single = teacher == TRAINED and config.get("teachers", 1) == 1
-        said.append(f"teacher {teacher}" + ", one network for all seeds and students" * single)
+        said.append(f"teacher {teacher.rstrip('/').rpartition('/')[2]}" + ", one network for all seeds and students" * single)
     if (starts := _starts(about)) and "init" not in skip:
         said.append(f"started from weights: {starts}")
     if views := left.get("cache.views"):

@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from kdjax.core import InputError
 from kdjax.core.files import write_text
 from kdjax.core.given import given_path
+from kdjax.core.shown import printable
 from launch import cli, plots, runs
 from launch.markdown import LONG, bars, long, markdown, plain
 from launch.protocol import differences, protocol_of, shown
@@ -67,7 +68,7 @@ def main() -> None:
         print("\n".join(markdown(t, title) for t, title in zip(made, titles, strict=True)), end="")
     if lines_at:
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([LONG, *(line for t in made for line in long(t))])
+        csv.writer(text, lineterminator="\n").writerows([LONG, *([printable(x) for x in line] for t in made for line in long(t))])
         write_text(lines_at, text.getvalue())
     if values_at:
         write_text(values_at, json.dumps([plain(t) for t in made], indent=1) + "\n")

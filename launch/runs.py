@@ -145,10 +145,13 @@ def _chosen(curve: list, points: list[dict], measure: str) -> list:
     return []
 
 
-def _inside(place: Path) -> list[Path]:
+def _inside(place: Path, above: frozenset[Path] = frozenset()) -> list[Path]:
+    """The runs in a folder, by links too, but for a link to a folder that it lies in."""
     if any((place / name).is_file() for name in ("summary.json", "config.json", "metrics.jsonl")):
         return [place]
-    return [run for below in sorted(place.iterdir()) if below.is_dir() and below.name[0] not in "._" for run in _inside(below)]
+    above |= {place.resolve()}
+    below = [p for p in sorted(place.iterdir()) if p.is_dir() and p.name[0] not in "._" and p.resolve() not in above]
+    return [run for folder in below for run in _inside(folder, above)]
 
 
 def _is_cell(name: str, cell: Any) -> bool:

@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -138,6 +139,17 @@ def parse_json(text: str | bytes) -> Any:
         return json.loads(text)
     except RecursionError:
         raise ValueError("nested too deep") from None
+
+
+def check_folder(folder: Path) -> None:
+    """Refuses a folder that cannot be made or written, by a file without a name in it, or in what there is above it.
+
+    Raises:
+      OSError: as making such a file does.
+    """
+    places = (folder.absolute(), *folder.absolute().parents)
+    with tempfile.TemporaryFile(dir=next(place for place in places if os.path.lexists(place))):
+        pass
 
 
 def read_json(path: Path, advice: str = "expected a JSON object") -> dict:

@@ -26,6 +26,15 @@ def read_number(text: str) -> float | None:
     return float(text) if len(text) < 100 and _NUMBER.fullmatch(text) else None
 
 
+def is_single(value: float) -> bool:
+    """Whether a number is one of single precision, in which networks compute: neither too large for it nor too near to 0.
+
+    >>> is_single(0.1), is_single(0.0), is_single(1e300), is_single(1e-300)
+    (True, True, False, False)
+    """
+    return value == 0 or 1.2e-38 <= abs(value) <= 3.4e38
+
+
 def given_path(text: str | Path) -> Path:
     """A path as a user gives it: a `~` or `~name` at its beginning is a home folder, wherever no shell has seen it.
 

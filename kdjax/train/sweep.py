@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kdjax.core import InputError, Method, check_option
+from kdjax.core.given import is_single
 
 
 class Swept(NamedTuple):
@@ -42,8 +43,8 @@ def sweep(make: Callable[..., Method], grid: Mapping[str, Sequence[float]], seed
     [0.1, 0.1, 0.2, 0.2]
     """
     for name, values in grid.items():
-        good = len(values) > 0 and all(np.isfinite(values)) and len(set(values)) == len(values)
-        check_option(name, tuple(values), lambda _, good=good: good, "one finite number or more, each once")
+        good = len(values) > 0 and all(map(is_single, values)) and len(set(values)) == len(values)
+        check_option(name, tuple(values), lambda _, good=good: good, "one finite number of single precision or more, each once")
     points = [point for point in product(*grid.values()) for _ in range(seeds)]
     hyper = {name: np.array([p[i] for p in points]) for i, name in enumerate(grid)}
     first = {name: values[0] for name, values in grid.items()}

@@ -45,13 +45,14 @@ NETS = ("conv_net", "conv_net", "resnet8", "vit", "vgg8")
 WRONG = ("nothing", "kd+kd", "", "kd=", "resnte8", "method")
 TINY = {  # what makes a case cheap, where a config has it
     "devices": "1", "seeds": "2", "smoothing": "0", "baseline_rates": "()", "evaluate_epochs": "1", "save_epochs": "1",
-    "data.source": "digits", "data.image_size": "0", "data.train_images": "0", "labels_per_class": "0", "data.mean": "()", "data.std": "()",
-    "teacher_training.epochs": "1", "student_training.epochs": "2", "teacher_training.net.widths": "(4,)",
-    "student_training.net.widths": "(4,)", "encoder_training.net.widths": "(4,)", "encoder_training.epochs": "1",
+    "data.source": "digits", "data.image_size": "0", "data.train_images": "0", "data.mean": "()", "data.std": "()",
+    "labels_per_class": "0", "teacher_training.epochs": "1", "student_training.epochs": "2", "encoder_training.epochs": "1",
+    "teacher_training.net.widths": "(4,)", "student_training.net.widths": "(4,)", "encoder_training.net.widths": "(4,)",
 }  # fmt: skip
 ODD = (
-    "", " ", "-", "~", "~/x", "~nobody/x", ".", "..", "/", "/proc/none/x", "/dev/null", "a" * 300, "\x1b[31m", "a\nb", "\udce9", "猫",
-    "<b>", "'", '"', "$(x)", "a,b", "a=b", "a:b", ":", "None", "[]", "{}", "()", "(1,)", "nan", "inf", "-inf", "1e999", "1_0", "１", "0x1",
+    "", " ", "-", "~", "~/x", "~nobody/x", ".", "..", "/", "/proc/none/x", "/dev/null", "a" * 300, "\x1b[31m", "a\nb", "\udce9",
+    "猫", "<b>", "'", '"', "$(x)", "a,b", "a=b", "a:b", ":", "None", "[]", "{}", "()", "(1,)", "nan", "inf", "-inf", "1e999",
+    "1_0", "１", "0x1",
 )  # fmt: skip
 WHOLE = (-1, 0, 1, 2, 3, 5, 7, 64, 100, 1000, 10**6, 2**31 - 1, 2**31, 2**63, 10**30)
 NUMBERS = (-1.0, -0.0, 0.0, 1e-300, 1e-9, 0.1, 0.5, 0.999, 1.0, 1.5, 4.0, 1e4, 1e30, 1e300)

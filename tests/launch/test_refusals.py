@@ -96,6 +96,16 @@ TABLE = {
         "--config=configs/quickstart.py:method=kd,method=at",
         "variant 'method=kd,method=at' is not accepted: it names method twice",
     ),
+    "float too large": ("--config.method.weight=1e300", "weight='1e300' is not accepted: expected a number of single precision"),
+    "float too near to 0": ("--config.method.temperature=1e-300", "temperature='1e-300' is not accepted: expected a number of"),
+    "cache in a file": (
+        "--config.data.augment=affine --config.cache.views=2 --config.cache.dir={d}/text.txt/x",
+        "text.txt/x cannot be written (Not a directory): expected a folder, or a place for one",
+    ),
+    "cache where nothing can be": (
+        "--config.data.augment=affine --config.cache.views=2 --config.cache.dir=/proc/none/x",
+        "--config.cache.dir=/proc/none/x cannot be written (",
+    ),
     "cache of no views": ("--config.cache.top=3", "--config.cache.top=3 is not accepted with --config.cache.views=0"),
     "cache of no views, taps": ("--config.cache.taps=logits,pooled", "is not accepted with --config.cache.views=0"),
     "warmup": (f"{STUDENT}.optimiser.warmup_epochs=1000", "warmup_epochs=1000.0 is not accepted: expected fewer than the"),

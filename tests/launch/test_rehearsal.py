@@ -21,7 +21,7 @@ REFUSED = {
         "the point weight=0, temperature=1 of a sweep is refused: the weights of cross_entropy, distillation are all 0",
     ),
     "no number": ("--config.sweep=temperature=nan,2", "--config.sweep='temperature=nan,2' is not accepted at 'temperature=nan,2'"),
-    "without end": ("--config.sweep=temperature=1e999", "temperature=(inf,) is not accepted: expected one finite number or more"),
+    "without end": ("--config.sweep=temperature=1e999", "temperature=(inf,) is not accepted: expected one finite number of single"),
     "a sign of Python's": ("--config.sweep=temperature=1_0", "is not accepted at 'temperature=1_0'"),
     "a name twice": ("--config.sweep=weight=1 weight=2", "at 'weight=2': expected every name once, and every number of it once"),
     "a number twice": ("--config.sweep=weight=1,2,1.0", "at 'weight=1,2,1.0': expected every name once, and every number"),
