@@ -68,7 +68,7 @@ FORGED = {
     "a path twice": (lambda content: content["leaves"].append(content["leaves"][0]), "names an array twice"),
     "a path in a path": (leaf(path="network"), "names an array twice"),
     "absurd sizes": (leaf(shape=[10**6, 10**6]), "its manifest claims 3.6 TiB of arrays, and there are "),
-    "another size": (leaf(shape=[1, 7]), "is refused: "),
+    "another size": (leaf(shape=[1, 7]), "its arrays are not those that its manifest names"),
     "another path": (leaf(path="network/other/x"), "is not made of params and stats"),
     "another net": (net(widths=[8]), "network 'network': params/stage1_conv/kernel is (3, 3, 1, 4) in it, conv_net has"),
     "another name": (lambda content: content["notes"].update(nets={"network": {"name": "resnet8"}}), "conv/kernel is not in it"),
