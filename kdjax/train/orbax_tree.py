@@ -12,6 +12,7 @@ from kdjax.core import InputError
 from kdjax.core.shown import printable
 from kdjax.models.pretrained import nested
 from kdjax.train.manifest import check_claim
+from kdjax.train.quiet import quieten_orbax
 
 _STATS = {"batch_stats": "stats/batch_stats", "stats": "stats"}
 
@@ -33,12 +34,14 @@ def read_orbax(folder: Path) -> dict[str, np.ndarray] | None:
     """
     import orbax.checkpoint as ocp
 
+    quieten_orbax()
     try:
         places = _places(folder)
         if not places:
             return None
         with ocp.PyTreeCheckpointer() as reader:
-            trees = {item: reader.metadata(place).item_metadata.tree for item, place in places.items()}
+            handler: Any = ocp.PyTreeCheckpointHandler()  # a checkpointer would warn of what is not there
+            trees = {item: handler.metadata(place.absolute()).tree for item, place in places.items()}
             wanted = _weights(trees)
             sizes = [math.prod(leaf.shape) * np.dtype(leaf.dtype).itemsize for _, leaf in wanted.values()]
             check_claim("it", sum(sizes), folder)
