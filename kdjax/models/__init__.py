@@ -6,7 +6,7 @@ from kdjax.core.net import Net
 from kdjax.models.branched import ConvBlock, attach, branched, branches
 from kdjax.models.build import DTYPES, LARGEST, build
 from kdjax.models.connector import Connector
-from kdjax.models.conv import canonical_convolution, conv2d, convolution, fan_in_uniform, he_normal
+from kdjax.models.conv import canonical_convolution, conv2d, convolution, fan_in_bias, fan_in_uniform, fan_out_uniform, he_normal
 from kdjax.models.conv_net import ConvNet, conv_net
 from kdjax.models.deit import deit_base, deit_small, deit_tiny
 from kdjax.models.depthwise import depthwise_convolution
@@ -126,7 +126,9 @@ __all__ = [
     "deit_tiny",
     "depthwise_convolution",
     "ensemble",
+    "fan_in_bias",
     "fan_in_uniform",
+    "fan_out_uniform",
     "from_pytorch",
     "generator",
     "he_normal",

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 
 from kdjax.core.check import InputError
-from kdjax.models.conv import conv2d, fan_in_uniform
+from kdjax.models.conv import conv2d, fan_in_bias, fan_in_uniform, fan_out_uniform
 from kdjax.models.norm import batch_norm
 
 
@@ -12,7 +12,7 @@ class Connector(nn.Module):
     """A convolution to the shape of another map, batch norm, and ReLU where asked for.
 
     Twice the side: a 3x3 convolution of stride 2; half the side: a transposed 4x4 one of stride 2; else one of kernel
-    `1 + H - height` without padding, so 1x1 for equal sides.
+    `1 + H - height` without padding, so 1x1 for equal sides. Kernels and biases start uniform in +-1/sqrt(fan in).
 
     Attributes:
       shape: `(height, width, channels)` of the output.
@@ -30,15 +30,17 @@ class Connector(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """`[B, H, W, C]` to `[B, height, width, channels]`."""
-        _, high, wide, _ = x.shape
+        _, high, wide, inputs = x.shape
         height, width, channels = self.shape
         if (high, wide) == (2 * height, 2 * width):
-            x = conv2d(channels, 3, stride=2, bias=True, name="conv")(x)
+            x = conv2d(channels, 3, stride=2, bias=True, init=fan_in_uniform, bias_init=fan_in_bias(9 * inputs), name="conv")(x)
         elif (2 * high, 2 * wide) == (height, width):
-            x = nn.ConvTranspose(channels, (4, 4), (2, 2), padding="SAME", kernel_init=fan_in_uniform, name="conv")(x)
+            start = {"kernel_init": fan_out_uniform, "bias_init": fan_in_bias(16 * channels)}
+            x = nn.ConvTranspose(channels, (4, 4), (2, 2), padding="SAME", **start, name="conv")(x)
         elif high >= height and high - height == wide - width:
             kernel = (1 + high - height, 1 + wide - width)
-            x = nn.Conv(channels, kernel, padding="VALID", kernel_init=fan_in_uniform, name="conv")(x)
+            start = {"kernel_init": fan_in_uniform, "bias_init": fan_in_bias(kernel[0] * kernel[1] * inputs)}
+            x = nn.Conv(channels, kernel, padding="VALID", **start, name="conv")(x)
         else:
             raise InputError(f"no connector from a map of {high}x{wide} to {height}x{width}: expected at most twice the side")
         x = batch_norm(train, axis_name=self.axis_name, name="bn")(x)

@@ -21,8 +21,23 @@ from kdjax.models.kernel_gradient import kernel_gradient
 
 he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")  # He initialisation, not truncated
 fan_in_uniform = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")  # U(-a, a), a = 1 / sqrt(fan in)
+fan_out_uniform = nn.initializers.variance_scaling(1 / 3, "fan_out", "uniform")  # the same of PyTorch's transposed convolutions
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
+
+
+def fan_in_bias(fan_in: int) -> Any:
+    """The initialiser of a bias beside a `fan_in_uniform` kernel: uniform in +-1/sqrt(fan in), where PyTorch's layers start.
+
+    Args:
+      fan_in: numbers that each output is made of: input channels times the pixels of the kernel; of a transposed convolution the
+        *output* channels times these, as PyTorch counts.
+
+    >>> bias = fan_in_bias(4)(jax.random.key(0), (1000,))
+    >>> bool(0.49 < jnp.abs(bias).max() <= 0.5)
+    True
+    """
+    return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -1, 1) / math.sqrt(fan_in)
 
 
 def conv2d(
@@ -33,6 +48,7 @@ def conv2d(
     groups: int = 1,
     bias: bool = False,
     init: Any = he_normal,
+    bias_init: Any = nn.initializers.zeros,
     dtype: Any = jnp.float32,
     name: str | None = None,
 ) -> nn.Conv:
@@ -45,6 +61,7 @@ def conv2d(
       groups: groups of channels.
       bias: whether a bias is added; none in front of batch norm.
       init: initialiser of the kernel `[kernel, kernel, in / groups, features]`.
+      bias_init: initialiser of the bias `[features]`.
       dtype: dtype of the computation; parameters are float32.
       name: name of the layer in its module.
 
@@ -64,6 +81,7 @@ def conv2d(
         use_bias=bias,
         dtype=dtype,
         kernel_init=init,
+        bias_init=bias_init,
         conv_general_dilated=convolution,
         name=name,
     )

@@ -20,11 +20,13 @@ def check_classes(classes: int | None) -> None:
     check_option("classes", classes, lambda n: n is None or n >= 0, "a number of classes, or 0 or None for an encoder")
 
 
-def pooled_and_logits(x: jax.Array, classes: int | None, *, init: Any = fan_in_uniform) -> dict[str, jax.Array]:
+def pooled_and_logits(
+    x: jax.Array, classes: int | None, *, init: Any = fan_in_uniform, bias_init: Any = nn.initializers.zeros
+) -> dict[str, jax.Array]:
     """The taps `"pooled"` `[B, C]` and `"logits"` `[B, classes]`, both float32, of a map `[B, H, W, C]`.
 
     To be called inside a compact Linen module, to which it adds the layer `"classifier"` (none where `classes` is 0 or
-    None). The kernel starts as `init` draws it, by default uniform in +-1/sqrt(C), the bias at 0.
+    None). The kernel starts as `init` draws it, by default uniform in +-1/sqrt(C), the bias as `bias_init` does, by default at 0.
 
     >>> pooled_and_logits(jnp.ones((2, 3, 3, 4)), None)["pooled"].shape
     (2, 4)
@@ -32,7 +34,7 @@ def pooled_and_logits(x: jax.Array, classes: int | None, *, init: Any = fan_in_u
     pooled = jnp.mean(x, (1, 2), dtype=jnp.float32)
     if not classes:
         return {"pooled": pooled}
-    return {"pooled": pooled, "logits": nn.Dense(classes, kernel_init=init, name="classifier")(pooled)}
+    return {"pooled": pooled, "logits": nn.Dense(classes, kernel_init=init, bias_init=bias_init, name="classifier")(pooled)}
 
 
 class MLPHead(nn.Module):

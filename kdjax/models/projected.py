@@ -11,13 +11,15 @@ from kdjax.core.check import check_option
 from kdjax.core.net import Net, chain, from_linen
 from kdjax.core.pool import average_pool
 from kdjax.models.build import build
-from kdjax.models.conv import conv2d
+from kdjax.models.conv import conv2d, fan_in_uniform
 from kdjax.models.heads import check_classes
 from kdjax.models.norm import batch_norm
 
 
 class Projector(nn.Module):
     """1x1, 3x3 and 1x1 convolutions, each with batch norm and ReLU; mean; a linear layer that is not trained.
+
+    The kernels start uniform in +-1/sqrt(fan in), as in the authors' code.
 
     Attributes:
       channels: of the output.
@@ -41,7 +43,7 @@ class Projector(nn.Module):
         inside, (height, width) = self.channels // self.factor, self.size
         x = average_pool(x, min(x.shape[1], height), min(x.shape[2], width))
         for number, (features, kernel) in enumerate(((inside, 1), (inside, 3), (self.channels, 1)), 1):
-            x = conv2d(features, kernel, dtype=self.dtype, name=f"conv{number}")(x)
+            x = conv2d(features, kernel, init=fan_in_uniform, dtype=self.dtype, name=f"conv{number}")(x)
             x = nn.relu(batch_norm(train, dtype=self.dtype, axis_name=self.axis_name, name=f"bn{number}")(x))
         taps = {"head": x, "pooled": jnp.mean(x, (1, 2), dtype=jnp.float32)}
         if not self.classes:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from kdjax.core.check import check_option
 from kdjax.core.net import Net, from_linen
-from kdjax.models.conv import conv2d
+from kdjax.models.conv import conv2d, fan_in_bias
 from kdjax.models.heads import check_classes, pooled_and_logits
 from kdjax.models.norm import batch_norm
 
@@ -132,7 +132,7 @@ class ResNet(nn.Module):
                 )(x, train)
                 taps[name] = x
             taps |= {f"stage{stage}": x, f"stage{stage}_preact": preact}
-        return taps | pooled_and_logits(x, self.classes)
+        return taps | pooled_and_logits(x, self.classes, bias_init=fan_in_bias(x.shape[-1]))
 
 
 def resnet18(

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.core.net import Net, from_linen
-from kdjax.models.conv import conv2d, fan_in_uniform
+from kdjax.models.conv import conv2d, fan_in_bias, fan_in_uniform
 from kdjax.models.heads import check_classes, pooled_and_logits
 from kdjax.models.norm import batch_norm
 
@@ -78,7 +78,7 @@ class ShuffleNetV1(nn.Module):
                 x, preact = unit(x, train)
                 taps[name] = x
             taps |= {f"stage{stage}": x, f"stage{stage}_preact": preact}
-        return taps | pooled_and_logits(x, self.classes)
+        return taps | pooled_and_logits(x, self.classes, bias_init=fan_in_bias(x.shape[-1]))
 
 
 def shufflenet_v1(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: str | None = None) -> Net:

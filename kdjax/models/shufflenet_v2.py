@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.core.net import Net, from_linen
-from kdjax.models.conv import conv2d, fan_in_uniform
+from kdjax.models.conv import conv2d, fan_in_bias, fan_in_uniform
 from kdjax.models.heads import check_classes, pooled_and_logits
 from kdjax.models.norm import batch_norm
 from kdjax.models.shufflenet_v1 import shuffled
@@ -95,7 +95,7 @@ class ShuffleNetV2(nn.Module):
             taps |= {f"stage{stage}": x, f"stage{stage}_preact": preact}
         preact = batch_norm(train, **options, name="head_bn")(conv2d(_HEAD, 1, **conv, name="head_conv")(x))
         x = nn.relu(preact)
-        return taps | {"head": x, "head_preact": preact} | pooled_and_logits(x, self.classes)
+        return taps | {"head": x, "head_preact": preact} | pooled_and_logits(x, self.classes, bias_init=fan_in_bias(x.shape[-1]))
 
 
 def shufflenet_v2(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: str | None = None) -> Net:

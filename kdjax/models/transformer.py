@@ -114,7 +114,10 @@ class VisionTransformer(nn.Module):
         return taps | both | {"logits": logits if train else (logits + second) / 2}
 
     def _tokens(self, x: jax.Array, extra: tuple[str, ...]) -> jax.Array:
-        """The embedded patches, row by row, behind the extra tokens; all with their positions."""
+        """The embedded patches, row by row, behind the extra tokens; all with their positions.
+
+        The bias starts at 0, where PyTorch's is uniform in +-1/sqrt(fan in): the trained positions add as much to each patch.
+        """
         grid = grid_of(x.shape[1:3], self.patch)
         x = nn.Conv(
             self.width,

@@ -45,3 +45,12 @@ def test_another_variant_is_refused():
 
 def test_the_defaults_are_the_benchmark_s():
     assert defaults(methods.cc) == {"label_weight": 1.0, "weight": 0.02, "width": 128, "variant": "repdistiller", "gamma": 0.4}
+
+
+def test_the_embeddings_start_as_pytorch_s_linear_layers():
+    objective = cc_objective(width=100)
+    assert objective.adapter is not None
+    params, _ = objective.adapter.init(jax.random.key(0), look({"pooled": POOLED}, {"pooled": POOLED[:, :3]}))
+    for side, inputs in (("student", 4), ("teacher", 3)):
+        for x in params[side].values():
+            assert 0.9 < np.abs(x).max() * np.sqrt(inputs) <= 1

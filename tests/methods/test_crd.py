@@ -36,7 +36,8 @@ def embeddings(seen, params):
 def test_the_first_value_where_nothing_is_told_apart_yet(negatives):
     """All similarities are alike, so an anchor costs log(1 + K) + K log(1 + 1 / K); both sides are anchors."""
     seen = seen_of([2, 1], 0 * STUDENT, 0 * TEACHER)
-    value, _ = after(seen, *begin(seen, negatives=negatives))
+    net, params, stats = begin(seen, negatives=negatives)
+    value, _ = after(seen, net, jax.tree.map(jnp.zeros_like, params), stats)
     np.testing.assert_allclose(value, 2 * (np.log1p(negatives) + negatives * np.log1p(1 / negatives)), rtol=1e-5)
 
 
@@ -123,3 +124,10 @@ def test_the_defaults_are_the_paper_s():
         "label_weight": 1.0, "numbers": None, "weight": 0.8, "temperature": 0.07, "negatives": 16384, "width": 128, "momentum": 0.5,
         "positive": "exact",
     }  # fmt: skip
+
+
+def test_the_embeddings_start_as_pytorch_s_linear_layers():
+    _, params, _ = begin(seen_of([2, 1]), width=100)
+    for side, inputs in (("student", 5), ("teacher", 6)):
+        for x in params[side].values():
+            assert 0.9 < np.abs(x).max() * np.sqrt(inputs) <= 1

@@ -56,3 +56,12 @@ def test_the_map_is_the_last_one_or_a_named_one_and_may_be_cached():
 def test_a_rate_that_is_not_above_zero_is_refused():
     with pytest.raises(InputError, match="rate=0"):
         paraphraser(rate=0.0)
+
+
+def test_kernels_and_biases_start_as_pytorch_s():
+    """The way back is of transposed convolutions, of which the channels that come out are counted."""
+    params, _ = from_linen(Paraphraser(0.5)).init(jax.random.key(0), jnp.zeros((1, 3, 3, 40)))
+    for stack, counted in (("encoder", (40, 40, 20)), ("decoder", (20, 40, 40))):
+        for number, channels in enumerate(counted, 1):
+            for x in params[stack][f"conv{number}"].values():
+                assert 0.85 < np.abs(x).max() * np.sqrt(9 * channels) <= 1

@@ -83,3 +83,10 @@ def test_the_defaults_are_the_authors():
     assert defaults(methods.reviewkd) == {
         "label_weight": 1.0, "steps_per_epoch": Parameter.empty, "weight": 5.0, "width": 0, "warmup_epochs": 20, "layers": (),
     }  # fmt: skip
+
+
+def test_the_attention_starts_as_pytorch_s_convolution():
+    objective, seen = reviewkd_objective(steps_per_epoch=1), look(taps(MAPS), taps(MAPS))
+    layer = jax.jit(lambda key: objective.adapter.init(key, seen)[0]["level0"]["attention"])(jax.random.key(0))
+    assert layer["kernel"].shape == (1, 1, 10, 2)
+    assert all(np.abs(x).min() > 0 and np.abs(x).max() * np.sqrt(10) <= 1 for x in layer.values())

@@ -69,3 +69,14 @@ def test_half_the_side_is_the_transpose_of_twice_the_side():
 def test_shapes_without_a_connector_are_refused():
     with pytest.raises(InputError, match="no connector from a map of 4x4 to 6x6: expected at most twice the side"):
         start((4, 4, 5), (6, 6, 6))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "shape", "counted"),
+    [((8, 8, 5), (4, 4, 64), 9 * 5), ((2, 2, 5), (4, 4, 64), 16 * 64), ((4, 4, 5), (2, 2, 64), 9 * 5)],
+    ids=["half the side", "twice the side", "without padding"],
+)
+def test_kernel_and_bias_start_uniform_as_in_pytorch(inputs, shape, counted):
+    _, variables, _ = start(inputs, shape)
+    for x in variables["params"]["conv"].values():
+        assert 0.9 < np.abs(x).max() * np.sqrt(counted) <= 1

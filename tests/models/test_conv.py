@@ -9,7 +9,7 @@ import pytest
 from jax import lax
 from jax.sharding import PartitionSpec
 
-from kdjax.models import canonical_convolution, conv2d, convolution
+from kdjax.models import canonical_convolution, conv2d, convolution, fan_in_bias, fan_out_uniform
 
 NHWC = ("NHWC", "HWIO", "NHWC")
 
@@ -204,3 +204,12 @@ def test_layer_with_groups_and_bias():
     layer = conv2d(4, 3, groups=4, bias=True, stride=2)
     shapes = jax.eval_shape(layer.init, jax.random.key(0), jnp.zeros((1, 7, 7, 4)))["params"]
     assert jax.tree.map(jnp.shape, shapes) == {"bias": (4,), "kernel": (3, 3, 1, 4)}
+
+
+def test_biases_and_transposed_kernels_start_where_pytorch_has_them():
+    bias = np.asarray(fan_in_bias(25)(jax.random.key(0), (4000,)))
+    assert bias.min() < -0.199 and 0.199 < bias.max() <= 0.2 and abs(bias.mean()) < 0.01
+    params = conv2d(256, 3, bias=True, bias_init=fan_in_bias(9 * 4)).init(jax.random.key(0), jnp.ones((1, 3, 3, 4)))["params"]
+    assert 0.95 / 6 < np.abs(params["bias"]).max() <= 1 / 6
+    kernel = np.abs(fan_out_uniform(jax.random.key(0), (4, 4, 3, 25)))
+    assert 0.99 / 20 < kernel.max() <= 1 / 20  # PyTorch counts the channels that come out of a transposed convolution

@@ -3,10 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from kdjax.core import jit_once
 from kdjax.core.net import chain
-from kdjax.models import conv_net, mlp_head, parameter_count
+from kdjax.models import NETS, conv_net, mlp_head, parameter_count
 
 
 def test_mlp_head_is_linear_norm_relu_linear_without_bias():
@@ -47,3 +48,15 @@ def test_the_classifier_starts_small_and_without_bias():
     kernel = np.asarray(params["classifier"]["kernel"])
     assert 0.95 / 8 < np.abs(kernel).max() <= 1 / 8  # uniform in +-1/sqrt(64)
     assert not np.any(params["classifier"]["bias"])
+
+
+@pytest.mark.parametrize("name", ["resnet8", "resnet18", "shufflenet_v1", "shufflenet_v2", "wrn_16_1", "vgg8", "mobilenet_v2_half"])
+def test_classifiers_start_as_the_authors_code_has_them(name):
+    """PyTorch's default where it leaves the linear layer alone, else a bias of 0."""
+    net, x = NETS[name](100), jnp.ones((1, 32, 32, 3))
+    layer = jit_once(lambda key: net.init(key, x)[0]["classifier"])(jax.random.key(0))
+    bound = 1 / np.sqrt(layer["kernel"].shape[0])
+    if name.startswith(("resnet", "shufflenet")):
+        assert 0.9 * bound < np.abs(layer["bias"]).max() <= bound and 0.9 * bound < np.abs(layer["kernel"]).max() <= bound
+    else:
+        assert not np.any(layer["bias"])

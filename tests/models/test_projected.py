@@ -71,3 +71,11 @@ def test_weights_come_back_from_a_file(tmp_path, drawn):
     found = models.read_weights(tmp_path / "x.safetensors")
     assert json.loads(found.metadata["kdjax"]) == SPECIFICATION
     np.testing.assert_array_equal(found.arrays["stats/then/classifier/kernel"], stats["then"]["classifier"]["kernel"])
+
+
+def test_the_projector_starts_uniform_in_the_fan_in():
+    net = models.build(SPECIFICATION | {"channels": 64})
+    params = jax.jit(lambda key: net.init(key, IMAGES)[0]["then"])(jax.random.key(0))
+    for number in (1, 2, 3):
+        kernel = params[f"conv{number}"]["kernel"]
+        assert 0.9 < np.abs(kernel).max() * np.sqrt(np.prod(kernel.shape[:3])) <= 1

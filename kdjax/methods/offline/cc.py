@@ -8,7 +8,7 @@ from kdjax import losses
 from kdjax.core import from_linen
 from kdjax.methods.offline._objective import Objective, Seen, tap
 from kdjax.methods.offline._recipe import method_of
-from kdjax.models import fan_in_uniform
+from kdjax.models import fan_in_bias, fan_in_uniform
 
 
 class _Embeddings(nn.Module):
@@ -17,10 +17,12 @@ class _Embeddings(nn.Module):
     @nn.compact
     def __call__(self, seen: Seen):
         sides = {"student": seen.student, "teacher": seen.teacher}
-        return {
-            side: nn.Dense(self.width, kernel_init=fan_in_uniform, name=side)(tap(side, taps, "pooled"))
-            for side, taps in sides.items()
-        }
+        found = {}
+        for side, taps in sides.items():
+            pooled = tap(side, taps, "pooled")
+            start = {"kernel_init": fan_in_uniform, "bias_init": fan_in_bias(pooled.shape[-1])}
+            found[side] = nn.Dense(self.width, **start, name=side)(pooled)
+        return found
 
 
 def cc_objective(

@@ -11,7 +11,7 @@ from kdjax import losses
 from kdjax.core import Net, check_option
 from kdjax.methods.offline._objective import Objective, tap
 from kdjax.methods.offline._recipe import method_of
-from kdjax.models import fan_in_uniform
+from kdjax.models import fan_in_bias, fan_in_uniform
 
 SIDES = ("student", "teacher")
 
@@ -55,10 +55,10 @@ def crd_objective(
     def init(key, seen):
         keys = jax.random.split(key, 4)
         inputs = {side: tap(side, getattr(seen, side), "pooled").shape[1] for side in SIDES}
-        params = {
-            side: {"kernel": fan_in_uniform(k, (inputs[side], width)), "bias": jnp.zeros(width)}
-            for k, side in zip(keys, SIDES, strict=False)
-        }
+        params = {}
+        for k, side in zip(keys, SIDES, strict=False):
+            bias = fan_in_bias(inputs[side])(jax.random.fold_in(k, 1), (width,))
+            params[side] = {"kernel": fan_in_uniform(k, (inputs[side], width)), "bias": bias}
         banks = {side: losses.crd_bank(k, rows=len(classes), width=width) for k, side in zip(keys[2:], SIDES, strict=True)}
         return params, {"banks": banks, "constants": -jnp.ones(2)}
 

@@ -11,7 +11,7 @@ import optax
 from kdjax import losses
 from kdjax.core import Frozen, InputError, Learner, Method, Net, check_option, from_linen, learn, weighted_sum
 from kdjax.methods.offline._objective import tap
-from kdjax.models import batch_norm, conv2d, fan_in_uniform, last_stage
+from kdjax.models import batch_norm, conv2d, fan_in_bias, fan_in_uniform, fan_out_uniform, last_stage
 
 
 class Paraphrasing(NamedTuple):
@@ -23,23 +23,26 @@ class Paraphrasing(NamedTuple):
 
 
 class Stack(nn.Module):
-    """3x3 convolutions, each with a leaky ReLU of slope 0.1.
+    """3x3 convolutions, each with a leaky ReLU of slope 0.1; kernels and biases start uniform in +-1/sqrt(fan in).
 
     Attributes:
       widths: channels they give.
       norm: whether batch norm stands between convolution and activation.
+      transposed: whether they stand for transposed ones and start as PyTorch's do, which count the channels that come out.
       axis_name: mapped axis of the batch statistics, or None.
     """
 
     widths: tuple[int, ...]
     norm: bool = False
+    transposed: bool = False
     axis_name: str | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         """`[B, H, W, C]` to `[B, H, W, widths[-1]]`."""
         for k, width in enumerate(self.widths, 1):
-            x = conv2d(width, 3, bias=True, init=fan_in_uniform, name=f"conv{k}")(x)
+            init, counted = (fan_out_uniform, width) if self.transposed else (fan_in_uniform, x.shape[-1])
+            x = conv2d(width, 3, bias=True, init=init, bias_init=fan_in_bias(9 * counted), name=f"conv{k}")(x)
             if self.norm:
                 x = batch_norm(train, axis_name=self.axis_name, name=f"bn{k}")(x)
             x = nn.leaky_relu(x, 0.1)
@@ -62,7 +65,7 @@ class Paraphraser(nn.Module):
         """`[B, H, W, C]` to the taps `"factor"` `[B, H, W, rate C]` and `"map"` `[B, H, W, C]`."""
         channels, few = x.shape[-1], int(self.rate * x.shape[-1])
         factor = Stack((channels, few, few), name="encoder")(x, train)
-        return {"factor": factor, "map": Stack((few, channels, channels), name="decoder")(factor, train)}
+        return {"factor": factor, "map": Stack((few, channels, channels), transposed=True, name="decoder")(factor, train)}
 
 
 def factor_of(params: Mapping[str, Any], x: jax.Array) -> jax.Array:

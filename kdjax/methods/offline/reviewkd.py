@@ -10,7 +10,7 @@ from kdjax import losses
 from kdjax.core import check_option, from_linen, linear_warmup, nearest_resize
 from kdjax.methods.offline._objective import Objective, Seen, pairs, tap
 from kdjax.methods.offline._recipe import method_of
-from kdjax.models import batch_norm, conv2d, fan_in_uniform
+from kdjax.models import batch_norm, conv2d, fan_in_bias, fan_in_uniform
 
 _fan_in = nn.initializers.variance_scaling(1.0, "fan_in", "uniform")
 
@@ -28,7 +28,8 @@ class _Fusion(nn.Module):
         if deeper is not None:
             deeper = nearest_resize(deeper, *x.shape[1:3])
             both = jnp.concatenate([x, deeper], -1)
-            share = nn.sigmoid(conv2d(2, 1, bias=True, init=fan_in_uniform, name="attention")(both))
+            start = {"init": fan_in_uniform, "bias_init": fan_in_bias(both.shape[-1])}
+            share = nn.sigmoid(conv2d(2, 1, bias=True, **start, name="attention")(both))
             x = x * share[..., :1] + deeper * share[..., 1:]
         x = nearest_resize(x, *teacher.shape[1:3])
         out = conv2d(teacher.shape[-1], 3, init=_fan_in, name="conv2")(x)

@@ -11,6 +11,8 @@ from kdjax.models import batch_norm, conv2d, last_map
 
 
 class _Connector(nn.Module):
+    """A 1x1 convolution that starts as the authors' does, at N(0, 2 / C_t); SimKD's code has PyTorch's default there."""
+
     @nn.compact
     def __call__(self, seen: Seen, train: bool):
         x = conv2d(tap("teacher", seen.teacher, "pooled").shape[-1], 1, name="conv")(last_map(seen.student))
