@@ -35,12 +35,12 @@ def attempt(random: np.random.Generator, folder: Path) -> tuple[str, str]:
     _limit_memory()
     signal.signal(signal.SIGALRM, _too_long)
     source, spoilt = _KINDS[kind](random, folder)
-    spoilt += [_spoil_file(random, folder) for _ in range(random.choice([0, 0, 0, 1, 2]))]
+    spoilt += [_spoil_file(random, folder) for _ in range(_pick(random, (0, 0, 0, 0, 1, 2)))]
     options = {
         "reader": _pick(random, ("auto", "resident", "streaming")),
         "corrupt": _pick(random, ("stop", "skip")),
         "val_fraction": float(_pick(random, (0.0, 0.0, 0.3))),
-        "image_size": _pick(random, (None, None, 5, 100_000)),
+        "image_size": _pick(random, (None, None, None, 5, 5, 5, 5, 100_000)),
         "seed": int(random.integers(3)),
     }
     tried = f"{kind}, {'; '.join(filter(None, spoilt)) or 'as it should be'}; {options}"
@@ -88,7 +88,7 @@ def _npz(random, folder):
         arrays[f"{part}_images"] = images[..., 0] if channels == 1 and random.random() < 0.5 else images
         arrays[f"{part}_labels"] = np.arange(n) % 3
     spoilt = []
-    for _ in range(random.integers(3)):
+    for _ in range(_pick(random, (0, 0, 1, 2))):
         if arrays:
             spoilt.append(_spoil_array(random, arrays))
     file = folder / "set.npz"
@@ -141,6 +141,7 @@ def _folder(random, folder):
     root, said = folder / "photos", []
     parts = _pick(random, ((), (), ("train",), ("train", "test"), ("train", "val"), ("train", "val", "test"), ("test",)))
     names = list(random.choice(NAMES, 2, replace=False)) if random.random() < 0.9 else []
+    odd = random.random() < 0.4
     for part in parts or ("",):
         for name in names or ("",):
             for i in range(int(random.integers(2, 7))):
@@ -149,7 +150,7 @@ def _folder(random, folder):
                 ending = _pick(
                     random, (".png", ".png", ".PNG", ".jpg", ".jfif", ".tiff", ".bmp", ".gif", ".webp", ".ppm", ".txt", "")
                 )
-                (place / f"{i}{ending}").write_bytes(_image(random, said))
+                (place / f"{i}{ending}").write_bytes(_image(random, said, odd))
     for _ in range(random.integers(3)):
         places = [root, *(p for p in root.rglob("*") if p.is_dir() and not p.is_symlink())]
         place = _pick(random, places) / _pick(random, ("x.png", ".hidden", "y", "z.jpg", "Thumbs.db"))
@@ -158,7 +159,11 @@ def _folder(random, folder):
     return f"folder:{root}", said
 
 
-def _image(random, said):
+def _image(random, said, odd):
+    """The bytes of an image; in a set of odd ones, of many modes, sizes and kinds, and some are damaged."""
+    if not odd:
+        Image.fromarray(pixels(1, 6, seed=int(random.integers(99)))[0, ..., 0]).save(file := io.BytesIO(), "PNG")
+        return file.getvalue()
     mode = _pick(random, MODES) if random.random() < 0.15 else "L"
     size = (6, 6) if random.random() < 0.95 else (4, 9)
     kind = _pick(random, ("PNG", "PNG", "TIFF", "PPM", "JPEG", "GIF", "BMP", "WEBP", "TGA")) if random.random() < 0.2 else "PNG"
@@ -179,10 +184,11 @@ def _image(random, said):
 
 
 def _tfds(random, folder):
+    odd, said = random.random() < 0.4, []
+
     def records(n):
-        said: list[str] = []
         return [
-            example(_image(random, said), int(_pick(random, (2, -1, -7, 2**40)) if random.random() < 0.01 else i % 2))
+            example(_image(random, said, odd), int(_pick(random, (2, -1, -7, 2**40)) if odd and random.random() < 0.05 else i % 2))
             for i in range(n)
         ]
 
@@ -200,7 +206,7 @@ def _tfds(random, folder):
     place = write_tfds(
         folder / "tfds", splits={s: records(int(random.integers(1, 13))) for s in splits}, shape=(6, 6, 1), changed=changed
     )
-    said = [f"splits {splits}", *map(str, changed.values())]
+    said += [f"splits {splits}", *map(str, changed.values())]
     if "label" in changed:
         (place / "label.labels.txt").unlink()
     if random.random() < 0.3:
@@ -211,9 +217,9 @@ def _tfds(random, folder):
 def _packed(random, folder):
     root = folder / "packed"
     root.mkdir()
-    encoding, splits = _pick(random, ("raw", "png")), {}
+    encoding, odd, splits = _pick(random, ("raw", "png")), random.random() < 0.3, {}
     for name, n in (("train", 7), ("test", 3), ("val", 2))[: _pick(random, (2, 3))]:
-        images = [(x.tobytes() if encoding == "raw" else _image(random, [])) for x in pixels(n, 6)]
+        images = [(x.tobytes() if encoding == "raw" else _image(random, [], odd)) for x in pixels(n, 6)]
         labels = np.arange(n, dtype=np.int32) % 3
         if random.random() < 0.1:
             labels = np.array([_pick(random, (-2, 9, 2**31 - 1)), *labels[1:]], _pick(random, ("int32", "int64", "O")))
@@ -225,7 +231,7 @@ def _packed(random, folder):
         splits[name] = {"rows": n, "labels": files[0], "shards": files[1:]}
     contents = Contents(FORMAT, ["a", "b", "c"], [6, 6, 1], encoding, splits, {"source": "x"}, [])
     (root / "dataset.json").write_text(json.dumps(contents._asdict()))
-    said = [_spoil_json(random, root / "dataset.json") for _ in range(_pick(random, (0, 1, 1, 2)))]
+    said = [_spoil_json(random, root / "dataset.json") for _ in range(_pick(random, (0, 0, 1, 2)))]
     return f"array_record:{root}", said
 
 
