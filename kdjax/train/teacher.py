@@ -92,7 +92,9 @@ def read_teacher(
     try:
         fitted = fit(found, own, shape, resize=resize)
     except InputError as error:
-        raise InputError(printable(f"{path} is refused: {error}")) from None
+        # The weights of a run are those of its net, as reading it has shown: only the images can be others.
+        images = f"it does not take images {tuple(shape)}: " * (found.format == "run" and "take images" not in str(error))
+        raise InputError(printable(f"{path} is refused: {images}{error}")) from None
     return Teacher(models.build(own), fitted.params, fitted.stats, found.sha256, found.format, own, told=fitted.told)
 
 

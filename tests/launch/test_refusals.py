@@ -233,7 +233,7 @@ TABLE = {
     "teacher a web page": ("--config.teacher={d}/page.pth", "page.pth is refused: it is a web page, of a download that failed"),
     "teacher mean": (
         "--config.teacher_mean=(0.1,0.2,0.3)",
-        "--config.teacher_mean=(0.1, 0.2, 0.3) is not accepted: expected a number for each of the 1 channels",
+        "--config.teacher_mean=(0.1, 0.2, 0.3) is not accepted: expected a number for each of the 1 channel",
     ),
     "teacher std": (
         "--config.teacher_mean=(0.1,) --config.teacher_std=(0.0,)",
