@@ -64,12 +64,14 @@ def test_a_tfds_set_read_ahead_trains_as_a_resident_one(launch, tmp_path):
         images = pixels(n, seed=seed) // 2 + 100 * (np.arange(n, dtype=np.uint8) % 2)[:, None, None, None]
         return [example(encoded(image), i % 2) for i, image in enumerate(images)]
 
-    write_tfds(tmp_path, splits={"train": split(160, 0), "test": split(40, 1)})
+    write_tfds(tmp_path, splits={"train": split(160, 0), "test": split(40, 1), "validation": split(24, 2)})
     words = (*SHORT, "--config.data.source=tfds:tiny", f"--config.data.dir={tmp_path}", "--config.teacher_training.epochs=4")
     summaries, lines = [], []
     for reader, workers in (("resident", 0), ("streaming", 0), ("streaming", 1)):
         folder = tmp_path / f"{reader}{workers}"
-        assert launch(f"--workdir={folder}", *words, f"--config.data.reader={reader}", f"--config.data.workers={workers}").code == 0
+        answer = launch(f"--workdir={folder}", *words, f"--config.data.reader={reader}", f"--config.data.workers={workers}")
+        assert answer.code == 0 and "data: the 24 validation images are the set's own; --config.data.val_fraction=" in answer.out
+        assert read(folder)["protocol"]["validation_images"] == 24 and read(folder)["protocol"]["train_images"] == 160
         summaries.append(read(folder)["results"])
         lines.append(read_lines(folder / "metrics.jsonl"))
         assert read(folder, "config.json")["reader"] == reader
