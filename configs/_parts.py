@@ -54,14 +54,21 @@ def axis_name(config: Config) -> str | None:
     return None if config.parallel == "jit" else AXIS
 
 
-def load_data(config: Config) -> data.Dataset:
-    """The data set a config names; results need labels."""
+def load_data(config: Config, *, labels: bool = True) -> data.Dataset:
+    """The data set a config names; without `labels` its images may have none."""
     section = config.data
     found = data.load(
         section.source, val_fraction=section.val_fraction, seed=section.seed, image_size=section.image_size or None,
         directory=section.dir, reader=section.reader, corrupt=section.corrupt, workers=section.workers,
     )  # fmt: skip
-    if wanted := section.train_images:
+    if labels and (found.classes < 2 or not found.labelled):
+        has = "no labels of training images" if found.classes > 1 else "1 class" if found.classes else "no labels"
+        advice = "expected images of 2 classes or more; only methods without labels, as in configs/digits_byol.py, take these"
+        raise InputError(f"--config.data.source={section.source} has {has}: {advice}")
+    if (wanted := section.train_images) and not found.labelled:
+        check_option("--config.data.train_images", wanted, lambda n: n <= found.train.size, f"0 to {found.train.size}")
+        found = found._replace(train=data.subset(found.train, data.spread_rows(found.train.size, wanted)))
+    elif wanted:
         each = wanted // max(found.classes, 1)
         check_option(
             "--config.data.train_images", wanted, lambda n: n == each * found.classes > 0, f"a multiple of {found.classes}"
@@ -77,9 +84,6 @@ def load_data(config: Config) -> data.Dataset:
     check_memory(images, 4 * section.batch * math.prod(found.shape), smaller_ones)
     smaller = min(found.shape[:2])
     check_option("--config.data.crop", section.crop, lambda side: side <= smaller, f"0 to {smaller}, the side of the images")
-    if found.classes < 2:
-        has = "1 class" if found.classes else "no labels"
-        raise InputError(f"--config.data.source={section.source} has {has}: expected images of 2 classes or more")
     return found
 
 

@@ -3,7 +3,8 @@
     python launch/main.py --config=configs/digits_byol.py --workdir=runs/digits_byol
 
 The stage `untrained` is the same encoder before training, its batch statistics taken from the images. Expect the probe on BYOL's
-features (`encoder/test_probe_accuracy`) several points above it; `test_knn_accuracy` uses all labels.
+features (`encoder/test_probe_accuracy`) several points above it; `test_knn_accuracy` uses all labels. Images of your own need no
+labels: `--config.data.source=folder:<dir>` or `npz:<path>`; the probe learns from what labels there are, or is left out.
 """
 
 from functools import partial
@@ -14,9 +15,9 @@ from configs import _parts as parts
 from configs import _sections as sections
 from kdjax import augment, methods, models
 from kdjax.core import check_option, pick
-from kdjax.data import few_labels
+from kdjax.data import Dataset, few_labels
 from kdjax.train import Stage
-from kdjax.train.measures import representation
+from kdjax.train.measures import Probed, probed_rows, representation
 
 METHODS = {"byol": methods.byol}
 
@@ -45,18 +46,22 @@ def build(config: parts.Config) -> parts.Experiment:
     byol = pick("method", name, METHODS)
     check_option("--config.select", config.select, lambda s: s == "last", "'last': without labels there is no validation accuracy")
     check_option("--config.encoder_training.micro", section.micro, lambda n: n == 1, "1: this method does not accumulate gradients")
-    dataset = parts.load_data(config)
+    dataset = parts.load_data(config, labels=False)
     specification = parts.net_specification(section.net, dataset, config, classes=0)
     axis = parts.axis_name(config)
     encoder = models.build(specification, axis_name=axis)
     head = partial(models.mlp_head, config.head.hidden, config.head.out, dtype=models.DTYPES[config.precision], axis_name=axis)
     projector, predictor = head(), head()
-    probe = models.linear_head(dataset.classes)
+    labels = dataset.train.labels()
+    probed = probed_rows(labels, dataset.test.labels())
+    probe = models.linear_head(dataset.classes) if probed and not probed.halved else None
+    dataset = dataset._replace(notes=(*dataset.notes, *_told(probed, dataset)))
 
     # What the measures would refuse after training.
-    rows = dataset.train.size
-    few_labels(dataset.train.labels(), config.probe.per_class, 0)
-    check_option("--config.probe.neighbours", config.probe.neighbours, lambda k: k <= rows, f"1 to {rows}, the training images")
+    if probed:
+        rows = len(probed.known)
+        few_labels((dataset.test.labels() if probed.halved else labels)[probed.known], config.probe.per_class, 0)
+        check_option("--config.probe.neighbours", config.probe.neighbours, lambda k: k <= rows, f"1 to {rows}, the labelled images")
 
     def stage(epochs: int, **changed: float) -> Stage:
         each = parts.per_epoch(config, dataset)
@@ -81,6 +86,18 @@ def build(config: parts.Config) -> parts.Experiment:
         "untrained": stage(5, learning_rate=0.0, warmup_epochs=0.0),
         "encoder": stage(section.epochs),
     }
-    probed = "encoder/test_probe_accuracy"
-    compare = tuple((probed, floor) for floor in ("untrained/test_probe_accuracy", "encoder/test_pixels_probe_accuracy"))
-    return parts.Experiment(stages, dataset, compare)
+    shown = "encoder/test_probe_accuracy"
+    compare = tuple((shown, floor) for floor in ("untrained/test_probe_accuracy", "encoder/test_pixels_probe_accuracy"))
+    return parts.Experiment(stages, dataset, compare if probed else ())
+
+
+def _told(probed: Probed | None, dataset: Dataset) -> tuple[str, ...]:
+    """What is to be known of a probe whose labels are not those of all training images."""
+    if probed is None:
+        return ("no labels of two classes: the probe and kNN are left out, and only rank_me is measured",)
+    if probed.halved:
+        parted = f"probe and kNN learn from {len(probed.known)} of the test images and are scored on the other {len(probed.scored)}"
+        return (f"training images have no labels: {parted}",)
+    if len(probed.known) < dataset.train.size:
+        return (f"{len(probed.known)} of {dataset.train.size} training images have labels: probe and kNN learn from these",)
+    return ()

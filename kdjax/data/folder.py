@@ -27,7 +27,7 @@ def open_folder(directory: str, image_size: int | None = None, *, headers: int |
       drawn with the fixed seed 0 whatever the run's seed, is for the test.
     - `<class>/` alone: a fifth of each class is for the test, likewise.
     - images without class folders: unlabelled. Every label is -1 and there are no classes; a fifth, drawn likewise, is
-      for the test. `train/` and the other parts may all be unlabelled, too.
+      for the test. `train/` alone, or with the other parts, may be unlabelled, too.
 
     Classes are the folders' names in alphabetical order, images likewise inside a class, those in folders inside it
     included. Hidden names (a leading dot) and files whose ending is not that of an image are not read, and counted in
@@ -98,15 +98,16 @@ def _split(root: Path, unread: Unread) -> tuple[tuple[str, ...], list[str], np.n
         except InputError as error:
             raise InputError(f"folder {root}: {error}") from None
         return names, files, labels, {"train": train, "test": test}
-    parts = {"train": np.arange(len(files))}
+    parts, of = {"train": np.arange(len(files))}, "train"
     for part, folder in given.items():
         own_names, own_files, own_labels = _listing(root, folder, unread)
-        if bool(names) != bool(own_names):
-            flat, deep = (folder, "train") if names else ("train", folder)
-            raise InputError(f"folder {root}: {deep}/ has class folders, {flat}/ has none; expected the same form in both")
+        if names and not own_names:
+            raise InputError(f"folder {root}: train/ has class folders, {folder}/ has none; expected class folders in both")
+        if not names:  # training images without labels beside labelled ones
+            names, of = own_names, folder
         for name in own_names:
             if name not in names:
-                raise InputError(f"folder {root}: {folder}/{name} is no class of train/; accepted: {nearest(name, names)}")
+                raise InputError(f"folder {root}: {folder}/{name} is no class of {of}/; accepted: {nearest(name, names)}")
         if names:
             own_labels = np.array([names.index(name) for name in own_names], np.int32)[own_labels]
         parts[part] = np.arange(len(files), len(files) + len(own_files))

@@ -113,10 +113,11 @@ def load(
         return array_source(of.images, of.labels, step_over(np.arange(whole.size) if rows is None else rows, of.damaged))
 
     train, val, notes = None, None if opened.val is None else part("val"), list(opened.notes)
-    cut = val_fraction > 0 and val is None
+    cut, labelled = val_fraction > 0 and val is None, len(opened.names) > 0
     if cut or opened.listed or decoded:
         labels = decoded["train"].labels if decoded else opened.train.labels()
-        if empty := empty_classes(labels, opened.names):
+        labelled = bool((labels >= 0).any())
+        if labelled and (empty := empty_classes(labels, opened.names)):
             notes.append(empty)
         if cut:
             try:
@@ -136,6 +137,7 @@ def load(
         damaged=tuple(line for of in decoded.values() for line in of.damaged.values()) if decoded else (),
         own_val=opened.val is not None,
         notes=tuple(notes),
+        labelled=labelled,
     )
 
 

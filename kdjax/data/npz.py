@@ -1,6 +1,8 @@
 """Sets kept as one npz file."""
 
 import math
+from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +13,9 @@ from kdjax.core.given import given_path
 from kdjax.core.memory import check_memory
 from kdjax.core.plain import open_plain
 from kdjax.data.classes import check_classes
+from kdjax.data.sampler import TEST_SPLIT
 from kdjax.data.source import Arrays
+from kdjax.data.split import stratified
 
 NEEDED = ("train_images", "train_labels", "test_images", "test_labels")
 VALIDATION = ("val_images", "val_labels")
@@ -22,7 +26,9 @@ def read_npz(path: str) -> Arrays:
 
     `train_images` and `test_images` are uint8 `[N, H, W, C]`, or `[N, H, W]` for grey. `train_labels` and `test_labels`
     are of any integer dtype, `[N]`, and count from 0; the number of classes is the largest training label + 1, and at most
-    that of the training images. `val_images` and `val_labels`, where both are there, are the validation set. Pickled objects
+    that of the training images. `val_images` and `val_labels`, where both are there, are the validation set. A file without
+    `train_labels` holds images without labels: `test_labels` may be missing as well (where they are there, the classes are
+    theirs), and `test_images`, for which a fifth of the others is then cut with the fixed seed 0. Pickled objects
     are never loaded, and nothing is read before what the file declares of its arrays is found to be right and to fit into
     memory.
 
@@ -46,21 +52,36 @@ def read_npz(path: str) -> Arrays:
     if not path:
         raise InputError("npz: no file is named; expected npz:<path>")
     found = _found(file)
-    parts = ("train", "test", "val")[: len(found) // 2]
+    parts = [part for part in ("train", "test", "val") if f"{part}_images" in found]
     images = {part: _with_channels(found[f"{part}_images"]) for part in parts}
-    labels = {part: _checked_labels(file, f"{part}_labels", found[f"{part}_labels"]) for part in parts}
-    if labels["train"].min() > 0:
-        raise InputError(f"npz {file}: train_labels start at {labels['train'].min()}: expected labels from 0")
-    classes = int(labels["train"].max()) + 1
-    check_classes(f"npz {file}", classes, len(labels["train"]))
-    for part in parts:
-        if (most := labels[part].max()) >= classes:
-            wanted = f"0 to {classes - 1}, the classes of train_labels"
-            raise InputError(f"npz {file}: {part}_labels hold {most}: expected {wanted}")
+    labels = {part: _checked_labels(file, f"{part}_labels", found[f"{part}_labels"]) for part in parts if f"{part}_labels" in found}
+    classes = _classes(file, labels)
+    labels = {part: np.full(len(images[part]), -1, np.int32) for part in parts} | labels
+    if "test" not in parts:
+        try:
+            kept, cut = stratified(labels["train"], 0.2, seed=0, stream=TEST_SPLIT)
+        except InputError as error:
+            raise InputError(f"npz {file}: {error}") from None
+        images, labels = ({"train": x["train"][kept], "test": x["train"][cut]} for x in (images, labels))
     names = tuple(str(c) for c in range(classes))
     return Arrays(
         images["train"], labels["train"], images["test"], labels["test"], names, images.get("val"), labels.get("val")
     )  # fmt: skip
+
+
+def _classes(file: Path, labels: dict[str, np.ndarray]) -> int:
+    """How many classes there are by the labels of the first part that has some."""
+    if not labels:
+        return 0
+    by = next(iter(labels))
+    if labels[by].min() > 0:
+        raise InputError(f"npz {file}: {by}_labels start at {labels[by].min()}: expected labels from 0")
+    classes = int(labels[by].max()) + 1
+    check_classes(f"npz {file}", classes, len(labels[by]))
+    for part in labels:
+        if (most := labels[part].max()) >= classes:
+            raise InputError(f"npz {file}: {part}_labels hold {most}: expected 0 to {classes - 1}, the classes of {by}_labels")
+    return classes
 
 
 class _Declared(NamedTuple):
@@ -88,7 +109,7 @@ def _found(file: Path) -> dict[str, np.ndarray]:
                 raise InputError(f"npz {file}: is no npz file; expected an archive of numpy.savez")
             stream.seek(0)
             with np.load(stream, allow_pickle=False) as archive:
-                keys = (*NEEDED, *VALIDATION) if set(VALIDATION) & set(archive.files) else NEEDED
+                keys = _keys(archive.files)
                 declared = {key: _declared(file, archive, key) for key in keys}
                 _check_declared(file, declared)
                 return {key: _read(file, archive, key) for key in keys}
@@ -102,6 +123,14 @@ def _found(file: Path) -> dict[str, np.ndarray]:
         ) from None
     except Exception as error:  # whatever a forged archive makes zipfile stumble over
         raise InputError(f"npz {file}: is damaged ({_line(error)}); expected an archive of numpy.savez") from None
+
+
+def _keys(held: Sequence[str]) -> list[str]:
+    """The arrays that are read, those that must be there among them."""
+    others = set(held) - {*NEEDED, *VALIDATION}
+    if "train_labels" in held or "train_images" not in held or get_close_matches("train_labels", others, cutoff=0.8):
+        return [*NEEDED, *(VALIDATION if set(VALIDATION) & set(held) else ())]
+    return ["train_images", *(key for key in ("test_images", "test_labels") if {key, "test_labels"} & set(held))]
 
 
 def _declared(file: Path, archive: Any, key: str) -> _Declared:

@@ -46,6 +46,7 @@ class Dataset(NamedTuple):
       damaged: one line for each image that could not be decoded and has another in its place, where that is known by now.
       own_val: whether `val` is a part that the set came with, and not cut from its training images.
       notes: one line for each thing to know of the set: files that were left out and why, classes without a training image.
+      labelled: whether training images have labels.
     """
 
     train: Source
@@ -59,6 +60,7 @@ class Dataset(NamedTuple):
     damaged: tuple[str, ...] = ()
     own_val: bool = False
     notes: tuple[str, ...] = ()
+    labelled: bool = True
 
 
 class Opened(NamedTuple):

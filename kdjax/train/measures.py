@@ -1,7 +1,7 @@
 """What is measured of a stage's networks: functions `(collect, split, final) -> {measure: [members]}`."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +9,8 @@ import numpy as np
 
 from kdjax import evaluate, models
 from kdjax.data import Dataset, Source, few_labels
+from kdjax.data.sampler import PROBE_SPLIT
+from kdjax.data.split import stratified
 
 
 def classification(collect: Callable, split: str, final: bool) -> dict[str, np.ndarray]:
@@ -53,7 +55,8 @@ def representation(*, per_class: int = 10, draws: int = 5, neighbours: int = 20,
     """Makes the measure of a self-supervised encoder: the tap `"pooled"`, before any projector.
 
     While training: weighted kNN, the effective dimension of the features and, where there is one, the online probe. At the end
-    also a linear probe by logistic regression on `per_class` labels a class, mean over `draws` draws of them.
+    also a linear probe by logistic regression on `per_class` labels a class, mean over `draws` draws of them. What needs labels
+    is measured on the rows of `probed_rows`, and left out where there are none.
 
     Args:
       per_class: labels a class for the offline probe.
@@ -69,25 +72,65 @@ def representation(*, per_class: int = 10, draws: int = 5, neighbours: int = 20,
         outputs, labels = collect(split, "pooled", "logits")
         trained, train_labels = collect("train", "pooled")
         network = next(iter(outputs))
-        taps, train = outputs[network], trained[network]["pooled"]
+        taps = outputs[network]
+        rank_me = [evaluate.rank_me(x) for x in taps["pooled"]]
+        rows = probed_rows(train_labels, labels)
+        if rows is None:
+            return {"rank_me": np.asarray(rank_me)}
+        known = labels[rows.known] if rows.halved else train_labels[rows.known]
+        features = taps["pooled"] if rows.halved else trained[network]["pooled"]
+        pairs = [(a[rows.known], b[rows.scored]) for a, b in zip(features, taps["pooled"], strict=True)]
+        labels = labels[rows.scored]
         measures: dict[str, Any] = {
             "knn_accuracy": [
-                evaluate.knn_accuracy(a, train_labels, b, labels, classes=int(train_labels.max()) + 1, k=neighbours) * 100
-                for a, b in zip(train, taps["pooled"], strict=True)
+                evaluate.knn_accuracy(a, known, b, labels, classes=int(known.max()) + 1, k=neighbours) * 100 for a, b in pairs
             ],
-            "rank_me": [evaluate.rank_me(x) for x in taps["pooled"]],
+            "rank_me": rank_me,
         }
         if "logits" in taps:
-            measures["online_probe_accuracy"] = _of_logits(taps["logits"], labels, False)["accuracy"]
+            logits = np.asarray(taps["logits"])[:, rows.scored]
+            measures["online_probe_accuracy"] = _of_logits(logits, labels, False)["accuracy"]
         if final:
-            pairs = list(zip(train, taps["pooled"], strict=True))
-            measures["probe_accuracy"] = [probe(a, train_labels, b, labels) for a, b in pairs]
+            measures["probe_accuracy"] = [probe(a, known, b, labels) for a, b in pairs]
             if images is not None:
-                floor = probe(_pixels(images.train), train_labels, _pixels(images.test), labels)
-                measures["pixels_probe_accuracy"] = [floor] * len(pairs)
+                floor = _pixels(images.test if rows.halved else images.train)[rows.known], known
+                measures["pixels_probe_accuracy"] = [probe(*floor, _pixels(images.test)[rows.scored], labels)] * len(pairs)
         return {name: np.asarray(value) for name, value in measures.items()}
 
     return measure
+
+
+class Probed(NamedTuple):
+    """Which rows a probe learns from, and which it is scored on.
+
+    Attributes:
+      known: rows of the training images; with `halved`, of those that are evaluated.
+      scored: rows of those that are evaluated.
+      halved: whether no training image has a label, so that the evaluated ones are parted.
+    """
+
+    known: np.ndarray
+    scored: np.ndarray
+    halved: bool
+
+
+def probed_rows(train_labels: np.ndarray, labels: np.ndarray) -> Probed | None:
+    """The labelled training rows and all labelled rows to evaluate; where no training row has a label, a half of the latter each.
+
+    Args:
+      train_labels: of the training rows, `[N]`; -1 is none.
+      labels: of the rows to evaluate, `[M]`. Halves are drawn class by class.
+
+    Returns:
+      Probed, or None where fewer than two classes are known: then there is nothing to tell apart.
+    """
+    known, scored = np.flatnonzero(train_labels >= 0), np.flatnonzero(labels >= 0)
+    if known.size:
+        return Probed(known, scored, False) if scored.size and len(np.unique(train_labels[known])) > 1 else None
+    if len(np.unique(labels[scored])) < 2 or np.unique(labels[scored], return_counts=True)[1].min() < 2:
+        return None
+    kept, cut = stratified(labels[scored], 0.5, seed=0, stream=PROBE_SPLIT)
+    return Probed(scored[kept], scored[cut], True)
 
 
 def _probe(train, train_labels, test, labels, per_class, draw):

@@ -138,6 +138,18 @@ def test_unlabelled(tmp_path):
     assert read_folder(str(tmp_path / "split")).test_labels.tolist() == [-1]
 
 
+def test_unlabelled_images_beside_labelled_ones(tmp_path):
+    for i in range(3):
+        save(tmp_path / "train" / f"{i}.png", i)
+    for part in ("test/b", "test/a", "val/b"):
+        save(tmp_path / part / "0.png", 7)
+    opened = open_folder(str(tmp_path))
+    assert opened.names == ("a", "b") and opened.train.labels().tolist() == [-1] * 3
+    assert opened.val and opened.test.labels().tolist() == [0, 1] and opened.val.labels().tolist() == [1]
+    save(tmp_path / "val" / "c" / "0.png", 7)
+    refused(tmp_path, "val/c is no class of test/; accepted: ")
+
+
 def test_hidden_and_other_files_are_not_read(tmp_path):
     for i in range(5):
         save(tmp_path / "a" / f"{i}.png", i)

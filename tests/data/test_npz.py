@@ -48,6 +48,22 @@ def test_grey_gets_a_channel_and_compressed_files_are_read(tmp_path):
     assert arrays.test_images.shape == (2, 2, 3, 1)
 
 
+def test_images_without_labels(tmp_path):
+    """None at all, test images without labels, and labels of test images only."""
+    none = {"train_labels": None, "test_labels": None}
+    alone = read_npz(str(write(tmp_path, **none, test_images=None)))
+    assert alone.names == () and [len(x) for x in (alone.train_images, alone.test_images)] == [5, 1]
+    assert set(alone.train_labels) == set(alone.test_labels) == {-1}
+    both = np.concatenate([alone.train_images, alone.test_images])
+    assert {x.tobytes() for x in both} == {x.tobytes() for x in GOOD["train_images"]}
+    plain = read_npz(str(write(tmp_path, **none)))
+    np.testing.assert_array_equal(plain.test_images, GOOD["test_images"])
+    assert plain.train_labels.tolist() == [-1] * 6 and plain.test_labels.tolist() == [-1] * 2
+    mixed = read_npz(str(write(tmp_path, train_labels=None, test_labels=np.array([1, 0]))))
+    assert mixed.names == ("0", "1") and mixed.train_labels.tolist() == [-1] * 6 and mixed.test_labels.tolist() == [1, 0]
+    refused(write(tmp_path, train_labels=None, test_images=None), "'test_images' is missing")
+
+
 def test_home_directory(tmp_path, monkeypatch):
     write(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))

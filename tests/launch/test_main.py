@@ -397,6 +397,23 @@ def test_byol_runs_and_its_baseline_keeps_its_weights(launch, classify, tmp_path
     assert refused.code == 2 and "holds an encoder without classes" in refused.err
 
 
+@pytest.mark.parametrize("labelled", [False, True])
+def test_byol_learns_from_images_without_labels(launch, tmp_path, labelled):
+    """With labels of test images a half of these is probed with; without any, only what needs none is measured."""
+    train, test = (source.read(np.arange(120)) for source in (data.load("digits").train, data.load("digits").test))
+    arrays = {"test_images": test["image"], "test_labels": test["label"]} if labelled else {}
+    np.savez(tmp_path / "mine.npz", train_images=train["image"], **arrays)
+    folder, small = tmp_path / "run", ("--config.data.batch=32", "--config.seeds=1", "--config.probe.per_class=2")
+    answer = launch(f"--workdir={folder}", *BYOL, *small, f"--config.data.source=npz:{tmp_path / 'mine.npz'}")
+    assert (answer.code, answer.err) == (0, "")
+    told = "probe and kNN learn from " if labelled else "no labels of two classes: the probe and kNN are left out"
+    assert f"data: {'training images have no labels: ' * labelled}{told}" in answer.out
+    assert told in (folder / "report.md").read_text()
+    results = read(folder, "summary.json")["results"]
+    assert "encoder/test_rank_me" in results and ("encoder/test_probe_accuracy" in results) == labelled
+    assert (folder / "plots" / "accuracy.png").exists()
+
+
 def test_datafree_runs_and_shows_its_images(launch, tmp_path):
     words = (
         f"--config={ROOT / 'configs/digits_datafree.py'}",

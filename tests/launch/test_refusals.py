@@ -177,6 +177,8 @@ TABLE = {
     "npz of one class": ("--config.data.source=npz:{d}/one.npz", "has 1 class: expected images of 2 classes or more"),
     "npz below the batch": ("--config.data.source=npz:{d}/fine.npz --config.data.batch=72", "expected 1 to 5"),
     "folder missing": ("--config.data.source=folder:{d}/none", "no such directory"),
+    "npz unlabelled": ("--config.data.source=npz:{d}/unlabelled.npz", "has no labels: expected images of 2 classes or more"),
+    "npz with labelled test images": ("--config.data.source=npz:{d}/half.npz", "has no labels of training images: expected"),
     "folder unlabelled": ("--config.data.source=folder:{d}/flat", "has no labels: expected images of 2 classes or more"),
     "folder with a text": ("--config.data.source=folder:{d}/broken", "bad.png: cannot be decoded"),
     "folder with a truncated image": ("--config.data.source=folder:{d}/cut", "3.jpg: cannot be decoded"),
@@ -302,6 +304,8 @@ def place(tmp_path_factory):
     }
     for name, change in changes.items():
         np.savez(d / f"{name}.npz", **fine | change)
+    np.savez(d / "unlabelled.npz", train_images=fine["train_images"])
+    np.savez(d / "half.npz", **{k: v for k, v in fine.items() if k != "train_labels"})
     np.savez(d / "key.npz", **{k if k != "test_labels" else "test_label": v for k, v in fine.items()})
     for folder in ("flat", "broken/a", "broken/b", "none_inside"):
         (d / folder).mkdir(parents=True)

@@ -5,7 +5,7 @@ import pytest
 
 from kdjax import evaluate
 from kdjax.data import Dataset, array_source
-from kdjax.train.measures import classification, classification_together, representation
+from kdjax.train.measures import classification, classification_together, probed_rows, representation
 
 LABELS = np.arange(12) % 6
 RNG = np.random.default_rng(0)
@@ -96,3 +96,34 @@ def test_raw_pixels_are_probed_as_a_floor():
     found = measure(collected({"test": blind, "train": blind}), "test", True)
     assert found["pixels_probe_accuracy"].tolist() == [100, 100] and (found["probe_accuracy"] < 60).all()
     assert "pixels_probe_accuracy" not in measure(collected({"test": blind, "train": blind}), "test", False)
+
+
+def test_what_a_probe_learns_from_and_is_scored_on():
+    half, none = np.where(np.arange(12) % 4 < 2, LABELS, -1), np.full(12, -1)
+    assert [x.tolist() for x in probed_rows(LABELS, half)[:2]] == [list(range(12)), [0, 1, 4, 5, 8, 9]]
+    assert [x.tolist() for x in probed_rows(half, LABELS)[:2]] == [[0, 1, 4, 5, 8, 9], list(range(12))]
+    parted = probed_rows(none, LABELS)
+    assert parted.halved and sorted([*parted.known, *parted.scored]) == list(range(12))
+    assert sorted(LABELS[parted.known]) == sorted(LABELS[parted.scored]) == list(range(6))
+    for train, test in ((none, none), (0 * LABELS, 0 * LABELS), (LABELS, none), (none, np.arange(12)), (none, 0 * LABELS)):
+        assert probed_rows(train, test) is None
+
+
+def test_representation_where_few_images_have_labels():
+    """A probe that learns from rows without a label, or is scored on the rows it learns from, has other accuracies."""
+    classes = LABELS % 3
+    features = (np.eye(3)[classes] + 0.01 * RNG.normal(size=(1, 12, 3))).astype(np.float32)
+    wrong = np.roll(features, 1, axis=-1)
+    pixels = array_source((np.eye(3, dtype=np.uint8) * 255)[classes].reshape(12, 1, 3, 1), classes)
+    images = Dataset(pixels._replace(read=None), None, pixels, 3, (1, 3, 1), tuple("abc"), "")
+    collect = collected({"train": {"encoder": {"pooled": wrong}}, "test": {"encoder": {"pooled": features}}})
+
+    def measured(known):
+        def unlabelled(split, *taps, given=False):
+            return collect(split, *taps, given=given)[0], classes if split in known else np.full(12, -1)
+
+        return representation(per_class=2, draws=1, neighbours=1, images=images)(unlabelled, "test", True)
+
+    found = measured(("test",))
+    assert found["knn_accuracy"] == found["probe_accuracy"] == found["pixels_probe_accuracy"] == [100]
+    assert list(measured(())) == ["rank_me"]
