@@ -116,16 +116,19 @@ def _mean(values: np.ndarray) -> np.ndarray:
 
 
 def _accuracies(path: Path, summary: dict, stages: list[str], about: str) -> None:
-    """Test accuracy of every network, a panel for each kind of accuracy."""
+    """Test accuracy of every network, a panel for each kind of accuracy; without labels, the effective dimension of features."""
     panels: dict[str, dict[str, list[float]]] = {}
+    others: dict[str, dict[str, list[float]]] = {}
     for key, cell in summary["results"].items():
         network, _, measure = key.partition("/")
         values = [v for v in cell["values"] if v is not None]
-        if measure.startswith("test_") and measure.endswith("accuracy") and not any(w in measure for w in ("top5", "at_best")):
-            panels.setdefault(look.with_unit(measure), {}).update({network: values} if values else {})
-    panels = {measure: found for measure, found in panels.items() if found}
-    if panels:
-        bars(path, panels, about, stages)
+        accuracy = measure.startswith("test_") and measure.endswith("accuracy")
+        if values and accuracy and not any(w in measure for w in ("top5", "at_best")):
+            panels.setdefault(look.with_unit(measure), {})[network] = values
+        elif values and measure == "test_rank_me":
+            others.setdefault(look.with_unit(measure), {})[network] = values
+    if panels or others:
+        bars(path, panels or others, about, stages)
 
 
 def bars(path: Path, panels: Mapping[str, Mapping[str, Sequence[float]]], title: str = "", networks: Sequence[str] = ()) -> None:
