@@ -141,3 +141,14 @@ def test_lines(tmp_path):
     assert files.read_lines(path) == [{"a": 1}, {"b": "é\u2028"}, {"c": 3}]
     path.write_text(path.read_text()[:-3])
     assert files.read_lines(path) == [{"a": 1}, {"b": "é\u2028"}]
+
+
+def test_a_folder_is_tried_without_being_made(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "broken").symlink_to(tmp_path / "nowhere")
+    before = sorted(tmp_path.rglob("*"))
+    files.check_folder(tmp_path / "a/b")
+    for wrong in ("file", "file/a", "broken"):
+        with pytest.raises(OSError, match="Not a directory|No such file"):
+            files.check_folder(tmp_path / wrong)
+    assert sorted(tmp_path.rglob("*")) == before
