@@ -149,6 +149,6 @@ def test_a_folder_is_tried_without_being_made(tmp_path):
     before = sorted(tmp_path.rglob("*"))
     files.check_folder(tmp_path / "a/b")
     for wrong in ("file", "file/a", "broken"):
-        with pytest.raises(OSError, match="Not a directory|No such file"):
+        with pytest.raises(OSError, match=r"Not a directory|No such file"):
             files.check_folder(tmp_path / wrong)
     assert sorted(tmp_path.rglob("*")) == before
