@@ -85,7 +85,7 @@ def say(figure: Any, *sentences: str) -> None:
     """What marks mean, below the plot."""
     told = " ".join(filter(None, sentences))
     if told:
-        figure.supxlabel(told, fontsize=10, color=GREY)
+        figure.supxlabel(told, fontsize=11, color=GREY)
 
 
 def save(figure: Any, path: Path) -> None:
