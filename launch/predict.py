@@ -21,6 +21,7 @@ from kdjax.core import InputError, check_memory
 from kdjax.core.files import parse_json, read_json, write_text
 from kdjax.core.given import given_path
 from kdjax.core.shown import printable
+from kdjax.data.classes import some
 from kdjax.data.folder import TYPES
 from kdjax.train.teacher import read_teacher
 from launch import cli
@@ -29,6 +30,7 @@ USAGE = """python launch/predict.py <run> <image or folder> ... [--stage=<name>]
 
   <run>            a folder that launch/main.py wrote, or a file of its export/: <run>/export/student/seed0.safetensors.
   <image>          png, jpg, bmp ...; resized (shorter side, centre cut) and turned grey or RGB as the network wants it.
+                   Of a folder all images below it; files that cannot be read are skipped, counted and named.
   --stage=<name>   which network of the run; default the last stage's.
   --seed=<number>  which of its seeds, from 0; default 0.
   --top=<k>        classes shown for each image; default 1.
@@ -56,7 +58,10 @@ def main() -> None:
     if run.is_file() and (args.stage or args.seed is not None):
         raise InputError(f"--{'stage' if args.stage else 'seed'} is not accepted: {args.run} holds one network")
     top, seed = cli.whole("--top", args.top, 1), cli.whole("--seed", "0" if args.seed is None else args.seed, 0)
-    found = classify(run, [given_path(p) for p in args.images], args.stage, seed, top)
+    found, skipped = classify(run, [given_path(p) for p in args.images], args.stage, seed, top)
+    if skipped:
+        files = f"{len(skipped)} of {len(skipped) + len(found)} files"
+        cli.tell(f"skipped: {files} in folders are no images that can be read ({some(skipped)})", file=sys.stderr)
     if table_at is None:
         for path, classes in found:
             cli.tell(f"{path}: " + ", ".join(f"{name} {p:.1%}" for name, p in classes))
@@ -69,28 +74,43 @@ def main() -> None:
     cli.tell(f"{len(rows)} image{'s' * (len(rows) > 1)} written to {args.csv}")
 
 
-def classify(run: Path, paths: list[Path], stage: str | None, seed: int, top: int) -> list[tuple[Path, list[tuple[str, float]]]]:
-    """The `top` classes of every image with their probabilities."""
+def classify(
+    run: Path, paths: list[Path], stage: str | None, seed: int, top: int
+) -> tuple[list[tuple[Path, list[tuple[str, float]]]], list[str]]:
+    """The `top` classes of every image with their probabilities, and the files in folders that cannot be read."""
     net, params, stats, names, shape, crop = _from_file(run) if run.is_file() else _from_run(run, stage, seed)
     if not 1 <= top <= len(names):
         raise InputError(f"--top={top} is not accepted: expected 1 to {len(names)}, the classes of {run}")
     files = [f for p in paths for f in _files(p)]
+    named = set(paths)
     count = min(BATCH, len(files))
     check_memory(f"{count} images of {shape[0]}x{shape[1]} pixels at a time", COPIES * count * math.prod(shape), "fewer images")
     seen = view(crop)
     predict = jax.jit(lambda x: net.apply(params, stats, seen(x), train=False)[0])
-    found = []
+    found, skipped = [], []
     for i in range(0, len(files), BATCH):
-        images = np.stack([_read(f, shape) for f in files[i : i + BATCH]])
+        readable = []
+        for file in files[i : i + BATCH]:
+            try:
+                readable.append((file, _read(file, shape)))
+            except InputError:
+                if file in named:
+                    raise
+                skipped.append(str(file))
+        if not readable:
+            continue
+        images = np.stack([image for _, image in readable])
         blank = np.zeros((min(BATCH, len(files)) - len(images), *shape), np.uint8)  # one shape, one compilation
         taps = predict(np.concatenate([images, blank]))
         if "logits" not in taps:
             raise InputError(f"{run} holds an encoder without classes: choose another --stage, or another run")
         if (classes := taps["logits"].shape[-1]) != len(names):
             raise InputError(f"{run} names {len(names)} classes, its network has {classes}")
-        for p in np.asarray(jax.nn.softmax(taps["logits"]))[: len(images)]:
-            found.append([(names[k], float(p[k])) for k in np.argsort(-p)[:top]])
-    return list(zip(files, found, strict=True))
+        for (file, _), p in zip(readable, np.asarray(jax.nn.softmax(taps["logits"])), strict=False):
+            found.append((file, [(names[k], float(p[k])) for k in np.argsort(-p)[:top]]))
+    if not found:
+        raise InputError(f"none of {len(files)} files is an image that can be read: {some(skipped)}")
+    return found, skipped
 
 
 def _from_run(run: Path, stage: str | None, seed: int) -> tuple:

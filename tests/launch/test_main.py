@@ -262,6 +262,23 @@ def pictures(tmp_path_factory):
     return folder, batch["label"]
 
 
+def test_predict_skips_broken_files_of_a_folder_and_names_them(classify, run, pictures, tmp_path):
+    good = [pictures[0] / f"{i:04d}.png" for i in range(2)]
+    for file in good:
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    broken = tmp_path / "0001a.png"
+    broken.write_bytes(good[0].read_bytes()[:40])
+    answer = classify(run[0], tmp_path)
+    assert answer.code == 0 and answer.err == f"skipped: 1 of 3 files in folders are no images that can be read ({broken})\n"
+    alone = classify(run[0], *good)
+    assert answer.out == alone.out.replace(str(pictures[0]), str(tmp_path))
+    assert classify(run[0], tmp_path, broken).code == 2
+    for file in good:
+        (tmp_path / file.name).write_bytes(b"")
+    answer = classify(run[0], tmp_path)
+    assert answer.code == 2 and answer.err.startswith("error: none of 3 files is an image that can be read: ")
+
+
 def test_predict_has_the_recorded_accuracy(classify, run, pictures, tmp_path):
     folder, labels = pictures
     answer = classify(run[0], folder, f"--csv={tmp_path / 'x.csv'}", "--seed=1")
