@@ -104,6 +104,7 @@ def _spoil_array(random, arrays):
     types = ("float32", "int64", "bool", "object", "U3", "complex64", "M8[s]", "i1,f4", "uint64")
     forms = (lambda x: x[:0], lambda x: x[..., None], lambda x: x.reshape(-1), np.transpose, lambda x: x[:-1], lambda x: x[0])
     labels = (-1, -5, 255, 2**30, 2**40, 2**62)
+    forms = forms if value.ndim and value.size else (np.transpose,)
     what = _pick(random, ("drop", "type", "form", "rename", "extra", *["labels"] * key.endswith("labels")))
     if what == "drop":
         del arrays[key]
