@@ -4,6 +4,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from kdjax.losses import kl_distillation
+
 
 def top1_agreement(student: jax.Array, teacher: jax.Array) -> jax.Array:
     """Whether both name the same class first.
@@ -40,8 +42,7 @@ def divergence(student: jax.Array, teacher: jax.Array) -> jax.Array:
     [0.0]
     """
     _check(student, teacher)
-    log_s, log_t = (jax.nn.log_softmax(x.astype(jnp.float32), axis=-1) for x in (student, teacher))
-    return jnp.sum(jnp.exp(log_t) * (log_t - log_s), axis=-1)
+    return kl_distillation(student, teacher, temperature=1.0)
 
 
 def logit_correlation(student: jax.Array, teacher: jax.Array) -> jax.Array:

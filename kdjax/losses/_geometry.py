@@ -42,6 +42,11 @@ def shrink(x: jax.Array) -> jax.Array:
     return x / jnp.where(size > 0, size, 1.0)
 
 
+def beyond_rounding(mean_square: jax.Array, size: jax.Array) -> jax.Array:
+    """Whether numbers around `size` differ, in the mean square, by more than their rounding does."""
+    return mean_square > (4 * jnp.finfo(mean_square.dtype).eps * size) ** 2
+
+
 def root(x: jax.Array) -> jax.Array:
     """`sqrt(x)` of numbers that are at least 0, with gradient 0 at 0."""
     live = x > 0

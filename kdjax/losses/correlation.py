@@ -9,6 +9,8 @@ from jax.typing import ArrayLike
 
 from kdjax.core import collectives
 from kdjax.losses._check import check_number, check_positive, check_shapes, wide
+from kdjax.losses._geometry import beyond_rounding, root
+from kdjax.losses._softmax import probabilities
 
 _EPSILON = 1e-8  # added to the product of two norms, as in the authors' code
 
@@ -28,8 +30,9 @@ def dist(
         tau^2 (beta (1 - mean_i rho(y_s[i, :], y_t[i, :])) + gamma (1 - mean_k rho(y_s[:, k], y_t[:, k])))
 
     y = softmax(logits / tau), and rho is Pearson's correlation: of centred vectors, their dot product divided by the product of
-    their norms plus 1e-8. A row or a class that does not vary has correlation 0. Dense logits count each position of the whole
-    batch as a row. The second mean is a statistic of the batch: 32 rows or more are advised. The gradient stops at the teacher.
+    their norms plus 1e-8. A row or a class that does not vary (by more than rounding) has correlation 0 and gradient 0; so has
+    a masked class, of logit -inf, over the rows. Dense logits count each position of the whole batch as a row. The second mean
+    is a statistic of the batch: 32 rows or more are advised. The gradient stops at the teacher.
 
     Args:
       student: logits `[B, ..., K]`.
@@ -68,7 +71,7 @@ def dist(
 
     def predictions(logits):
         # Masked rows first, so that what stands there reaches neither the value nor the gradient.
-        return jax.nn.softmax(jnp.where(kept, wide(logits).reshape(-1, classes), 0.0) / t)
+        return probabilities(jnp.where(kept, wide(logits).reshape(-1, classes), 0.0), t)
 
     def over_classes(x):
         return jnp.sum(x, axis=1, keepdims=True)
@@ -85,10 +88,12 @@ def dist(
 
 
 def _correlation(a, b, total, count):
-    a, b = a - total(a) / count, b - total(b) / count
-    return total(a * b) / (_norm(total(a * a)) * _norm(total(b * b)) + _EPSILON)
+    a, b = _centred(a, total, count), _centred(b, total, count)
+    return total(a * b) / (root(total(a * a)) * root(total(b * b)) + _EPSILON)
 
 
-def _norm(sum_of_squares: jax.Array) -> jax.Array:
-    # The gradient of a norm at zero is 0 and not NaN: a saturated softmax leaves classes that do not vary.
-    return jnp.sqrt(jnp.maximum(sum_of_squares, jnp.finfo(sum_of_squares.dtype).tiny))
+def _centred(x, total, count):
+    mean = total(x) / count
+    apart = x - mean
+    # What is left of equal numbers is rounding, and its gradient beside the 1e-8 would be 1e8.
+    return jnp.where(beyond_rounding(total(apart**2) / count, mean), apart, 0.0)

@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 from kdjax.core.check import InputError
 from kdjax.losses._check import check_number, check_positive, check_shapes, wide
 from kdjax.losses._labels import at_label, class_numbers
+from kdjax.losses._softmax import divergence, log_sum, tempered
 
 
 def decoupled(
@@ -20,7 +21,8 @@ def decoupled(
         T^2 (alpha KL(b_t || b_s) + beta KL(q_t || q_s))
 
     With p = softmax(logits / T) and the true class y: b = (p[y], 1 - p[y]), and q = p over the other classes alone, made to
-    sum to 1. With alpha = 1 and beta = 1 - p_t[y] this would be `kl_distillation`. The gradient stops at the teacher.
+    sum to 1. With alpha = 1 and beta = 1 - p_t[y] this would be `kl_distillation`. The gradient stops at the teacher. Logits
+    may be -inf (masked classes), with 0 log 0 = 0.
 
     Args:
       student: logits `[B, K]`, K at least 2.
@@ -53,20 +55,22 @@ def decoupled(
     for name, weight in (("alpha", alpha), ("beta", beta)):
         check_number(name, weight, lambda v: 0 <= v < math.inf, "a finite number, at least 0")
     check_positive("temperature", temperature)
-    t = wide(temperature)
     true = jnp.arange(jnp.shape(student)[1])[None] == labels[:, None]
-    margin_s, log_s = _split(wide(student) / t, labels, true)
-    margin_t, log_t = _split(wide(lax.stop_gradient(teacher)) / t, labels, true)
+    margin_s, log_s = _split(tempered(student, temperature), labels, true)
+    margin_t, log_t = _split(tempered(lax.stop_gradient(teacher), temperature), labels, true)
     binary = jnp.zeros_like(margin_s)
     for sign in (1, -1):
-        log_b_s, log_b_t = jax.nn.log_sigmoid(sign * margin_s), jax.nn.log_sigmoid(sign * margin_t)
-        binary += jnp.exp(log_b_t) * (log_b_t - log_b_s)
-    others = jnp.sum(jnp.where(true, 0.0, jnp.exp(log_t)) * (log_t - log_s), axis=-1)
-    return t**2 * (wide(alpha) * binary + wide(beta) * others)
+        binary += divergence(jax.nn.log_sigmoid(sign * margin_t), jax.nn.log_sigmoid(sign * margin_s))
+    others = jnp.sum(divergence(log_t, log_s), axis=-1)
+    return wide(temperature) ** 2 * (wide(alpha) * binary + wide(beta) * others)
 
 
 def _split(z: jax.Array, labels: jax.Array, true: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The log-odds `[B]` of the true class, and log q `[B, K]` with 0 in its place."""
-    z = z - lax.stop_gradient(jnp.max(jnp.where(true, -jnp.inf, z), axis=-1, keepdims=True))
-    rest = jax.nn.logsumexp(jnp.where(true, -jnp.inf, z), axis=-1, keepdims=True)
-    return at_label(z - rest, labels), jnp.where(true, 0.0, z - rest)
+    """The log-odds `[B]` of the true class, and log q `[B, K]` with -inf in its place."""
+    others = jnp.where(true, -jnp.inf, z)
+    top = lax.stop_gradient(jnp.max(others, axis=-1, keepdims=True))
+    top = jnp.where(jnp.isneginf(top), 0.0, top)
+    z, others = z - top, others - top
+    rest = log_sum(others)
+    # Where all other classes are masked the odds are infinite, and q is 0.
+    return at_label(z - rest, labels), others - jnp.where(jnp.isneginf(rest), 0.0, rest)

@@ -15,6 +15,7 @@ from kdjax.core import collectives
 from kdjax.core.check import InputError, check_option
 from kdjax.losses._check import check_number, check_shapes, wide
 from kdjax.losses._geometry import absolute
+from kdjax.losses._softmax import log_probabilities, probabilities
 
 # Under each square root, so that the gradient of a norm at zero is 0 and not NaN; other norms do not change in float32.
 _EPSILON = 1e-16
@@ -46,7 +47,7 @@ def one_hot_confidence(logits: jax.Array) -> jax.Array:
     0.6931
     """
     check_shapes("B K", logits=logits)
-    log_p = jax.nn.log_softmax(wide(logits))
+    log_p = log_probabilities(logits)
     top = jnp.argmax(log_p, axis=-1, keepdims=True)
     return -jnp.take_along_axis(log_p, top, axis=-1)[:, 0]
 
@@ -76,7 +77,7 @@ def class_balance(logits: jax.Array, *, base: ArrayLike = math.e, axis_name: str
     """
     check_shapes("B K", logits=logits)
     check_number("base", base, lambda v: 1 < v < math.inf, "a finite number above 1")
-    m = collectives.average(jnp.mean(jax.nn.softmax(wide(logits)), axis=0), axis_name)
+    m = collectives.average(jnp.mean(probabilities(logits), axis=0), axis_name)
     # A class that nobody predicts counts 0 (the limit), and its gradient stays finite.
     return jnp.sum(m * jnp.log(jnp.maximum(m, jnp.finfo(m.dtype).tiny))) / jnp.log(base)
 

@@ -8,6 +8,7 @@ from jax.typing import ArrayLike
 from kdjax.core.check import InputError
 from kdjax.losses._check import check_flag, check_number, check_positive, check_shapes, wide
 from kdjax.losses._labels import at_label
+from kdjax.losses._softmax import divergence, log_probabilities, times_log
 
 
 def kl_distillation(student: jax.Array, teacher: jax.Array, *, temperature: ArrayLike, stop_teacher: bool = True) -> jax.Array:
@@ -16,7 +17,8 @@ def kl_distillation(student: jax.Array, teacher: jax.Array, *, temperature: Arra
         T^2 sum_k p_t[k] (log p_t[k] - log p_s[k]),   p = softmax(logits / T)
 
     The factor T^2 keeps the size of the gradient when T changes. The gradient stops at the teacher unless
-    `stop_teacher=False`.
+    `stop_teacher=False`. Logits may be -inf (masked classes): a class to which the teacher gives nothing counts 0, with
+    gradient 0; one that the student alone has masked makes the row infinite.
 
     Args:
       student: logits `[B, K]`.
@@ -42,10 +44,9 @@ def kl_distillation(student: jax.Array, teacher: jax.Array, *, temperature: Arra
     check_shapes("B K", student=student, teacher=teacher)
     check_positive("temperature", temperature)
     check_flag("stop_teacher", stop_teacher)
-    t = wide(temperature)
-    log_s = jax.nn.log_softmax(wide(student) / t)
-    log_t = jax.nn.log_softmax(wide(lax.stop_gradient(teacher) if stop_teacher else teacher) / t)
-    return t**2 * jnp.sum(jnp.exp(log_t) * (log_t - log_s), axis=-1)
+    log_s = log_probabilities(student, temperature)
+    log_t = log_probabilities(lax.stop_gradient(teacher) if stop_teacher else teacher, temperature)
+    return wide(temperature) ** 2 * jnp.sum(divergence(log_t, log_s), axis=-1)
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array, *, smoothing: ArrayLike = 0.0) -> jax.Array:
@@ -54,7 +55,8 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, *, smoothing: ArrayLike 
         -sum_k q[k] log softmax(logits)[k],   q = (1 - smoothing) label + smoothing / K
 
     The smoothing mass is spread evenly over all K classes, the true one included, as in Szegedy et al. and in PyTorch;
-    some codes spread it over the other K - 1. No gradient flows into the labels.
+    some codes spread it over the other K - 1. No gradient flows into the labels. A masked class, of logit -inf, counts 0
+    where q is 0.
 
     Args:
       logits: `[B, K]`.
@@ -85,10 +87,10 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, *, smoothing: ArrayLike 
         check_shapes("B K", sizes, labels=labels)
     check_number("smoothing", smoothing, lambda v: 0 <= v <= 1, "a number in [0, 1]")
 
-    log_p = jax.nn.log_softmax(wide(logits))
-    hit = at_label(log_p, labels) if labels.ndim == 1 else jnp.sum(lax.stop_gradient(wide(labels)) * log_p, axis=-1)
-    spread = wide(smoothing)
-    return -((1 - spread) * hit + spread * jnp.mean(log_p, axis=-1))
+    log_p, spread = log_probabilities(logits), wide(smoothing)
+    whole = labels.ndim == 1
+    hit = at_label(log_p, labels) if whole else jnp.sum(times_log(lax.stop_gradient(wide(labels)), log_p), axis=-1)
+    return -(times_log(1 - spread, hit) + times_log(spread, jnp.mean(log_p, axis=-1)))
 
 
 def jensen_shannon(
@@ -138,15 +140,13 @@ def jensen_shannon(
     check_number("clip", clip, lambda v: 0 <= v < 0.5, "a number in [0, 0.5)")
     check_flag("reverse", reverse)
     check_flag("stop_teacher", stop_teacher)
-    t = wide(temperature)
-    log_p = jax.nn.log_softmax(wide(lax.stop_gradient(teacher) if stop_teacher else teacher) / t)
-    log_q = jax.nn.log_softmax(wide(student) / t)
-    log_m = jnp.logaddexp(log_p, log_q) - jnp.log(2.0)
+    log_p = log_probabilities(lax.stop_gradient(teacher) if stop_teacher else teacher, temperature)
+    log_q = log_probabilities(student, temperature)
+    none = jnp.isneginf(log_p) & jnp.isneginf(log_q)
+    both = jnp.logaddexp(*(jnp.where(none, 0.0, x) for x in (log_p, log_q)))  # two of -inf would have the gradient NaN
+    log_m = jnp.where(none, -jnp.inf, both - jnp.log(2.0))
     # Clipping the logarithms is clipping the probabilities, and stays finite where a probability underflows.
     low, high = jnp.log(wide(clip)), jnp.log1p(-wide(clip))
     log_p, log_q, log_m = (jnp.clip(x, low, high) for x in (log_p, log_q, log_m))
-    if reverse:
-        terms = jnp.exp(log_m) * (2 * log_m - log_p - log_q)
-    else:
-        terms = jnp.exp(log_p) * (log_p - log_m) + jnp.exp(log_q) * (log_q - log_m)
-    return 0.5 * jnp.sum(terms, axis=-1)
+    sides = [(log_m, x) if reverse else (x, log_m) for x in (log_p, log_q)]
+    return 0.5 * sum(jnp.sum(divergence(*side), axis=-1) for side in sides)

@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 
 from kdjax.core import collectives
 from kdjax.losses._check import check_flag, check_number, check_positive, check_shapes, wide
+from kdjax.losses._softmax import probabilities
 from kdjax.losses.logits import kl_distillation
 
 
@@ -142,7 +143,7 @@ def multi_level(
     check_flag("per_row", per_row)
 
     s_weak, s_strong, t_weak, t_strong = (collectives.gather(wide(x), axis_name) for x in views)
-    sure = jax.nn.softmax(lax.stop_gradient(t_weak))
+    sure = probabilities(lax.stop_gradient(t_weak))
     rows, classes = _kept(jnp.max(sure, axis=-1), per_row), _kept(jnp.sum(sure, axis=0), per_row)
     some = (temperature, 2.0, 3.0, 5.0, 6.0)
     # The uneven split of the temperatures over the views is the authors'.
@@ -176,8 +177,7 @@ def _rows_apart(student: jax.Array, teacher: jax.Array, temperature: ArrayLike) 
 
 
 def _predictions(student: jax.Array, teacher: jax.Array, temperature: ArrayLike) -> tuple[jax.Array, jax.Array]:
-    t = wide(temperature)
-    return jax.nn.softmax(wide(student) / t), jax.nn.softmax(wide(lax.stop_gradient(teacher)) / t)
+    return probabilities(student, temperature), probabilities(lax.stop_gradient(teacher), temperature)
 
 
 def _products(x: jax.Array) -> jax.Array:

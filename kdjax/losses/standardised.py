@@ -7,6 +7,7 @@ from jax.typing import ArrayLike
 
 from kdjax.core.check import InputError, check_option
 from kdjax.losses._check import check_shapes, wide
+from kdjax.losses._geometry import beyond_rounding
 from kdjax.losses.logits import kl_distillation
 
 
@@ -16,7 +17,8 @@ def standardise(logits: jax.Array, *, ddof: int = 1) -> jax.Array:
         (z - mean z) / (std z + 1e-7)
 
     Apply it to both sides before any loss of logits: `decoupled(standardise(s), standardise(t), labels, ...)`. The gradient
-    flows through mean and deviation. A row of equal logits becomes zero.
+    flows through mean and deviation. A row of equal logits (to rounding) becomes zero, with gradient 0. A masked class, of
+    logit -inf, stays masked and counts in neither mean nor deviation.
 
     Args:
       logits: `[B, K]`, K at least 2.
@@ -39,12 +41,17 @@ def standardise(logits: jax.Array, *, ddof: int = 1) -> jax.Array:
     z = wide(logits)
     if z.shape[1] < 2:
         raise InputError(f"logits has shape {z.shape}: expected [B, K] with K of at least 2")
+    live = ~jnp.isneginf(z)
+    count = jnp.sum(live.astype(z.dtype), axis=-1, keepdims=True)
     # Nothing changes when a row is shifted, but the rounding of its mean: large equal logits must not turn into noise.
-    z = z - lax.stop_gradient(jnp.max(z, axis=-1, keepdims=True))
-    z = z - jnp.mean(z, axis=-1, keepdims=True)
-    variance = jnp.sum(z**2, axis=-1, keepdims=True) / (z.shape[1] - ddof)
-    # The gradient of the deviation of equal logits is 0 and not NaN.
-    return z / (jnp.sqrt(jnp.maximum(variance, jnp.finfo(z.dtype).tiny)) + 1e-7)
+    top = lax.stop_gradient(jnp.max(z, axis=-1, keepdims=True))
+    z = jnp.where(live, z - top, 0.0)
+    z = jnp.where(live, z - jnp.sum(z, axis=-1, keepdims=True) / jnp.maximum(count, 1.0), 0.0)
+    variance = jnp.sum(z**2, axis=-1, keepdims=True) / jnp.maximum(count - ddof, 1.0)
+    # Beside the 1e-7 the gradient of what is only rounding would be 1e7.
+    varies = beyond_rounding(variance, top)
+    scores = jnp.where(varies, z, 0.0) / (jnp.sqrt(jnp.where(varies, variance, 1.0)) + 1e-7)
+    return jnp.where(live, scores, -jnp.inf)
 
 
 def logit_standardised(student: jax.Array, teacher: jax.Array, *, temperature: ArrayLike, ddof: int = 1) -> jax.Array:

@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 
 from kdjax.core.check import InputError, check_option
 from kdjax.losses._check import check_number, check_shapes, wide
+from kdjax.losses._softmax import divergence, log_probabilities
 from kdjax.losses.logits import cross_entropy, kl_distillation
 
 Heads = tuple[jax.Array, jax.Array, jax.Array]
@@ -133,8 +134,8 @@ def token_relation(
 
 def _log_relations(a: jax.Array, b: jax.Array) -> jax.Array:
     scores = jnp.einsum("bhnd,bhmd->bhnm", a, b, precision=lax.Precision.HIGHEST)
-    return jax.nn.log_softmax(scores / math.sqrt(a.shape[-1]))
+    return log_probabilities(scores, math.sqrt(a.shape[-1]))
 
 
 def _divergence(log_s: jax.Array, log_t: jax.Array) -> jax.Array:
-    return jnp.mean(jnp.sum(jnp.exp(log_t) * (log_t - log_s), axis=-1), axis=(1, 2))
+    return jnp.mean(jnp.sum(divergence(log_t, log_s), axis=-1), axis=(1, 2))

@@ -40,4 +40,6 @@ def weighted_soft_labels(student: jax.Array, teacher: jax.Array, labels: jax.Arr
     """
     divergence = kl_distillation(student, teacher, temperature=temperature)
     ours, theirs = (cross_entropy(lax.stop_gradient(z), labels) for z in (student, teacher))
-    return (1 - jnp.exp(-ours / (theirs + EPSILON))) * divergence
+    # A label that both have masked surprises both alike.
+    ratio = jnp.where(jnp.isposinf(ours) & jnp.isposinf(theirs), 1.0, ours / (theirs + EPSILON))
+    return (1 - jnp.exp(-ratio)) * divergence
