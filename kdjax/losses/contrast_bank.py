@@ -14,6 +14,7 @@ from kdjax.core import collectives
 from kdjax.core.check import InputError, check_option
 from kdjax.core.keys import example_keys
 from kdjax.losses._check import check_number, check_shapes, wide
+from kdjax.losses._choice import choose
 from kdjax.losses._geometry import unit
 from kdjax.losses._labels import class_numbers
 
@@ -55,8 +56,8 @@ def crd_contrast(
     """Draws, for each image of a batch, the bank rows it is compared with: one positive, then images of other classes.
 
     The negatives are uniform over all images of another class: without repeats, or with repeats where `negatives` exceeds their
-    number. The draw of an image depends on the key and its number alone, however the batch is spread over devices. Each image
-    sorts N random numbers.
+    number. The draw of an image depends on the key and its number alone, however the batch is spread over devices. An image costs
+    about K log K, whatever N is. Labels that are known when this is traced are sorted there, once; others in every call.
 
     Args:
       key: a random key, another one for each step.
@@ -81,22 +82,26 @@ def crd_contrast(
     check_shapes("B", index=index)
     if not jnp.issubdtype(index.dtype, jnp.integer):
         raise InputError(f"index has type {index.dtype}: expected integer image numbers [B]")
-    labels = class_numbers(labels)
+    numbers, known = class_numbers(labels), not isinstance(labels, Tracer)
     check_option("negatives", negatives, _whole, "a whole number, 1 or more")
     check_option("positive", positive, lambda v: v in ("exact", "relax"), "'exact' or 'relax'")
-    if not isinstance(labels, Tracer) and len(np.unique(labels)) < 2:  # NumPy, as known labels are known inside a trace too
-        raise InputError(f"labels of {labels.shape[0]} images hold a single class: expected at least 2 classes")
-    numbers = jnp.arange(labels.shape[0], dtype=jnp.int32)
+    rows = numbers.shape[0]
+    # NumPy: an operation of jax.numpy would be traced under jit, even on known labels.
+    order, begin, count = _by_class(np, np.asarray(labels)) if known else _by_class(jnp, numbers)
+    least, most = 0, rows
+    if known:
+        if not (count < rows).any():
+            raise InputError(f"labels of {rows} images hold a single class: expected at least 2 classes")
+        least, most = rows - int(count.max()), rows - int(count.min())
+    order, begin, count = (jnp.asarray(x, jnp.int32) for x in (order, begin, count))
 
     def draw(key, row):
         at, among = jax.random.split(key)
-        same = (labels == labels[row]).astype(jnp.uint32)
-        # A random order of the images of other classes, and after them one of its own class.
-        _, _, order = lax.sort((same, jax.random.bits(at, numbers.shape), numbers), num_keys=2)
-        others = numbers.shape[0] - jnp.sum(same.astype(jnp.int32))
-        repeats = jax.random.randint(among, (negatives,), 0, jnp.maximum(others, 1))
-        places = jnp.where(others >= negatives, jnp.arange(negatives), repeats)
-        first = row.astype(jnp.int32) if positive == "exact" else order[-1]
+        start, own = begin[row], count[row]
+        # Numbers among the images of other classes; its own class, which lies between them in the order, is stepped over.
+        places = choose(at, rows - own, negatives, least=least, most=most)
+        places = jnp.where(places < start, places, places + own)
+        first = row.astype(jnp.int32) if positive == "exact" else order[start + jax.random.randint(among, (), 0, own)]
         return jnp.concatenate([first[None], jnp.take(order, places, mode="clip")])
 
     return jax.vmap(draw)(example_keys(key, index), index)
@@ -139,6 +144,13 @@ def crd_update(
     index = collectives.everywhere(jnp.asarray(index), axis_name)
     moved = unit(m * wide(bank[index]) + (1 - m) * rows, axis=1)
     return bank.at[index].set(moved.astype(bank.dtype))
+
+
+def _by_class(of, labels):
+    """The images in the order of their classes, and for each image where its class begins there and how many it has."""
+    order = of.lexsort((labels,))
+    begin, end = (of.searchsorted(labels[order], labels, side=side) for side in ("left", "right"))
+    return order, begin, end - begin
 
 
 def _whole(value) -> bool:

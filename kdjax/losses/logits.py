@@ -149,4 +149,5 @@ def jensen_shannon(
     low, high = jnp.log(wide(clip)), jnp.log1p(-wide(clip))
     log_p, log_q, log_m = (jnp.clip(x, low, high) for x in (log_p, log_q, log_m))
     sides = [(log_m, x) if reverse else (x, log_m) for x in (log_p, log_q)]
-    return 0.5 * sum(jnp.sum(divergence(*side), axis=-1) for side in sides)
+    first, second = (jnp.sum(divergence(*side), axis=-1) for side in sides)
+    return 0.5 * (first + second)

@@ -60,6 +60,14 @@ def test_negatives_are_uniform(negatives, row):
         assert np.count_nonzero(pairs) == 30 and np.abs(pairs[pairs > 0] - expected).max() < 5 * np.sqrt(expected)
 
 
+@pytest.mark.parametrize("positive", ["exact", "relax"])
+def test_labels_that_are_not_known_while_tracing(positive):
+    draw = jax.jit(lambda labels: losses.crd_contrast(KEY, np.arange(8), labels, negatives=2, positive=positive))
+    rows = draw(LABELS)
+    assert (LABELS[rows[:, 0]] == LABELS).all() and (LABELS[rows[:, 1:]] != LABELS[:, None]).all()
+    assert (rows[:, 1] != rows[:, 2]).all()
+
+
 def test_relaxed_positives_are_uniform_in_the_class():
     rows = np.asarray(draws(jax.random.split(KEY, 4000), np.array([2]), 2, positive="relax"))[:, 0]
     counts = np.bincount(rows[:, 0], minlength=8)
