@@ -32,11 +32,12 @@ def crd_constants(
     temperature: ArrayLike = 0.07,
     axis_name: str | None = None,
 ) -> jax.Array:
-    """The two normalisers of `crd`: set from the batch of the first call, and for ever kept.
+    """The logarithms of the two normalisers of `crd`: set from the batch of the first call, and for ever kept.
 
-        Z = N mean_ij exp(<bank row c_ij, anchor i> / T)
+        log Z = log(N mean_ij exp(<bank row c_ij, anchor i> / T))
 
-    Begin with `-jnp.ones(2)`; what is above 0 is kept as it is. No gradient flows into them.
+    Begin with `-jnp.ones(2)`: -1 is the mark of one not yet set, all else is kept as it is. No gradient flows into them. Z
+    itself would overflow where T is below 0.01.
 
     Args:
       student: embeddings `[B, D]`; only their direction counts.
@@ -44,7 +45,7 @@ def crd_constants(
       student_bank: `[N, D]`.
       teacher_bank: `[N, D]`.
       contrast: bank rows `[B, 1 + K]` as from `crd_contrast`, the positive first.
-      constants: `[2]`: of the student as anchor, and of the teacher as anchor; not above 0 where not yet set.
+      constants: log Z `[2]`: of the student as anchor, and of the teacher as anchor; -1 where not yet set.
       temperature: T, a number above 0.
       axis_name: mapped axis that holds the rest of the batch, or None.
 
@@ -58,15 +59,19 @@ def crd_constants(
       Tian, Krishnan, Isola, "Contrastive Representation Distillation", ICLR 2020, arXiv 1910.10699.
 
     >>> zero, bank = jnp.zeros((1, 3)), jnp.zeros((5, 3))
-    >>> crd_constants(zero, zero, bank, bank, jnp.array([[0, 1, 2]]), jnp.array([-1.0, 7.0])).tolist()
-    [5.0, 7.0]
+    >>> crd_constants(zero, zero, bank, bank, jnp.array([[0, 1, 2]]), jnp.array([-1.0, 7.0])).round(4).tolist()  # log 5
+    [1.6094, 7.0]
     """
     _check(student, teacher, student_bank, teacher_bank, contrast, constants)
     check_positive("temperature", temperature)
     scores = _scores(student, teacher, student_bank, teacher_bank, contrast, temperature)
-    first = [jnp.shape(student_bank)[0] * collectives.mean(jnp.exp(x), axis_name=axis_name) for x in scores]
-    kept = wide(constants)
-    return lax.stop_gradient(jnp.where(kept > 0, kept, jnp.stack(first)))
+    # No score is above the length of the longest row over T, on any device: what is summed then lies in (0, 1].
+    kept, first = wide(constants), []
+    for score, bank in zip(scores, (teacher_bank, student_bank), strict=True):
+        most = jnp.max(jnp.linalg.norm(wide(bank), axis=1)) / wide(temperature)
+        mean = collectives.mean(jnp.exp(score - most), axis_name=axis_name)
+        first.append(math.log(len(bank)) + most + jnp.log(mean))
+    return lax.stop_gradient(jnp.where(kept == _UNSET, jnp.stack(first), kept))
 
 
 def crd(
@@ -94,7 +99,7 @@ def crd(
       student_bank: `[N, D]`.
       teacher_bank: `[N, D]`.
       contrast: bank rows `[B, 1 + K]` as from `crd_contrast`, the positive first. A row outside the bank gives NaN.
-      constants: Z `[2]` from `crd_constants`, of the student as anchor and of the teacher as anchor.
+      constants: log Z `[2]` from `crd_constants`, of the student as anchor and of the teacher as anchor.
       temperature: T, a number above 0.
 
     Returns:
@@ -117,7 +122,7 @@ def crd(
     scores = _scores(student, teacher, student_bank, teacher_bank, contrast, temperature)
     noise = (jnp.shape(contrast)[1] - 1) / jnp.shape(student_bank)[0]
     c = noise + _EPSILON
-    log_z = jnp.log(lax.stop_gradient(wide(constants)))
+    log_z = lax.stop_gradient(wide(constants))
     sides = []
     for score, z in zip(scores, log_z, strict=True):
         # log(x / c): its sigmoid is x / (x + c), which stays finite where x does not.

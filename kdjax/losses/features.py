@@ -93,9 +93,10 @@ def hierarchical_context(student: jax.Array, teacher: jax.Array, *, sizes: Seque
 
         (m(H) + m(l_1) / 2 + m(l_2) / 4 + ...) / (1 + 1/2 + 1/4 + ...)
 
-    m(H) is the mean squared difference of the maps, m(l) that of the maps average-pooled to l x l. A size that is not
-    below H is left out, and the next one takes its weight; so a pooled vector as a 1 x 1 map has m(H) alone. The whole
-    loss is the plain sum over levels, deepest fused first. The gradient stops at the teacher.
+    m(H) is the mean squared difference of the maps, m(l) that of the maps average-pooled to l x l, or to the map's own side
+    where that is shorter. A size that is below neither side is left out, and the next one takes its weight; so a pooled vector
+    as a 1 x 1 map has m(H) alone. The whole loss is the plain sum over levels, deepest fused first. The gradient stops at the
+    teacher.
 
     Args:
       student: the fused map `[B, H, W, C]` of this level.
@@ -121,10 +122,11 @@ def hierarchical_context(student: jax.Array, teacher: jax.Array, *, sizes: Seque
     apart = wide(student) - lax.stop_gradient(wide(teacher))
     weight, weights, loss = 1.0, 1.0, _mean_square(apart)
     for size in sizes:
-        if size < apart.shape[1]:
+        height, width = (min(size, side) for side in apart.shape[1:3])
+        if (height, width) != apart.shape[1:3]:
             weight /= 2
             weights += weight
-            loss += weight * _mean_square(average_pool(apart, size, size))
+            loss += weight * _mean_square(average_pool(apart, height, width))
     return loss / weights
 
 

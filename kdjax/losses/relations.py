@@ -26,7 +26,7 @@ def similarity_preserving(student: jax.Array, teacher: jax.Array, *, axis_name: 
 
         sum over i, j of (G_s - G_t)[i, j]^2 / B^2,   G = f f^T with rows scaled to length 1
 
-    The gradient stops at the teacher. An example of zeros has a row of zeros and gradient 0.
+    The gradient stops at the teacher. An example of zeros has a row of zeros, which pulls nowhere; its column still does.
 
     Args:
       student: features `[B, ..., C]`, taken as one vector an example.
@@ -166,7 +166,8 @@ def _gaussian(x: jax.Array, gamma: ArrayLike, axis_name: str | None) -> jax.Arra
 
 def _likely(x: jax.Array, diagonal: bool, axis_name: str | None) -> jax.Array:
     length = root(jnp.sum(x**2, axis=1, keepdims=True))
-    x = x / (length + _EPSILON)
+    # A row of zeros is left out: beside the epsilon alone its gradient would be 1e7.
+    x = jnp.where(length > 0, x / (length + _EPSILON), 0.0)
     # A cosine may round to just below -1, which would make a probability negative.
     similarity = jnp.maximum((_products(x, axis_name) + 1) / 2, 0.0)
     if not diagonal:

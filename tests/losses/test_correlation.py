@@ -119,6 +119,21 @@ def test_extreme_and_equal_logits():
     assert not gradient.any()
 
 
+@pytest.mark.parametrize("classes", [5, 7, 100])
+def test_what_does_not_vary_is_not_pulled(classes):
+    # A softmax of equal logits sums to 1 up to rounding: what is left beside the 1e-8 must not count.
+    student, teacher = RNG.normal(size=(2, 6, classes)).astype(np.float32)
+    student[2] = 3.3
+    both = value_and_grad(functools.partial(losses.dist, beta=1.0, gamma=0.0))
+    value, gradient = both(student, teacher)
+    same_value(value, dist(student, teacher, 1.0, 0.0))
+    assert not gradient[2].any() and jnp.max(jnp.abs(gradient)) < 1
+    # A class that is the same in all rows: all rows equal.
+    value, gradient = value_and_grad(functools.partial(losses.dist, beta=0.0, gamma=1.0))(student[[1] * 6], teacher)
+    same_value(value, np.float64(1))
+    assert not gradient.any()
+
+
 def test_bfloat16():
     bfloat16_reduces_in_float32(PLAIN, STUDENT, TEACHER)
 

@@ -103,6 +103,22 @@ def test_hierarchical_context_golden_through_fusion(golden):
         same_gradient(gradient, g[f"grad_f_s{i}"])
 
 
+@pytest.mark.parametrize("shape", [(2, 8), (8, 2), (1, 4), (3, 5), (1, 1)])
+def test_hierarchical_context_of_maps_that_are_not_square(shape):
+    s, t = RNG.normal(size=(2, 2, *shape, 3)).astype(np.float32)
+    apart = np.float64(s) - t
+    levels = [(apart**2).mean((1, 2, 3))]
+    for size in (4, 2, 1):
+        sides = min(size, shape[0]), min(size, shape[1])
+        if sides != shape:
+            levels.append((pooled(apart, *sides) ** 2).mean((1, 2, 3)))
+    weights = 0.5 ** np.arange(len(levels))
+    expected = weights @ np.stack(levels) / weights.sum()
+    same_value(losses.hierarchical_context(s, t), expected)
+    turned = losses.hierarchical_context(s.swapaxes(1, 2), t.swapaxes(1, 2))
+    same_value(turned, expected)
+
+
 ROWS = STUDENT[:, 0, 0], TEACHER[:, 0, 0]
 LOSSES = {
     "hint": (losses.hint, squares),

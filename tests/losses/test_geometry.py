@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from oracle import same_gradient, same_value, value_and_grad
 
 from kdjax.losses._geometry import absolute, off_diagonal, root, shrink, unit
@@ -18,6 +19,17 @@ def test_unit_at_every_length():
     truth = (weights - expected * (expected * weights).sum(1, keepdims=True)) / length
     for row, right in zip(gradient, truth, strict=True):
         same_gradient(row, right)
+
+
+@pytest.mark.parametrize("length", [3e-12, 0.9e-12, 1e-16, 1e-30])
+def test_unit_of_a_tiny_vector_divides_by_no_less_than_1e_12(length):
+    x = np.float32([[3, -4, 0], [0, 0, 0]]) / 5 * np.float32(length)
+    weights = np.float32([[1, 2, 3]] * 2)
+    value, gradient = value_and_grad(lambda x: jnp.sum(unit(x, 1) * weights))(x)
+    same_value(value, np.float64(x[0] @ np.float64(weights[0]) / max(length, 1e-12)))
+    assert jnp.all(jnp.isfinite(gradient)) and not gradient[1].any()
+    if length < 1e-12:
+        same_gradient(gradient[0], np.float64(weights[0]) * 1e12)
 
 
 def test_zero_is_quiet():

@@ -135,6 +135,18 @@ def test_equal_rows_and_networks(name):
 
 
 @pytest.mark.parametrize("name", LOSSES)
+def test_a_row_of_zeros_is_not_pulled(name):
+    loss, teacher = LOSSES[name][0], TEACHERS[name]
+    hole = STUDENT.copy()
+    hole[2] = 0
+    gradient = jax.grad(lambda s: loss(s, teacher))(hole)
+    plain = jax.grad(lambda s: loss(s, teacher))(STUDENT)
+    assert jnp.max(jnp.abs(gradient)) < 10 * jnp.max(jnp.abs(plain))
+    if name not in ("cc", "sp"):  # of which the one takes no directions, and the other those of the products with other rows
+        assert not gradient[2].any()
+
+
+@pytest.mark.parametrize("name", LOSSES)
 def test_extreme_rows(name):
     (loss, expected), teacher = LOSSES[name], TEACHERS[name]
     hole, twins, against = STUDENT.copy(), STUDENT.copy(), STUDENT.copy()

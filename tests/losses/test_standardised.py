@@ -83,6 +83,16 @@ def test_equal_logits_become_zero(large):
     assert value == 0 and not gradient.any()
 
 
+@pytest.mark.parametrize("large", [0.0, 0.1, 12345.678])
+def test_equal_logits_are_not_pulled(large):
+    # Beside another teacher too: the 1e-7 alone would make a gradient of 1e7.
+    row = np.full((5, 7), large, np.float32)
+    row[1, 3] = np.nextafter(row[1, 3], np.float32(np.inf))  # equal to rounding
+    value, gradient = value_and_grad(lambda s: jnp.sum(losses.logit_standardised(s, TEACHER, temperature=2.0)))(row)
+    same_value(value, lskd(np.zeros((5, 7)), TEACHER, 2.0).sum())
+    assert not gradient.any()
+
+
 def test_extreme_and_equal_logits():
     both = value_and_grad(lambda s, t: jnp.sum(losses.logit_standardised(s, t, temperature=1.0)))
     for student in (EXTREME, EXTREME[::-1].copy()):
