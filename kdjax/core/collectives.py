@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import PartitionSpec as P
 
 
 def total(tree: Any, axis_name: str | None = None) -> Any:
@@ -50,15 +51,43 @@ def mean(x: jax.Array, where: jax.Array | None = None, axis_name: str | None = N
     return total(summed, axis_name) / jnp.maximum(total(count, axis_name), 1.0)
 
 
+def largest(x: jax.Array, axis_name: str | None = None) -> jax.Array:
+    """The largest element of the global batch, a scalar. No gradient flows through it."""
+    top = jnp.max(lax.stop_gradient(x))
+    return top if axis_name is None else lax.pmax(top, axis_name)
+
+
 def gather(x: jax.Array, axis_name: str | None = None) -> jax.Array:
-    """The rows of all devices in global order: `[B, ...] -> [N * B, ...]`. Gradients flow back to their rows."""
-    return x if axis_name is None else lax.all_gather(x, axis_name, tiled=True)
+    """The rows of all devices in global order: `[B, ...] -> [N * B, ...]`. Gradients flow back to their rows.
+
+    Without an axis the rows are there already; where their type says that they lie over devices (a mesh of Explicit axes), they
+    are brought together, since products of rows with rows are refused otherwise.
+    """
+    return _together(x) if axis_name is None else lax.all_gather(x, axis_name, tiled=True)
+
+
+def take(table: jax.Array, index: jax.Array) -> jax.Array:
+    """`table[index]`, which lies over devices as `index` does; NaN (the least integer) for a row that is not there."""
+    sharding, spec = _placed(index)
+    out = sharding.update(spec=P(*spec, *(None,) * (jnp.ndim(table) - 1))) if any(spec) else None
+    return jnp.asarray(table).at[index].get(mode="fill", out_sharding=out)
+
+
+def _together(x):
+    sharding, spec = _placed(x)
+    return jax.sharding.reshard(x, sharding.update(spec=P(None, *spec[1:]))) if spec and spec[0] is not None else x
+
+
+def _placed(x: jax.Array) -> tuple[Any, tuple[Any, ...]]:
+    """Where the type says that an array lies, and for each of its axes the Explicit axis of the mesh, or None."""
+    sharding = getattr(jax.typeof(x), "sharding", None)
+    return sharding, tuple(getattr(sharding, "spec", ()))
 
 
 def everywhere(x: jax.Array, axis_name: str | None = None) -> jax.Array:
     """As `gather`, for State that all devices hold: `shard_map` then knows that the result is the same on each."""
     if axis_name is None:
-        return x
+        return _together(x)
     rows = x.shape[0]
     # A sum of placed slices, not an all-gather, whose result counts as each device's own.
     zeros = jnp.zeros((rows * lax.axis_size(axis_name), *x.shape[1:]), x.dtype)

@@ -95,16 +95,15 @@ def crd_contrast(
         least, most = rows - int(count.max()), rows - int(count.min())
     order, begin, count = (jnp.asarray(x, jnp.int32) for x in (order, begin, count))
 
-    def draw(key, row):
+    def draw(key, start, own):
         at, among = jax.random.split(key)
-        start, own = begin[row], count[row]
         # Numbers among the images of other classes; its own class, which lies between them in the order, is stepped over.
         places = choose(at, rows - own, negatives, least=least, most=most)
-        places = jnp.where(places < start, places, places + own)
-        first = row.astype(jnp.int32) if positive == "exact" else order[start + jax.random.randint(among, (), 0, own)]
-        return jnp.concatenate([first[None], jnp.take(order, places, mode="clip")])
+        return start + jax.random.randint(among, (), 0, own), jnp.where(places < start, places, places + own)
 
-    return jax.vmap(draw)(example_keys(key, index), index)
+    own, others = jax.vmap(draw)(example_keys(key, index), collectives.take(begin, index), collectives.take(count, index))
+    first = index.astype(jnp.int32) if positive == "exact" else collectives.take(order, own)
+    return jnp.concatenate([first[:, None], collectives.take(order, others)], axis=1)
 
 
 def crd_update(

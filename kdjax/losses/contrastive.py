@@ -19,6 +19,7 @@ from kdjax.losses._geometry import unit
 from kdjax.losses._labels import class_numbers
 
 _EPSILON = 1e-7  # in both denominators, as in the authors' code
+_UNSET = -1.0  # a log Z not yet set
 
 
 def crd_constants(
@@ -65,12 +66,10 @@ def crd_constants(
     _check(student, teacher, student_bank, teacher_bank, contrast, constants)
     check_positive("temperature", temperature)
     scores = _scores(student, teacher, student_bank, teacher_bank, contrast, temperature)
-    # No score is above the length of the longest row over T, on any device: what is summed then lies in (0, 1].
     kept, first = wide(constants), []
-    for score, bank in zip(scores, (teacher_bank, student_bank), strict=True):
-        most = jnp.max(jnp.linalg.norm(wide(bank), axis=1)) / wide(temperature)
-        mean = collectives.mean(jnp.exp(score - most), axis_name=axis_name)
-        first.append(math.log(len(bank)) + most + jnp.log(mean))
+    for score in lax.stop_gradient(scores):
+        top = collectives.largest(score, axis_name)
+        first.append(top + jnp.log(jnp.shape(student_bank)[0] * collectives.mean(jnp.exp(score - top), axis_name=axis_name)))
     return lax.stop_gradient(jnp.where(kept == _UNSET, jnp.stack(first), kept))
 
 
@@ -196,7 +195,7 @@ def _scores(student, teacher, student_bank, teacher_bank, contrast, temperature)
 
     def against(anchor, bank):
         # Full float32 on every device: the small temperature magnifies rounding.
-        rows = wide(jnp.take(lax.stop_gradient(jnp.asarray(bank)), contrast, axis=0, mode="fill"))
+        rows = wide(collectives.take(lax.stop_gradient(jnp.asarray(bank)), jnp.asarray(contrast)))
         dots = jnp.einsum("bkd,bd->bk", rows, unit(wide(anchor), axis=1), precision=lax.Precision.HIGHEST)
         return dots / wide(temperature)
 

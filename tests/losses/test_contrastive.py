@@ -12,7 +12,7 @@ RNG = np.random.default_rng(9)
 STUDENT, TEACHER = RNG.normal(size=(2, 4, 5)).astype(np.float32)
 BANKS = RNG.normal(size=(2, 9, 5)).astype(np.float32) / 3
 CONTRAST = np.stack([RNG.permutation(9)[:4] for _ in range(4)]).astype(np.int32)
-CONSTANTS = np.array([30.0, 12.0], np.float32)
+CONSTANTS = np.log([30.0, 12.0]).astype(np.float32)  # log Z
 LABELS = np.array([0, 1, 0, 2])
 
 
@@ -30,7 +30,7 @@ def scores(s, t, temperature=0.07):
 
 def nce(s, t, constants=CONSTANTS, temperature=0.07):
     rows, noise = 0.0, (CONTRAST.shape[1] - 1) / len(BANKS[0])
-    for u, z in zip(scores(s, t, temperature), np.float64(constants), strict=True):
+    for u, z in zip(scores(s, t, temperature), np.exp(np.float64(constants)), strict=True):
         x = u / z
         positive, negative = x[:, 0] / (x[:, 0] + noise + 1e-7), noise / (x[:, 1:] + noise + 1e-7)
         rows = rows - np.log(positive) - np.log(negative).sum(1)
@@ -60,13 +60,13 @@ def step(g, f_s, f_t, constants):
 @pytest.mark.parametrize("name", ["crd", "crd_later_step"])
 def test_golden(golden, name):
     g = golden(f"repdistiller/{name}")
-    before = [float(g[f"hp_z_v{i}_preset"]) for i in (1, 2)] if name == "crd_later_step" else [-1.0, -1.0]
+    before = [np.log(g[f"hp_z_v{i}_preset"]) for i in (1, 2)] if name == "crd_later_step" else [-1.0, -1.0]
     whole = functools.partial(step, g, constants=jnp.array(before))
     (value, (constants, banks)), (grad_s, grad_t) = value_and_grad(whole, argnums=(0, 1), has_aux=True)(g["f_s"], g["f_t"])
     same_value(value, g["loss"])
     same_gradient(grad_s, g["grad_f_s"])
     same_gradient(grad_t, g["grad_f_t"])
-    same_value(constants, np.stack([g["z_v1"], g["z_v2"]]))
+    same_value(jnp.exp(constants), np.stack([g["z_v1"], g["z_v2"]]))
     for bank, i in zip(banks, (1, 2), strict=True):
         same_gradient(bank, g[f"memory_v{i}_after"], 1e-6)
 
@@ -89,13 +89,25 @@ def test_value_where_all_rows_score_alike():
     same_value(losses.crd(zero, zero, bank, bank, contrast, constants), np.full(2, expected))
 
 
+def first_constants(temperature=0.07):
+    return np.log([9 * u.mean() for u in scores(STUDENT, TEACHER, temperature)])
+
+
 def test_constants_are_set_once_each():
     given = STUDENT, TEACHER, *BANKS, CONTRAST
-    first = np.array([9 * u.mean() for u in scores(STUDENT, TEACHER)])
-    for before, expected in (([-1.0, -1.0], first), ([-1.0, 7.0], [first[0], 7.0]), ([5.0, 0.0], [5.0, first[1]])):
+    first = first_constants()
+    for before, expected in (([-1.0, -1.0], first), ([-1.0, 7.0], [first[0], 7.0]), ([-3.0, -1.0], [-3.0, first[1]])):
         same_value(losses.crd_constants(*given, np.float32(before)), np.array(expected))
-    warm = [9 * u.mean() for u in scores(STUDENT, TEACHER, 0.5)]
-    same_value(losses.crd_constants(*given, -np.ones(2, np.float32), temperature=0.5), np.array(warm))
+    same_value(losses.crd_constants(*given, -np.ones(2, np.float32), temperature=0.5), first_constants(0.5))
+
+
+@pytest.mark.parametrize("temperature", [0.005, 0.002])
+def test_a_low_temperature_overflows_nowhere(temperature):
+    given = STUDENT, TEACHER, *BANKS, CONTRAST
+    constants = losses.crd_constants(*given, -np.ones(2, np.float32), temperature=temperature)
+    same_value(constants, first_constants(temperature))
+    value = losses.crd(*given, constants, temperature=temperature)
+    same_value(value, nce(STUDENT, TEACHER, first_constants(temperature), temperature), 1e-4)
 
 
 def test_constants_of_halves():
@@ -103,8 +115,7 @@ def test_constants_of_halves():
         return losses.crd_constants(s, t, *BANKS, rows, -jnp.ones(2), axis_name="data")
 
     halves = jax.vmap(first, axis_name="data")(*(x.reshape(2, 2, *x.shape[1:]) for x in (STUDENT, TEACHER, CONTRAST)))
-    whole = np.array([9 * u.mean() for u in scores(STUDENT, TEACHER)])
-    same_value(halves, np.stack([whole, whole]))
+    same_value(halves, np.stack([first_constants()] * 2))
 
 
 def test_no_gradient_into_banks_and_constants():
@@ -112,7 +123,7 @@ def test_no_gradient_into_banks_and_constants():
         kept = losses.crd_constants(STUDENT, TEACHER, *banks, CONTRAST, constants)
         return jnp.sum(losses.crd(STUDENT, TEACHER, *banks, CONTRAST, kept))
 
-    for before in (CONSTANTS, -CONSTANTS):
+    for before in (CONSTANTS, -np.ones(2, np.float32)):
         banks, constants = jax.grad(loss, argnums=(0, 1))(jnp.asarray(BANKS), jnp.asarray(before))
         assert not banks.any() and not constants.any()
     moved = jax.grad(lambda s: jnp.sum(losses.crd_constants(s, TEACHER, *BANKS, CONTRAST, -jnp.ones(2))))(STUDENT)
@@ -185,7 +196,7 @@ def test_extreme_zero_and_equal_embeddings():
 def _cold(s, t):
     """Scores of some thousands, whose exponentials overflow: the logarithms of the formula, in float64."""
     total, noise = 0.0, 3 / 9
-    for anchor, bank, z in ((s, BANKS[1], CONSTANTS[0]), (t, BANKS[0], CONSTANTS[1])):
+    for anchor, bank, z in ((s, BANKS[1], np.exp(CONSTANTS[0])), (t, BANKS[0], np.exp(CONSTANTS[1]))):
         log_x = np.einsum("bkd,bd->bk", 300 * np.float64(bank)[CONTRAST], unit(anchor)) / 0.07 - np.log(np.float64(z))
         log_sum = np.logaddexp(log_x, np.log(noise + 1e-7))
         total += (log_sum[:, 0] - log_x[:, 0]).sum() + (log_sum[:, 1:] - np.log(noise)).sum()

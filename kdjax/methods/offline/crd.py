@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 
 from kdjax import losses
 from kdjax.core import Net, check_option
+from kdjax.core.collectives import take
 from kdjax.methods.offline._objective import Objective, tap
 from kdjax.methods.offline._recipe import method_of
 from kdjax.models import fan_in_bias, fan_in_uniform
@@ -63,7 +64,7 @@ def crd_objective(
         return params, {"banks": banks, "constants": -jnp.ones(2)}
 
     def apply(params, stats, seen, *, train, key=None):
-        index, axis = jnp.asarray(row_of)[seen.batch["index"]], seen.axis_name
+        index, axis = take(jnp.asarray(row_of), seen.batch["index"]), seen.axis_name
         sides = {side: getattr(seen, side)["pooled"] @ params[side]["kernel"] + params[side]["bias"][None] for side in SIDES}
         both = sides["student"], sides["teacher"], stats["banks"]["student"], stats["banks"]["teacher"]
         contrast = losses.crd_contrast(seen.key, index, classes, negatives=negatives, positive=positive)

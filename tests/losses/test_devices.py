@@ -1,0 +1,84 @@
+"""Every loss whose rows see each other, on meshes: of Explicit axes, and inside `shard_map` with its own checks."""
+
+import inspect
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+from oracle import same_value
+
+from kdjax import losses
+from kdjax.core import collectives
+
+RNG = np.random.default_rng(11)
+S, T = RNG.normal(size=(2, 8, 5)).astype(np.float32)
+MAPS = RNG.normal(size=(8, 4, 4, 3)).astype(np.float32)
+INDEX, LABELS = np.arange(8, dtype=np.int32), np.arange(8, dtype=np.int32) % 3
+KEY = jax.random.key(2)
+BANKS = RNG.normal(size=(2, 9, 5)).astype(np.float32) / 3
+CONTRAST = np.stack([RNG.permutation(9)[:4] for _ in range(8)]).astype(np.int32)
+
+# A scalar of rows: the first is differentiated, all are spread over devices.
+CASES = {
+    "batch_correlation": (partial(losses.batch_correlation, temperature=2.0), S, T),
+    "batch_norm_statistics": (lambda x, axis_name: losses.batch_norm_statistics(x, T[0, :3], T[1, :3], axis_name=axis_name), MAPS),
+    "class_balance": (losses.class_balance, S),
+    "class_correlation": (partial(losses.class_correlation, temperature=2.0), S, T),
+    "correlation_congruence": (losses.correlation_congruence, S, T),
+    "correlation_congruence, paper": (partial(losses.correlation_congruence, variant="paper"), S, T),
+    "crd_constants": (
+        lambda s, t, c, axis_name: jnp.sum(losses.crd_constants(s, t, *BANKS, c, -jnp.ones(2), axis_name=axis_name)), S, T, CONTRAST
+    ),
+    "crd": (
+        lambda s, t, c, axis_name: collectives.mean(losses.crd(s, t, *BANKS, c, np.ones(2)), axis_name=axis_name), S, T, CONTRAST
+    ),
+    "crd_contrast": (
+        lambda x, i, axis_name: collectives.mean(x * losses.crd_contrast(KEY, i, LABELS, negatives=4), axis_name=axis_name),
+        S,
+        INDEX,
+    ),
+    "crd_in_batch": (losses.crd_in_batch, S, T, LABELS),
+    "crd_update": (lambda x, i, axis_name: jnp.sum(losses.crd_update(BANKS[0], x, i, axis_name=axis_name) ** 3), S, INDEX),
+    "dist": (partial(losses.dist, beta=1.0, gamma=1.0), S, T),
+    "image_prior": (losses.image_prior, MAPS),
+    "image_prior, l2": (partial(losses.image_prior, norm="l2"), MAPS),
+    "multi_level": (losses.multi_level, S, 2 * S, T, T[::-1].copy()),
+    "multi_level, per row": (partial(losses.multi_level, per_row=True), S, 2 * S, T, T[::-1].copy()),
+    "probabilistic_transfer": (losses.probabilistic_transfer, S, T),
+    "probabilistic_transfer, paper": (partial(losses.probabilistic_transfer, variant="paper"), S, T),
+    "relational_angle": (losses.relational_angle, S, T),
+    "relational_distance": (losses.relational_distance, S, T),
+    "similarity_preserving": (losses.similarity_preserving, MAPS, T),
+}  # fmt: skip
+
+
+def test_every_loss_that_takes_an_axis_is_above():
+    takes = {name for name in losses.__all__ if "axis_name" in inspect.signature(getattr(losses, name)).parameters}
+    assert {getattr(losses, n) for n in takes} <= {getattr(losses, n.split(",")[0]) for n in CASES}
+
+
+def mesh(kind):
+    return jax.make_mesh((2,), ("data",), axis_types=(kind,), devices=jax.devices()[:2])
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_explicit_axes_and_default_checks(name):
+    loss, *rows = CASES[name]
+    value, gradient = jax.jit(jax.value_and_grad(partial(loss, axis_name=None)))(*rows)
+    expected = np.float64(gradient)
+
+    # `jax.make_mesh` makes such axes where nothing else is said.
+    spread = jax.device_put(rows, NamedSharding(mesh(AxisType.Explicit), P("data")))
+    explicit = jax.jit(jax.value_and_grad(partial(loss, axis_name=None)))(*spread)
+    same_value(explicit[0], np.float64(value))
+    assert np.allclose(explicit[1], expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+
+    # Declared the same on every device, which `shard_map` refuses unless it can tell.
+    over = jax.shard_map(partial(loss, axis_name="data"), mesh=mesh(AxisType.Auto), in_specs=P("data"), out_specs=P())
+    mapped = jax.jit(jax.value_and_grad(over))(*rows)
+    same_value(mapped[0], np.float64(value))
+    assert np.allclose(mapped[1], expected, rtol=0, atol=1e-4 * np.abs(expected).max())
