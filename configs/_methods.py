@@ -12,7 +12,7 @@ from configs._sections import keyword_defaults
 from configs._setting import PACE, Entry, Setting
 from kdjax import data, methods
 from kdjax.core import InputError, Net, check_option, pick
-from kdjax.methods import offline
+from kdjax.methods import offline, recipes
 from kdjax.train import Stage
 
 _IMAGES = {"labels": lambda setting: setting.source.labels(), "numbers": lambda setting: data.numbers_of(setting.source)}
@@ -134,11 +134,12 @@ def _sum(parts: list[str], setting: Setting, student: Net, teacher: Net, tx: Any
     of_parts = options if len(parts) > 1 else {parts[0]: options}
     objectives = [_objective(part)(**of_parts[part], **METHODS[part].known(setting)) for part in parts]
     if shares := setting.streams:
-        objectives = [offline.each_teacher(one, len(shares), weights=shares) for one in objectives]
-    return offline.offline(student, teacher, tx, offline.add(offline.labels_objective(label_weight), *objectives), **shared)
+        objectives = [recipes.each_teacher(one, len(shares), weights=shares) for one in objectives]
+    asked = recipes.combine(recipes.labels_objective(label_weight), *objectives)
+    return recipes.student(student, tx, asked, teacher=teacher, **shared)
 
 
-def _objective(part: str) -> Callable[..., offline.Objective]:
+def _objective(part: str) -> Callable[..., recipes.Objective]:
     objective = pick("method", part, METHODS).objective
     if objective is None:
         wanted = ", ".join(name for name, entry in METHODS.items() if entry.objective)

@@ -47,11 +47,11 @@ def after_hints(entry: Entry, setting: Setting) -> dict[str, Stage]:
         lambda tx, **shared: hints(reached(tx), **shared), {"student": specification}, given=setting.given, **pace
     )
     if entry.method is methods.supervised:
-        make, nets, given, adopt = partial(methods.supervised, student, **options), "network", {}, _as_network
+        make, nets, given = partial(methods.supervised, student, **options), "network", {}
     else:
         make, nets = partial(entry.method, student, setting.teacher, **options), "student"
-        given, adopt = {"given": setting.given}, _as_learner
-    return {first: before, setting.name: setting.stage(make, {nets: specification}, **given, adopt=adopt, adopt_from=first)}
+        given = {"given": setting.given}
+    return {first: before, setting.name: setting.stage(make, {nets: specification}, **given, adopt=_as_learner, adopt_from=first)}
 
 
 def after_paraphraser(entry: Entry, setting: Setting) -> dict[str, Stage]:
@@ -110,10 +110,6 @@ def _apart(setting: Setting) -> tuple[dict, dict, dict]:
     options = dict(setting.options)
     first = dict(options.pop("first"))
     return options, first, {name: first.pop(name) for name in PACE}
-
-
-def _as_network(state: Any, result: Result, member: int) -> Any:
-    return state._replace(network=state.network.replace(**_student_of(result, member)))
 
 
 def _as_learner(state: Any, result: Result, member: int) -> Any:

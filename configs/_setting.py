@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from configs._published import as_benchmark
 from kdjax import data
 from kdjax.core import Frozen, Net
-from kdjax.methods import offline
+from kdjax.methods import recipes
 from kdjax.train import Stage
 
 
@@ -76,7 +76,7 @@ class Entry(NamedTuple):
     """
 
     method: Callable[..., Any]
-    objective: Callable[..., offline.Objective] | None = None
+    objective: Callable[..., recipes.Objective] | None = None
     plan: Callable[..., dict[str, Stage]] | None = None
     knows: Mapping[str, Callable[[Setting], Any]] = {}
     student: Callable[..., dict] = lambda setting: setting.student

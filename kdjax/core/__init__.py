@@ -1,5 +1,6 @@
 """The contracts: what a net, a state and a method are, and the one way to learn."""
 
+from kdjax.core.chain import chain
 from kdjax.core.check import InputError, check_option, nearest, pick
 from kdjax.core.collectives import average, everywhere, gather, mean, offset, total
 from kdjax.core.donate import donating, on_parts
@@ -8,7 +9,7 @@ from kdjax.core.keys import example_keys, row_keys, row_normal
 from kdjax.core.learn import descend, learn, mean_grad, new_learner
 from kdjax.core.memory import check_memory, memory_available
 from kdjax.core.method import Batch, Method, Metrics, read_by_name
-from kdjax.core.net import Net, batch_norms, chain, from_linen, from_nnx, normalised
+from kdjax.core.net import Net, batch_norms, from_linen, from_nnx, normalised
 from kdjax.core.once import jit_once
 from kdjax.core.pool import average_pool, match_sizes, nearest_resize
 from kdjax.core.queue import Queue, new_queue, push

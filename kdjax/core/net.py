@@ -213,30 +213,6 @@ def _finite(x: Any) -> bool:
         return bool(np.all(np.isfinite(np.asarray(x, np.float32))))
 
 
-def chain(first: Net, then: Net, tap: str = "pooled") -> Net:
-    """`then` on the tap `tap` of `first`: a projector behind an encoder, a regressor behind a stage.
-
-    The taps of both are kept; where names meet, those of `then` win. Params and stats are `{"first", "then"}`, and so
-    `"norm/<path>"` becomes `"norm/first/<path>"` or `"norm/then/<path>"`.
-    """
-
-    def init(key, x):
-        a, b = jax.random.split(key)
-        params, stats = first.init(a, x)
-        taps, _ = jax.eval_shape(lambda p, s: first.apply(p, s, x, train=False), params, stats)
-        hidden = jnp.zeros(taps[tap].shape, taps[tap].dtype)
-        params_then, stats_then = then.init(b, hidden)
-        return {"first": params, "then": params_then}, {"first": stats, "then": stats_then}
-
-    def apply(params, stats, x, *, train, key=None):
-        a, b = (None, None) if key is None else jax.random.split(key)
-        taps, stats_first = first.apply(params["first"], stats["first"], x, train=train, key=a)
-        more, stats_then = then.apply(params["then"], stats["then"], taps[tap], train=train, key=b)
-        return {**_within("first", taps), **_within("then", more)}, {"first": stats_first, "then": stats_then}
-
-    return Net(init, apply)
-
-
 def batch_norms(taps: dict[str, jax.Array], stats: Any) -> list[tuple[jax.Array, jax.Array, jax.Array]]:
     """The batch-norm layers of a Net as `(input of the layer, running mean, running variance)`, in order of their names.
 
@@ -245,10 +221,6 @@ def batch_norms(taps: dict[str, jax.Array], stats: Any) -> list[tuple[jax.Array,
     flat = {path.replace("batch_stats/", ""): value for path, value in _flatten(stats).items()}
     paths = sorted(name.removeprefix(NORM) for name in taps if name.startswith(NORM))
     return [(taps[NORM + path], flat[f"{path}/mean"], flat[f"{path}/var"]) for path in paths]
-
-
-def _within(part: str, taps: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    return {k.replace(NORM, f"{NORM}{part}/", 1) if k.startswith(NORM) else k: v for k, v in taps.items()}
 
 
 def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:

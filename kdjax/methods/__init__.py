@@ -1,4 +1,4 @@
-"""Every method by name; a folder is a family, and says in its README who trains whom."""
+"""Every method by name; a folder is a family, and says in its README who trains whom. What they are made of is in `recipes`."""
 
 from kdjax.methods.data_free import dafl
 from kdjax.methods.mutual import dml

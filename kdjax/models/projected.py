@@ -98,4 +98,4 @@ def projected(
     check_option("size", size, lambda s: len(s) == 2 and min(s) >= 1, "height and width, each of at least 1")
     first = build({**net, "dtype": jnp.dtype(dtype).name}, axis_name=axis_name)
     then = Projector(channels, (size[0], size[1]), classes, factor=factor, dtype=dtype, axis_name=axis_name)
-    return chain(first, from_linen(then), tap)
+    return chain(first=first, then=from_linen(then), taps={"then": tap})

@@ -12,8 +12,8 @@ import optax
 
 from kdjax import methods
 from kdjax.core import Frozen, Method, Net, from_linen, jit_once
-from kdjax.methods.offline import Objective, Seen
 from kdjax.methods.offline.paraphraser import Paraphraser
+from kdjax.methods.recipes import Objective, Outputs
 from kdjax.models import attach, branches, conv_net, generator, linear_head, mlp_head, projected, shrink, vit
 
 ROWS, CLASSES = 16, 4
@@ -98,7 +98,7 @@ def small(axis_name: str | None = None, width: int = 4) -> Net:
 def supervised(axis_name: str | None = None, net: Net | None = None, tx: Any = None, **options: Any) -> Case:
     net = net or small(axis_name)
     method = methods.supervised(net, tx or optax.sgd(0.5), axis_name=axis_name, **options)
-    return Case(method, labelled_images(), {}, {"network": net}, lambda s: s.network.params, "loss")
+    return Case(method, labelled_images(), {}, {"network": net}, lambda s: s.learner.params["student"], "loss")
 
 
 def kd(axis_name: str | None = None, net: Net | None = None, tx: Any = None, **options: Any) -> Case:
@@ -336,13 +336,13 @@ def defaults(make: Any) -> dict:
     return {p.name: p.default for p in options if p.name not in ("axis_name", "micro")}
 
 
-def look(student: Any, teacher: Any, params: Any = None, step: int = 0) -> Seen:
+def look(student: Any, teacher: Any, params: Any = None, step: int = 0) -> Outputs:
     """A batch as an objective sees it, of bare taps; `params` are the teacher's."""
     given = {"teacher": Frozen({} if params is None else params, {})}
-    return Seen(student, teacher, given, {}, jax.random.key(0), jnp.int32(step))
+    return Outputs(student, teacher, given, {}, jax.random.key(0), jnp.int32(step))
 
 
-def unweighted(objective: Objective, seen: Seen, params: Any = None, stats: Any = None) -> jax.Array:
+def unweighted(objective: Objective, seen: Outputs, params: Any = None, stats: Any = None) -> jax.Array:
     """The sum of an objective's terms, each its batch mean, with its adapter in training mode."""
     adapted = {}
     if objective.adapter:
@@ -357,6 +357,14 @@ def start(case: Case, seed: int = 0) -> Any:
 def student_of(state: Any) -> tuple:
     """Parameters and statistics of the student in the State of a method of methods/offline/."""
     return state.learner.params["student"], state.learner.stats["student"]
+
+
+def with_student(state: Any, params: Any, stats: Any = None) -> Any:
+    """The State with other parameters of the student, and maybe other statistics."""
+    learner = state.learner
+    found = {"params": {**learner.params, "student": params}}
+    found |= {} if stats is None else {"stats": {**learner.stats, "student": stats}}
+    return state._replace(learner=learner.replace(**found))
 
 
 def close(a: Any, b: Any, **tolerance: float) -> None:

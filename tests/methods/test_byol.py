@@ -13,18 +13,22 @@ from kdjax.models import conv_net, linear_head, mlp_head
 
 KEY = jax.random.key(5)
 ENCODER, PROJECTOR, PREDICTOR = conv_net((4,), None), mlp_head(6, 5), mlp_head(6, 5)
-PROJECT = chain(ENCODER, PROJECTOR)
+PROJECT = chain(encoder=ENCODER, projector=PROJECTOR)
 
 
 @functools.cache
 def run(steps=1, horizon=40, **options):
     case = byol(steps=horizon, **options)
-    states, step, metrics = [start(case)], jax.jit(case.method.step), []
+    states, step, metrics = [start(case, 2)], jax.jit(case.method.step), []
     for _ in range(steps):
         new, logged = step(states[-1], case.batch, KEY)
         states.append(new)
         metrics.append(logged)
     return case, states, metrics
+
+
+def followed(state):
+    return {name: state.online.params[name] for name in ("encoder", "projector")}
 
 
 def apart(p, z):
@@ -36,10 +40,11 @@ def test_the_loss_is_the_sum_of_both_directions():
     """Each view in a pass of its own; batch statistics on both sides; target without predictor."""
     case, (state, new), (metrics,) = run()
     online, target = state.online, state.target
-    p, z, own, other = [], [], dict(online.stats), target.stats
+    p, z, own, other = [], [], online.stats, target.stats
     for view in case.batch["views"]:
-        taps, own["project"] = PROJECT.apply(online.params["project"], own["project"], view, train=True)
-        out, own["predict"] = PREDICTOR.apply(online.params["predict"], own["predict"], taps["embedding"], train=True)
+        taps, projected = PROJECT.apply(online.params, own, view, train=True)
+        out, predicted = PREDICTOR.apply(online.params["predictor"], own["predictor"], taps["embedding"], train=True)
+        own = {**projected, "predictor": predicted}
         p.append(out["embedding"])
         taps, other = PROJECT.apply(target.params, other, view, train=True)
         z.append(taps["embedding"])
@@ -47,14 +52,13 @@ def test_the_loss_is_the_sum_of_both_directions():
     np.testing.assert_allclose(metrics["byol"], loss, rtol=1e-4)
     np.testing.assert_allclose(metrics["loss"], loss + float(metrics["probe"]), rtol=1e-4)
     # Both sides keep statistics of their own passes; the target's are not averaged with the online ones.
-    close(new.online.stats["project"], own["project"], atol=1e-5)
-    close(new.online.stats["predict"], own["predict"], atol=1e-5)
+    close({name: new.online.stats[name] for name in own}, own, atol=1e-5)
     close(new.target.stats, other, atol=1e-5)
 
 
 def test_online_and_target_start_apart():
     _, (state, _), _ = run()
-    assert not equal(state.online.params["project"], state.target.params)
+    assert not equal(followed(state), state.target.params)
 
 
 def test_a_decay_of_one_leaves_the_target():
@@ -65,15 +69,15 @@ def test_a_decay_of_one_leaves_the_target():
 
 def test_a_decay_of_zero_copies_what_the_online_network_has_just_learned():
     _, (state, new), _ = run(tau=0.0)
-    close(new.target.params, new.online.params["project"], atol=1e-6)
-    assert not equal(new.online.params["project"], state.online.params["project"])
+    close(new.target.params, followed(new), atol=1e-6)
+    assert not equal(followed(new), followed(state))
 
 
 def test_the_target_moves_towards_the_updated_online_network():
     _, (a, b, c), metrics = run(2, tau=0.9)
     for old, new, logged in ((a, b, metrics[0]), (b, c, metrics[1])):
         tau = float(logged["tau"])
-        expected = jax.tree.map(lambda t, o, tau=tau: tau * t + (1 - tau) * o, old.target.params, new.online.params["project"])
+        expected = jax.tree.map(lambda t, o, tau=tau: tau * t + (1 - tau) * o, old.target.params, followed(new))
         close(new.target.params, expected, atol=1e-6)
 
 
@@ -86,11 +90,11 @@ def test_the_decay_follows_the_step():
 def test_the_probe_watches_without_touching():
     case, (state, new), _ = run()
     pure = methods.byol(ENCODER, PROJECTOR, PREDICTOR, optax.sgd(0.02), steps=40, tau=0.9)
-    begun = jit_once(pure.init)(jax.random.key(0), case.batch, {})
+    begun = jit_once(pure.init)(jax.random.key(2), case.batch, {})
     alone, metrics = jax.jit(pure.step)(begun, {"views": case.batch["views"]}, KEY)  # no labels at all
     assert "probe" not in metrics
     watched = new.online.params
-    close(alone.online.params, {"predict": watched["predict"], "project": watched["project"]}, atol=1e-7)
+    close(alone.online.params, {name: watched[name] for name in ("encoder", "projector", "predictor")}, atol=1e-7)
     close(alone.target, new.target, atol=1e-7)
     assert not equal(watched["probe"], state.online.params["probe"])
     images = case.batch["views"][0]
@@ -101,7 +105,9 @@ def test_the_probe_skips_unlabelled_rows():
     case, (state, _), _ = run()
     known = jnp.arange(16) < 6
     _, metrics = jax.jit(case.method.step)(state, case.batch | {"label": jnp.where(known, LABELS, -1)}, KEY)
-    pooled = PROJECT.apply(state.online.params["project"], state.online.stats["project"], case.batch["views"][0], train=True)
+    pooled = ENCODER.apply(
+        *(part["encoder"] for part in (state.online.params, state.online.stats)), case.batch["views"][0], train=True
+    )
     taps, _ = linear_head(4).apply(state.online.params["probe"], {}, pooled[0]["pooled"], train=True)
     rows = optax.softmax_cross_entropy_with_integer_labels(taps["logits"][:6], LABELS[:6])
     np.testing.assert_allclose(metrics["probe"], jnp.mean(rows), rtol=1e-4)
@@ -110,7 +116,7 @@ def test_the_probe_skips_unlabelled_rows():
 def test_what_is_shipped_is_the_encoder():
     case, (_, new), _ = run()
     params, stats = case.method.weights(new)["encoder"]
-    assert equal(params, new.online.params["project"]["first"]) and equal(stats, new.online.stats["project"]["first"])
+    assert equal(params, new.online.params["encoder"]) and equal(stats, new.online.stats["encoder"])
 
 
 def test_nets_with_dropout_get_a_key():

@@ -247,7 +247,7 @@ def test_real_images_are_never_touched():
 
 
 def chained(classes=CLASSES):
-    return chain(conv_net((4,), None), linear_head(classes))
+    return chain(first=conv_net((4,), None), then=linear_head(classes))
 
 
 def test_the_batch_norms_of_a_chained_teacher_are_found():

@@ -1,7 +1,7 @@
 import jax
 import numpy as np
 import pytest
-from cases import LABELS, close, dml, equal, small, start, supervised, without_batch_norm
+from cases import LABELS, close, dml, equal, small, start, student_of, supervised, with_student, without_batch_norm
 
 from kdjax import methods
 from kdjax.core import InputError
@@ -28,12 +28,12 @@ def test_without_imitation_the_peers_train_alone():
     case = dml(weight=0.0)
     state = start(case)
     plain = [supervised(), supervised(net=small(width=6))]
-    alone = [start(p)._replace(network=peer) for p, peer in zip(plain, state.peers, strict=True)]
+    alone = [with_student(start(p), peer.params, peer.stats) for p, peer in zip(plain, state.peers, strict=True)]
     step, steps = jax.jit(case.method.step), [jax.jit(p.method.step) for p in plain]
     for _ in range(3):
         state, _ = step(state, case.batch, KEY)
         alone = [one(s, case.batch, KEY)[0] for one, s in zip(steps, alone, strict=True)]
-    close(list(state.peers), [s.network for s in alone], atol=1e-7)
+    close([(peer.params, peer.stats) for peer in state.peers], [student_of(s) for s in alone], atol=1e-7)
 
 
 @pytest.mark.parametrize("simultaneous", [False, True])

@@ -11,8 +11,9 @@ from cases import close, equal, frozen, labelled_images, look, small, staged, st
 
 from kdjax import methods, models
 from kdjax.core import Frozen, InputError, Net, jit_once
-from kdjax.methods.offline import Objective, add, each_teacher, kd_objective, labels_objective, method_of, offline
-from kdjax.methods.offline._objective import pairs, tap
+from kdjax.methods.offline import kd_objective
+from kdjax.methods.recipes import Objective, combine, each_teacher, labels_objective, method_of, student
+from kdjax.methods.recipes._objective import pairs, tap
 
 KEY = jax.random.key(5)
 STUDENT, TEACHER = ({f"stage{k}": jnp.full((2, 1, 1, 1), 10.0 * side + k) for k in (1, 2)} for side in (1, 2))
@@ -30,7 +31,7 @@ def scaled(name, start=1.0):
 
 
 def test_a_sum_keeps_terms_weights_needs_and_adapters_apart():
-    whole = add(scaled("a", 1.0), kd_objective(weight=0.5), scaled("b", 3.0))
+    whole = combine(scaled("a", 1.0), kd_objective(weight=0.5), scaled("b", 3.0))
     seen = look(STUDENT | {"logits": jnp.eye(2)}, TEACHER | {"logits": jnp.eye(2)})
     params, stats = whole.adapter.init(KEY, seen)
     adapted, stats = whole.adapter.apply(params, stats, seen, train=True)
@@ -38,12 +39,12 @@ def test_a_sum_keeps_terms_weights_needs_and_adapters_apart():
     assert [terms[name][0] for name in ("a", "b", "distillation")] == [21, 63, 0]
     assert dict(whole.weights) == {"a": 2.0, "distillation": 0.5, "b": 2.0}
     assert whole.needs == ("teacher", "given_a", "given_b") and jax.tree.leaves(stats) == [1, 1]
-    assert add(kd_objective()).adapter is None
+    assert combine(kd_objective()).adapter is None
 
 
 def test_a_sum_of_two_terms_of_one_name_is_refused():
     with pytest.raises(InputError, match="two objectives have a term 'distillation': expected every term once"):
-        add(kd_objective(), labels_objective(), kd_objective())
+        combine(kd_objective(), labels_objective(), kd_objective())
 
 
 def values(found):
@@ -106,7 +107,7 @@ def test_a_method_of_an_objective_takes_its_options_beside_those_of_all():
 
 def taught_by(teacher, given, objective):
     """The student's weights after a step."""
-    method = offline(staged(), teacher, optax.sgd(0.05), add(labels_objective(), objective))
+    method = student(staged(), optax.sgd(0.05), combine(labels_objective(), objective), teacher=teacher)
     state = jit_once(method.init)(KEY, labelled_images(), {"teacher": given})
     state, metrics = jax.jit(method.step)(state, labelled_images(), KEY)
     return student_of(state), metrics

@@ -22,8 +22,8 @@ def run(batch, **options):
     case = supervised(net=NET, **options)
     state = start(case)
     new, metrics = jax.jit(case.method.step)(state, case.batch | batch, KEY)
-    taps, _ = NET.apply(state.network.params, {}, case.batch["image"], train=True)
-    return state.network.params, new.network.params, metrics, taps
+    taps, _ = NET.apply(state.learner.params["student"], {}, case.batch["image"], train=True)
+    return state.learner.params["student"], new.learner.params["student"], metrics, taps
 
 
 def check(batch, target, **options):
@@ -74,7 +74,8 @@ def test_the_key_of_a_step_drops_units_in_training_only():
     close(a, b)
     assert not equal(a, c)
     logits = case.method.predict(state, case.batch["image"])["network"]["logits"]
-    np.testing.assert_allclose(logits, case.batch["image"].reshape(16, -1) @ state.network.params["Dense_0"]["kernel"], atol=1e-5)
+    kernel = state.learner.params["student"]["Dense_0"]["kernel"]
+    np.testing.assert_allclose(logits, case.batch["image"].reshape(16, -1) @ kernel, atol=1e-5)
 
 
 @pytest.mark.parametrize("smoothing", [-0.1, 1.0, "a lot"])

@@ -119,7 +119,8 @@ def test_a_phase_makes_copies_easier_for_the_teacher_than_for_the_student():
     learn, step = jax.jit(trained.step), jax.jit(case.method.step)
     for k in range(60):
         teacher, _ = learn(teacher, case.batch, jax.random.key(k))
-    frozen = case.given["teacher"].replace(params=teacher.network.params, stats=teacher.network.stats)
+    params, stats = trained.weights(teacher)["network"]
+    frozen = case.given["teacher"].replace(params=params, stats=stats)
     state = jit_once(case.method.init)(jax.random.key(0), case.batch, {"teacher": frozen})
 
     @jax.jit

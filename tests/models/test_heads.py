@@ -35,7 +35,7 @@ def test_size_at_the_published_widths():
 
 
 def test_a_head_behind_an_encoder():
-    net = chain(conv_net((4,), None), mlp_head(6, 2))
+    net = chain(encoder=conv_net((4,), None), head=mlp_head(6, 2))
     x = jnp.ones((2, 4, 4, 1))
     shapes = jax.eval_shape(lambda key: net.apply(*net.init(key, x), x, train=True)[0], jax.random.key(0))
     assert shapes["pooled"].shape == (2, 4)

@@ -17,6 +17,10 @@ from kdjax.train import Diverged, Pace, Stopped, feed, run_stages, sweep
 from kdjax.train.devices import find_devices
 
 
+def with_params(state, params):
+    return state._replace(learner=state.learner.replace(params={**state.learner.params, "student": params}))
+
+
 def weights(results, name="network"):
     return next(iter(results.values())).weights[name]
 
@@ -225,8 +229,8 @@ def test_refresh_is_called_at_absolute_steps_also_after_a_resume(tmp_path):
 
     def refresh(state, step, key):
         calls.append((step, np.asarray(jax.random.key_data(key)).tolist()))
-        bias = state.network.params[1] + jax.random.normal(key, (3,))
-        return state._replace(network=state.network.replace(params=[state.network.params[0], bias]))
+        kernel, bias = state.learner.params["student"]
+        return with_params(state, [kernel, bias + jax.random.normal(key, (3,))])
 
     stages = {"only": stage(members=2, refresh=refresh, refresh_every=4)}
     whole = run_stages(stages, run(tmp_path / "whole"))
@@ -328,7 +332,7 @@ def test_missing_weights_are_refused(tmp_path):
 
 def test_a_stage_may_start_from_weights_of_an_earlier_one(tmp_path):
     def adopt(state, result, member):
-        return state._replace(network=state.network.replace(params=result.frozen(member=1 - member).params))
+        return with_params(state, result.frozen(member=1 - member).params)
 
     still = methods.supervised(linear(), sgd(0.0))
     results = run_stages(
@@ -341,7 +345,7 @@ def test_a_stage_may_start_from_weights_of_an_earlier_one(tmp_path):
 def test_every_point_of_a_sweep_goes_on_from_the_weights_of_its_seed(tmp_path):
     def adopt(state, result, member):
         params = jax.tree.map(lambda x: x[member], result.weights["network"]["params"])
-        return state._replace(network=state.network.replace(params=params))
+        return with_params(state, params)
 
     swept, hyper = sweep(lambda rate: methods.supervised(linear(), sgd(rate * 0)), {"rate": [0.1, 0.2]}, seeds=2)
     second = stage(swept, adopt=adopt, adopt_from="first", steps=2, members=4, seeds=2, hyper=hyper)

@@ -1,8 +1,5 @@
 """A frozen teacher, one student."""
 
-from kdjax.methods.offline._objective import Objective, Seen, add, labels_objective
-from kdjax.methods.offline._recipe import Offline, method_of, offline
-from kdjax.methods.offline._teachers import each_teacher
 from kdjax.methods.offline.ab import ab, ab_objective
 from kdjax.methods.offline.at import at, at_objective
 from kdjax.methods.offline.cc import cc, cc_objective
@@ -38,13 +35,11 @@ from kdjax.methods.offline.vid import vid, vid_objective
 from kdjax.methods.offline.wsld import wsld, wsld_objective
 
 __all__ = [
-    "CrossArchitecture", "Objective", "Offline", "Seen", "ab", "ab_objective", "add", "at", "at_objective", "augmenter_epochs",
-    "cakd", "cakd_objective", "cc", "cc_objective", "crd", "crd_objective", "deit", "deit_objective", "dist", "dist_objective",
-    "dkd", "dkd_objective", "each_teacher", "fitnet", "fitnet_hint", "fitnet_objective", "fsp", "fsp_objective", "ft",
-    "ft_objective", "hsakd", "hsakd_teacher", "ickd", "ickd_objective", "kd", "kd_objective", "labels_objective", "lskd",
-    "lskd_objective", "method_of", "mlkd", "moved", "norm_in_front", "nst", "nst_objective", "ofd", "ofd_objective", "offline",
-    "paraphraser", "pixel", "pkt", "pkt_objective", "proc_kd", "pursuhint", "pursuhint_objective", "reviewkd",
-    "reviewkd_objective", "rkd", "rkd_objective", "simkd", "sp", "sp_objective", "srrl", "srrl_objective", "tinymim",
-    "tinymim_objective", "tst", "vid", "vid_objective", "wsld",
-    "wsld_objective",
+    "CrossArchitecture", "ab", "ab_objective", "at", "at_objective", "augmenter_epochs", "cakd", "cakd_objective", "cc",
+    "cc_objective", "crd", "crd_objective", "deit", "deit_objective", "dist", "dist_objective", "dkd", "dkd_objective",
+    "fitnet", "fitnet_hint", "fitnet_objective", "fsp", "fsp_objective", "ft", "ft_objective", "hsakd",
+    "hsakd_teacher", "ickd", "ickd_objective", "kd", "kd_objective", "lskd", "lskd_objective", "mlkd", "moved", "norm_in_front",
+    "nst", "nst_objective", "ofd", "ofd_objective", "paraphraser", "pixel", "pkt", "pkt_objective", "proc_kd", "pursuhint",
+    "pursuhint_objective", "reviewkd", "reviewkd_objective", "rkd", "rkd_objective", "simkd", "sp", "sp_objective", "srrl",
+    "srrl_objective", "tinymim", "tinymim_objective", "tst", "vid", "vid_objective", "wsld", "wsld_objective",
 ]  # fmt: skip

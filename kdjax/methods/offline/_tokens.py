@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.core import InputError
-from kdjax.methods.offline._objective import Seen, tap
+from kdjax.methods.recipes._objective import Outputs, tap
 from kdjax.models import block_names, stage_names
 
 
@@ -33,7 +33,7 @@ class Places(NamedTuple):
         return self.x[:, self.extra :].reshape(-1, *self.grid, self.x.shape[-1])
 
 
-def places(side: str, seen: Seen, name: str) -> Places:
+def places(side: str, seen: Outputs, name: str) -> Places:
     """The tap of a block `[B, N, C]` or of a stage `[B, H, W, C]`."""
     taps = getattr(seen, side)
     x = tap(side, taps, name)

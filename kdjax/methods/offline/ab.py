@@ -6,8 +6,8 @@ import flax.linen as nn
 
 from kdjax import losses
 from kdjax.core import from_linen
-from kdjax.methods.offline._objective import Objective, Seen, pairs
-from kdjax.methods.offline._recipe import method_of
+from kdjax.methods.recipes._objective import Objective, Outputs, pairs
+from kdjax.methods.recipes._student import method_of
 from kdjax.models import Connector
 
 
@@ -15,7 +15,7 @@ class _Connectors(nn.Module):
     layers: tuple[str, ...]
 
     @nn.compact
-    def __call__(self, seen: Seen, train: bool):
+    def __call__(self, seen: Outputs, train: bool):
         connected = {}
         for k, (student, teacher) in enumerate(pairs(seen, self.layers, suffix="_preact")):
             alike = student.shape[1:] == teacher.shape[1:]

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from kdjax import losses
-from kdjax.methods.offline._objective import Objective, pairs
-from kdjax.methods.offline._recipe import method_of
+from kdjax.methods.recipes._objective import Objective, pairs
+from kdjax.methods.recipes._student import method_of
 
 
 def at_objective(

@@ -6,8 +6,8 @@ import flax.linen as nn
 
 from kdjax import losses
 from kdjax.core import from_linen
-from kdjax.methods.offline._objective import Objective, Seen, tap
-from kdjax.methods.offline._recipe import method_of
+from kdjax.methods.recipes._objective import Objective, Outputs, tap
+from kdjax.methods.recipes._student import method_of
 from kdjax.models import fan_in_bias, fan_in_uniform
 
 
@@ -15,7 +15,7 @@ class _Embeddings(nn.Module):
     width: int
 
     @nn.compact
-    def __call__(self, seen: Seen):
+    def __call__(self, seen: Outputs):
         sides = {"student": seen.student, "teacher": seen.teacher}
         found = {}
         for side, taps in sides.items():

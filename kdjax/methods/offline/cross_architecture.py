@@ -21,9 +21,9 @@ from kdjax.core import (
     weigh_labels,
     weighted_sum,
 )
-from kdjax.methods.offline._objective import Seen, labels_objective
-from kdjax.methods.offline._recipe import offline
 from kdjax.methods.offline.cross_attention import cakd_objective, patches_of
+from kdjax.methods.recipes._objective import Outputs, labels_objective
+from kdjax.methods.recipes._student import student as one_student
 from kdjax.models import fan_in_uniform
 
 
@@ -111,7 +111,7 @@ def cakd(
     weights = {**labels.weights, **projected.weights, "adversarial": adversarial}
     projectors, critic = projected.adapter, from_linen(_Critic())
     assert projectors
-    plain = offline(student, teacher, tx, projected, axis_name=axis_name)
+    plain = one_student(student, tx, projected, teacher=teacher, axis_name=axis_name)
     move = augment.sometimes(moved, p=views)
 
     def look(state, params, images, batch, key):
@@ -120,7 +120,7 @@ def cakd(
         if (taps_t := batch.get("teacher")) is None:
             taps_t, _ = teacher.apply(given.params, given.stats, batch["image"], train=False)
         taps_s, new = student.apply(params["student"], stats["student"], images, train=True, key=key)
-        seen = Seen(taps_s, taps_t, state.given, batch, jax.random.fold_in(key, 1), state.step, axis_name)
+        seen = Outputs(taps_s, taps_t, state.given, batch, jax.random.fold_in(key, 1), state.step, axis_name)
         adapted, _ = projectors.apply(params["adapter"], stats["adapter"], seen, train=True)
         return seen, adapted, {**stats, "student": new}
 

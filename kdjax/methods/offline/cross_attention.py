@@ -9,8 +9,8 @@ import jax.numpy as jnp
 
 from kdjax import losses
 from kdjax.core import check_option, example_keys, from_linen
-from kdjax.methods.offline._objective import Objective, Seen, tap
 from kdjax.methods.offline._tokens import block_name, grid_of, heads, resized
+from kdjax.methods.recipes._objective import Objective, Outputs, tap
 from kdjax.models import conv2d, fan_in_uniform, last_stage
 
 _PATTERN = 4  # places a side with linear layers of their own; the next ones share them
@@ -43,7 +43,7 @@ class _Projectors(nn.Module):
     dropout: float
 
     @nn.compact
-    def __call__(self, seen: Seen, train: bool):
+    def __call__(self, seen: Outputs, train: bool):
         feature, (query, _, _) = patches_of(seen, self.block)
         _, count, patches, width = query.shape
         x = tap("student", seen.student, self.layer or last_stage(seen.student))
@@ -106,7 +106,7 @@ def cakd_objective(
     return Objective(terms, weights, from_linen(_Projectors(layer, block, dropout)))
 
 
-def patches_of(seen: Seen, block: int) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+def patches_of(seen: Outputs, block: int) -> tuple[jax.Array, tuple[jax.Array, ...]]:
     """The features `[B, P, C]` of the patches, and their queries, keys and values `[B, heads, P, d]`."""
     taps = seen.teacher
     patches = tap("teacher", taps, "patches").shape[1]
@@ -114,7 +114,7 @@ def patches_of(seen: Seen, block: int) -> tuple[jax.Array, tuple[jax.Array, ...]
     return feature, tuple(x[:, :, -patches:] for x in heads("teacher", taps, block))
 
 
-def _coins(seen: Seen, number: int, p: float, like: jax.Array) -> jax.Array:
+def _coins(seen: Outputs, number: int, p: float, like: jax.Array) -> jax.Array:
     """True with probability p, each entry of each image for itself."""
     keys = example_keys(jax.random.fold_in(seen.key, number), seen.batch["index"])
     return jax.vmap(lambda key: jax.random.bernoulli(key, p, like.shape[1:]))(keys)

@@ -6,8 +6,8 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Method, Net, check_option
-from kdjax.methods.offline._objective import Objective, add, labels_objective, tap
-from kdjax.methods.offline._recipe import offline
+from kdjax.methods.recipes._objective import Objective, combine, labels_objective, tap
+from kdjax.methods.recipes._student import student as one_student
 
 
 def deit_objective(
@@ -84,5 +84,5 @@ def deit(
     """
     check_option("alpha", alpha, lambda a: 0 <= a <= 1, "a number from 0 to 1")
     asked = deit_objective(weight=alpha, kind=kind, token=token, temperature=temperature, reduction=reduction)
-    objective = add(labels_objective(1 - alpha, smoothing=smoothing), asked)
-    return offline(student, teacher, tx, objective, axis_name=axis_name, micro=micro)
+    objective = combine(labels_objective(1 - alpha, smoothing=smoothing), asked)
+    return one_student(student, tx, objective, teacher=teacher, axis_name=axis_name, micro=micro)

@@ -1,8 +1,8 @@
 """Distillation from a stronger teacher."""
 
 from kdjax import losses
-from kdjax.methods.offline._objective import Objective
-from kdjax.methods.offline._recipe import method_of
+from kdjax.methods.recipes._objective import Objective
+from kdjax.methods.recipes._student import method_of
 
 
 def dist_objective(*, weight: float = 2.0, beta: float = 1.0, gamma: float = 1.0, temperature: float = 4.0) -> Objective:

@@ -5,8 +5,8 @@ from itertools import pairwise
 
 from kdjax import losses
 from kdjax.core import InputError
-from kdjax.methods.offline._objective import Objective, pairs, tap
-from kdjax.methods.offline._recipe import method_of
+from kdjax.methods.recipes._objective import Objective, pairs, tap
+from kdjax.methods.recipes._student import method_of
 
 
 def fsp_objective(*, weight: float = 1.0, layers: Sequence[str] = ()) -> Objective:

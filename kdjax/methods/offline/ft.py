@@ -4,16 +4,16 @@ import flax.linen as nn
 
 from kdjax import losses
 from kdjax.core import from_linen
-from kdjax.methods.offline._objective import Objective, Seen, pairs
-from kdjax.methods.offline._recipe import method_of
 from kdjax.methods.offline.paraphraser import Stack, factor_of
+from kdjax.methods.recipes._objective import Objective, Outputs, pairs
+from kdjax.methods.recipes._student import method_of
 
 
 class _Translator(nn.Module):
     layer: str
 
     @nn.compact
-    def __call__(self, seen: Seen, train: bool):
+    def __call__(self, seen: Outputs, train: bool):
         [(student, teacher)] = pairs(seen, (self.layer,))
         factor = factor_of(seen.given["paraphraser"].params, teacher)
         few = factor.shape[-1]

@@ -4,8 +4,8 @@ import flax.linen as nn
 
 from kdjax import losses
 from kdjax.core import from_linen
-from kdjax.methods.offline._objective import Objective, Seen, pairs
-from kdjax.methods.offline._recipe import method_of
+from kdjax.methods.recipes._objective import Objective, Outputs, pairs
+from kdjax.methods.recipes._student import method_of
 from kdjax.models import batch_norm, conv2d, fan_in_uniform
 
 
@@ -13,7 +13,7 @@ class _Embedding(nn.Module):
     layer: str
 
     @nn.compact
-    def __call__(self, seen: Seen, train: bool):
+    def __call__(self, seen: Outputs, train: bool):
         [(student, teacher)] = pairs(seen, (self.layer,))
         x = conv2d(teacher.shape[-1], 1, init=fan_in_uniform, name="conv")(student)
         return {"map": batch_norm(train, axis_name=seen.axis_name, name="bn")(x)}

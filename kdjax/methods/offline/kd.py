@@ -1,8 +1,8 @@
 """Knowledge distillation."""
 
 from kdjax import losses
-from kdjax.methods.offline._objective import Objective
-from kdjax.methods.offline._recipe import method_of
+from kdjax.methods.recipes._objective import Objective
+from kdjax.methods.recipes._student import method_of
 
 
 def kd_objective(*, weight: float = 0.9, temperature: float = 4.0) -> Objective:

@@ -5,8 +5,8 @@ import optax
 
 from kdjax import losses
 from kdjax.core import InputError, Method, Net, labelled
-from kdjax.methods.offline._objective import Objective, tap
-from kdjax.methods.offline._recipe import offline
+from kdjax.methods.recipes._objective import Objective, tap
+from kdjax.methods.recipes._student import student as one_student
 
 STRONG = "strong/"
 
@@ -65,8 +65,9 @@ def mlkd(
         }
 
     weights = {"cross_entropy": label_weight, "predictions": weight, "classes": weight, "images": weight}
-    twice = offline(_on_views(student), _on_views(teacher), tx, Objective(terms, weights), axis_name=axis_name, micro=micro)
-    once = offline(student, teacher, tx, Objective(terms, weights))
+    objective = Objective(terms, weights)
+    twice = one_student(_on_views(student), tx, objective, teacher=_on_views(teacher), axis_name=axis_name, micro=micro)
+    once = one_student(student, tx, objective, teacher=teacher)
     return Method(
         lambda key, batch, given: twice.init(key, _paired(batch), given),
         lambda state, batch, key: twice.step(state, _paired(batch), key),

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from kdjax import losses
-from kdjax.methods.offline._objective import Objective, pairs
-from kdjax.methods.offline._recipe import method_of
+from kdjax.methods.recipes._objective import Objective, pairs
+from kdjax.methods.recipes._student import method_of
 
 
 def nst_objective(*, weight: float = 50.0, layers: Sequence[str] = ()) -> Objective:

@@ -7,8 +7,8 @@ import jax
 
 from kdjax import losses
 from kdjax.core import InputError, check_option, from_linen
-from kdjax.methods.offline._objective import Objective, Seen, paired_names, pairs
-from kdjax.methods.offline._recipe import method_of
+from kdjax.methods.recipes._objective import Objective, Outputs, paired_names, pairs
+from kdjax.methods.recipes._student import method_of
 from kdjax.models import batch_norm, conv2d
 
 
@@ -16,7 +16,7 @@ class _Connectors(nn.Module):
     layers: tuple[str, ...]
 
     @nn.compact
-    def __call__(self, seen: Seen, train: bool):
+    def __call__(self, seen: Outputs, train: bool):
         connected = {}
         for k, (student, teacher) in enumerate(pairs(seen, self.layers, suffix="_preact")):
             x = conv2d(teacher.shape[-1], 1, name=f"conv{k}")(student)

@@ -9,9 +9,9 @@ import optax
 
 from kdjax import losses
 from kdjax.core import InputError, Method, Net, from_linen
-from kdjax.methods.offline._objective import Objective, Seen, add, labels_objective, tap
-from kdjax.methods.offline._recipe import offline
 from kdjax.methods.offline.kd import kd_objective
+from kdjax.methods.recipes._objective import Objective, Outputs, combine, labels_objective, tap
+from kdjax.methods.recipes._student import student as one_student
 from kdjax.models import Upscaler
 
 
@@ -19,7 +19,7 @@ class _Head(nn.Module):
     layer: str
 
     @nn.compact
-    def __call__(self, seen: Seen):
+    def __call__(self, seen: Outputs):
         return {"image": Upscaler(seen.batch["image"].shape[1:], name="head")(tap("student", seen.student, self.layer))}
 
 
@@ -89,5 +89,5 @@ def pixel(
 
     factors = {"reconstruction": reconstruction} | ({"features": feature_weight} if with_features else {})
     detail = Objective(terms, factors, from_linen(_Head(ours)))
-    objective = add(labels_objective(label_weight), kd_objective(weight=weight, temperature=temperature), detail)
-    return offline(student, teacher, tx, objective, axis_name=axis_name, micro=micro)
+    objective = combine(labels_objective(label_weight), kd_objective(weight=weight, temperature=temperature), detail)
+    return one_student(student, tx, objective, teacher=teacher, axis_name=axis_name, micro=micro)

@@ -3,8 +3,8 @@
 from typing import Literal
 
 from kdjax import losses
-from kdjax.methods.offline._objective import Objective, tap
-from kdjax.methods.offline._recipe import method_of
+from kdjax.methods.recipes._objective import Objective, tap
+from kdjax.methods.recipes._student import method_of
 
 
 def pkt_objective(*, weight: float = 30000.0, variant: Literal["repdistiller", "paper"] = "repdistiller") -> Objective:

@@ -11,9 +11,9 @@ from jax import lax
 
 from kdjax import losses
 from kdjax.core import InputError, Method, Net, check_option, from_linen, labelled
-from kdjax.methods.offline._objective import Objective, Seen, paired_names
-from kdjax.methods.offline._recipe import offline
 from kdjax.methods.offline._tokens import Places, layer_names, places, resized, spread
+from kdjax.methods.recipes._objective import Objective, Outputs, paired_names
+from kdjax.methods.recipes._student import student as one_student
 from kdjax.models import fan_in_uniform
 
 _HEAD = "classifier/"  # the student's linear layer among its taps
@@ -61,7 +61,7 @@ class _Guide(nn.Module):
     layers: tuple[str, ...]
 
     @nn.compact
-    def __call__(self, seen: Seen):
+    def __call__(self, seen: Outputs):
         names = _paired(seen, self.layers)
         students = [places("student", seen, name) for name, _ in names]
         teachers = [places("teacher", seen, name) for _, name in names]
@@ -151,7 +151,7 @@ def proc_kd(
         "cross_entropy": label_weight, "enriched": enriched, "agreement": agreement, "hidden": hidden, "prototype": prototype,
     }  # fmt: skip
     objective = Objective(terms, weights, from_linen(_Guide(prototypes, tuple(layers))))
-    return offline(_with_head(student), teacher, tx, objective, axis_name=axis_name, micro=micro)
+    return one_student(_with_head(student), tx, objective, teacher=teacher, axis_name=axis_name, micro=micro)
 
 
 def _with_head(student: Net) -> Net:
@@ -169,7 +169,7 @@ def _with_head(student: Net) -> Net:
     return Net(student.init, apply)
 
 
-def _paired(seen: Seen, layers: tuple[str, ...]) -> list[tuple[str, str]]:
+def _paired(seen: Outputs, layers: tuple[str, ...]) -> list[tuple[str, str]]:
     if layers:
         return paired_names(seen, layers)
     sides = [layer_names(taps) for taps in (seen.student, seen.teacher)]

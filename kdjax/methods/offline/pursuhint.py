@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from inspect import signature
 
 from kdjax.core import check_option, pick
-from kdjax.methods.offline._objective import Objective, add
-from kdjax.methods.offline._recipe import method_of
 from kdjax.methods.offline.at import at_objective
 from kdjax.methods.offline.fitnet import fitnet_objective
 from kdjax.methods.offline.nst import nst_objective
 from kdjax.methods.offline.vid import vid_objective
+from kdjax.methods.recipes._objective import Objective, combine
+from kdjax.methods.recipes._student import method_of
 
 HINTS: dict[str, Callable[..., Objective]] = {
     "at": at_objective,
@@ -42,7 +42,7 @@ def pursuhint_objective(
     check_option("layers", tuple(layers), len, accepted)
     make = pick("hint", hint, HINTS) if isinstance(hint, str) else hint
     many = "layers" in signature(make).parameters
-    return add(*(_named(make(**({"layers": (pair,)} if many else {"layer": pair})), pair, factor) for pair in layers))
+    return combine(*(_named(make(**({"layers": (pair,)} if many else {"layer": pair})), pair, factor) for pair in layers))
 
 
 def _named(objective: Objective, pair: str, factor: float) -> Objective:

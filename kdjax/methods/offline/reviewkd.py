@@ -8,8 +8,8 @@ import jax.numpy as jnp
 
 from kdjax import losses
 from kdjax.core import check_option, from_linen, linear_warmup, nearest_resize
-from kdjax.methods.offline._objective import Objective, Seen, pairs, tap
-from kdjax.methods.offline._recipe import method_of
+from kdjax.methods.recipes._objective import Objective, Outputs, pairs, tap
+from kdjax.methods.recipes._student import method_of
 from kdjax.models import batch_norm, conv2d, fan_in_bias, fan_in_uniform
 
 _fan_in = nn.initializers.variance_scaling(1.0, "fan_in", "uniform")
@@ -41,7 +41,7 @@ class _Review(nn.Module):
     layers: tuple[str, ...]
 
     @nn.compact
-    def __call__(self, seen: Seen, train: bool):
+    def __call__(self, seen: Outputs, train: bool):
         student, teachers = _student(seen, self.layers), _teacher(seen, self.layers)
         width, fused, x = self.width or min(512, student[-1].shape[-1]), {}, None
         for k in reversed(range(len(teachers))):

@@ -1,8 +1,8 @@
 """Relational knowledge distillation."""
 
 from kdjax import losses
-from kdjax.methods.offline._objective import Objective, tap
-from kdjax.methods.offline._recipe import method_of
+from kdjax.methods.recipes._objective import Objective, tap
+from kdjax.methods.recipes._student import method_of
 
 
 def rkd_objective(*, distance_weight: float = 25.0, angle_weight: float = 50.0) -> Objective:

@@ -8,8 +8,8 @@ import optax
 
 from kdjax import losses
 from kdjax.core import InputError, Method, Net, match_sizes
-from kdjax.methods.offline._objective import Objective, classifier_of, tap
-from kdjax.methods.offline._recipe import offline
+from kdjax.methods.recipes._objective import Objective, classifier_of, tap
+from kdjax.methods.recipes._student import student as one_student
 from kdjax.models import last_map
 
 
@@ -45,7 +45,7 @@ def simkd(
         projected, wanted = match_sizes(tap("student", seen.student, "head"), last_map(seen.teacher))
         return {"projected": losses.hint(projected, wanted)}
 
-    method = offline(student, teacher, tx, Objective(terms, {"projected": weight}), axis_name=axis_name, micro=micro)
+    method = one_student(student, tx, Objective(terms, {"projected": weight}), teacher=teacher, axis_name=axis_name, micro=micro)
 
     def init(key, batch, given):
         state = method.init(key, batch, given)

@@ -1,8 +1,8 @@
 """Similarity-preserving distillation."""
 
 from kdjax import losses
-from kdjax.methods.offline._objective import Objective, pairs
-from kdjax.methods.offline._recipe import method_of
+from kdjax.methods.recipes._objective import Objective, pairs
+from kdjax.methods.recipes._student import method_of
 
 
 def sp_objective(*, weight: float = 3000.0, layer: str = "") -> Objective:

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 
 from kdjax import losses
 from kdjax.core import from_linen
-from kdjax.methods.offline._objective import Objective, Seen, classifier_of, tap
-from kdjax.methods.offline._recipe import method_of
+from kdjax.methods.recipes._objective import Objective, Outputs, classifier_of, tap
+from kdjax.methods.recipes._student import method_of
 from kdjax.models import batch_norm, conv2d, last_map
 
 
@@ -14,7 +14,7 @@ class _Connector(nn.Module):
     """A 1x1 convolution that starts as the authors' does, at N(0, 2 / C_t); SimKD's code has PyTorch's default there."""
 
     @nn.compact
-    def __call__(self, seen: Seen, train: bool):
+    def __call__(self, seen: Outputs, train: bool):
         x = conv2d(tap("teacher", seen.teacher, "pooled").shape[-1], 1, name="conv")(last_map(seen.student))
         x = nn.relu(batch_norm(train, axis_name=seen.axis_name, name="bn")(x))
         return {"pooled": jnp.mean(x, (1, 2))}

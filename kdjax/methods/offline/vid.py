@@ -8,8 +8,8 @@ import jax.numpy as jnp
 
 from kdjax import losses
 from kdjax.core import check_option, from_linen, match_sizes
-from kdjax.methods.offline._objective import Objective, Seen, pairs
-from kdjax.methods.offline._recipe import method_of
+from kdjax.methods.recipes._objective import Objective, Outputs, pairs
+from kdjax.methods.recipes._student import method_of
 from kdjax.models import conv2d, fan_in_uniform
 
 _LEAST = 1e-5  # variance
@@ -38,7 +38,7 @@ class _Guesses(nn.Module):
     variance: float
 
     @nn.compact
-    def __call__(self, seen: Seen):
+    def __call__(self, seen: Outputs):
         sides = enumerate(pairs(seen, self.layers))
         return {"information": sum(_Guess(self.variance, t.shape[-1], name=f"guess{k}")(s, t) for k, (s, t) in sides)}
 

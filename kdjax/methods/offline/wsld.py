@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 
 from kdjax import losses
-from kdjax.methods.offline._objective import Objective
-from kdjax.methods.offline._recipe import method_of
+from kdjax.methods.recipes._objective import Objective
+from kdjax.methods.recipes._student import method_of
 
 
 def wsld_objective(*, weight: float = 2.5, temperature: float = 2.0) -> Objective:

@@ -4,7 +4,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Method, Net, check_option, cosine_to_one
-from kdjax.methods.siamese._recipe import siamese
+from kdjax.methods.recipes._views import views
 
 
 def byol(
@@ -39,11 +39,12 @@ def byol(
     check_option("tau", tau, lambda t: 0 <= t <= 1, "a number from 0 to 1")
     check_option("steps", steps, lambda n: n >= 1, "a whole number of at least 1")
 
-    def objective(predictions, targets):
-        (p1, p2), (z1, z2) = predictions, targets
-        return {"byol": losses.byol(p1, z2) + losses.byol(p2, z1)}
+    def objective(outputs):
+        (p1, p2), (z1, z2) = ([taps["embedding"] for taps in side] for side in (outputs.online, outputs.target))
+        return {"byol": losses.byol(p1, z2) + losses.byol(p2, z1)}, ()
 
     def decay(step):
         return cosine_to_one(step, steps, tau)
 
-    return siamese(encoder, projector, predictor, tx, objective, decay=decay, probe=probe, axis_name=axis_name)
+    nets = {"encoder": encoder, "projector": projector, "predictor": predictor}
+    return views(nets, tx, objective, follow=("encoder", "projector"), decay=decay, probe=probe, axis_name=axis_name)

@@ -1,5 +1,5 @@
 """Training from labels alone."""
 
-from kdjax.methods.supervised.supervised import Supervised, supervised
+from kdjax.methods.supervised.supervised import supervised
 
-__all__ = ["Supervised", "supervised"]
+__all__ = ["supervised"]

@@ -1,20 +1,10 @@
 """Plain supervised training."""
 
-from typing import NamedTuple
-
-import jax
-import jax.numpy as jnp
 import optax
 
-from kdjax import losses
-from kdjax.core import Learner, Method, Net, check_option, labelled, learn, new_learner, read_by_name, weigh_labels, weighted_sum
-
-
-class Supervised(NamedTuple):
-    """One network that learns from labels."""
-
-    network: Learner
-    step: jax.Array
+from kdjax.core import Method, Net
+from kdjax.methods.recipes._objective import labels_objective
+from kdjax.methods.recipes._student import student
 
 
 def supervised(
@@ -40,19 +30,4 @@ def supervised(
     Reference: smoothing: Szegedy et al., Rethinking the Inception Architecture for Computer Vision, CVPR 2016
     (arXiv 1512.00567).
     """
-    check_option("smoothing", smoothing, lambda s: 0 <= s < 1, "a number from 0 to below 1")
-
-    def init(key, batch, given):
-        return Supervised(new_learner(key, network, tx, batch["image"]), jnp.int32(0))
-
-    def step(state, batch, key):
-        def loss(params, batch):
-            taps, stats = network.apply(params, state.network.stats, batch["image"], train=True, key=key)
-            terms = {"cross_entropy": labelled(losses.cross_entropy, taps["logits"], batch, smoothing=smoothing)}
-            value, metrics = weighted_sum(terms, {}, micro=micro)
-            return value, (stats, metrics)
-
-        learner, metrics = learn(loss, state.network, tx, weigh_labels(batch, axis_name), axis_name=axis_name, micro=micro)
-        return Supervised(learner, state.step + 1), metrics
-
-    return Method(init, step, *read_by_name(network=network))
+    return student(network, tx, labels_objective(smoothing=smoothing), name="network", axis_name=axis_name, micro=micro)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from kdjax.core import Frozen, Net
 from kdjax.core.net import NORM
-from kdjax.methods.offline._objective import Objective, Seen, add
+from kdjax.methods.recipes._objective import Objective, Outputs, combine
 from kdjax.models import shares
 
 
@@ -18,7 +18,7 @@ def each_teacher(objective: Objective, count: int, *, weights: Sequence[float] |
       count: how many teachers there are.
       weights: a number of at least 0 for each, of which shares are made; None: equal shares.
     """
-    return add(*(_of(objective, k, share) for k, share in enumerate(shares(count, weights))))
+    return combine(*(_of(objective, k, share) for k, share in enumerate(shares(count, weights))))
 
 
 def _of(objective: Objective, k: int, share: float) -> Objective:
@@ -39,7 +39,7 @@ def _of(objective: Objective, k: int, share: float) -> Objective:
     return Objective(terms, weights, Net(init, apply) if adapter else None, objective.needs)
 
 
-def _look(seen: Seen, k: int) -> Seen:
+def _look(seen: Outputs, k: int) -> Outputs:
     """The batch with teacher k as the only one."""
     own, norm, all_of = f"teacher{k}/", f"{NORM}teacher{k}/", seen.given["teacher"]
     taps = {name.removeprefix(own): x for name, x in seen.teacher.items() if name.startswith(own)}

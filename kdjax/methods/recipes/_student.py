@@ -1,4 +1,4 @@
-"""What every offline distillation shares: a frozen teacher, one student, one optimiser."""
+"""What all methods share that train one network: its objective, with or without a frozen teacher."""
 
 import inspect
 from collections.abc import Callable
@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import optax
 
 from kdjax.core import Frozen, Learner, Method, Net, learn, weigh_labels, weighted_sum
-from kdjax.methods.offline._objective import Objective, Seen, add, labels_objective
+from kdjax.methods.recipes._objective import Objective, Outputs, combine, labels_objective
 
 
-class Offline(NamedTuple):
-    """A student that learns from a frozen teacher.
+class Student(NamedTuple):
+    """A network that learns from labels, a frozen teacher, itself or any sum of them.
 
     Attributes:
       learner: params and stats are `{"student": ..., "adapter": ...}`.
@@ -26,70 +26,77 @@ class Offline(NamedTuple):
     step: jax.Array
 
 
-def offline(
-    student: Net,
-    teacher: Net,
+def student(
+    net: Net,
     tx: optax.GradientTransformation,
     objective: Objective,
     *,
+    teacher: Net | None = None,
+    name: str = "student",
     axis_name: str | None = None,
     micro: int = 1,
 ) -> Method:
-    """Builds an offline method from its objective.
+    """Builds the method of one network from its objective: one step down the gradient of the weighted sum of its terms.
 
     Args:
-      student: the net to train.
-      teacher: the frozen net, run in evaluation mode; where a batch holds its taps (`"teacher"`) these are taken instead.
-      tx: the optimiser of the student and of the objective's adapter.
-      objective: what the student is asked for; `add` sums several.
+      net: the net to train.
+      tx: the optimiser of the net and of the objective's adapter.
+      objective: what the net is asked for; `combine` sums several.
+      teacher: the frozen net behind `given["teacher"]`, run in evaluation mode; where a batch holds its taps (`"teacher"`) these
+        are taken instead. None: there is none.
+      name: of the trained network in `predict` and `weights`.
       axis_name: mapped axis that holds the batch, or None.
       micro: slices of the batch to accumulate gradients over.
     """
     adapter = objective.adapter
-    needs = tuple(dict.fromkeys(("teacher", *objective.needs)))
+    needs = tuple(dict.fromkeys((*(("teacher",) if teacher else ()), *objective.needs)))
 
-    def look(params, stats, given, batch, key, step, axis_name):
-        frozen = given["teacher"]
-        if (taps_t := batch.get("teacher")) is None:
-            taps_t, _ = teacher.apply(frozen.params, frozen.stats, batch["image"], train=False)
-        taps_s, stats = student.apply(params, stats, batch["image"], train=True, key=key)
-        return Seen(taps_s, taps_t, given, batch, jax.random.fold_in(key, 1), step, axis_name), stats
+    def see(params, stats, given, batch, key, step, axis_name):
+        taught = batch.get("teacher", {}) if teacher else {}
+        if teacher and not taught:
+            taught, _ = teacher.apply(given["teacher"].params, given["teacher"].stats, batch["image"], train=False)
+        taps, stats = net.apply(params, stats, batch["image"], train=True, key=key)
+        return Outputs(taps, taught, given, batch, jax.random.fold_in(key, 1), step, axis_name), stats
 
     def init(key, batch, given):
         given = {name: given[name] for name in needs}
         params, stats = {"adapter": {}}, {"adapter": {}}
-        params["student"], stats["student"] = student.init(key, batch["image"])
+        params["student"], stats["student"] = net.init(key, batch["image"])
         if adapter:
             batch = weigh_labels(batch)
             shapes = jax.eval_shape(
-                lambda p, s: look(p, s, given, batch, key, jnp.int32(0), None)[0], params["student"], stats["student"]
+                lambda p, s: see(p, s, given, batch, key, jnp.int32(0), None)[0], params["student"], stats["student"]
             )
-            seen = jax.tree.map(_blank, shapes)
-            params["adapter"], stats["adapter"] = adapter.init(jax.random.fold_in(key, 1), seen)
-        return Offline(Learner(params, stats, tx.init(params)), given, jnp.int32(0))
+            params["adapter"], stats["adapter"] = adapter.init(jax.random.fold_in(key, 1), jax.tree.map(_blank, shapes))
+        return Student(Learner(params, stats, tx.init(params)), given, jnp.int32(0))
 
     def step(state, batch, key):
         def loss(params, batch):
             stats = dict(state.learner.stats)
-            seen, stats["student"] = look(params["student"], stats["student"], state.given, batch, key, state.step, axis_name)
+            outputs, stats["student"] = see(params["student"], stats["student"], state.given, batch, key, state.step, axis_name)
             adapted = {}
             if adapter:
-                adapted, stats["adapter"] = adapter.apply(params["adapter"], stats["adapter"], seen, train=True, key=seen.key)
-            value, metrics = weighted_sum(objective.terms(seen, adapted), objective.weights, micro=micro)
+                adapted, stats["adapter"] = adapter.apply(params["adapter"], stats["adapter"], outputs, train=True, key=outputs.key)
+            value, metrics = weighted_sum(objective.terms(outputs, adapted), objective.weights, micro=micro)
             return value, (stats, metrics)
 
         learner, metrics = learn(loss, state.learner, tx, weigh_labels(batch, axis_name), axis_name=axis_name, micro=micro)
-        return Offline(learner, state.given, state.step + 1), metrics
+        return Student(learner, state.given, state.step + 1), metrics
+
+    nets = {name: net} | ({"teacher": teacher} if teacher else {})
 
     def predict(state, inputs):
-        sides = {"student": (student, *weights(state)["student"]), "teacher": (teacher, *weights(state)["teacher"])}
-        return {name: net.apply(params, stats, inputs, train=False)[0] for name, (net, params, stats) in sides.items()}
+        found = weights(state)
+        return {name: one.apply(*found[name], inputs, train=False)[0] for name, one in nets.items()}
 
     def weights(state):
-        learner, frozen = state.learner, state.given["teacher"]
-        return {"student": (learner.params["student"], learner.stats["student"]), "teacher": (frozen.params, frozen.stats)}
+        found = {name: (state.learner.params["student"], state.learner.stats["student"])}
+        return found | ({"teacher": (state.given["teacher"].params, state.given["teacher"].stats)} if teacher else {})
 
     return Method(init, step, predict, weights, needs)
+
+
+one_student = student  # where `student` is a network
 
 
 def method_of(objective: Callable[..., Objective], *, label_weight: float | None = 1.0) -> Callable[..., Method]:
@@ -113,7 +120,7 @@ def method_of(objective: Callable[..., Objective], *, label_weight: float | None
     ) -> Method:
         weights = {name: options.pop(name, default) for name, default in labels.items()}
         parts = [labels_objective(weight) for weight in weights.values()]
-        return offline(student, teacher, tx, add(*parts, objective(**options)), axis_name=axis_name, micro=micro)
+        return one_student(student, tx, combine(*parts, objective(**options)), teacher=teacher, axis_name=axis_name, micro=micro)
 
     first, last = _parameters(method)
     given = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default) for name, default in labels.items()]

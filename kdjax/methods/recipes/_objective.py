@@ -1,4 +1,4 @@
-"""What a student of a frozen teacher is asked for, in parts that can be added."""
+"""What a network is asked for, in parts that can be summed."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from kdjax.core import Frozen, InputError, Net, check_option, labelled
 from kdjax.models import last_stage, stage_names
 
 
-class Seen(struct.PyTreeNode):
+class Outputs(struct.PyTreeNode):
     """What an objective sees of one batch.
 
     Attributes:
@@ -39,18 +39,18 @@ class Objective(NamedTuple):
     Attributes:
       terms: `(seen, adapted) -> {name: term}`, terms as in `core.weighted_sum`: `[B]`, or a scalar where rows see each other.
       weights: factors of the terms by name.
-      adapter: a Net of a `Seen`, trained with the student and not shipped; its taps are `adapted`, its stats are kept from step to
-        step (batch norm, banks). None: `adapted` is empty.
+      adapter: a Net of `Outputs`, trained with the student and not shipped; its taps are `adapted`, its stats are kept from step
+        to step (batch norm, banks). None: `adapted` is empty.
       needs: the names in `given`.
     """
 
-    terms: Callable[[Seen, dict[str, jax.Array]], Mapping[str, Any]]
+    terms: Callable[[Outputs, dict[str, jax.Array]], Mapping[str, Any]]
     weights: Mapping[str, Any]
     adapter: Net | None = None
     needs: tuple[str, ...] = ("teacher",)
 
 
-def add(*objectives: Objective) -> Objective:
+def combine(*objectives: Objective) -> Objective:
     """The sum of objectives: all terms, each adapter for itself.
 
     Raises:
@@ -93,7 +93,7 @@ def labels_objective(weight: Any = 1.0, *, tap: str = "logits", smoothing: float
     return Objective(terms, {"cross_entropy": weight}, needs=())
 
 
-def pairs(seen: Seen, layers: Sequence[str] = (), *, suffix: str = "") -> list[tuple[jax.Array, jax.Array]]:
+def pairs(seen: Outputs, layers: Sequence[str] = (), *, suffix: str = "") -> list[tuple[jax.Array, jax.Array]]:
     """The maps of both networks that an objective compares: `[(student's, teacher's), ...]`, in order.
 
     Args:
@@ -109,7 +109,7 @@ def pairs(seen: Seen, layers: Sequence[str] = (), *, suffix: str = "") -> list[t
     return [(tap("student", seen.student, a + suffix), tap("teacher", seen.teacher, b + suffix)) for a, b in named]
 
 
-def paired_names(seen: Seen, layers: Sequence[str] = ()) -> list[tuple[str, str]]:
+def paired_names(seen: Outputs, layers: Sequence[str] = ()) -> list[tuple[str, str]]:
     """The names of those maps, without the suffix: `[(student's, teacher's), ...]`."""
     if layers:
         both = [(layer.split("=")[0], layer.split("=")[-1]) for layer in layers]
