@@ -12,8 +12,7 @@ from cases import close, equal, frozen, labelled_images, look, small, staged, st
 from kdjax import methods, models
 from kdjax.core import Frozen, InputError, Net, jit_once
 from kdjax.methods.offline import kd_objective
-from kdjax.methods.recipes import Objective, combine, each_teacher, labels_objective, method_of, student
-from kdjax.methods.recipes._objective import pairs, tap
+from kdjax.methods.recipes import Objective, combine, each_teacher, labels_objective, method_of, pairs, student, tap
 
 KEY = jax.random.key(5)
 STUDENT, TEACHER = ({f"stage{k}": jnp.full((2, 1, 1, 1), 10.0 * side + k) for k in (1, 2)} for side in (1, 2))

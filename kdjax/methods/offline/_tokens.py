@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.core import InputError
-from kdjax.methods.recipes._objective import Outputs, tap
+from kdjax.methods.recipes import Outputs, tap
 from kdjax.models import block_names, stage_names
 
 

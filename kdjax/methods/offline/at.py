@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from kdjax import losses
-from kdjax.methods.recipes._objective import Objective, pairs
-from kdjax.methods.recipes._student import method_of
+from kdjax.methods.recipes import Objective, method_of, pairs
 
 
 def at_objective(

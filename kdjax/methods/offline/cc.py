@@ -6,8 +6,7 @@ import flax.linen as nn
 
 from kdjax import losses
 from kdjax.core import from_linen
-from kdjax.methods.recipes._objective import Objective, Outputs, tap
-from kdjax.methods.recipes._student import method_of
+from kdjax.methods.recipes import Objective, Outputs, method_of, tap
 from kdjax.models import fan_in_bias, fan_in_uniform
 
 

@@ -10,8 +10,7 @@ from jax.typing import ArrayLike
 from kdjax import losses
 from kdjax.core import Net, check_option
 from kdjax.core.collectives import take
-from kdjax.methods.recipes._objective import Objective, tap
-from kdjax.methods.recipes._student import method_of
+from kdjax.methods.recipes import Objective, method_of, tap
 from kdjax.models import fan_in_bias, fan_in_uniform
 
 SIDES = ("student", "teacher")

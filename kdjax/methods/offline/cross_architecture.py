@@ -22,8 +22,8 @@ from kdjax.core import (
     weighted_sum,
 )
 from kdjax.methods.offline.cross_attention import cakd_objective, patches_of
-from kdjax.methods.recipes._objective import Outputs, labels_objective
-from kdjax.methods.recipes._student import student as one_student
+from kdjax.methods.recipes import Outputs, labels_objective
+from kdjax.methods.recipes import student as one_student
 from kdjax.models import fan_in_uniform
 
 

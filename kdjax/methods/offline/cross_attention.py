@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from kdjax import losses
 from kdjax.core import check_option, example_keys, from_linen
 from kdjax.methods.offline._tokens import block_name, grid_of, heads, resized
-from kdjax.methods.recipes._objective import Objective, Outputs, tap
+from kdjax.methods.recipes import Objective, Outputs, tap
 from kdjax.models import conv2d, fan_in_uniform, last_stage
 
 _PATTERN = 4  # places a side with linear layers of their own; the next ones share them

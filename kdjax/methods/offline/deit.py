@@ -6,8 +6,8 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Method, Net, check_option
-from kdjax.methods.recipes._objective import Objective, combine, labels_objective, tap
-from kdjax.methods.recipes._student import student as one_student
+from kdjax.methods.recipes import Objective, combine, labels_objective, tap
+from kdjax.methods.recipes import student as one_student
 
 
 def deit_objective(

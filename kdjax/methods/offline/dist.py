@@ -1,8 +1,7 @@
 """Distillation from a stronger teacher."""
 
 from kdjax import losses
-from kdjax.methods.recipes._objective import Objective
-from kdjax.methods.recipes._student import method_of
+from kdjax.methods.recipes import Objective, method_of
 
 
 def dist_objective(*, weight: float = 2.0, beta: float = 1.0, gamma: float = 1.0, temperature: float = 4.0) -> Objective:

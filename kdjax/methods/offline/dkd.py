@@ -4,8 +4,7 @@ import jax.numpy as jnp
 
 from kdjax import losses
 from kdjax.core import linear_warmup
-from kdjax.methods.recipes._objective import Objective
-from kdjax.methods.recipes._student import method_of
+from kdjax.methods.recipes import Objective, method_of
 
 
 def dkd_objective(

@@ -5,8 +5,7 @@ from itertools import pairwise
 
 from kdjax import losses
 from kdjax.core import InputError
-from kdjax.methods.recipes._objective import Objective, pairs, tap
-from kdjax.methods.recipes._student import method_of
+from kdjax.methods.recipes import Objective, method_of, pairs, tap
 
 
 def fsp_objective(*, weight: float = 1.0, layers: Sequence[str] = ()) -> Objective:

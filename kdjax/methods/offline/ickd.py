@@ -4,8 +4,7 @@ import flax.linen as nn
 
 from kdjax import losses
 from kdjax.core import from_linen
-from kdjax.methods.recipes._objective import Objective, Outputs, pairs
-from kdjax.methods.recipes._student import method_of
+from kdjax.methods.recipes import Objective, Outputs, method_of, pairs
 from kdjax.models import batch_norm, conv2d, fan_in_uniform
 
 

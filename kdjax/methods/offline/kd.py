@@ -1,8 +1,7 @@
 """Knowledge distillation."""
 
 from kdjax import losses
-from kdjax.methods.recipes._objective import Objective
-from kdjax.methods.recipes._student import method_of
+from kdjax.methods.recipes import Objective, method_of
 
 
 def kd_objective(*, weight: float = 0.9, temperature: float = 4.0) -> Objective:

@@ -1,8 +1,7 @@
 """Distillation of standardised logits."""
 
 from kdjax import losses
-from kdjax.methods.recipes._objective import Objective
-from kdjax.methods.recipes._student import method_of
+from kdjax.methods.recipes import Objective, method_of
 
 
 def lskd_objective(*, weight: float = 9.0, temperature: float = 2.0, ddof: int = 1) -> Objective:

@@ -5,8 +5,8 @@ import optax
 
 from kdjax import losses
 from kdjax.core import InputError, Method, Net, labelled
-from kdjax.methods.recipes._objective import Objective, tap
-from kdjax.methods.recipes._student import student as one_student
+from kdjax.methods.recipes import Objective, tap
+from kdjax.methods.recipes import student as one_student
 
 STRONG = "strong/"
 

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 from kdjax import losses
-from kdjax.methods.recipes._objective import Objective, pairs
-from kdjax.methods.recipes._student import method_of
+from kdjax.methods.recipes import Objective, method_of, pairs
 
 
 def nst_objective(*, weight: float = 50.0, layers: Sequence[str] = ()) -> Objective:

@@ -7,8 +7,7 @@ import jax
 
 from kdjax import losses
 from kdjax.core import InputError, check_option, from_linen
-from kdjax.methods.recipes._objective import Objective, Outputs, paired_names, pairs
-from kdjax.methods.recipes._student import method_of
+from kdjax.methods.recipes import Objective, Outputs, method_of, paired_names, pairs
 from kdjax.models import batch_norm, conv2d
 
 

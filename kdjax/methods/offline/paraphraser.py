@@ -10,7 +10,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Frozen, InputError, Learner, Method, Net, check_option, from_linen, learn, weighted_sum
-from kdjax.methods.recipes._objective import tap
+from kdjax.methods.recipes import tap
 from kdjax.models import batch_norm, conv2d, fan_in_bias, fan_in_uniform, fan_out_uniform, last_stage
 
 

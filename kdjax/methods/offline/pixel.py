@@ -10,8 +10,8 @@ import optax
 from kdjax import losses
 from kdjax.core import InputError, Method, Net, from_linen
 from kdjax.methods.offline.kd import kd_objective
-from kdjax.methods.recipes._objective import Objective, Outputs, combine, labels_objective, tap
-from kdjax.methods.recipes._student import student as one_student
+from kdjax.methods.recipes import Objective, Outputs, combine, labels_objective, tap
+from kdjax.methods.recipes import student as one_student
 from kdjax.models import Upscaler
 
 

@@ -3,8 +3,7 @@
 from typing import Literal
 
 from kdjax import losses
-from kdjax.methods.recipes._objective import Objective, tap
-from kdjax.methods.recipes._student import method_of
+from kdjax.methods.recipes import Objective, method_of, tap
 
 
 def pkt_objective(*, weight: float = 30000.0, variant: Literal["repdistiller", "paper"] = "repdistiller") -> Objective:

@@ -12,8 +12,8 @@ from jax import lax
 from kdjax import losses
 from kdjax.core import InputError, Method, Net, check_option, from_linen, labelled
 from kdjax.methods.offline._tokens import Places, layer_names, places, resized, spread
-from kdjax.methods.recipes._objective import Objective, Outputs, paired_names
-from kdjax.methods.recipes._student import student as one_student
+from kdjax.methods.recipes import Objective, Outputs, paired_names
+from kdjax.methods.recipes import student as one_student
 from kdjax.models import fan_in_uniform
 
 _HEAD = "classifier/"  # the student's linear layer among its taps

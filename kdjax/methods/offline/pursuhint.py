@@ -8,8 +8,7 @@ from kdjax.methods.offline.at import at_objective
 from kdjax.methods.offline.fitnet import fitnet_objective
 from kdjax.methods.offline.nst import nst_objective
 from kdjax.methods.offline.vid import vid_objective
-from kdjax.methods.recipes._objective import Objective, combine
-from kdjax.methods.recipes._student import method_of
+from kdjax.methods.recipes import Objective, combine, method_of
 
 HINTS: dict[str, Callable[..., Objective]] = {
     "at": at_objective,

@@ -8,8 +8,7 @@ import jax.numpy as jnp
 
 from kdjax import losses
 from kdjax.core import check_option, from_linen, linear_warmup, nearest_resize
-from kdjax.methods.recipes._objective import Objective, Outputs, pairs, tap
-from kdjax.methods.recipes._student import method_of
+from kdjax.methods.recipes import Objective, Outputs, method_of, pairs, tap
 from kdjax.models import batch_norm, conv2d, fan_in_bias, fan_in_uniform
 
 _fan_in = nn.initializers.variance_scaling(1.0, "fan_in", "uniform")

@@ -1,8 +1,7 @@
 """Relational knowledge distillation."""
 
 from kdjax import losses
-from kdjax.methods.recipes._objective import Objective, tap
-from kdjax.methods.recipes._student import method_of
+from kdjax.methods.recipes import Objective, method_of, tap
 
 
 def rkd_objective(*, distance_weight: float = 25.0, angle_weight: float = 50.0) -> Objective:

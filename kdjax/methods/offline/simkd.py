@@ -8,8 +8,8 @@ import optax
 
 from kdjax import losses
 from kdjax.core import InputError, Method, Net, match_sizes
-from kdjax.methods.recipes._objective import Objective, classifier_of, tap
-from kdjax.methods.recipes._student import student as one_student
+from kdjax.methods.recipes import Objective, classifier_of, tap
+from kdjax.methods.recipes import student as one_student
 from kdjax.models import last_map
 
 

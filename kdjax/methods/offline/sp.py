@@ -1,8 +1,7 @@
 """Similarity-preserving distillation."""
 
 from kdjax import losses
-from kdjax.methods.recipes._objective import Objective, pairs
-from kdjax.methods.recipes._student import method_of
+from kdjax.methods.recipes import Objective, method_of, pairs
 
 
 def sp_objective(*, weight: float = 3000.0, layer: str = "") -> Objective:

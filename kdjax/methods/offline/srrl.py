@@ -5,8 +5,7 @@ import jax.numpy as jnp
 
 from kdjax import losses
 from kdjax.core import from_linen
-from kdjax.methods.recipes._objective import Objective, Outputs, classifier_of, tap
-from kdjax.methods.recipes._student import method_of
+from kdjax.methods.recipes import Objective, Outputs, classifier_of, method_of, tap
 from kdjax.models import batch_norm, conv2d, last_map
 
 

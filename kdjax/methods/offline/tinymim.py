@@ -5,8 +5,7 @@ from typing import Any
 from kdjax import losses
 from kdjax.core import InputError
 from kdjax.methods.offline._tokens import block_name, heads
-from kdjax.methods.recipes._objective import Objective
-from kdjax.methods.recipes._student import method_of
+from kdjax.methods.recipes import Objective, method_of
 
 
 def tinymim_objective(*, weight: Any = 1.0, block: int = 0, query_key: Any = 1.0, value_value: Any = 1.0) -> Objective:

@@ -8,8 +8,7 @@ import jax.numpy as jnp
 
 from kdjax import losses
 from kdjax.core import check_option, from_linen, match_sizes
-from kdjax.methods.recipes._objective import Objective, Outputs, pairs
-from kdjax.methods.recipes._student import method_of
+from kdjax.methods.recipes import Objective, Outputs, method_of, pairs
 from kdjax.models import conv2d, fan_in_uniform
 
 _LEAST = 1e-5  # variance

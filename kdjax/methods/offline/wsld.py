@@ -3,8 +3,7 @@
 import jax.numpy as jnp
 
 from kdjax import losses
-from kdjax.methods.recipes._objective import Objective
-from kdjax.methods.recipes._student import method_of
+from kdjax.methods.recipes import Objective, method_of
 
 
 def wsld_objective(*, weight: float = 2.5, temperature: float = 2.0) -> Objective:

@@ -4,7 +4,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Method, Net, check_option, cosine_to_one
-from kdjax.methods.recipes._views import views
+from kdjax.methods.recipes import views
 
 
 def byol(

@@ -3,8 +3,7 @@
 import optax
 
 from kdjax.core import Method, Net
-from kdjax.methods.recipes._objective import labels_objective
-from kdjax.methods.recipes._student import student
+from kdjax.methods.recipes import labels_objective, student
 
 
 def supervised(
