@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kdjax.core import jit_once
-from kdjax.core.net import chain
+from kdjax.core.chain import chain
 from kdjax.models import NETS, conv_net, mlp_head, parameter_count
 
 
