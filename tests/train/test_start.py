@@ -60,8 +60,8 @@ def test_what_is_left_out_starts_as_the_method_has_it():
     body = {k: x for k, x in WEIGHTS.items() if "classifier" not in k}
     method = methods.supervised(NET, optax.sgd(0.1))
     before, after = started(method, "network", weights=body)
-    assert_same(after.network.params["classifier"], before.network.params["classifier"])
-    same(after.network.params["stage1_conv"]["kernel"], PARAMS["stage1_conv"]["kernel"])
+    assert_same(after.learner.params["student"]["classifier"], before.learner.params["student"]["classifier"])
+    same(after.learner.params["student"]["stage1_conv"]["kernel"], PARAMS["stage1_conv"]["kernel"])
 
 
 def test_what_a_method_does_not_keep_is_refused():
