@@ -52,8 +52,8 @@ def test_a_follower_of_the_same_net_starts_with_it():
     method = methods.byol(encoder, head, models.mlp_head(4, 3), optax.sgd(0.1), steps=4)
     body = {k: x for k, x in WEIGHTS.items() if "classifier" not in k}
     _, after = started(method, "encoder", batch=BATCH | {"views": (BATCH["image"],) * 2}, weights=body)
-    for holder in (after.online.params["project"], after.target.params):
-        assert all(np.array_equal(flat({"params": holder["first"]})[k], x) for k, x in body.items() if k.startswith("params"))
+    for holder in (after.online.params, after.target.params):
+        assert all(np.array_equal(flat({"params": holder["encoder"]})[k], x) for k, x in body.items() if k.startswith("params"))
 
 
 def test_what_is_left_out_starts_as_the_method_has_it():
