@@ -11,6 +11,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.sharding import PartitionSpec as P
 
+from kdjax.core.mesh import placed
+
 
 def total(tree: Any, axis_name: str | None = None) -> Any:
     """The sum of every array over the devices of `axis_name`."""
@@ -68,20 +70,14 @@ def gather(x: jax.Array, axis_name: str | None = None) -> jax.Array:
 
 def take(table: jax.Array, index: jax.Array) -> jax.Array:
     """`table[index]`, which lies over devices as `index` does; NaN (the least integer) for a row that is not there."""
-    sharding, spec = _placed(index)
+    sharding, spec = placed(index)
     out = sharding.update(spec=P(*spec, *(None,) * (jnp.ndim(table) - 1))) if any(spec) else None
     return jnp.asarray(table).at[index].get(mode="fill", out_sharding=out)
 
 
 def _together(x):
-    sharding, spec = _placed(x)
+    sharding, spec = placed(x)
     return jax.sharding.reshard(x, sharding.update(spec=P(None, *spec[1:]))) if spec and spec[0] is not None else x
-
-
-def _placed(x: jax.Array) -> tuple[Any, tuple[Any, ...]]:
-    """Where the type says that an array lies, and for each of its axes the Explicit axis of the mesh, or None."""
-    sharding = getattr(jax.typeof(x), "sharding", None)
-    return sharding, tuple(getattr(sharding, "spec", ()))
 
 
 def everywhere(x: jax.Array, axis_name: str | None = None) -> jax.Array:

@@ -3,7 +3,10 @@
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+from jax.sharding import PartitionSpec as P
+
 from kdjax.core.images import inputs_as_float
+from kdjax.core.mesh import on_any_mesh, places_of, rows_of
 from kdjax.core.net import Net
 
 Batch = dict[str, Any]
@@ -27,6 +30,9 @@ class Method(_Functions):
     Images, in a batch's `"image"` and `"views"` and in the inputs of `predict`, are floats in [0, 1], or uint8, which every Method
     divides by 255 as the launcher does.
 
+    On a mesh of Explicit axes, `jax.make_mesh`'s default, the functions are those of an Auto mesh: a State comes out of `init` on
+    every device and of `step` where it lay, metrics on every device, the rows of `predict` where those of its inputs lie.
+
     Attributes:
       init: `(key, batch, given) -> State`; `given` is `{name: Frozen}`, the weights that come from outside. Only their shapes and
         sources count here: a run shows zeros in their place. What needs their values reads them in `step`, `predict`, `weights`.
@@ -46,7 +52,7 @@ class Method(_Functions):
         weights: Callable[[Any], dict[str, tuple[Any, Any]]],
         needs: tuple[str, ...] = (),
     ) -> "Method":
-        """The functions as given, but that they see floats."""
+        """The functions as given, but that they see floats, on a mesh whose axes are not Explicit."""
 
         def init_on_floats(key, batch, given):
             return init(key, _of_floats(batch), given)
@@ -57,7 +63,10 @@ class Method(_Functions):
         def predict_on_floats(state, inputs):
             return predict(state, inputs_as_float(inputs))
 
-        return super().__new__(cls, init_on_floats, step_on_floats, predict_on_floats, weights, needs)
+        init_on_mesh = on_any_mesh(init_on_floats, lambda key, batch, given: P())
+        step_on_mesh = on_any_mesh(step_on_floats, lambda state, batch, key: (places_of(state), P()))
+        predict_on_mesh = on_any_mesh(predict_on_floats, lambda state, inputs: rows_of(inputs))
+        return super().__new__(cls, init_on_mesh, step_on_mesh, predict_on_mesh, weights, needs)
 
     @classmethod
     def _make(cls, iterable: Iterable[Any]) -> "Method":  # what `_replace` calls

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import CASES, Case, close, dml, equal, kd, start, supervised, without_batch_norm
+from cases import CASES, Case, close, dml, equal, images, kd, start, supervised, without_batch_norm
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -197,6 +197,32 @@ def test_a_step_over_devices_is_the_same_step(compiled, over):
     assert over is vmap or jax.tree.leaves(new)[0].sharding.device_set == set(jax.devices())
     close(new, expected, rtol=1e-6, atol=1e-6)
     close(logged, metrics, rtol=1e-6, atol=1e-5)
+
+
+# Methods whose rows see each other in a loss, and one of each recipe.
+RUN_ON_EXPLICIT_AXES = {"byol", "cc", "crd", "dafl", "dist", "kd", "mlkd", "pkt", "rkd", "sp", "supervised"}
+
+
+def test_a_step_on_explicit_axes_is_the_same_step(compiled):
+    """What `jax.make_mesh` makes where nothing else is said: State, metrics and rows lie where they are said to."""
+    name, case, first, step, *_ = compiled
+    whole, rows = (NamedSharding(jax.make_mesh((8,), ("data",)), spec) for spec in (P(), P("data")))
+    state, batch, key, given = jax.device_put((first, case.batch, KEY, case.given), (whole, rows, whole, whole))
+    lies = lambda tree, place: all(x.sharding.is_equivalent_to(place, x.ndim) for x in jax.tree.leaves(tree))  # noqa: E731
+
+    traced = [
+        (case.method.init, (key, batch, given), whole),
+        (case.method.step, (state, batch, key), whole),
+        (case.method.predict, (state, jax.device_put(images(), rows)), rows),
+    ]
+    for function, args, place in traced:
+        assert lies(jax.jit(function).trace(*args).out_info, NamedSharding(place.mesh.abstract_mesh, place.spec))
+    if name in RUN_ON_EXPLICIT_AXES:
+        new, logged = jax.jit(case.method.step)(state, batch, key)
+        assert lies((new, logged), whole)
+        expected, metrics = step(first, case.batch, KEY)
+        close(new, expected, rtol=1e-6, atol=1e-6)
+        close(logged, metrics, rtol=1e-6, atol=1e-5)
 
 
 @pytest.mark.parametrize("make", [supervised, kd, partial(dml, nets=(without_batch_norm(), without_batch_norm(7)))])
