@@ -36,6 +36,7 @@ def taught(config: Config, dataset: data.Dataset, teacher: Net, specification: d
         )
     about = {
         "image_size": images.image_size, "crop": images.crop, "train_images": images.train_images,
+        **({"exif_orientation": True} if dataset.exif_orientation else {}),
         "augmentation": images.augment, "val_fraction": images.val_fraction,
         "split_seed": images.seed if images.val_fraction else 0, **{f"net.{name}": value for name, value in specification.items()},
     }  # fmt: skip

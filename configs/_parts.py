@@ -60,6 +60,7 @@ def load_data(config: Config, *, labels: bool = True) -> data.Dataset:
     found = data.load(
         section.source, val_fraction=section.val_fraction, seed=section.seed, image_size=section.image_size or None,
         directory=section.dir, reader=section.reader, corrupt=section.corrupt, workers=section.workers,
+        exif_orientation=section.exif_orientation,
     )  # fmt: skip
     if labels and (found.classes < 2 or not found.labelled):
         has = "no labels of training images" if found.classes > 1 else "1 class" if found.classes else "no labels"

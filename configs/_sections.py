@@ -49,6 +49,7 @@ def data_section(
         "reader": "auto",  # resident: all images live on the device; streaming: read ahead; auto: by their size
         "workers": 0,  # processes that decode images; 0: threads
         "corrupt": "stop",  # at an image that cannot be decoded; skip: take the next one
+        "exif_orientation": False,  # turn images as cameras tag them; False: as they lie in the file, as torchvision's loader
         "image_size": image_size,  # shorter side resized, centre cut out; 0: as they are
         "crop": crop,  # the side networks see: cut at random by augment=imagenet, else from the centre; 0: all of it
         "train_images": 0,  # a class-balanced part of them; 0: all

@@ -144,6 +144,7 @@ def _data(about, summary, config, specification) -> str:
     lines = [
         f"- {escaped(protocol.data_of(about, summary))}; images of {' x '.join(map(str, data['shape']))} (height, width, channels)",
         *([f"- evaluated on the centre of {data['crop']} x {data['crop']} pixels"] if data["crop"] else []),
+        *([f"- {protocol.TURNED}, in training and in `launch/predict.py`"] if protocol.turned(about) else []),
         f"- {told['train_images']} training, {told['validation_images']} validation, {told['test_images']} test images",
         f"- augmentation in training: {config.get('data.augment', 'none')}",
     ]

@@ -76,6 +76,7 @@ def _about(config: Any, experiment: Any, devices: Devices) -> dict[str, Any]:
         "data": {
             "source": config.data.source, "digest": dataset.digest, "names": list(dataset.names), "shape": list(dataset.shape),
             "crop": config.data.crop, "own_val": dataset.own_val, "notes": list(dataset.notes),
+            "exif_orientation": dataset.exif_orientation,
         },
         "reader": "resident" if dataset.resident else "streaming",
     }  # fmt: skip

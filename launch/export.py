@@ -53,6 +53,7 @@ def _metadata(about, summary, stage, network, i, recipe) -> dict[str, str]:
         "names": json.dumps(about["data"]["names"]),
         "shape": json.dumps(about["data"]["shape"]),
         "crop": json.dumps(about["data"]["crop"]),
+        "exif_orientation": json.dumps(about["data"].get("exif_orientation", False)),
         "data": printable(protocol.place_free(about["data"]["source"])),
         "data_sha256": about["data"]["digest"],
         "stage": stage,

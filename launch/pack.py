@@ -35,6 +35,7 @@ python launch/pack.py --check <packed dir>
                          Train from it with --config.data.source=array_record:<out dir>.
   --image-size=<pixels>  the side to which every image is brought (shorter side resized, centre cut out); needed where
                          images have several sizes.
+  --exif-orientation     turns images as the EXIF orientation says that cameras write; packed images have no such tag.
   --encoding=<name>      raw: lossless, largest, fastest to read; the default. png: lossless, smaller, slower.
                          jpeg: smallest, loses a little.
   --quality=<1 to 100>   of jpeg; default 95.
@@ -53,6 +54,7 @@ def main() -> None:
     parser.add_argument("source", nargs="?")
     parser.add_argument("out", nargs="?")
     parser.add_argument("--image-size")
+    parser.add_argument("--exif-orientation", action="store_true")
     parser.add_argument("--encoding", default="raw")
     parser.add_argument("--quality")
     parser.add_argument("--corrupt", default="stop")
@@ -85,7 +87,10 @@ def main() -> None:
     _check_target(out)
     skip = args.corrupt == "skip"
     try:
-        opened = open_source(args.source, image_size=size, directory=args.data_dir, corrupt=args.corrupt, every=True)
+        opened = open_source(
+            args.source, image_size=size, directory=args.data_dir, corrupt=args.corrupt,
+            exif_orientation=args.exif_orientation, every=True,
+        )  # fmt: skip
         if args.encoding != "raw" and opened.shape[2] not in (1, 3):
             raise InputError(
                 f"--encoding={args.encoding} is not accepted: the images have {opened.shape[2]} channels; accepted: raw"
@@ -138,6 +143,7 @@ def pack(
                 held = _entry(folder / f"{split}-labels.npy", len(labels))
                 splits[split] = {"rows": len(labels), "labels": held, "shards": shards.close()}
         origin = {"source": source, "digest": opened.digest(), "image_size": image_size}
+        origin |= {"exif_orientation": True} if opened.exif_orientation else {}
         origin |= {"quality": quality} if encoding == "jpeg" else {}
         contents = Contents(FORMAT, list(opened.names), list(opened.shape), encoding, splits, origin, skipped)
         (folder / "dataset.json").write_text(json.dumps(contents._asdict(), indent=1) + "\n")
@@ -245,7 +251,9 @@ def _check_target(out: Path) -> None:
 
 def _in_our_words(line: str) -> str:
     """A refusal of `load` with the flags of this program."""
-    return line.replace("--config.data.image_size", "--image-size").replace("--config.data.dir", "--data-dir")
+    for field, flag in (("config.data.image_size", "image-size"), ("config.data.dir", "data-dir")):
+        line = line.replace(f"--{field}", f"--{flag}")
+    return line.replace("exif_orientation=True", "--exif-orientation")
 
 
 if __name__ == "__main__":

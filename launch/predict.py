@@ -9,6 +9,7 @@ import math
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -17,12 +18,13 @@ import numpy as np
 
 from configs._parts import view
 from kdjax import load, models
-from kdjax.core import InputError, check_memory
+from kdjax.core import InputError, Net, check_memory
 from kdjax.core.files import parse_json, read_json, write_text
 from kdjax.core.given import given_path
 from kdjax.core.shown import printable
+from kdjax.data import Damaged
 from kdjax.data.classes import some
-from kdjax.data.folder import TYPES
+from kdjax.data.image import TYPES, decode
 from kdjax.train.teacher import read_teacher
 from launch import cli
 
@@ -30,6 +32,7 @@ USAGE = """python launch/predict.py <run> <image or folder> ... [--stage=<name>]
 
   <run>            a folder that launch/main.py wrote, or a file of its export/: <run>/export/student/seed0.safetensors.
   <image>          png, jpg, bmp ...; resized (shorter side, centre cut) and turned grey or RGB as the network wants it.
+                   Turned by its EXIF orientation where the images of the run were.
                    Of a folder all images below it; files that cannot be read are skipped, counted and named.
   --stage=<name>   which network of the run; default the last stage's.
   --seed=<number>  which of its seeds, from 0; default 0.
@@ -78,21 +81,22 @@ def classify(
     run: Path, paths: list[Path], stage: str | None, seed: int, top: int
 ) -> tuple[list[tuple[Path, list[tuple[str, float]]]], list[str]]:
     """The `top` classes of every image with their probabilities, and the files in folders that cannot be read."""
-    net, params, stats, names, shape, crop = _from_file(run) if run.is_file() else _from_run(run, stage, seed)
+    net, params, stats, trained_on = _from_file(run) if run.is_file() else _from_run(run, stage, seed)
+    names, shape = trained_on.names, trained_on.shape
     if not 1 <= top <= len(names):
         raise InputError(f"--top={top} is not accepted: expected 1 to {len(names)}, the classes of {run}")
     files = [f for p in paths for f in _files(p)]
     named = set(paths)
     count = min(BATCH, len(files))
     check_memory(f"{count} images of {shape[0]}x{shape[1]} pixels at a time", COPIES * count * math.prod(shape), "fewer images")
-    seen = view(crop)
+    seen = view(trained_on.crop)
     predict = jax.jit(lambda x: net.apply(params, stats, seen(x), train=False)[0])
     found, skipped = [], []
     for i in range(0, len(files), BATCH):
         readable = []
         for file in files[i : i + BATCH]:
             try:
-                readable.append((file, _read(file, shape)))
+                readable.append((file, _read(file, shape, trained_on.exif_orientation)))
             except InputError:
                 if file in named:
                     raise
@@ -113,31 +117,42 @@ def classify(
     return found, skipped
 
 
-def _from_run(run: Path, stage: str | None, seed: int) -> tuple:
-    """A network of a run, the names of its classes, the shape of the images it was trained on and the side cut from them."""
+class _Images(NamedTuple):
+    """What a network was trained on: classes, the shape of an image, the side cut from it, and whether EXIF tags turned it."""
+
+    names: list[str]
+    shape: tuple[int, int, int]
+    crop: int
+    exif_orientation: bool
+
+
+def _from_run(run: Path, stage: str | None, seed: int) -> tuple[Net, Any, Any, _Images]:
+    """A network of a run, and what it was trained on."""
     try:
         net, params, stats = load(run, stage, member_number=seed)
     except InputError as error:
         raise InputError(str(error).replace("member_number", "--seed")) from None
-    return net, params, stats, *_seen(run, lambda: read_json(run / "config.json")["data"])
+    return net, params, stats, _seen(run, lambda: read_json(run / "config.json")["data"])
 
 
-def _from_file(file: Path) -> tuple:
+def _from_file(file: Path) -> tuple[Net, Any, Any, _Images]:
     """The same of a file that a run has exported."""
     about = models.read_weights(file).metadata
-    names, shape, crop = _seen(file, lambda: {key: parse_json(about[key]) for key in ("names", "shape", "crop")})
-    found = read_teacher(file, {}, (crop, crop, shape[2]) if crop else shape)
-    return found.net, found.params, found.stats, names, shape, crop
+    later = {"exif_orientation": "false"}  # files of an earlier version lack it
+    images = _seen(file, lambda: {key: parse_json((later | about)[key]) for key in ("names", "shape", "crop", *later)})
+    side = images.crop
+    found = read_teacher(file, {}, (side, side, images.shape[2]) if side else images.shape)
+    return found.net, found.params, found.stats, images
 
 
-def _seen(place: Path, told: Callable[[], Mapping]) -> tuple[list[str], tuple[int, int, int], int]:
-    """What a run or a file says of classes and images: names, the shape of an image, the side cut from it."""
+def _seen(place: Path, told: Callable[[], Mapping]) -> _Images:
+    """What a run or a file says of classes and images."""
     try:
         data = told()
-        names, shape, crop = data["names"], data["shape"], data.get("crop", 0)
+        names, shape, crop, turned = data["names"], data["shape"], data.get("crop", 0), data.get("exif_orientation", False)
         height, width, channels = shape
         fine = all(type(n) is int and n > 0 for n in shape) and type(crop) is int and 0 <= crop <= min(height, width)
-        fine = fine and isinstance(names, list) and all(isinstance(name, str) for name in names)
+        fine = fine and isinstance(turned, bool) and isinstance(names, list) and all(isinstance(name, str) for name in names)
     except (InputError, ValueError, KeyError, TypeError, AttributeError):
         fine = False
     if not fine:
@@ -145,7 +160,7 @@ def _seen(place: Path, told: Callable[[], Mapping]) -> tuple[list[str], tuple[in
     if channels not in (1, 3):
         raise InputError(f"{place} takes images of {channels} channels: image files have 1 or 3")
     check_memory(f"{place}: an image of {height}x{width} pixels", COPIES * math.prod(shape), "a network for smaller images")
-    return names, (height, width, channels), crop
+    return _Images(names, (height, width, channels), crop, turned)
 
 
 def _files(path: Path) -> list[Path]:
@@ -159,21 +174,16 @@ def _files(path: Path) -> list[Path]:
     return found
 
 
-def _read(path: Path, shape: tuple[int, int, int]) -> np.ndarray:
-    """One image as the run's data were read: shorter side resized, centre cut out."""
+def _read(path: Path, shape: tuple[int, int, int], exif_orientation: bool) -> np.ndarray:
+    """One image as the run's data were read: turned as there, shorter side resized, centre cut out."""
     from PIL import Image
 
     height, width, channels = shape
     try:
-        with Image.open(path) as image:
-            if image.mode[0] in "IF":
-                raise InputError(f"image {path} has more than 8 bits a channel: expected 8 bits")
-            # A palette with transparency goes by way of RGBA, or Pillow warns.
-            image = (image.convert("RGBA") if image.mode == "P" else image).convert("L" if channels == 1 else "RGB")
-    except InputError:
-        raise
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError):
-        raise InputError(f"image {path} cannot be decoded: expected a png, jpg or other image file") from None
+        pixels = decode(path, exif_orientation=exif_orientation)
+    except Damaged as damaged:
+        raise InputError(damaged.what) from None
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).convert("L" if channels == 1 else "RGB")
     scale = max(height / image.height, width / image.width)
     size = max(width, round(image.width * scale)), max(height, round(image.height * scale))
     image = image.resize(size, Image.Resampling.BILINEAR)

@@ -12,8 +12,9 @@ from launch.checks import fields
 # of a config is protocol; so is the teacher, by its weights, and the data, by their bytes.
 _FREE = {
     *FREE, "seed", "seeds", "members", "evaluate_epochs", "save_epochs", "baseline_rates", "smoothing", "sweep",
-    "test_curve", "teacher", "init", "data.source", "data.reader", "data.corrupt",
+    "test_curve", "teacher", "init", "data.source", "data.reader", "data.corrupt", "data.exif_orientation",
 }  # fmt: skip
+TURNED = "images turned as their EXIF orientation says"
 TRAINED = "trained in the run with all labels"
 _FREE_SECTIONS = {"method", "methods", "optimiser"}
 _COUNTS = ("train_images", "validation_images", "test_images")
@@ -29,6 +30,8 @@ def protocol_of(about: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[st
     config, told = dict(fields(about.get("config", {}))), summary.get("protocol", {})
     scored = ("evaluate_epochs", "save_epochs") if config.get("select") == "best" else ()  # the epochs to choose from
     found: dict[str, Any] = {"data": data_of(about, summary)}
+    if turned(about):
+        found["exif_orientation"] = True  # whether by the field of that name or when the set was packed
     if not config:
         return found | dict(told)
     if teacher := _teacher(about, config):
@@ -56,6 +59,11 @@ def data_of(about: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
     data = about.get("data", {})
     digest = f" (sha256 {data['digest'][:12]})" if data.get("digest") else ""
     return place_free(str(data.get("source") or summary.get("data", "unknown"))) + digest
+
+
+def turned(about: Mapping[str, Any]) -> bool:
+    """Whether the images of a run were turned as their EXIF orientation says."""
+    return about.get("data", {}).get("exif_orientation") is True
 
 
 def place_free(source: str) -> str:
@@ -92,6 +100,8 @@ def words(about: Mapping[str, Any], summary: Mapping[str, Any], stages: Sequence
             f"{train} training and {test} test images, {f'{val} validation images of its own' if known.get('own_val') else cut}"
         )
         said += known.get("notes", ())
+    if turned(about):
+        said.append(TURNED)
     if damaged := summary.get("damaged"):
         said.append(f"images that could not be decoded, where the next one stood in: {len(damaged)}")
     if missing := left_out(summary):

@@ -13,10 +13,12 @@ def pixels(n, size=8, channels=1, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (n, size, size, channels)).astype(np.uint8)
 
 
-def encoded(image, kind="PNG"):
-    """The bytes of an image file."""
-    file = io.BytesIO()
-    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, kind)
+def encoded(image, kind="PNG", orientation=None):
+    """The bytes of an image file, with an EXIF orientation where one is named."""
+    file, exif = io.BytesIO(), Image.Exif()
+    if orientation is not None:
+        exif[274] = orientation
+    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, kind, **({"exif": exif} if exif else {}))
     return file.getvalue()
 
 

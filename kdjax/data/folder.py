@@ -19,7 +19,14 @@ VALIDATION = ("val", "valid", "validation")  # what the folder of validation ima
 HEADERS = 4096  # of so many files the first bytes are read to settle size and channels
 
 
-def open_folder(directory: str, image_size: int | None = None, *, headers: int | None = HEADERS, skip: bool = False) -> Opened:
+def open_folder(
+    directory: str,
+    image_size: int | None = None,
+    *,
+    headers: int | None = HEADERS,
+    skip: bool = False,
+    exif_orientation: bool = False,
+) -> Opened:
     """Lists a directory of images in one of three forms; images are decoded when they are read.
 
     - `train/<class>/` and `test/<class>/`: the split as given. `val/<class>/` (or `valid`, `validation`) beside them is the
@@ -41,6 +48,7 @@ def open_folder(directory: str, image_size: int | None = None, *, headers: int |
       headers: of how many files, spread evenly, size and channels are looked up before; None looks at all. A file that
         does not fit them is refused when it is read.
       skip: whether damaged files among those are passed over.
+      exif_orientation: whether images are turned as their EXIF orientation says.
 
     Returns:
       Opened.
@@ -64,18 +72,19 @@ def open_folder(directory: str, image_size: int | None = None, *, headers: int |
     _check_directory(directory, root)
     unread = Unread()
     names, files, labels, parts = _split(root, unread)
-    shape, looked = _shape(root, files, image_size, headers, skip)
+    shape, looked = _shape(root, files, image_size, headers, skip, exif_orientation)
 
     def digest() -> str:
-        return file_digest(root, files, "folder", shape)
+        return file_digest(root, files, "folder", shape, *["exif_orientation"] * exif_orientation)
 
     def source(rows):
-        return _source(root, [files[row] for row in rows], labels[rows], shape, image_size, looked)
+        return _source(root, [files[row] for row in rows], labels[rows], shape, image_size, looked, exif_orientation)
 
     train, test, val = (source(parts[name]) if name in parts else None for name in ("train", "test", "val"))
     assert train and test
     return Opened(
-        train, test, names, shape, digest, guessed=looked < len(files), val=val, notes=unread.notes()
+        train, test, names, shape, digest, guessed=looked < len(files), val=val, notes=unread.notes(),
+        exif_orientation=exif_orientation,
     )  # fmt: skip
 
 
@@ -153,14 +162,14 @@ def _listing(root: Path, part: str, unread: Unread) -> tuple[tuple[str, ...], li
 
 
 def _shape(
-    root: Path, files: list[str], image_size: int | None, headers: int | None, skip: bool
+    root: Path, files: list[str], image_size: int | None, headers: int | None, skip: bool, exif_orientation: bool
 ) -> tuple[tuple[int, int, int], int]:
     """The shape of one image, and of how many files the headers were read for it."""
     some = [files[at] for at in spread_rows(len(files), headers or len(files))]
 
     def look(file):
         try:
-            return header(root / file)
+            return header(root / file, exif_orientation=exif_orientation)
         except Damaged:
             if not skip:
                 raise
@@ -183,7 +192,13 @@ def _shape(
 
 
 def _source(
-    root: Path, files: list[str], labels: np.ndarray, shape: tuple[int, int, int], image_size: int | None, looked: int
+    root: Path,
+    files: list[str],
+    labels: np.ndarray,
+    shape: tuple[int, int, int],
+    image_size: int | None,
+    looked: int,
+    exif_orientation: bool,
 ) -> Source:
     others = f"the {looked} images looked at first"
     colour = "; --config.data.reader=resident and launch/pack.py look at all of them"
@@ -192,7 +207,7 @@ def _source(
         images = unfilled(len(rows), shape)
         for at, row in enumerate(rows):
             file = root / files[row]
-            image = decode(file, row=at)
+            image = decode(file, row=at, exif_orientation=exif_orientation)
             images[at] = fit(image, shape, image_size, f"image {file}", others=others, colour=colour)  # grey fills all channels
         index = np.asarray(rows, np.int32)
         return {"image": images, "label": labels[index], "index": index}

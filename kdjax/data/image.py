@@ -2,6 +2,7 @@
 
 import io
 import math
+import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,22 +18,27 @@ from kdjax.data.sound import Damaged
 
 LARGE = 2**28  # bytes of images: more are held against the memory there is before they are asked for
 BITS_PER_SAMPLE = 258  # the number of a TIFF tag
+ORIENTATION = 274  # likewise, in EXIF
+TURNS = {  # of Pillow's, by the value of that tag; 1 is upright
+    2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90",
+}  # fmt: skip
 TYPES = (
     ".bmp", ".dib", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif",
     ".tiff", ".webp",
 )  # fmt: skip
 
 
-def decode(image: str | Path | bytes, name: str = "", row: int = 0) -> np.ndarray:
+def decode(image: str | Path | bytes, name: str = "", row: int = 0, *, exif_orientation: bool = False) -> np.ndarray:
     """One image as 8-bit grey or RGB.
 
     Grey stays grey; palettes and other colours become RGB. Of an animation the first frame is read. Transparency is
-    dropped, the orientation tag of cameras is not applied.
+    dropped. The orientation tag of cameras is applied where that is asked for; in TIFF files Pillow always applies it.
 
     Args:
       image: a file, or its bytes.
       name: what messages call it; default `image <file>`.
       row: its position in a request, for `Damaged`.
+      exif_orientation: whether the image is turned as its EXIF orientation says. A tag that cannot be read counts as none.
 
     Returns:
       uint8 `[H, W, 1]` if it is grey and `[H, W, 3]` if not.
@@ -47,15 +53,21 @@ def decode(image: str | Path | bytes, name: str = "", row: int = 0) -> np.ndarra
     >>> decode(file.getvalue()).shape
     (2, 4, 3)
     """
+    from PIL import Image
+
     with _opened(image, name, row) as opened:
-        if _is_grey(opened.mode):
-            return np.array(opened.convert("L"))[..., None]
+        turn = TURNS.get(_orientation(opened)) if exif_orientation else None
         # A palette with transparency goes to RGB by way of RGBA, or Pillow warns.
-        return np.array((opened.convert("RGBA") if opened.mode == "P" else opened).convert("RGB"))
+        plain = opened.convert("RGBA") if opened.mode == "P" else opened
+        plain = plain.convert("L" if _is_grey(opened.mode) else "RGB")
+        pixels = np.array(plain.transpose(Image.Transpose[turn]) if turn else plain)
+        return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
-def header(image: str | Path | bytes, name: str = "") -> tuple[int, int, int]:
-    """Height, width and channels (1 or 3) of an image, from its first bytes.
+def header(image: str | Path | bytes, name: str = "", *, exif_orientation: bool = False) -> tuple[int, int, int]:
+    """Height, width and channels (1 or 3) of an image, as `decode` gives it, from its first bytes.
+
+    With `exif_orientation` a PNG is read whole: the tag may stand behind its pixels.
 
     Raises:
       Damaged, InputError: as in `decode`, but a damage further on is not seen.
@@ -67,7 +79,10 @@ def header(image: str | Path | bytes, name: str = "") -> tuple[int, int, int]:
     (2, 4, 1)
     """
     with _opened(image, name, 0) as opened:
-        return opened.height, opened.width, 1 if _is_grey(opened.mode) else 3
+        height, width = opened.height, opened.width
+        if exif_orientation and _orientation(opened) >= 5:  # on its side
+            height, width = width, height
+        return height, width, 1 if _is_grey(opened.mode) else 3
 
 
 def fit(
@@ -140,6 +155,19 @@ def _is_deep(opened: Any) -> bool:
 
 def _is_grey(mode: str) -> bool:
     return mode in ("1", "L", "LA")
+
+
+def _orientation(opened: Any) -> int:
+    """How an image is to be turned, a number of `TURNS`; 1 where it is upright, or nothing readable tells."""
+    if opened.format == "TIFF":  # Pillow turns it by itself
+        return 1
+    if opened.format == "PNG":
+        opened.load()  # damaged pixels are told as such
+    try:
+        found = opened.getexif().get(ORIENTATION)
+    except (struct.error, SyntaxError, ValueError, TypeError, LookupError, OverflowError, OSError):
+        return 1
+    return found if isinstance(found, int) and found in TURNS else 1
 
 
 @contextmanager

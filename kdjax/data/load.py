@@ -33,19 +33,33 @@ class _Options(NamedTuple):
     image_size: int | None = None
     headers: int | None = HEADERS
     skip: bool = False
+    exif_orientation: bool = False
 
 
 class _Kind(NamedTuple):
     form: str
     open: Callable[[str, _Options], Opened]
+    tagged: bool = False  # whether its images can have EXIF tags
 
 
 _KINDS = {
     "digits": _Kind("digits", lambda rest, o: _in_memory(read_digits(rest), o.image_size)),
     "npz": _Kind("npz:<path>", lambda rest, o: _in_memory(read_npz(rest), o.image_size)),
-    "folder": _Kind("folder:<dir>", lambda rest, o: open_folder(rest, o.image_size, headers=o.headers, skip=o.skip)),
-    "tfds": _Kind("tfds:<name>[:<version>]", lambda rest, o: open_tfds(rest, o.directory, o.image_size)),
-    "array_record": _Kind("array_record:<dir>", lambda rest, o: open_packed(rest, o.image_size)),
+    "folder": _Kind(
+        "folder:<dir>",
+        lambda rest, o: open_folder(rest, o.image_size, headers=o.headers, skip=o.skip, exif_orientation=o.exif_orientation),
+        tagged=True,
+    ),
+    "tfds": _Kind(
+        "tfds:<name>[:<version>]",
+        lambda rest, o: open_tfds(rest, o.directory, o.image_size, exif_orientation=o.exif_orientation),
+        tagged=True,
+    ),
+    "array_record": _Kind(
+        "array_record:<dir>",
+        lambda rest, o: open_packed(rest, o.image_size, exif_orientation=o.exif_orientation),
+        tagged=True,
+    ),
 }
 FORMS = tuple(kind.form for kind in _KINDS.values())  # what `load` takes, for messages and lists
 
@@ -60,6 +74,7 @@ def load(
     reader: str = "auto",
     corrupt: str = "stop",
     workers: int = 0,
+    exif_orientation: bool = False,
 ) -> Dataset:
     """Opens a data set; images are uint8.
 
@@ -83,6 +98,8 @@ def load(
       corrupt: what becomes of an image that cannot be decoded: `stop` refuses it, when it is read; `skip` takes the next
         image of its set in its place (streaming readers through `read_sound`).
       workers: processes that decode a resident set; 0 decodes in this one.
+      exif_orientation: whether images are turned as the EXIF orientation says that cameras write; off as in torchvision's
+        loader. For image files and sets of TFDS; of `array_record` for those that were packed so.
 
     Returns:
       A Dataset. Its `val` is None without `val_fraction` and validation images of the set's own.
@@ -98,11 +115,12 @@ def load(
     check_option("reader", reader, lambda r: r in READERS, f"one of {', '.join(READERS)}")
     check_option("workers", workers, lambda n: int(n) == n >= 0, "a whole number, 0 or more")
     skip = corrupt == "skip"
-    opened = open_source(source, image_size=image_size, directory=directory, corrupt=corrupt)
+    asked = {"image_size": image_size, "directory": directory, "corrupt": corrupt, "exif_orientation": exif_orientation}
+    opened = open_source(source, **asked)
     if reader == "auto":
         reader = "resident" if _decoded_bytes(opened) <= RESIDENT else "streaming"
     if reader == "resident" and opened.guessed:
-        opened = open_source(source, image_size=image_size, directory=directory, corrupt=corrupt, every=True)
+        opened = open_source(source, **asked, every=True)
     decoded = _decoded(source, opened, skip, workers) if reader == "resident" else None
 
     def part(which: str, rows: np.ndarray | None = None) -> Source:
@@ -138,11 +156,18 @@ def load(
         own_val=opened.val is not None,
         notes=tuple(notes),
         labelled=labelled,
+        exif_orientation=opened.exif_orientation,
     )
 
 
 def open_source(
-    source: str, *, image_size: int | None = None, directory: str = "", corrupt: str = "stop", every: bool = False
+    source: str,
+    *,
+    image_size: int | None = None,
+    directory: str = "",
+    corrupt: str = "stop",
+    exif_orientation: bool = False,
+    every: bool = False,
 ) -> Opened:
     """Opens a data set and decodes nothing yet; the options are those of `load`.
 
@@ -151,6 +176,7 @@ def open_source(
       image_size: as in `load`.
       directory: as in `load`.
       corrupt: as in `load`.
+      exif_orientation: as in `load`.
       every: whether the headers of all image files are read, and not of some, to settle the shape.
 
     Raises:
@@ -164,10 +190,16 @@ def open_source(
         forms = ", ".join(_KINDS[name].form for name in nearest(kind, _KINDS).split(", "))
         raise InputError(f"data source {source!r} is not known; accepted: {forms}")
     check_option("corrupt", corrupt, lambda c: c in CORRUPT, f"one of {', '.join(CORRUPT)}")
+    check_option("exif_orientation", exif_orientation, lambda on: isinstance(on, bool), "True or False")
+    if exif_orientation and not _KINDS[kind].tagged:
+        forms = ", ".join(known.form for known in _KINDS.values() if known.tagged)
+        what = "exif_orientation=True is not accepted: its images have no such tag"
+        raise InputError(f"data source {source!r}: {what}; accepted with {forms}")
     if image_size is not None:
         whole = isinstance(image_size, int | np.integer) and not isinstance(image_size, bool)
         check_option("image_size", image_size, lambda s: whole and s >= 1, "a whole number of pixels, 1 or more")
-    opened = _KINDS[kind].open(rest, _Options(directory, image_size, None if every else HEADERS, corrupt == "skip"))
+    headers = None if every else HEADERS
+    opened = _KINDS[kind].open(rest, _Options(directory, image_size, headers, corrupt == "skip", exif_orientation))
     if image_size is not None:
         check_memory(f"image_size={image_size}: one image", COPIES * math.prod(opened.shape), "a smaller side")
     return opened

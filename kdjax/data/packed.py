@@ -38,7 +38,8 @@ class Contents(NamedTuple):
       encoding: `raw` (the bytes of the uint8 array), `png` or `jpeg`.
       splits: for `train`, `test` and, where there is one, `val` a `{"rows", "labels": <file>, "shards": [<file>, ...]}`, where a
         file is `{"file", "rows", "bytes", "sha256"}`.
-      origin: where the images come from: `{"source", "digest", "image_size"}`.
+      origin: where the images come from: `{"source", "digest", "image_size"}`, and `"exif_orientation": true` where they were
+        turned as that tag says. No record has the tag itself.
       skipped: one line for each image left out because it could not be decoded.
     """
 
@@ -51,7 +52,7 @@ class Contents(NamedTuple):
     skipped: list[str]
 
 
-def open_packed(directory: str, image_size: int | None = None, *, verify: bool = False) -> Opened:
+def open_packed(directory: str, image_size: int | None = None, *, verify: bool = False, exif_orientation: bool = False) -> Opened:
     """Opens a packed set; records are read and decoded when they are asked for, labels lie in memory.
 
     The number of records and the size of every file are compared with `dataset.json`, and where all files take at most
@@ -61,6 +62,7 @@ def open_packed(directory: str, image_size: int | None = None, *, verify: bool =
       directory: the folder that `launch/pack.py` wrote.
       image_size: the side to which every image is brought, or None to leave them as they are.
       verify: whether the sha256 are compared whatever their size.
+      exif_orientation: whether images must have been turned as their EXIF orientation says, which is lost in packing.
 
     Returns:
       Opened.
@@ -73,6 +75,10 @@ def open_packed(directory: str, image_size: int | None = None, *, verify: bool =
     parts = {name: contents.splits[name] for name in SPLITS if name in contents.splits}
     check_classes(f"array_record {root}", len(contents.names), parts["train"]["rows"], "dataset.json")
     files = [file for part in parts.values() for file in (part["labels"], *part["shards"])]
+    turned = contents.origin.get("exif_orientation") is True
+    if exif_orientation and not turned:
+        what = "exif_orientation=True is not accepted: its images were packed without that tag"
+        raise InputError(f"array_record {root}: {what}; expected a set packed with --exif-orientation")
     for file in files:
         _check_size(root, file)
     if verify or sum(file["bytes"] for file in files) <= SMALL:
@@ -83,11 +89,14 @@ def open_packed(directory: str, image_size: int | None = None, *, verify: bool =
     shape = (side[0], side[1], contents.shape[2])
     sources = {name: _source(root, contents, part, image_size) for name, part in parts.items()}
     stamp = [contents.names, contents.encoding, contents.shape, [file["sha256"] for file in files], shape]
+    stamp += ["exif_orientation"] * turned
 
     def digest() -> str:
         return hashlib.sha256(json.dumps(stamp).encode()).hexdigest()
 
-    return Opened(sources["train"], sources["test"], tuple(contents.names), shape, digest, val=sources.get("val"))
+    return Opened(
+        sources["train"], sources["test"], tuple(contents.names), shape, digest, val=sources.get("val"), exif_orientation=turned
+    )  # fmt: skip
 
 
 def sha256(file: Path) -> str:
@@ -117,6 +126,7 @@ def _contents(directory: str, root: Path) -> Contents:
         for name in ("train", "test", *({"val"} & set(contents.splits))):
             _check_part(contents.splits[name])
         whole = len(contents.shape) == 3 and all(_is_count(side) for side in contents.shape)
+        whole = whole and isinstance(contents.origin, dict)
         if not whole or contents.encoding not in ENCODINGS or not all(isinstance(name, str) for name in [*contents.names]):
             raise ValueError
     except (ValueError, KeyError, TypeError, AttributeError):

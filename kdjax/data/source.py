@@ -47,6 +47,7 @@ class Dataset(NamedTuple):
       own_val: whether `val` is a part that the set came with, and not cut from its training images.
       notes: one line for each thing to know of the set: files that were left out and why, classes without a training image.
       labelled: whether training images have labels.
+      exif_orientation: whether images were turned as their EXIF orientation says, now or when they were packed.
     """
 
     train: Source
@@ -61,6 +62,7 @@ class Dataset(NamedTuple):
     own_val: bool = False
     notes: tuple[str, ...] = ()
     labelled: bool = True
+    exif_orientation: bool = False
 
 
 class Opened(NamedTuple):
@@ -77,6 +79,7 @@ class Opened(NamedTuple):
       val: rows for every choice, or None where the set has no part of its own for them.
       listed: whether labels are known without reading records.
       notes: one line for each thing that the user of the set should know, as what was left out of it and why.
+      exif_orientation: as of `Dataset`.
     """
 
     train: Source
@@ -89,6 +92,7 @@ class Opened(NamedTuple):
     val: Source | None = None
     listed: bool = True
     notes: tuple[str, ...] = ()
+    exif_orientation: bool = False
 
     @property
     def parts(self) -> dict[str, Source]:

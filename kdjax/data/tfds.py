@@ -25,7 +25,7 @@ _VERSION = re.compile(r"\d+\.\d+\.\d+")
 _FORM = "expected tfds:<name>[/<config>][:<version>]"
 
 
-def open_tfds(rest: str, directory: str = "", image_size: int | None = None) -> Opened:
+def open_tfds(rest: str, directory: str = "", image_size: int | None = None, *, exif_orientation: bool = False) -> Opened:
     """Opens a set that TFDS has prepared as array_record; records are read and decoded when they are asked for.
 
     Nothing is downloaded and TensorFlow is never imported. The set lies in `<directory>/<name>/[<config>/]<version>/`.
@@ -39,6 +39,7 @@ def open_tfds(rest: str, directory: str = "", image_size: int | None = None) -> 
       rest: `<name>[/<config>][:<version>]`; without a version the highest there is.
       directory: where TFDS keeps its sets; empty: `$TFDS_DATA_DIR`, or `~/tensorflow_datasets`.
       image_size: the side to which every image is brought, or None where all have one size already.
+      exif_orientation: whether images are turned as their EXIF orientation says; records hold the files as TFDS found them.
 
     Returns:
       Opened.
@@ -79,21 +80,22 @@ def open_tfds(rest: str, directory: str = "", image_size: int | None = None) -> 
     used = {part: known[split] for part, split in (("train", "train"), ("test", test), ("val", val)) if split}
     for records in used.values():
         check_shards(records.shards)
-    sources = {part: _source(records, len(names), shape, image_size) for part, records in used.items()}
+    sources = {part: _source(records, len(names), shape, image_size, exif_orientation) for part, records in used.items()}
     if not test:
         try:
             kept, cut = stratified(sources["train"].labels(), 0.2, seed=0, stream=TEST_SPLIT, names=names)
         except InputError as error:
             raise InputError(f"tfds: {name}: {error}") from None
         sources = {
-            part: _source(known["train"], len(names), shape, image_size, rows) for part, rows in (("train", kept), ("test", cut))
+            part: _source(known["train"], len(names), shape, image_size, exif_orientation, rows)
+            for part, rows in (("train", kept), ("test", cut))
         }
     files = sorted(Path(shard.path).name for records in used.values() for shard in records.shards)
     files += ["features.json", *sorted(f.name for f in folder.glob("*.labels.txt"))]
-    settings = ("tfds", test, *([val] if val else []), shape)
+    settings = ("tfds", test, *([val] if val else []), shape, *["exif_orientation"] * exif_orientation)
     return Opened(
         sources["train"], sources["test"], names, shape, lambda: file_digest(folder, files, *settings), val=sources.get("val"),
-        listed=not test,
+        listed=not test, exif_orientation=exif_orientation,
     )  # fmt: skip
 
 
@@ -201,7 +203,12 @@ def _records(builder: Any, folder: Path, split: str) -> Records:
 
 
 def _source(
-    records: Records, classes: int, shape: tuple[int, int, int], image_size: int | None, kept: np.ndarray | None = None
+    records: Records,
+    classes: int,
+    shape: tuple[int, int, int],
+    image_size: int | None,
+    exif_orientation: bool,
+    kept: np.ndarray | None = None,
 ) -> Source:
     """All records, or those that are kept, `[K]`."""
     known, size = {}, records.size if kept is None else len(kept)
@@ -218,7 +225,7 @@ def _source(
         for at, (row, record) in enumerate(zip(numbers, records.read(numbers), strict=True)):
             name = records.name(int(row))
             encoded, label = _parsed(record, name, at)
-            image = decode(encoded, name, at)
+            image = decode(encoded, name, at, exif_orientation=exif_orientation)
             images[at] = fit(image, shape, image_size, name, others="what features.json says")  # grey fills all channels
             labels[at] = checked(label, row)
         return {"image": images, "label": labels, "index": np.asarray(rows, np.int32)}

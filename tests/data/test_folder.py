@@ -255,7 +255,7 @@ def test_of_many_files_only_some_are_opened(tmp_path, monkeypatch):
     for i in range(40):
         save(tmp_path / "ab"[i % 2] / f"{i:02d}.png", i)
     opened = []
-    monkeypatch.setattr("kdjax.data.folder.header", lambda file: opened.append(file.name) or (4, 4, 1))
+    monkeypatch.setattr("kdjax.data.folder.header", lambda file, **options: opened.append(file.name) or (4, 4, 1))
     monkeypatch.setattr("kdjax.data.folder.decode", None)
     found = open_folder(str(tmp_path), headers=5)
     assert found.guessed and found.shape == (4, 4, 1) and found.train.size == 32

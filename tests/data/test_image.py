@@ -33,6 +33,51 @@ def test_modes(mode, channels):
     assert header(file.getvalue(), "x") == decode(file.getvalue(), "x").shape == (2, 3, channels)
 
 
+UPRIGHT = {  # what is seen, from the pixels as they lie in the file
+    1: lambda x: x,
+    2: lambda x: x[:, ::-1],
+    3: lambda x: x[::-1, ::-1],
+    4: lambda x: x[::-1],
+    5: lambda x: x.swapaxes(0, 1),
+    6: lambda x: np.rot90(x, -1),
+    7: lambda x: x[::-1, ::-1].swapaxes(0, 1),
+    8: lambda x: np.rot90(x, 1),
+}
+
+
+@pytest.mark.parametrize(("kind", "channels"), [("PNG", 1), ("PNG", 3), ("JPEG", 1), ("JPEG", 3), ("WEBP", 3)])
+@pytest.mark.parametrize("orientation", [*UPRIGHT, 0, 9])
+def test_exif_orientation_is_applied_where_it_is_asked_for(kind, channels, orientation):
+    file = encoded(pixels(1, channels=channels)[0][:6], kind, orientation)
+    plain = decode(file)
+    assert header(file) == plain.shape == (6, 8, channels)
+    turned = decode(file, exif_orientation=True)
+    np.testing.assert_array_equal(turned, UPRIGHT.get(orientation, UPRIGHT[1])(plain))
+    assert header(file, exif_orientation=True) == turned.shape == ((8, 6) if 5 <= orientation <= 8 else (6, 8)) + (channels,)
+
+
+def test_a_tiff_is_turned_once_as_pillow_turns_it():
+    file = encoded(pixels(1, channels=3)[0][:6], "TIFF", 6)
+    for on in (False, True):
+        np.testing.assert_array_equal(decode(file, exif_orientation=on), UPRIGHT[6](pixels(1, channels=3)[0][:6]))
+        assert header(file, exif_orientation=on) == (8, 6, 3)
+
+
+def test_an_orientation_behind_the_pixels_counts_and_one_that_cannot_be_read_does_not():
+    image = pixels(1)[0][:6]
+    file = encoded(image, orientation=6)
+    at = file.index(b"eXIf") - 4
+    end = at + 12 + int.from_bytes(file[at : at + 4])
+    late = file[:at] + file[end:-12] + file[at:end] + file[-12:]
+    np.testing.assert_array_equal(decode(late, exif_orientation=True), UPRIGHT[6](image))
+    assert header(late, exif_orientation=True) == (8, 6, 1)
+    for exif in (b"", b"II", b"words and no tags", b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x02\0\0\0\x02six\0" + bytes(4)):
+        broken = io.BytesIO()
+        Image.fromarray(image[..., 0]).save(broken, "PNG", exif=exif)
+        np.testing.assert_array_equal(decode(broken.getvalue(), exif_orientation=True), image)
+        assert header(broken.getvalue(), exif_orientation=True) == (6, 8, 1)
+
+
 def test_damage_is_named(tmp_path):
     file = tmp_path / "a.png"
     file.write_bytes(encoded(pixels(1, size=32)[0])[:-300])

@@ -88,6 +88,17 @@ def test_image_size_of_every_kind(tmp_path, size):
         ("digits", {"image_size": 8.5}, "image_size=8.5"),
         ("digits", {"reader": "lazy"}, "reader='lazy' is not accepted: expected one of auto, resident, streaming"),
         ("digits", {"corrupt": "ignore"}, "corrupt='ignore' is not accepted: expected one of stop, skip"),
+        (
+            "digits",
+            {"exif_orientation": True},
+            "'digits': exif_orientation=True is not accepted: .* accepted with folder:<dir>, tfds:",
+        ),
+        (
+            "npz:x.npz",
+            {"exif_orientation": True},
+            "'npz:x.npz': exif_orientation=True is not accepted: its images have no such tag",
+        ),
+        ("digits", {"exif_orientation": "yes"}, "exif_orientation='yes' is not accepted: expected True or False"),
         ("digits", {"workers": -1}, "workers=-1 is not accepted"),
         ("digits", {"workers": "two"}, "workers='two' is not accepted"),
         ("tfds:mnist", {"directory": "/none"}, "tfds: folder /none is not there"),
@@ -231,3 +242,23 @@ def test_what_does_not_fit_into_memory_is_refused_first(tmp_path, monkeypatch):
     line = r"^data source 'folder:.*': 10 images of 1000x1000x3 would take 28 MiB .*: expected --config.data.reader=streaming"
     with pytest.raises(InputError, match=line):
         load(f"folder:{tmp_path}", image_size=1000, reader="resident")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_images_are_turned_by_their_exif_orientation_where_that_is_asked_for(tmp_path, kind):
+    for i, image in enumerate(pixels(20)):
+        file = tmp_path / "ab"[i % 2] / f"{i}.{kind.lower()}"
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(encoded(image[:6], kind, orientation=(6, 8)[i % 2]))
+    found = {}
+    for on in (False, True):
+        lazy, whole = (load(f"folder:{tmp_path}", reader=reader, exif_orientation=on) for reader in ("streaming", "resident"))
+        assert lazy.shape == whole.shape == ((8, 6, 1) if on else (6, 8, 1))
+        assert lazy.exif_orientation == whole.exif_orientation == on
+        same(lazy.train, whole.train)
+        found[on] = lazy, whole
+    for plain, turned in zip(*found.values(), strict=True):
+        assert plain.digest != turned.digest
+        a, b = rows(plain.train), rows(turned.train)
+        for before, after, label in zip(a["image"], b["image"], a["label"], strict=True):
+            np.testing.assert_array_equal(after, np.rot90(before, (-1, 1)[label]))

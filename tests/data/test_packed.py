@@ -23,7 +23,7 @@ def entry(file, rows):
     return {"file": file.name, "rows": rows, "bytes": file.stat().st_size, "sha256": sha256(file)}
 
 
-def write(folder, records=None, encoding="raw", shape=(6, 6, 1)):
+def write(folder, records=None, encoding="raw", shape=(6, 6, 1), **origin):
     """A packed set: all images to train, in two files, and the first three to test."""
     folder.mkdir()
     records = records or [image.tobytes() for image in IMAGES]
@@ -35,7 +35,7 @@ def write(folder, records=None, encoding="raw", shape=(6, 6, 1)):
             write_shard(folder / f"{split}-{k:05d}.array_record", records[a:b])
             shards.append(entry(folder / f"{split}-{k:05d}.array_record", b - a))
         splits[split] = {"rows": n, "labels": entry(folder / f"{split}-labels.npy", n), "shards": shards}
-    contents = Contents(FORMAT, ["a", "b", "c"], list(shape), encoding, splits, {"source": "digits"}, [])
+    contents = Contents(FORMAT, ["a", "b", "c"], list(shape), encoding, splits, {"source": "digits", **origin}, [])
     (folder / "dataset.json").write_text(json.dumps(contents._asdict()))
     return folder
 
@@ -200,3 +200,12 @@ def test_a_record_of_another_length_is_named(tmp_path):
     assert math.prod(opened.shape) == 36
     with pytest.raises(Damaged, match=r"record 1 of .*train-00001.array_record: cannot be read .it has 35 bytes, expected 36"):
         opened.train.read(np.array([5]))
+
+
+def test_images_are_as_they_were_packed_whatever_the_exif_orientation(held, tmp_path):
+    refused(held, "exif_orientation=True is not accepted: its images were packed without that tag", "--exif-orientation",
+            exif_orientation=True)  # fmt: skip
+    turned = write(tmp_path / "turned", exif_orientation=True)
+    plain, off, on = open_packed(str(held)), *(open_packed(str(turned), exif_orientation=x) for x in (False, True))
+    assert (plain.exif_orientation, off.exif_orientation, on.exif_orientation) == (False, True, True)
+    assert plain.digest() != off.digest() == on.digest()

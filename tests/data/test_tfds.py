@@ -13,6 +13,7 @@ from made import IMAGE, LABEL, encoded, example, pixels, tfds_images, tfds_recor
 
 from kdjax.core.check import InputError
 from kdjax.data import Damaged, load, read_sound
+from kdjax.data.resize import resize_crop
 from kdjax.data.sampler import TEST_SPLIT
 from kdjax.data.split import stratified
 from kdjax.data.tfds import open_tfds
@@ -340,3 +341,14 @@ def test_a_source_can_be_sent_to_a_worker(held):
 def test_more_files_than_a_process_may_open_are_refused(held, monkeypatch):
     monkeypatch.setattr("resource.getrlimit", lambda _: (65, 65))
     refused("tiny", held, "and 1 files more: a process may open 65 files here; expected `ulimit -n 68` before")
+
+
+def test_exif_orientation_is_applied_where_it_is_asked_for(tmp_path):
+    images = [image[:6] for image in pixels(12)]
+    records = [example(encoded(image, orientation=6), i % 2) for i, image in enumerate(images)]
+    write_tfds(tmp_path, splits={"train": records, "test": records[:4]}, shape=(None, None, 1))
+    plain, turned = (open_tfds("tiny", str(tmp_path), 8, exif_orientation=on) for on in (False, True))
+    assert plain.digest() != turned.digest() and (plain.exif_orientation, turned.exif_orientation) == (False, True)
+    upright = np.rot90(images[0], -1)
+    np.testing.assert_array_equal(rows(turned.train)["image"][0], resize_crop(upright, 8))
+    np.testing.assert_array_equal(rows(plain.train)["image"][0], resize_crop(images[0], 8))

@@ -6,7 +6,10 @@ import pytest
 from launching import TINY, call
 
 from configs import quickstart
+from configs._cache import taught
 from kdjax.core.files import read_lines
+from kdjax.data import load
+from kdjax.models import conv_net
 from launch import benchmark, benchmark_cache
 from launch.protocol import differences, protocol_of, words
 
@@ -207,3 +210,10 @@ def test_a_line_of_json_for_each_way():
 def test_refusals_of_the_benchmark(more, line):
     answer = call(benchmark, "cache", *more)
     assert answer.code == 2 and answer.err.startswith(f"error: {line}") and answer.err.count("\n") == 1
+
+
+def test_whether_images_were_turned_is_known_of_kept_outputs():
+    config = quickstart.get_config()
+    config.cache.views, config.data.augment = 1, "none"
+    found = {on: taught(config, load("digits")._replace(exif_orientation=on), conv_net((4,)), {}).about for on in (False, True)}
+    assert found[True] == {**found[False], "exif_orientation": True}

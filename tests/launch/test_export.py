@@ -143,6 +143,7 @@ def test_a_file_of_another_origin_classifies_nothing(tmp_path):
         ({"shape": "[8, 8, -1]"}, "does not name its classes and images"),
         ({"shape": "[" * 100_000}, "does not name its classes and images"),
         ({"crop": "9"}, "does not name its classes and images"),
+        ({"exif_orientation": "1"}, "does not name its classes and images"),
         ({"names": "[1, 2]"}, "does not name its classes and images"),
         ({"names": "{}"}, "does not name its classes and images"),
         ({"names": '["cat"]'}, "names 1 classes, its network has 2"),
@@ -177,3 +178,25 @@ def test_an_export_is_whole_or_as_it_was(exported, monkeypatch):
     assert {p: p.read_bytes() for p in (run / "export").rglob("*.*")} == before
     export.export(run, *records(run), results, stages)
     assert sorted(p.name for p in run.iterdir()) == ["config.json", "export", "metrics.jsonl", "summary.json"]
+
+
+def test_a_file_tells_whether_images_were_turned_and_predict_does_as_it_says(exported, tmp_path):
+    stage, result = made("kd", "student")
+    about, summary = records(exported[0])
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 8)).astype(np.uint8)
+    tag = Image.Exif()
+    tag[274] = 8
+    Image.fromarray(pixels).save(tmp_path / "upright.png")
+    Image.fromarray(np.ascontiguousarray(np.rot90(pixels, -1))).save(tmp_path / "lying.png", exif=tag)
+    shares = {}
+    for on in (False, True):
+        told = {**about, "data": {**about["data"], "exif_orientation": on}}
+        folder = tmp_path / str(on)
+        folder.mkdir()
+        export.export(folder, told, summary, {"student": result}, {"student": stage})
+        file = folder / "export/student/seed0.safetensors"
+        assert json.loads(models.read_weights(file).metadata["exif_orientation"]) is on
+        text = (folder / "export/student/README.md").read_text()
+        assert text.count("images turned as their EXIF orientation says") == 2 * on  # among its data, and in the protocol
+        shares[on] = [call(predict, file, tmp_path / f"{x}.png", "--top=2").out.partition(": ")[2] for x in ("upright", "lying")]
+    assert shares[False][0] == shares[True][0] == shares[True][1] != shares[False][1]

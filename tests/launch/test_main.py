@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -43,7 +44,7 @@ def test_config_json_holds_all_that_a_repetition_needs(run):
     assert about["platform"]["device"] == "cpu" and {"jax", "jaxlib", "flax", "optax"} <= set(about["platform"])
     assert about["git"] is None or len(about["git"]) == 40
     digits = data.load("digits")
-    shape = {"shape": [8, 8, 1], "crop": 0}
+    shape = {"shape": [8, 8, 1], "crop": 0, "own_val": False, "notes": [], "exif_orientation": False}
     assert about["data"] == {"source": "digits", "digest": digits.digest, "names": list("0123456789"), **shape}
     assert about["devices"] == {"parallel": "jit", "mesh": {"data": 1, "model": 1}, "processes": 1}
     assert about["reader"] == "resident" and about["methods"] == dict(zip(STAGES, ["supervised", "supervised", "kd"], strict=True))
@@ -474,3 +475,23 @@ def test_without_a_name_the_run_lies_in_runs(run, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "runs/quickstart/summary.json").is_file() and "kept in runs/quickstart" in done.stdout
+
+
+def test_predict_turns_images_where_those_of_the_run_were(classify, run, pictures, tmp_path):
+    with Image.open(pictures[0] / "0000.png") as image:
+        upright, exif = np.asarray(image), Image.Exif()
+    exif[274] = 6
+    Image.fromarray(np.ascontiguousarray(np.rot90(upright, 1))).save(tmp_path / "lying.png", exif=exif)
+    Image.fromarray(np.ascontiguousarray(np.rot90(upright, 1))).save(tmp_path / "untagged.png")
+    turned = tmp_path / "run"
+    shutil.copytree(run[0], turned, ignore=shutil.ignore_patterns("checkpoints", "plots", "export"))
+    about = read(turned, "config.json")
+    about["data"]["exif_orientation"] = True
+    (turned / "config.json").write_text(json.dumps(about))
+
+    def answer(folder, file):
+        return classify(folder, file, "--top=10").out.partition(": ")[2]
+
+    assert answer(turned, tmp_path / "lying.png") == answer(run[0], pictures[0] / "0000.png")
+    assert answer(run[0], tmp_path / "lying.png") == answer(run[0], tmp_path / "untagged.png")
+    assert answer(turned, tmp_path / "lying.png") != answer(run[0], tmp_path / "lying.png")

@@ -151,6 +151,7 @@ TABLE = {
     "no folder": ("folder:{t}/none {t}/o", "none: no such directory"),
     "no tfds": ("tfds:mnist {t}/o --data-dir={t}/none", "expected --data-dir=<dir> with <dir>/mnist/<version>/"),
     "five channels": ("npz:{t}/full/five.npz {t}/o --encoding=png", "the images have 5 channels; accepted: raw"),
+    "orientation of digits": ("digits {t}/o --exif-orientation", "'digits': --exif-orientation is not accepted"),
     "check two": ("--check {t}/full {t}/o", "--check expects one packed folder"),
     "check foreign": ("--check {t}/full", "holds no dataset.json"),
 }
@@ -195,3 +196,16 @@ def test_an_interrupted_packing_leaves_nothing(tmp_path):
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 130 and out == "" and [p.name for p in tmp_path.iterdir()] == ["a.npz"]
+
+
+def test_images_are_turned_before_they_are_packed(tmp_path):
+    (tmp_path / "in").mkdir()
+    for i, image in enumerate(pixels(5)):
+        (tmp_path / "in" / f"{i}.png").write_bytes(encoded(image[:6], orientation=8))
+    packed(f"folder:{tmp_path / 'in'}", tmp_path / "out", "--encoding=png", "--exif-orientation")
+    packed(f"array_record:{tmp_path / 'out'}", tmp_path / "again")
+    wanted = load(f"folder:{tmp_path / 'in'}", exif_orientation=True)
+    for name in ("out", "again"):
+        data = load(f"array_record:{tmp_path / name}")
+        assert data.exif_orientation and data.shape == wanted.shape == (8, 6, 1) and data.digest == wanted.digest
+        assert json.loads((tmp_path / name / "dataset.json").read_text())["origin"]["exif_orientation"] is True

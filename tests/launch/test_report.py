@@ -251,6 +251,16 @@ def test_validation_images_of_its_own_and_what_was_not_read_are_told(a, tmp_path
     assert "450 test images, 100 validation images of its own; not read: 1 hidden (.x); " in text and "cut from" not in text
 
 
+def test_turned_images_are_another_protocol_and_are_told(a, tmp_path):
+    about = json.loads((a / "config.json").read_text())["data"]
+    runs = {on: write_run(tmp_path / str(on), about={"data": about | {"exif_orientation": on}}) for on in (False, True)}
+    assert "; images turned as their EXIF orientation says; " in ask(runs[True]).out and "EXIF" not in ask(runs[False]).out
+    assert ask(a, runs[False]).code == 0  # a run of an earlier version turned none
+    assert ask(runs[False], runs[True]).err.startswith("error: exif_orientation is none in ")
+    by_config = write_run(tmp_path / "c", about={"data": about | {"exif_orientation": True}}, data__exif_orientation=True)
+    assert ask(runs[True], by_config).code == 0  # turned when they were packed
+
+
 def test_skipped_images_are_told_and_count(a, tmp_path):
     b = write_run(tmp_path / "b", summary={"damaged": ["x.png cannot be decoded"]})
     assert "images that could not be decoded, where the next one stood in: 1" in ask(b).out

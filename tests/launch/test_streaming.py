@@ -25,12 +25,12 @@ def read(folder, name="summary.json"):
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    """Two classes of images, one file of them damaged."""
+    """Two classes of images, all of them on their side, one file of them damaged."""
     root = tmp_path_factory.mktemp("photos")
     for i, image in enumerate(pixels(160, 8, 3)):
         file = root / ("cat", "dog")[i % 2] / f"{i:03}.png"
         file.parent.mkdir(exist_ok=True)
-        file.write_bytes(encoded(image))
+        file.write_bytes(encoded(image[:6], orientation=6))
     (root / "dog" / "077.png").write_bytes((root / "dog" / "077.png").read_bytes()[:80])
     (root / "cat" / "notes.txt").write_text("words")
     return root
@@ -50,10 +50,14 @@ def test_a_damaged_image_stops_a_run_that_reads_ahead(launch, photos, tmp_path):
 @pytest.mark.parametrize("reader", ["resident", "streaming"])
 def test_or_it_is_skipped_named_and_counted(launch, photos, tmp_path, reader):
     words = (f"--config.data.source=folder:{photos}", f"--config.data.reader={reader}", "--config.data.corrupt=skip")
+    words += ("--config.data.exif_orientation=true",)
     answer = launch(f"--workdir={tmp_path / 'run'}", *SHORT, *words)
     assert (answer.code, answer.err) == (0, "")
     (line,) = read(tmp_path / "run")["damaged"]
     assert "dog/077.png: cannot be decoded" in line and answer.out.count("dog/077.png") == 1
+    seen = read(tmp_path / "run", "config.json")["data"]
+    assert (seen["shape"], seen["exif_orientation"]) == ([8, 6, 3], True)
+    assert "images turned as their EXIF orientation says" in (tmp_path / "run" / "report.md").read_text()
     note = "not read: 1 with another ending than an image's (.txt; the first cat/notes.txt)"
     assert f"data: {note}\n" in answer.out and read(tmp_path / "run", "config.json")["data"]["notes"] == [note]
     assert note in (tmp_path / "run" / "report.md").read_text()
