@@ -71,6 +71,9 @@ def test_an_orientation_behind_the_pixels_counts_and_one_that_cannot_be_read_doe
     late = file[:at] + file[end:-12] + file[at:end] + file[-12:]
     np.testing.assert_array_equal(decode(late, exif_orientation=True), UPRIGHT[6](image))
     assert header(late, exif_orientation=True) == (8, 6, 1)
+    for read in (decode, header):
+        with pytest.raises(Damaged, match="the file is damaged"):  # which is no tag that cannot be read
+            read(encoded(pixels(1, size=32)[0])[:-300], exif_orientation=True)
     for exif in (b"", b"II", b"words and no tags", b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x02\0\0\0\x02six\0" + bytes(4)):
         broken = io.BytesIO()
         Image.fromarray(image[..., 0]).save(broken, "PNG", exif=exif)

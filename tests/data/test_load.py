@@ -257,6 +257,8 @@ def test_images_are_turned_by_their_exif_orientation_where_that_is_asked_for(tmp
         assert lazy.exif_orientation == whole.exif_orientation == on
         same(lazy.train, whole.train)
         found[on] = lazy, whole
+    square = [load(f"folder:{tmp_path}", reader="streaming", image_size=4, exif_orientation=on) for on in (False, True)]
+    assert square[0].shape == square[1].shape and square[0].digest != square[1].digest
     for plain, turned in zip(*found.values(), strict=True):
         assert plain.digest != turned.digest
         a, b = rows(plain.train), rows(turned.train)
