@@ -200,7 +200,7 @@ def _set(module: Any, config: Any, field: str, text: str) -> None:
             raise InputError(f"field --{at}.{part} is not known; accepted: {accepted}")
         parent, node, at = node, node[part], f"{at}.{part}"
     if hasattr(node, "keys"):
-        raise InputError(f"--{at} is a section; accepted: {', '.join(f'--{at}.{k}=<value>' for k in node)}")
+        raise InputError(f"--{at} is a section; accepted: --{at}.<field>=<value> with a field of {', '.join(node)}")
     if name == "name" and sections[:1] in (["method"], ["methods"]) and text != node:
         _refuse_method(module, at, node, text)
     with parent.unlocked():

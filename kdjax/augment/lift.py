@@ -52,6 +52,7 @@ def on_images(*transforms: Callable) -> Augment:
     Returns:
       `(keys [B], batch) -> batch` with a new `batch["image"]`, float32.
 
+    >>> import jax.numpy as jnp
     >>> from kdjax.augment import flip
     >>> batch = {"image": jnp.zeros((2, 4, 4, 1), jnp.uint8), "label": jnp.arange(2)}
     >>> on_images(flip)(jax.random.split(jax.random.key(0), 2), batch)["image"].dtype.name
@@ -77,6 +78,7 @@ def views(*transforms: Callable, geometry: bool = False) -> Augment:
       `(keys [B], batch) -> batch` with `batch["views"]`, a tuple of float32 arrays, each drawn from a sub-key of its own; with
       `geometry` also `batch["geometry"]`, a tuple of `Geometry`s whose arrays lead with `[B]`.
 
+    >>> import jax.numpy as jnp
     >>> from kdjax.augment import flip
     >>> batch = {"image": jnp.zeros((2, 4, 4, 1), jnp.uint8)}
     >>> [v.shape for v in views(flip, flip, flip)(jax.random.split(jax.random.key(0), 2), batch)["views"]]

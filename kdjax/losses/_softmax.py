@@ -20,7 +20,7 @@ def tempered(logits: Any, temperature: ArrayLike) -> jax.Array:
 def log_probabilities(logits: Any, temperature: ArrayLike = 1.0) -> jax.Array:
     """`log softmax(logits / temperature)` over the last axis: -inf for a masked class.
 
-    >>> log_probabilities(jnp.array([0.0, 0.0, -jnp.inf])).round(4).tolist()
+    >>> [round(x, 4) for x in log_probabilities(jnp.array([0.0, 0.0, -jnp.inf])).tolist()]
     [-0.6931, -0.6931, -inf]
     """
     return jax.nn.log_softmax(tempered(logits, temperature))
@@ -49,7 +49,7 @@ def times_log(weight: jax.Array, log: jax.Array) -> jax.Array:
 def divergence(log_p: jax.Array, log_q: jax.Array) -> jax.Array:
     """The terms `p (log p - log q)`: 0, with gradient 0, where p is 0, whatever q is; infinite where q alone is.
 
-    >>> divergence(jnp.log(jnp.array([1.0, 0.0])), jnp.log(jnp.array([0.5, 0.0]))).round(4).tolist()
+    >>> [round(x, 4) for x in divergence(jnp.log(jnp.array([1.0, 0.0])), jnp.log(jnp.array([0.5, 0.0]))).tolist()]
     [0.6931, 0.0]
     """
     p = jnp.exp(log_p)

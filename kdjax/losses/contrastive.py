@@ -60,7 +60,8 @@ def crd_constants(
       Tian, Krishnan, Isola, "Contrastive Representation Distillation", ICLR 2020, arXiv 1910.10699.
 
     >>> zero, bank = jnp.zeros((1, 3)), jnp.zeros((5, 3))
-    >>> crd_constants(zero, zero, bank, bank, jnp.array([[0, 1, 2]]), jnp.array([-1.0, 7.0])).round(4).tolist()  # log 5
+    >>> logs = crd_constants(zero, zero, bank, bank, jnp.array([[0, 1, 2]]), jnp.array([-1.0, 7.0]))
+    >>> [round(x, 4) for x in logs.tolist()]  # log 5
     [1.6094, 7.0]
     """
     _check(student, teacher, student_bank, teacher_bank, contrast, constants)

@@ -202,8 +202,10 @@ def _relay(address: tuple[str, int]) -> str:
         except OSError:  # not there yet: JAX's client tries again
             return near.close()
         far.settimeout(None)
-        _start(pass_on, near, far, 0)
-        pass_on(far, near, PATIENCE)
+        with near, far:
+            there = _start(pass_on, near, far, 0)
+            pass_on(far, near, PATIENCE)
+            there.join()
 
     def pass_on(source, target, held_back):
         with suppress(OSError):
@@ -248,5 +250,7 @@ def _joined(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _start(f: Callable, *args: object) -> None:
-    threading.Thread(target=f, args=args, daemon=True).start()
+def _start(f: Callable, *args: object) -> threading.Thread:
+    thread = threading.Thread(target=f, args=args, daemon=True)
+    thread.start()
+    return thread

@@ -225,7 +225,7 @@ def test_several_teachers_are_looked_at_as_the_one_they_are_together(tmp_path):
     named = {"teacher": ",".join(map(str, files)), "teachers": 1, "teacher_weights": (3.0, 1.0), "teaching": "mean"}
     outside = made(tmp_path / "a", stages=("student",), precision="float32", **named)
     about = json.loads((outside / "config.json").read_text())
-    about["teacher"] = {"sha256": of_json([models.read_weights(file).sha256 for file in files])}
+    about["teacher"] = {"sha256": of_json([[models.read_weights(file).sha256, ""] for file in files])}
     (outside / "config.json").write_text(json.dumps(about))
     inside = made(tmp_path / "b", teachers=2, teacher_weights=(3.0, 1.0))
     keep(inside, "teacher", NET, weights(NET, 1), weights(NET, 2))

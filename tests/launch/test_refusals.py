@@ -255,7 +255,7 @@ TABLE = {
     "byol labels": ("--config=configs/digits_byol.py --config.probe.per_class=500", "per_class=500 is not accepted: class"),
     "byol neighbours": (
         "--config=configs/digits_byol.py --config.probe.neighbours=5000",
-        "expected 1 to 1347, the training images",
+        "expected 1 to 1347, the labelled images",
     ),
     "byol best": ("--config=configs/digits_byol.py --config.select=best --config.data.val_fraction=0.1", "--config.select='best'"),
     "byol micro": ("--config=configs/digits_byol.py --config.encoder_training.micro=2", "encoder_training.micro=2"),

@@ -74,7 +74,7 @@ def test_the_next_stage_goes_on_from_the_same_member(staged):
     result = Result({"student": members}, {}, "", 0)
     batch = {"image": jnp.zeros((4, 8, 8, 1)), "label": jnp.zeros(4, jnp.int32), "index": jnp.arange(4)}
     state = stage.adopt(jit_once(stage.method.init)(jax.random.key(0), batch, {}), result, 1)
-    for found, wanted in zip((state.network.params, state.network.stats), weights[1], strict=True):
+    for found, wanted in zip((state.learner.params["student"], state.learner.stats["student"]), weights[1], strict=True):
         jax.tree.map(np.testing.assert_array_equal, found, wanted)
     assert stage.adopt_from == "ab_first" and experiment.stages["ft_first"].members == 1
 
