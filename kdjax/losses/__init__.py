@@ -1,6 +1,7 @@
 """Losses as pure functions of arrays.
 
-A loss of single examples returns `[B]` and is never reduced over the batch. A loss whose rows see each other returns a
+A loss of single examples returns `[B]` and is never reduced over the batch; one of logits takes any number of positions,
+`[..., K]`, and returns `[...]`, so that tokens and pixels are distilled as images are. A loss whose rows see each other returns a
 scalar and takes `axis_name`, the mapped axis that holds the rest of the batch. The student comes first; options are
 keyword-only, and numbers among them may be traced. Sums run in float32 or wider. A bad shape or option raises
 `InputError` with one line.
@@ -8,10 +9,12 @@ keyword-only, and numbers among them may be traced. Sums run in float32 or wider
 
 from kdjax.losses.bootstrap import byol
 from kdjax.losses.channels import inter_channel_correlation
+from kdjax.losses.chunks import in_chunks
 from kdjax.losses.contrast_bank import crd_bank, crd_contrast, crd_update
 from kdjax.losses.contrastive import crd, crd_constants, crd_in_batch
 from kdjax.losses.correlation import dist
 from kdjax.losses.decoupled import decoupled
+from kdjax.losses.divergences import generalised_jensen_shannon, reverse_kl, skewed_kl
 from kdjax.losses.features import hierarchical_context, hint, variational_information
 from kdjax.losses.hierarchical import hierarchical_distillation, joint_cross_entropy, joint_labels
 from kdjax.losses.inversion import (
@@ -30,6 +33,7 @@ from kdjax.losses.relations import correlation_congruence, probabilistic_transfe
 from kdjax.losses.standardised import logit_standardised, standardise
 from kdjax.losses.summaries import attention_transfer, factor_transfer, flow_of_solution, neuron_selectivity
 from kdjax.losses.tokens import deit_hard, deit_soft, token_relation
+from kdjax.losses.top_k import top_k_kl
 from kdjax.losses.unlikelihood import unlikelihood
 from kdjax.losses.weighted import weighted_soft_labels
 
@@ -77,12 +81,14 @@ __all__ = [
     "flow_of_solution",
     "fsp",
     "ft",
+    "generalised_jensen_shannon",
     "hcl",
     "hierarchical_context",
     "hierarchical_distillation",
     "hint",
     "ickd",
     "image_prior",
+    "in_chunks",
     "inter_channel_correlation",
     "jensen_shannon",
     "joint_cross_entropy",
@@ -102,10 +108,13 @@ __all__ = [
     "reconstruction",
     "relational_angle",
     "relational_distance",
+    "reverse_kl",
     "similarity_preserving",
+    "skewed_kl",
     "sp",
     "standardise",
     "token_relation",
+    "top_k_kl",
     "unlikelihood",
     "variational_information",
     "vid",

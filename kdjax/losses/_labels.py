@@ -10,16 +10,22 @@ from kdjax.losses._check import Sizes, check_shapes
 
 
 def class_numbers(labels: Any, sizes: Sizes | None = None) -> jax.Array:
-    """Labels as an array; refused unless they are integers `[B]`, with the B of `sizes`."""
+    """Labels as an array; refused unless they are integers `[...]`, with the axes of `sizes`."""
     labels = jnp.asarray(labels)
-    check_shapes("B", sizes, labels=labels)
+    check_shapes("...", sizes, labels=labels)
     if not jnp.issubdtype(labels.dtype, jnp.integer):
-        raise InputError(f"labels has type {labels.dtype}: expected integer class numbers [B]")
+        raise InputError(f"labels has type {labels.dtype}: expected integer class numbers")
     return labels
 
 
 def at_label(rows: jax.Array, labels: jax.Array) -> jax.Array:
-    """The entry `[B]` of each row `[B, K]` at its class number; NaN for a number outside [0, K)."""
+    """The entry `[...]` of each row `[..., K]` at its class number; NaN for a number outside [0, K)."""
     # A negative index would count from the end: out of range is made visible instead.
     index = jnp.where(labels < 0, rows.shape[-1], labels.astype(jnp.int32))
-    return jnp.take_along_axis(rows, index[:, None], axis=-1, mode="fill")[:, 0]
+    return jnp.take_along_axis(rows, index[..., None], axis=-1, mode="fill")[..., 0]
+
+
+def class_mask(labels: jax.Array, classes: int) -> jax.Array:
+    """Whether a class is the label's: bool `[..., K]`; nowhere for a number outside [0, K)."""
+    numbers = jnp.arange(classes).reshape(*[1] * labels.ndim, classes)
+    return labels[..., None].astype(jnp.int32) == numbers

@@ -9,12 +9,20 @@ from jax.typing import ArrayLike
 
 from kdjax.core.check import InputError
 from kdjax.losses._check import check_number, check_positive, check_shapes, wide
-from kdjax.losses._labels import at_label, class_numbers
+from kdjax.losses._labels import at_label, class_mask, class_numbers
+from kdjax.losses._positions import counted, shown
 from kdjax.losses._softmax import divergence, log_sum, tempered
 
 
 def decoupled(
-    student: jax.Array, teacher: jax.Array, labels: jax.Array, *, alpha: ArrayLike, beta: ArrayLike, temperature: ArrayLike
+    student: jax.Array,
+    teacher: jax.Array,
+    labels: jax.Array,
+    *,
+    alpha: ArrayLike,
+    beta: ArrayLike,
+    temperature: ArrayLike,
+    where: ArrayLike | None = None,
 ) -> jax.Array:
     """The divergence of softened predictions in two parts, each with a weight of its own, times the squared temperature.
 
@@ -25,16 +33,17 @@ def decoupled(
     may be -inf (masked classes), with 0 log 0 = 0.
 
     Args:
-      student: logits `[B, K]`, K at least 2.
-      teacher: logits `[B, K]`.
-      labels: class numbers `[B]` (an integer type).
+      student: logits `[..., K]`, K at least 2.
+      teacher: logits `[..., K]`.
+      labels: class numbers `[...]` (an integer type).
       alpha: weight of the true class against the rest, at least 0; the paper has 1.
       beta: weight of the other classes, at least 0; the paper has 2 to 8 on CIFAR-100 (8 where the teacher is resnet32x4), 0.5
         on ImageNet.
       temperature: T, a number above 0; the paper has 4 on CIFAR-100, 1 on ImageNet.
+      where: bool `[...]`, the positions that count; others give 0, with gradient 0 whatever they hold. None: all count.
 
     Returns:
-      `[B]`, in nats times T^2. The row of a class number outside [0, K) is NaN.
+      `[...]`, in nats times T^2. The row of a class number outside [0, K) is NaN.
 
     Raises:
       InputError: for other shapes, labels that are not integers, a negative weight, or a temperature that is not above 0.
@@ -48,25 +57,27 @@ def decoupled(
     >>> float(decoupled(logits, logits, jnp.array([0]), alpha=1.0, beta=8.0, temperature=4.0)[0])
     0.0
     """
-    sizes = check_shapes("B K", student=student, teacher=teacher)
-    if jnp.shape(student)[1] < 2:
-        raise InputError(f"student has shape {jnp.shape(student)}: expected [B, K] with K of at least 2")
+    sizes = check_shapes("... K", student=student, teacher=teacher)
+    if jnp.shape(student)[-1] < 2:
+        raise InputError(f"student has shape {jnp.shape(student)}: expected [..., K] with K of at least 2")
     labels = class_numbers(labels, sizes)
     for name, weight in (("alpha", alpha), ("beta", beta)):
         check_number(name, weight, lambda v: 0 <= v < math.inf, "a finite number, at least 0")
     check_positive("temperature", temperature)
-    true = jnp.arange(jnp.shape(student)[1])[None] == labels[:, None]
+    student, teacher = shown(where, student, teacher)
+    labels = labels if where is None else jnp.where(jnp.asarray(where), labels, 0)
+    true = class_mask(labels, student.shape[-1])
     margin_s, log_s = _split(tempered(student, temperature), labels, true)
     margin_t, log_t = _split(tempered(lax.stop_gradient(teacher), temperature), labels, true)
     binary = jnp.zeros_like(margin_s)
     for sign in (1, -1):
         binary += divergence(jax.nn.log_sigmoid(sign * margin_t), jax.nn.log_sigmoid(sign * margin_s))
     others = jnp.sum(divergence(log_t, log_s), axis=-1)
-    return wide(temperature) ** 2 * (wide(alpha) * binary + wide(beta) * others)
+    return counted(wide(temperature) ** 2 * (wide(alpha) * binary + wide(beta) * others), where)
 
 
 def _split(z: jax.Array, labels: jax.Array, true: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The log-odds `[B]` of the true class, and log q `[B, K]` with -inf in its place."""
+    """The log-odds `[...]` of the true class, and log q `[..., K]` with -inf in its place."""
     others = jnp.where(true, -jnp.inf, z)
     top = lax.stop_gradient(jnp.max(others, axis=-1, keepdims=True))
     top = jnp.where(jnp.isneginf(top), 0.0, top)

@@ -30,10 +30,10 @@ def one_hot_confidence(logits: jax.Array) -> jax.Array:
     methods have them, use `cross_entropy`.
 
     Args:
-      logits: the teacher's logits `[B, K]` of made images.
+      logits: the teacher's logits `[..., K]` of made images.
 
     Returns:
-      `[B]`, in nats.
+      `[...]`, in nats.
 
     Raises:
       InputError: for another shape.
@@ -46,10 +46,10 @@ def one_hot_confidence(logits: jax.Array) -> jax.Array:
     >>> print(f"{one_hot_confidence(logits)[0]:.4f}")
     0.6931
     """
-    check_shapes("B K", logits=logits)
+    check_shapes("... K", logits=logits)
     log_p = log_probabilities(logits)
     top = jnp.argmax(log_p, axis=-1, keepdims=True)
-    return -jnp.take_along_axis(log_p, top, axis=-1)[:, 0]
+    return -jnp.take_along_axis(log_p, top, axis=-1)[..., 0]
 
 
 def class_balance(logits: jax.Array, *, base: ArrayLike = math.e, axis_name: str | None = None) -> jax.Array:

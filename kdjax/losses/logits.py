@@ -5,13 +5,20 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
-from kdjax.core.check import InputError
 from kdjax.losses._check import check_flag, check_number, check_positive, check_shapes, wide
-from kdjax.losses._labels import at_label
+from kdjax.losses._labels import at_label, class_numbers
+from kdjax.losses._positions import counted, shown
 from kdjax.losses._softmax import divergence, log_probabilities, times_log
 
 
-def kl_distillation(student: jax.Array, teacher: jax.Array, *, temperature: ArrayLike, stop_teacher: bool = True) -> jax.Array:
+def kl_distillation(
+    student: jax.Array,
+    teacher: jax.Array,
+    *,
+    temperature: ArrayLike,
+    stop_teacher: bool = True,
+    where: ArrayLike | None = None,
+) -> jax.Array:
     """The divergence of the student's softened prediction from the teacher's, times the squared temperature.
 
         T^2 sum_k p_t[k] (log p_t[k] - log p_s[k]),   p = softmax(logits / T)
@@ -21,14 +28,15 @@ def kl_distillation(student: jax.Array, teacher: jax.Array, *, temperature: Arra
     gradient 0; one that the student alone has masked makes the row infinite.
 
     Args:
-      student: logits `[B, K]`.
-      teacher: logits `[B, K]`.
+      student: logits `[..., K]`.
+      teacher: logits `[..., K]`.
       temperature: T, a number above 0.
       stop_teacher: False lets the gradient through the teacher's logits too. A generator or an image that is moved to
         make teacher and student disagree needs both sides.
+      where: bool `[...]`, the positions that count; others give 0, with gradient 0 whatever they hold. None: all count.
 
     Returns:
-      `[B]`, in nats times T^2.
+      `[...]`, in nats times T^2.
 
     Raises:
       InputError: for other shapes, or a temperature that is not above 0.
@@ -41,15 +49,16 @@ def kl_distillation(student: jax.Array, teacher: jax.Array, *, temperature: Arra
     >>> float(kl_distillation(logits, logits, temperature=4.0)[0])
     0.0
     """
-    check_shapes("B K", student=student, teacher=teacher)
+    check_shapes("... K", student=student, teacher=teacher)
     check_positive("temperature", temperature)
     check_flag("stop_teacher", stop_teacher)
+    student, teacher = shown(where, student, teacher)
     log_s = log_probabilities(student, temperature)
     log_t = log_probabilities(lax.stop_gradient(teacher) if stop_teacher else teacher, temperature)
-    return wide(temperature) ** 2 * jnp.sum(divergence(log_t, log_s), axis=-1)
+    return counted(wide(temperature) ** 2 * jnp.sum(divergence(log_t, log_s), axis=-1), where)
 
 
-def cross_entropy(logits: jax.Array, labels: jax.Array, *, smoothing: ArrayLike = 0.0) -> jax.Array:
+def cross_entropy(logits: jax.Array, labels: jax.Array, *, smoothing: ArrayLike = 0.0, where: ArrayLike | None = None) -> jax.Array:
     """The cross-entropy of a prediction with its label.
 
         -sum_k q[k] log softmax(logits)[k],   q = (1 - smoothing) label + smoothing / K
@@ -59,12 +68,13 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, *, smoothing: ArrayLike 
     where q is 0.
 
     Args:
-      logits: `[B, K]`.
-      labels: class numbers `[B]` (an integer type), or distributions over the classes `[B, K]`.
+      logits: `[..., K]`.
+      labels: class numbers `[...]` (an integer type), or distributions over the classes `[..., K]`.
       smoothing: the mass that is spread, in [0, 1].
+      where: bool `[...]`, the positions that count; others give 0, with gradient 0 whatever they hold. None: all count.
 
     Returns:
-      `[B]`, in nats. The row of a class number outside [0, K) is NaN.
+      `[...]`, in nats. The row of a class number outside [0, K) is NaN.
 
     Raises:
       InputError: for other shapes, class numbers that are not integers, or a smoothing outside [0, 1].
@@ -77,20 +87,21 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, *, smoothing: ArrayLike 
     >>> print(f"{cross_entropy(logits, jnp.array([0]))[0]:.4f}")
     0.6931
     """
-    sizes = check_shapes("B K", logits=logits)
+    sizes = check_shapes("... K", logits=logits)
     labels = jnp.asarray(labels)
-    if labels.ndim == 1:
-        check_shapes("B", sizes, labels=labels)
-        if not jnp.issubdtype(labels.dtype, jnp.integer):
-            raise InputError(f"labels has type {labels.dtype}: expected integer class numbers [B] or distributions [B, K]")
+    numbers = labels.ndim < jnp.ndim(logits)
+    if numbers:
+        labels = class_numbers(labels, sizes)
     else:
-        check_shapes("B K", sizes, labels=labels)
+        check_shapes("... K", sizes, labels=labels)
     check_number("smoothing", smoothing, lambda v: 0 <= v <= 1, "a number in [0, 1]")
+    (logits,) = shown(where, logits)
+    if where is not None:
+        labels = jnp.where(jnp.asarray(where) if numbers else jnp.asarray(where)[..., None], labels, 0)
 
     log_p, spread = log_probabilities(logits), wide(smoothing)
-    whole = labels.ndim == 1
-    hit = at_label(log_p, labels) if whole else jnp.sum(times_log(lax.stop_gradient(wide(labels)), log_p), axis=-1)
-    return -(times_log(1 - spread, hit) + times_log(spread, jnp.mean(log_p, axis=-1)))
+    hit = at_label(log_p, labels) if numbers else jnp.sum(times_log(lax.stop_gradient(wide(labels)), log_p), axis=-1)
+    return counted(-(times_log(1 - spread, hit) + times_log(spread, jnp.mean(log_p, axis=-1))), where)
 
 
 def jensen_shannon(
@@ -101,6 +112,7 @@ def jensen_shannon(
     clip: ArrayLike = 0.01,
     reverse: bool = True,
     stop_teacher: bool = False,
+    where: ArrayLike | None = None,
 ) -> jax.Array:
     """The Jensen-Shannon divergence of two softened predictions, as the data-free methods compute it.
 
@@ -113,15 +125,16 @@ def jensen_shannon(
     Unlike in `kl_distillation`, the gradient flows through both sides by default: this term moves images, not students.
 
     Args:
-      student: logits `[B, K]`.
-      teacher: logits `[B, K]`.
+      student: logits `[..., K]`.
+      teacher: logits `[..., K]`.
       temperature: T, a number above 0; DeepInversion has 3.
       clip: probabilities are limited to [clip, 1 - clip]; in [0, 0.5), 0 for none.
       reverse: False for the textbook order of arguments.
       stop_teacher: True stops the gradient at the teacher.
+      where: bool `[...]`, the positions that count; others give 0, with gradient 0 whatever they hold. None: all count.
 
     Returns:
-      `[B]`, in nats.
+      `[...]`, in nats.
 
     Raises:
       InputError: for other shapes, a temperature that is not above 0, or a clip outside [0, 0.5).
@@ -135,11 +148,12 @@ def jensen_shannon(
     >>> print(f"{jensen_shannon(a, b, temperature=1.0, clip=0.0, reverse=False)[0]:.4f}")
     0.6931
     """
-    check_shapes("B K", student=student, teacher=teacher)
+    check_shapes("... K", student=student, teacher=teacher)
     check_positive("temperature", temperature)
     check_number("clip", clip, lambda v: 0 <= v < 0.5, "a number in [0, 0.5)")
     check_flag("reverse", reverse)
     check_flag("stop_teacher", stop_teacher)
+    student, teacher = shown(where, student, teacher)
     log_p = log_probabilities(lax.stop_gradient(teacher) if stop_teacher else teacher, temperature)
     log_q = log_probabilities(student, temperature)
     none = jnp.isneginf(log_p) & jnp.isneginf(log_q)

@@ -8,6 +8,7 @@ from jax.typing import ArrayLike
 from kdjax.core.check import InputError, check_option
 from kdjax.losses._check import check_shapes, wide
 from kdjax.losses._geometry import beyond_rounding
+from kdjax.losses._positions import shown
 from kdjax.losses.logits import kl_distillation
 
 
@@ -21,11 +22,11 @@ def standardise(logits: jax.Array, *, ddof: int = 1) -> jax.Array:
     logit -inf, stays masked and counts in neither mean nor deviation.
 
     Args:
-      logits: `[B, K]`, K at least 2.
+      logits: `[..., K]`, K at least 2.
       ddof: the deviation divides by K - ddof: 1 as in the authors' code, 0 as in the paper.
 
     Returns:
-      `[B, K]`, in float32 or wider.
+      `[..., K]`, in float32 or wider.
 
     Raises:
       InputError: for another shape, or another `ddof`.
@@ -36,11 +37,11 @@ def standardise(logits: jax.Array, *, ddof: int = 1) -> jax.Array:
     >>> standardise(jnp.array([[1.0, 3.0]]), ddof=0).round(3).tolist()
     [[-1.0, 1.0]]
     """
-    check_shapes("B K", logits=logits)
+    check_shapes("... K", logits=logits)
     check_option("ddof", ddof, lambda v: v in (0, 1) and not isinstance(v, bool), "0 or 1")
     z = wide(logits)
-    if z.shape[1] < 2:
-        raise InputError(f"logits has shape {z.shape}: expected [B, K] with K of at least 2")
+    if z.shape[-1] < 2:
+        raise InputError(f"logits has shape {z.shape}: expected [..., K] with K of at least 2")
     live = ~jnp.isneginf(z)
     count = jnp.sum(live.astype(z.dtype), axis=-1, keepdims=True)
     # Nothing changes when a row is shifted, but the rounding of its mean: large equal logits must not turn into noise.
@@ -54,7 +55,9 @@ def standardise(logits: jax.Array, *, ddof: int = 1) -> jax.Array:
     return jnp.where(live, scores, -jnp.inf)
 
 
-def logit_standardised(student: jax.Array, teacher: jax.Array, *, temperature: ArrayLike, ddof: int = 1) -> jax.Array:
+def logit_standardised(
+    student: jax.Array, teacher: jax.Array, *, temperature: ArrayLike, ddof: int = 1, where: ArrayLike | None = None
+) -> jax.Array:
     """The divergence of softened predictions made from standardised logits, times the squared temperature.
 
         T^2 KL(softmax(n(z_t) / T) || softmax(n(z_s) / T)),   n = `standardise`
@@ -62,13 +65,14 @@ def logit_standardised(student: jax.Array, teacher: jax.Array, *, temperature: A
     The student is free in the mean and the size of its logits. The gradient stops at the teacher.
 
     Args:
-      student: logits `[B, K]`, K at least 2.
-      teacher: logits `[B, K]`.
+      student: logits `[..., K]`, K at least 2.
+      teacher: logits `[..., K]`.
       temperature: T, a number above 0; the authors have 2, with a weight of 9 on the term.
       ddof: the deviation divides by K - ddof: 1 as in the authors' code, 0 as in the paper.
+      where: bool `[...]`, the positions that count; others give 0, with gradient 0 whatever they hold. None: all count.
 
     Returns:
-      `[B]`, in nats times T^2.
+      `[...]`, in nats times T^2.
 
     Raises:
       InputError: for other shapes, a temperature that is not above 0, or another `ddof`.
@@ -80,5 +84,6 @@ def logit_standardised(student: jax.Array, teacher: jax.Array, *, temperature: A
     >>> print(f"{logit_standardised(3 * logits + 5, logits, temperature=2.0)[0]:.4f}")
     0.0000
     """
-    check_shapes("B K", student=student, teacher=teacher)
-    return kl_distillation(standardise(student, ddof=ddof), standardise(teacher, ddof=ddof), temperature=temperature)
+    check_shapes("... K", student=student, teacher=teacher)
+    student, teacher = (standardise(z, ddof=ddof) for z in shown(where, student, teacher))
+    return kl_distillation(student, teacher, temperature=temperature, where=where)

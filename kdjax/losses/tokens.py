@@ -25,11 +25,11 @@ def deit_hard(student_dist: jax.Array, teacher: jax.Array) -> jax.Array:
     label's cross-entropy at the class token: `0.5 CE + 0.5 deit_hard`. A student without the token passes its class logits.
 
     Args:
-      student_dist: logits `[B, K]` of the head on the distillation token.
-      teacher: logits `[B, K]`.
+      student_dist: logits `[..., K]` of the head on the distillation token.
+      teacher: logits `[..., K]`.
 
     Returns:
-      `[B]`, in nats.
+      `[...]`, in nats.
 
     Raises:
       InputError: for other shapes.
@@ -41,7 +41,7 @@ def deit_hard(student_dist: jax.Array, teacher: jax.Array) -> jax.Array:
     >>> print(f"{deit_hard(jnp.log(jnp.array([[0.5, 0.25, 0.25]])), jnp.array([[3.0, 1.0, 2.0]]))[0]:.4f}")
     0.6931
     """
-    check_shapes("B K", student_dist=student_dist, teacher=teacher)
+    check_shapes("... K", student_dist=student_dist, teacher=teacher)
     return cross_entropy(student_dist, jnp.argmax(teacher, axis=-1))
 
 
@@ -59,14 +59,14 @@ def deit_soft(
     The gradient stops at the teacher. The paper's objective is `0.9 CE + 0.1 deit_soft` at tau = 3.
 
     Args:
-      student_dist: logits `[B, K]` of the head on the distillation token.
-      teacher: logits `[B, K]`.
+      student_dist: logits `[..., K]` of the head on the distillation token.
+      teacher: logits `[..., K]`.
       temperature: tau, a number above 0; the paper has 3, the authors' code 1.
       reduction: how the mean over the batch comes out: `"batchmean"` (the paper, default) or `"numel"` (the authors' code, which
         divides by B K, so that its term is K times weaker).
 
     Returns:
-      `[B]`, in nats times tau^2.
+      `[...]`, in nats times tau^2.
 
     Raises:
       InputError: for other shapes, a temperature that is not above 0, or another reduction.
@@ -79,10 +79,10 @@ def deit_soft(
     >>> float(deit_soft(logits, logits)[0])
     0.0
     """
-    check_shapes("B K", student_dist=student_dist, teacher=teacher)
+    check_shapes("... K", student_dist=student_dist, teacher=teacher)
     check_option("reduction", reduction, lambda v: v in ("batchmean", "numel"), "'batchmean' or 'numel'")
     each = kl_distillation(student_dist, teacher, temperature=temperature)
-    return each / jnp.shape(teacher)[1] if reduction == "numel" else each
+    return each / jnp.shape(teacher)[-1] if reduction == "numel" else each
 
 
 def token_relation(

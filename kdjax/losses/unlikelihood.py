@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from kdjax.losses._check import check_number, check_shapes, wide
-from kdjax.losses._labels import class_numbers
+from kdjax.losses._labels import class_mask, class_numbers
 from kdjax.losses._softmax import log_sum
 
 
@@ -19,12 +19,12 @@ def unlikelihood(logits: jax.Array, labels: jax.Array, *, floor: ArrayLike = 1e-
     computed from the logits of the other classes, so that it keeps its digits, and its gradient, where p_y is near 1.
 
     Args:
-      logits: `[B, K]`, two classes or more.
-      labels: class numbers `[B]` (an integer type).
+      logits: `[..., K]`, two classes or more.
+      labels: class numbers `[...]` (an integer type).
       floor: above 0; it bounds the value by `-log(floor)`.
 
     Returns:
-      `[B]`, in nats. Rows of a label outside [0, K) are NaN.
+      `[...]`, in nats. Rows of a label outside [0, K) are NaN.
 
     Raises:
       InputError: for other shapes, labels that are not integers, or a floor that is not a number above 0.
@@ -36,9 +36,9 @@ def unlikelihood(logits: jax.Array, labels: jax.Array, *, floor: ArrayLike = 1e-
     >>> print(f"{unlikelihood(jnp.zeros((1, 4)), jnp.array([2]))[0]:.4f}")  # -log 3/4
     0.2877
     """
-    labels = class_numbers(labels, check_shapes("B K", logits=logits))
+    labels = class_numbers(labels, check_shapes("... K", logits=logits))
     check_number("floor", floor, lambda v: 0 < v < math.inf, "a number above 0")
     logits = wide(logits)
-    mine = labels[:, None].astype(jnp.int32) == jnp.arange(logits.shape[-1])[None]
-    others = (log_sum(jnp.where(mine, -jnp.inf, logits)) - log_sum(logits))[:, 0]
+    mine = class_mask(labels, logits.shape[-1])
+    others = (log_sum(jnp.where(mine, -jnp.inf, logits)) - log_sum(logits))[..., 0]
     return jnp.where(jnp.any(mine, -1), -jnp.logaddexp(others, jnp.log(jnp.asarray(floor, logits.dtype))), jnp.nan)

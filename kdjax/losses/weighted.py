@@ -18,13 +18,13 @@ def weighted_soft_labels(student: jax.Array, teacher: jax.Array, labels: jax.Arr
     The cross-entropies are those of T = 1. The gradient stops at the teacher and at w.
 
     Args:
-      student: logits `[B, K]`.
-      teacher: logits `[B, K]`.
-      labels: class numbers `[B]` (an integer type).
+      student: logits `[..., K]`.
+      teacher: logits `[..., K]`.
+      labels: class numbers `[...]` (an integer type).
       temperature: T, a number above 0; the authors have 2 on ImageNet.
 
     Returns:
-      `[B]`, in nats times T^2.
+      `[...]`, in nats times T^2.
 
     Raises:
       InputError: for other shapes, labels that are not integers, or a temperature that is not above 0.
