@@ -121,11 +121,11 @@ DKD = functools.partial(losses.decoupled, alpha=1.0, beta=8.0, temperature=4.0)
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: DKD(X[0], X[0], Y), ["student", "(3,)", "[B, K]"]),
+        (lambda: DKD(X[0, 0], X[0, 0], Y), ["student", "()", "[..., K]"]),
         (lambda: DKD(X, X[:1], Y), ["teacher", "(1, 3)", "student", "(2, 3)"]),
         (lambda: DKD(X[:, :1], X[:, :1], Y), ["student", "(2, 1)", "at least 2"]),
         (lambda: DKD(X, X, Y[:1]), ["labels", "(1,)", "(2, 3)"]),
-        (lambda: DKD(X, X, X), ["labels", "(2, 3)", "[B]"]),
+        (lambda: DKD(X, X, X), ["labels has shape (2, 3)", "class numbers [2]"]),
         (lambda: DKD(X, X, np.zeros(2)), ["labels", "float", "integer"]),
         (lambda: DKD(X, X, Y, alpha=-1), ["alpha=-1", "at least 0"]),
         (lambda: DKD(X, X, Y, beta=float("nan")), ["beta=nan"]),

@@ -258,7 +258,7 @@ def test_base_under_vmap():
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: losses.one_hot_confidence(FEATURES), ["logits", "(4, 3, 3, 5)", "[B, K]"]),
+        (lambda: losses.one_hot_confidence(LOGITS[0, 0]), ["logits", "()", "[..., K]"]),
         (lambda: losses.class_balance(LOGITS[0]), ["logits", "(7,)", "[B, K]"]),
         (lambda: losses.class_balance(LOGITS, base=1.0), ["base=1.0", "above 1"]),
         (lambda: losses.activation_norm(MEAN), ["features", "(5,)", "[B, ..., C]"]),

@@ -116,7 +116,7 @@ X = np.zeros((2, 3), np.float32)
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: losses.standardise(X[0]), ["logits", "(3,)", "[B, K]"]),
+        (lambda: losses.standardise(X[0, 0]), ["logits", "()", "[..., K]"]),
         (lambda: losses.standardise(X[:, :1]), ["logits", "(2, 1)", "at least 2"]),
         (lambda: losses.standardise(X, ddof=2), ["ddof=2", "0 or 1"]),
         (lambda: losses.standardise(X, ddof=True), ["ddof=True", "0 or 1"]),
