@@ -31,7 +31,7 @@ def in_chunks(
     student's head gradient over the chunks. The gradient stops at the teacher, and at numbers that the loss brings along.
 
     Args:
-      loss: `(student logits [n, K], teacher logits [n, K]) -> [n]`, each position by itself, such as
+      loss: `(student [n, K], teacher [n, K]) -> [n]`, each position by itself, such as
         `functools.partial(kl_distillation, temperature=2.0)`.
       student: hidden states `[..., D]`.
       student_head: `[D, K]`.

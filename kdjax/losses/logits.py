@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
@@ -89,7 +90,7 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, *, smoothing: ArrayLike 
     """
     sizes = check_shapes("... K", logits=logits)
     labels = jnp.asarray(labels)
-    numbers = labels.ndim < jnp.ndim(logits)
+    numbers = labels.ndim < np.ndim(logits)
     if numbers:
         labels = class_numbers(labels, sizes)
     else:

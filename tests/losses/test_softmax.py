@@ -46,6 +46,10 @@ SAME = {
     "joint_cross_entropy": lambda s, t, y: jnp.sum(losses.joint_cross_entropy([s, 2 * s], y)),
     "batch_correlation": lambda s, t, y: losses.batch_correlation(s, t, temperature=2.0),
     "class_correlation": lambda s, t, y: s.shape[1] * losses.class_correlation(s, t, temperature=2.0),
+    "reverse_kl": lambda s, t, y: jnp.sum(losses.reverse_kl(s, t, temperature=2.0)),
+    "generalised_jensen_shannon": lambda s, t, y: jnp.sum(losses.generalised_jensen_shannon(s, t)),
+    "skewed_kl": lambda s, t, y: jnp.sum(losses.skewed_kl(s, t)),
+    "top_k_kl": lambda s, t, y: jnp.sum(losses.top_k_kl(s, *jax.lax.top_k(t, 2), temperature=2.0)),
     "evaluate.divergence": lambda s, t, y: jnp.sum(divergence(s, t)),
 }
 # Those that count classes: the masked one is one of them.
