@@ -5,10 +5,10 @@ from kdjax import data
 from kdjax.core import InputError, Net
 from kdjax.core.files import check_folder
 from kdjax.core.given import given_path
-from kdjax.train.taught import Taught, check_taught
+from kdjax.train.teacher_cache.spec import TeacherCache, check_teacher_cache
 
 
-def taught(config: Config, dataset: data.Dataset, teacher: Net, specification: dict) -> Taught | None:
+def teacher_cache(config: Config, dataset: data.Dataset, teacher: Net, specification: dict) -> TeacherCache | None:
     """What is kept of a teacher's outputs; None where the section is missing or its views are 0.
 
     Args:
@@ -40,11 +40,11 @@ def taught(config: Config, dataset: data.Dataset, teacher: Net, specification: d
         "augmentation": images.augment, "val_fraction": images.val_fraction,
         "split_seed": images.seed if images.val_fraction else 0, **{f"net.{name}": value for name, value in specification.items()},
     }  # fmt: skip
-    found = Taught(
+    found = TeacherCache(
         teacher, section.views, tuple(section.taps), section.top, dataset.classes, section.dtype, section.dir, drawn, about
     )
     try:
-        check_taught(found)
+        check_teacher_cache(found)
     except InputError as error:
         raise InputError(f"--config.cache.{error}") from None
     return found

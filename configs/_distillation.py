@@ -42,7 +42,7 @@ class Teaching(NamedTuple):
       given: of a student's stage.
       specification: of the net; of several teachers, of their ensemble.
       outside: where it comes from, with its sha256; None where it is trained here.
-      streams: shares of several teachers that each have a stream of their own, else ().
+      separate: shares of several teachers that each have a loss of their own, else ().
     """
 
     net: Net
@@ -50,7 +50,7 @@ class Teaching(NamedTuple):
     given: Callable[[dict], dict[str, Frozen]]
     specification: dict
     outside: Teacher | None = None
-    streams: tuple[float, ...] = ()
+    separate: tuple[float, ...] = ()
 
 
 def teacher_stage(config: Config, dataset: data.Dataset) -> Teaching:
@@ -59,12 +59,12 @@ def teacher_stage(config: Config, dataset: data.Dataset) -> Teaching:
     specification = net_specification(section.net, dataset, config) | _teacher_normalisation(config, dataset)
     paths = _paths(config.teacher) if "teachers" in config else [config.teacher] * bool(config.teacher)
     count, shares = _several(config, len(paths))
-    streams = shares if count > 1 and config.teaching == "streams" else ()
+    separate = shares if count > 1 and config.teachers_combine == "separate" else ()
     if paths:
         read = [_read(config, path, specification, dataset) for path in paths]
         teacher = read[0] if count == 1 else together(read, _ensemble([one.specification for one in read], shares))
         frozen = teacher.frozen()
-        return Teaching(teacher.net, {}, lambda results: {"teacher": frozen}, teacher.specification, teacher, streams)
+        return Teaching(teacher.net, {}, lambda results: {"teacher": frozen}, teacher.specification, teacher, separate)
     whole = specification if count == 1 else _ensemble([specification] * count, shares)
     stage = classifier_stage(
         config, dataset, section, partial(methods.supervised, models.build(specification, axis_name=axis_name(config))),
@@ -76,7 +76,7 @@ def teacher_stage(config: Config, dataset: data.Dataset) -> Teaching:
         trained = [results["teacher"].frozen(member=k) for k in range(count)]
         return {"teacher": trained[0] if count == 1 else ensemble_of(trained, whole)}
 
-    return Teaching(models.build(whole, axis_name=axis_name(config)), {"teacher": stage}, given, whole, streams=streams)
+    return Teaching(models.build(whole, axis_name=axis_name(config)), {"teacher": stage}, given, whole, separate=separate)
 
 
 def _paths(text):
@@ -175,11 +175,11 @@ def student_stages(
         if views and not cached:
             why = f"{method} asks a teacher about other images than those of a batch, or another teacher"
             raise InputError(f"--config.cache.views={views} is not accepted: {why}; expected 0")
-        more |= {"taught": _taught(config, dataset, teaching)} if "given" in more else {}
+        more |= {"teacher_cache": _teacher_cache(config, dataset, teaching)} if "given" in more else {}
         grid = sections.swept(config.sweep, options) if epochs is None else None
         return classifier_stage(
             config, dataset, trained, make, grid=grid, nets=nets, members=members, source=source,
-            recipe={"method": method, "last": epochs is None, "streams": teaching.streams, **options, **_few(config)}, **more,
+            recipe={"method": method, "last": epochs is None, "separate": teaching.separate, **options, **_few(config)}, **more,
         )  # fmt: skip
 
     return _methods.stages(
@@ -191,7 +191,7 @@ def student_stages(
             teacher=teaching.net,
             teacher_net=teaching.specification,
             given=teaching.given,
-            streams=teaching.streams,
+            separate=teaching.separate,
             source=source,
             dataset=dataset,
             per_epoch=per_epoch(config, dataset),
@@ -204,8 +204,8 @@ def student_stages(
     )
 
 
-def _taught(config, dataset, teaching):
-    return _cache.taught(config, dataset, teaching.net, teaching.specification)
+def _teacher_cache(config, dataset, teaching):
+    return _cache.teacher_cache(config, dataset, teaching.net, teaching.specification)
 
 
 def _few(config):

@@ -21,8 +21,8 @@ def started(config: Config, experiment: Experiment) -> Experiment:
         stage, _, network = name.partition("/")
         if stage not in stages:
             raise InputError(f"{given} is not accepted: there is no stage {stage!r}; accepted: {nearest(stage, stages)}")
-        while stages[stage].adopt_from:
-            stage = stages[stage].adopt_from
+        while stages[stage].warm_start_from:
+            stage = stages[stage].warm_start_from
         nets = stages[stage].nets
         network = network or next(iter(nets), "")
         if network not in nets:

@@ -116,8 +116,10 @@ def stages(name: str, setting: Setting) -> dict[str, Stage]:
     if "+" in name:
         return plans.direct(Entry(partial(_sum, name.split("+"), setting)), setting)
     entry = pick("method", name, METHODS)
-    if setting.streams:
-        check_option("--config.teaching", "streams", lambda _: entry.first is None, f"mean with {name}, which has two stages")
+    if setting.separate:
+        check_option(
+            "--config.teachers_combine", "separate", lambda _: entry.first is None, f"ensemble with {name}, which has two stages"
+        )
         return plans.direct(Entry(partial(_sum, [name], setting), student=entry.student), setting)
     plan, rest = entry.plan or plans.direct, dict(setting.options)
     own = {option: rest.pop(option) for option in keyword_defaults(plan)}
@@ -133,7 +135,7 @@ def _sum(parts: list[str], setting: Setting, student: Net, teacher: Net, tx: Any
     shared = {k: options.pop(k) for k in ("axis_name", "micro")}
     of_parts = options if len(parts) > 1 else {parts[0]: options}
     objectives = [_objective(part)(**of_parts[part], **METHODS[part].known(setting)) for part in parts]
-    if shares := setting.streams:
+    if shares := setting.separate:
         objectives = [recipes.each_teacher(one, len(shares), weights=shares) for one in objectives]
     asked = recipes.combine(recipes.labels_objective(label_weight), *objectives)
     return recipes.student(student, tx, asked, teacher=teacher, **shared)
@@ -143,5 +145,5 @@ def _objective(part: str) -> Callable[..., recipes.Objective]:
     objective = pick("method", part, METHODS).objective
     if objective is None:
         wanted = ", ".join(name for name, entry in METHODS.items() if entry.objective)
-        raise InputError(f"method {part!r} cannot be a part of a sum, nor have a stream a teacher; those that can: {wanted}")
+        raise InputError(f"method {part!r} cannot be a part of a sum, nor a loss for each teacher; those that can: {wanted}")
     return objective

@@ -90,7 +90,7 @@ def load_data(config: Config, *, labels: bool = True) -> data.Dataset:
 
 def augmentation(section: Config, dataset: data.Dataset) -> Callable:
     """The augmentation that a data section names, with its crop."""
-    return augment.on_images(*_transforms(section, dataset))
+    return augment.per_image(*_transforms(section, dataset))
 
 
 def weak_and_strong(section: Config, dataset: data.Dataset) -> Callable:
@@ -101,14 +101,14 @@ def weak_and_strong(section: Config, dataset: data.Dataset) -> Callable:
     weak, (height, width, _) = _transforms(section, dataset), seen_shape(section, dataset)
     box = max(height // 2, 1), max(width // 2, 1)
     strong = (*weak, augment.random_operations, partial(augment.cutout, size=box, fill=0.5))
-    return augment.views(augment.in_turn(*weak), augment.in_turn(*strong))
+    return augment.views(augment.compose(*weak), augment.compose(*strong))
 
 
 def _transforms(section: Config, dataset: data.Dataset) -> tuple[Callable, ...]:
     side = section.crop or min(dataset.shape[:2])
     transforms = pick("augmentation", section.augment, AUGMENTATIONS)(side)
     if section.crop and section.augment != "imagenet":
-        transforms += (lambda key, image: augment.center_crop(image, size=side),)
+        transforms += (lambda key, image: augment.centre_crop(image, size=side),)
     return transforms
 
 
@@ -121,7 +121,7 @@ def view(crop: int) -> Callable:
     """Images as networks are evaluated on them: floats, of a side above 0 the centre."""
     if not crop:
         return augment.as_float
-    return jax.vmap(lambda image: augment.center_crop(augment.as_float(image), size=crop))
+    return jax.vmap(lambda image: augment.centre_crop(augment.as_float(image), size=crop))
 
 
 def net_specification(section: Config, dataset: data.Dataset, config: Config, **more: Any) -> dict:

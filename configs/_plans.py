@@ -12,7 +12,7 @@ from kdjax.core import Frozen
 from kdjax.methods import offline
 from kdjax.train import Result, Stage
 from kdjax.train.measures import classification
-from kdjax.train.optimiser import reached
+from kdjax.train.optimiser import skip_zero_gradients
 
 
 def direct(entry: Entry, setting: Setting) -> dict[str, Stage]:
@@ -44,14 +44,17 @@ def after_hints(entry: Entry, setting: Setting) -> dict[str, Stage]:
     student = setting.build(specification)
     hints = partial(entry.first, student, setting.teacher, **hinted)
     before = setting.stage(
-        lambda tx, **shared: hints(reached(tx), **shared), {"student": specification}, given=setting.given, **pace
+        lambda tx, **shared: hints(skip_zero_gradients(tx), **shared), {"student": specification}, given=setting.given, **pace
     )
     if entry.method is methods.supervised:
         make, nets, given = partial(methods.supervised, student, **options), "network", {}
     else:
         make, nets = partial(entry.method, student, setting.teacher, **options), "student"
         given = {"given": setting.given}
-    return {first: before, setting.name: setting.stage(make, {nets: specification}, **given, adopt=_as_learner, adopt_from=first)}
+    return {
+        first: before,
+        setting.name: setting.stage(make, {nets: specification}, **given, warm_start=_as_learner, warm_start_from=first),
+    }
 
 
 def after_paraphraser(entry: Entry, setting: Setting) -> dict[str, Stage]:

@@ -80,7 +80,7 @@ def teachers_section() -> dict:
     """How many teachers there are, and how they teach."""
     return {
         "teachers": 1,  # trained here, each from another seed; several from outside: their paths in `teacher`, comma-separated
-        "teaching": "mean",  # of several: mean (of their logits, as one teacher), streams (each by itself, the mean of the losses)
+        "teachers_combine": "ensemble",  # of several: ensemble (the mean of their logits), separate (the mean of a loss each)
         "teacher_weights": (),  # of several: a number each, of which shares are made; (): equal shares
     }
 

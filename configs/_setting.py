@@ -23,7 +23,7 @@ class Setting(NamedTuple):
       teacher: the net behind `given["teacher"]`.
       teacher_net: its specification.
       given: `results of earlier stages -> {"teacher": Frozen}`.
-      streams: shares of teachers that each have a stream of their own; () for one teacher, and for several that answer as one.
+      separate: shares of teachers that each have a loss of their own; () for one teacher, and for several that answer as one.
       source: the images students learn from, some maybe without a label.
       dataset: all of the data.
       per_epoch: steps an epoch.
@@ -41,7 +41,7 @@ class Setting(NamedTuple):
     teacher: Net
     teacher_net: dict
     given: Callable[[dict], dict[str, Frozen]]
-    streams: tuple[float, ...]
+    separate: tuple[float, ...]
     source: data.Source
     dataset: data.Dataset
     per_epoch: int

@@ -11,7 +11,7 @@ epoch and at that of the best validation accuracy. Spans of epochs (warm-ups, fi
 are of the published 240 epochs, and `crd` has 64 negatives.
 
 The default is the smallest honest setting, for two cores: 5,000 images of Fashion-MNIST at half their side, all of whose labels
-the teacher knows, and students 20 a class; the other images they see through their teacher's eyes. (With all labels,
+the teacher knows, and students 20 a class; of the other images they have their teacher's answers. (With all labels,
 `--config.labels_per_class=0`, the student alone comes within two points of this teacher, which leaves little to gain.) For the
 published one see `configs/cifar100.py`, whose data, nets and training sections can be set here too.
 """

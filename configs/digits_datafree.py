@@ -69,7 +69,7 @@ def build(config: parts.Config) -> parts.Experiment:
     tx = parts.make_optimiser(section.optimiser, steps * student_steps, each * student_steps)
     maker_tx = parts.make_optimiser(config.generator.optimiser, steps, each)
 
-    def picture(state, key):
+    def samples(state, key):
         import jax
 
         z = jax.random.normal(key, (64, options["latent"]))
@@ -86,6 +86,6 @@ def build(config: parts.Config) -> parts.Experiment:
         evaluate=classification,
         given=teaching.given,
         members=config.seeds,
-        picture=picture,
+        samples=samples,
     )
     return parts.Experiment(stages, dataset, outside=teaching.outside)

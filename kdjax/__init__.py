@@ -12,5 +12,5 @@ def __getattr__(name: str) -> Any:
     if name in _PARTS:
         return import_module(f"kdjax.{name}")
     if name == "load":
-        return import_module("kdjax.train.saved").load
+        return import_module("kdjax.train.load").load
     raise AttributeError(f"module 'kdjax' has no attribute {name!r}")

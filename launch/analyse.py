@@ -25,10 +25,10 @@ from kdjax.core import InputError, Net, nearest
 from kdjax.core.files import write_json
 from kdjax.core.given import given_path
 from kdjax.core.net import NORM
-from kdjax.train.saved import read_run
+from kdjax.train.load import read_run
 from launch import analysis_shown, cli, runs
 from launch.caches import use_caches
-from launch.show import tell
+from launch.progress import tell
 
 USAGE = """python launch/analyse.py <run> [--what=<a>,<b>] [--images=<n>] [--stage=<a>,<b>] [--seed=<number>]
 

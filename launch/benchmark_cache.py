@@ -15,17 +15,17 @@ import numpy as np
 from configs import _parts as parts
 from configs import _sections as sections
 from kdjax import augment, methods, models
-from kdjax.core import Frozen, InputError, jit_once, pick, split
+from kdjax.core import Frozen, InputError, jit_fast_compile, pick, split
 from kdjax.data import Dataset, Source, array_source, epochs, load, resident
 from kdjax.data.load import FORMS
 from kdjax.train import Pace, Records, Run, Stage, resolve, stack
 from kdjax.train.block import block
 from kdjax.train.devices import Devices, find_devices, place
 from kdjax.train.optimiser import sgd
-from kdjax.train.outputs import teacher_outputs
 from kdjax.train.stage import blank_batch
-from kdjax.train.stored import disk_bytes
-from kdjax.train.taught import Taught, check_taught
+from kdjax.train.teacher_cache.compute import teacher_outputs
+from kdjax.train.teacher_cache.spec import TeacherCache, check_teacher_cache
+from kdjax.train.teacher_cache.store import disk_bytes
 from launch import cli
 from launch.benchmark_parts import table
 
@@ -106,20 +106,20 @@ def main(words: Sequence[str]) -> None:
     if args.taps:
         taps = ("logits", *args.taps.split(","))
         kinds[", ".join(taps)] = {"taps": taps}
-    taught = {
-        way: Taught(models.build(nets["teacher"]), views, classes=data.classes, drawn=args.augment != "none", **kind)
+    caches = {
+        way: TeacherCache(models.build(nets["teacher"]), views, classes=data.classes, drawn=args.augment != "none", **kind)
         for way, kind in kinds.items()
     }
-    for kind in taught.values():
+    for kind in caches.values():
         try:
-            check_taught(kind)
+            check_teacher_cache(kind)
         except InputError as error:
             raise InputError(f"--{error}") from None
-    one = _stage(nets, source, augment.on_images(*transforms), numbers)
+    one = _stage(nets, source, augment.per_image(*transforms), numbers)
     if not args.json:
         cli.tell(_head(args, data, source, nets, numbers["batch"], views, numbers["seeds"]))
     with tempfile.TemporaryDirectory() as folder:
-        found = measure(one, taught, Path(folder), repeats=numbers["repeats"], seconds=numbers["seconds"])
+        found = measure(one, caches, Path(folder), repeats=numbers["repeats"], seconds=numbers["seconds"])
     for saving in found if args.json else ():
         told = {"source": args.source, "images": source.size, "views": views, "batch": numbers["batch"], "nets": nets}
         print(json.dumps({**saving._asdict(), **told, "cores": os.cpu_count(), "backend": jax.default_backend()}))
@@ -127,12 +127,12 @@ def main(words: Sequence[str]) -> None:
         print(_table(found))
 
 
-def measure(one: Stage, taught: dict[str, Taught], folder: Path, *, repeats: int, seconds: float) -> list[Saving]:
+def measure(one: Stage, caches: dict[str, TeacherCache], folder: Path, *, repeats: int, seconds: float) -> list[Saving]:
     """Every way by its name, the teacher asked at every step first; the parts of the ways take turns.
 
     Args:
-      one: the stage without `taught`.
-      taught: the ways to keep outputs.
+      one: the stage without a `teacher_cache`.
+      teacher_cache: the ways to keep outputs.
       folder: for the outputs.
       repeats: parts of each way.
       seconds: about how long a part takes.
@@ -141,8 +141,8 @@ def measure(one: Stage, taught: dict[str, Taught], folder: Path, *, repeats: int
     given = one.given({})
     key = jax.random.key(0)
     passes, sizes, steppers = {}, {}, {"asked at every step": _stepper(one, given, {}, key, devices)}
-    for number, (way, kept) in enumerate(taught.items()):
-        stage = one._replace(taught=kept._replace(folder=str(folder / f"{number}")))
+    for number, (way, kept) in enumerate(caches.items()):
+        stage = one._replace(teacher_cache=kept._replace(folder=str(folder / f"{number}")))
         began = time.perf_counter()
         outputs = teacher_outputs(way, stage, _run(folder / "run", devices), given, key)
         passes[way] = time.perf_counter() - began
@@ -168,7 +168,7 @@ def _stepper(one: Stage, given: dict[str, Frozen], more: dict, key: jax.Array, d
     """Makes `blocks -> seconds a step`, of training as the loop does it; compiled when this returns."""
     assert one.source
     arrays = place(resident(one.source) | more, devices)
-    init = jit_once(lambda key: one.method.init(key, blank_batch(one), given))
+    init = jit_fast_compile(lambda key: one.method.init(key, blank_batch(one), given))
     moving, frozen = split(stack([init(jax.random.key(i)) for i in range(one.members)]))
     compiled = block(one, stack([init(jax.random.key(0))] * one.members), resolve("auto", one.members), False, devices)
     held = {"moving": place(moving, devices, lead=1), "step": 0}

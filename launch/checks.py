@@ -13,7 +13,7 @@ from kdjax.data.load import CORRUPT, FORMS, READERS
 from kdjax.train import HOW
 from kdjax.train.devices import PARALLEL
 from kdjax.train.optimiser import OPTIMISERS
-from kdjax.train.taught import DTYPES
+from kdjax.train.teacher_cache.spec import DTYPES
 
 # By the end of a field's path, so that every section of a kind obeys the same rule.
 NAMES = {
@@ -24,7 +24,7 @@ NAMES = {
     "data.corrupt": CORRUPT,
     "precision": tuple(models.DTYPES),
     "select": ("last", "best"),
-    "teaching": ("mean", "streams"),
+    "teachers_combine": ("ensemble", "separate"),
     "data.augment": tuple(parts.AUGMENTATIONS),
     "cache.dtype": DTYPES,
     "net.name": tuple(models.NETS),

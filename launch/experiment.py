@@ -17,18 +17,18 @@ from kdjax.core import InputError
 from kdjax.core.files import naming, write_json, write_text
 from kdjax.data import decoding_threads
 from kdjax.train import Diverged, Records, Result, Run, resolve, run_stages
-from kdjax.train.damaged import name_damaged
 from kdjax.train.devices import Devices, find_devices
 from kdjax.train.fingerprint import of_platform
 from kdjax.train.processes import first, primary, together
+from kdjax.train.run import name_damaged
 from kdjax.train.teacher import measure_teacher
 from launch import cli, plots, report, summary, tensorboard
 from launch.caches import stage_cache
 from launch.checks import check
 from launch.distributed import check_agreement
 from launch.export import export
+from launch.progress import Progress, Silent, summary_table
 from launch.rehearsal import rehearse
-from launch.show import Progress, Silent, summary_table
 from launch.workdir import digest_of_lines, is_finished, locked, make_folder, same_run
 
 

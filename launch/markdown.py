@@ -6,7 +6,7 @@ import numpy as np
 
 from kdjax.core.shown import printable
 from launch import look, protocol, runs
-from launch.show import PERCENT
+from launch.progress import PERCENT
 from launch.tables import Gap, Row, Table
 
 LONG = ("run", "network", "measure", "seed", "value")  # the head of `long`
@@ -80,7 +80,7 @@ def notes(table: Table) -> list[str]:
     intervals = sum(gap.interval is not None for row in table.rows for gaps in row.gaps.values() for gap in gaps)
     if intervals:
         found.append(
-            "Differences are paired by seed, with their 95% interval by Student's t; one that holds 0 is not told apart."
+            "Differences are paired by seed, with their 95% interval by Student's t; one that contains 0 is not significant."
             + f" The {intervals} intervals are not corrected for their number." * (intervals > 1)
         )
     curves = {row.best.measure for row in table.rows if row.best}
@@ -190,7 +190,7 @@ def _gap(gap: Gap | None, measure: str, named: bool) -> str:
     if gap.interval is None:
         return f"{gap.mean:+.{digits}f}, one seed{to}"
     _, low, high = gap.interval
-    apart = "" if low > 0 or high < 0 else ", not told apart"
+    apart = "" if low > 0 or high < 0 else ", no significant difference"
     return f"{gap.mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]{apart}{to}"
 
 

@@ -20,8 +20,8 @@ def draw(folder: Path, lines: list[dict], summary: dict, results: dict, experime
     curves(plots / "curves.png", lines, chosen, about)
     _accuracies(plots / "accuracy.png", summary, list(experiment.stages), about)
     for name, result in results.items():
-        if result.picture is not None:
-            _images(plots / f"{name}_images.png", np.asarray(result.picture), f"{look.shown(name)}: images made up for it")
+        if result.samples is not None:
+            _images(plots / f"{name}_images.png", np.asarray(result.samples), f"{look.shown(name)}: images made up for it")
         if "test_rank_me" in result.measures:
             _embedding(plots / f"{name}_embedding.png", name, result, experiment.stages[name].nets, experiment.dataset)
 

@@ -42,11 +42,11 @@ def rehearse(stages: Mapping[str, Any], devices: Devices) -> list[str]:
                 with jax.named_scope(name):
                     state = _steps(name, stage, given, told)
             except (InputError, KeyError) as error:
-                if stage.taught is None:
+                if stage.teacher_cache is None:
                     raise
-                _steps(name, stage._replace(taught=None), given, [])  # what is wrong besides
+                _steps(name, stage._replace(teacher_cache=None), given, [])  # what is wrong besides
                 more = f"the method asks for more of the teacher than is kept ({error})"
-                raise InputError(f"--config.cache.taps={stage.taught.taps} is not accepted: {more}") from None
+                raise InputError(f"--config.cache.taps={stage.teacher_cache.taps} is not accepted: {more}") from None
             weights = {n: {"params": params, "stats": stats} for n, (params, stats) in stage.method.weights(state).items()}
             members = jax.tree.map(lambda x, n=stage.members: jnp.broadcast_to(x, (n, *x.shape)), weights)
             results[name] = Result(members, {}, name, 0)

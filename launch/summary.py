@@ -90,7 +90,7 @@ def protocol(config: Any, experiment: Any) -> dict:
         found["student_labels_per_class"] = config.labels_per_class or "all"
     if "teacher" in config:
         trained = config.get("teachers", 1)
-        several = "one seed" if trained == 1 else f"{trained} seeds, {config.teaching}"
+        several = "one seed" if trained == 1 else f"{trained} seeds, {config.teachers_combine}"
         found["teacher"] = config.teacher or f"trained in this run with all labels, {several}, shared by all students"
     return found
 

@@ -1,4 +1,4 @@
-"""The rules of the house, read off the source itself."""
+"""The rules of the code, read off the source itself."""
 
 import ast
 import fnmatch

@@ -1,25 +1,25 @@
 """Pure keyed image transforms that run on the device.
 
 A transform is `f(key, image, *, options) -> image` for ONE image `[H, W, C]`, float32 in [0, 1]; one without randomness
-is `f(image, *, options)`. Callers `vmap` over keys and images; `on_images` and `views` do so for a batch.
+is `f(image, *, options)`. Callers `vmap` over keys and images; `per_image` and `views` do so for a batch.
 """
 
 from kdjax.augment.affine import affine, warp
+from kdjax.augment.batch import as_float, compose, per_image, views
 from kdjax.augment.blur import gaussian_blur
-from kdjax.augment.chance import sometimes
 from kdjax.augment.colour import brightness, colour_jitter, contrast, hue, saturation, solarise, to_grey
-from kdjax.augment.crop import center_crop, crop_box, pad_crop, random_resized_crop, resize, resize_box
+from kdjax.augment.crop import centre_crop, crop_box, pad_crop, random_resized_crop, resize, resize_box
 from kdjax.augment.erase import cutout
 from kdjax.augment.flip import flip
 from kdjax.augment.geometry import Geometry, move_boxes, move_mask, move_points
 from kdjax.augment.hsv import hsv_to_rgb, rgb_to_hsv
 from kdjax.augment.joint import jointly
-from kdjax.augment.lift import as_float, in_turn, on_images, views
 from kdjax.augment.mix import cutmix, mixup, partners
 from kdjax.augment.noise import gaussian_noise
+from kdjax.augment.photometric import equalise, invert, posterise, sharpness
 from kdjax.augment.policies import learned_policies, random_operations
+from kdjax.augment.random_apply import random_apply
 from kdjax.augment.rotate import rotations
-from kdjax.augment.tone import equalise, invert, posterise, sharpness
 from kdjax.augment.view_policies import byol_views, grey_views
 
 __all__ = [
@@ -28,8 +28,9 @@ __all__ = [
     "as_float",
     "brightness",
     "byol_views",
-    "center_crop",
+    "centre_crop",
     "colour_jitter",
+    "compose",
     "contrast",
     "crop_box",
     "cutmix",
@@ -41,7 +42,6 @@ __all__ = [
     "grey_views",
     "hsv_to_rgb",
     "hue",
-    "in_turn",
     "invert",
     "jointly",
     "learned_policies",
@@ -49,10 +49,11 @@ __all__ = [
     "move_boxes",
     "move_mask",
     "move_points",
-    "on_images",
     "pad_crop",
     "partners",
+    "per_image",
     "posterise",
+    "random_apply",
     "random_operations",
     "random_resized_crop",
     "resize",
@@ -62,7 +63,6 @@ __all__ = [
     "saturation",
     "sharpness",
     "solarise",
-    "sometimes",
     "to_grey",
     "views",
     "warp",

@@ -43,7 +43,7 @@ def pad_crop(key: jax.Array, image: jax.Array, *, padding: int = 4, mode: str = 
     return (cut, of_box((top - padding, left - padding, *image.shape[:2]), image.shape[:2])) if geometry else cut
 
 
-def center_crop(image: jax.Array, *, size: int | tuple[int, int], geometry: bool = False) -> Any:
+def centre_crop(image: jax.Array, *, size: int | tuple[int, int], geometry: bool = False) -> Any:
     """The window of `size` around the middle; where the margin is odd, the spare pixel is cut at the bottom and right.
 
     Args:
@@ -57,7 +57,7 @@ def center_crop(image: jax.Array, *, size: int | tuple[int, int], geometry: bool
     Raises:
       InputError: where the window is larger than the image.
 
-    >>> center_crop(jnp.arange(16.0).reshape(4, 4, 1), size=2)[..., 0].tolist()
+    >>> centre_crop(jnp.arange(16.0).reshape(4, 4, 1), size=2)[..., 0].tolist()
     [[5.0, 6.0], [9.0, 10.0]]
     """
     check_image(image)

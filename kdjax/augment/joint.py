@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 
 import jax
 
+from kdjax.augment.batch import Augment, as_float, compose
 from kdjax.augment.geometry import has_geometry, move_boxes, move_mask, name_of
-from kdjax.augment.lift import Augment, as_float, in_turn
 from kdjax.core.check import InputError
 
 
@@ -21,11 +21,11 @@ def jointly(
     """The augmentation that moves the images, masks and boxes of a row by one draw, then changes the colours of the images alone.
 
     Masks take the nearest pixel; boxes become the smallest upright ones around their moved corners, cut at the border. Images come
-    out as `on_images(*geometric, *photometric)` with the same keys makes them.
+    out as `per_image(*geometric, *photometric)` with the same keys makes them.
 
     Args:
       geometric: `(key, image) -> image` with an option `geometry`: `flip`, `pad_crop`, `random_resized_crop`, `affine`, what
-        `in_turn` and `sometimes` make of them, or `functools.partial` of any.
+        `compose` and `random_apply` make of them, or `functools.partial` of any.
       photometric: `(key, image) -> image`, which keep every pixel in its place.
       images: names of columns `[B, H, W, C]`, uint8 or floats; all of a row see the same draws.
       masks: names of columns `[B, H, W]` or `[B, H, W, C]`, of the images' height and width.
@@ -51,7 +51,7 @@ def jointly(
             raise InputError(
                 f"geometric transform {name_of(transform)} is not accepted: expected one with an option geometry, such as flip"
             )
-    move, change = in_turn(*geometric), in_turn(*[lambda key, image: image] * len(geometric), *photometric)
+    move, change = compose(*geometric), compose(*[lambda key, image: image] * len(geometric), *photometric)
 
     def one(key, row):
         found = {}

@@ -10,7 +10,7 @@ from kdjax.augment._image import check_image, happens
 from kdjax.augment.affine import warp
 from kdjax.augment.colour import brightness, contrast, solarise, to_grey
 from kdjax.augment.erase import cutout
-from kdjax.augment.tone import equalise, invert, posterise, sharpness
+from kdjax.augment.photometric import equalise, invert, posterise, sharpness
 from kdjax.core.check import InputError, check_option
 
 Policy = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]

@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.augment.affine import affine
+from kdjax.augment.batch import compose
 from kdjax.augment.blur import gaussian_blur
-from kdjax.augment.chance import sometimes
 from kdjax.augment.colour import colour_jitter, solarise, to_grey
 from kdjax.augment.crop import random_resized_crop
 from kdjax.augment.flip import flip
-from kdjax.augment.lift import in_turn
 from kdjax.augment.noise import gaussian_noise
+from kdjax.augment.random_apply import random_apply
 
 View = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -79,9 +79,9 @@ def byol_views(
             crop,
             partial(flip, p=flip_p),
             jitter,
-            sometimes(lambda key, image: to_grey(image), p=grey_p),
-            sometimes(partial(gaussian_blur, sigma=sigma), p=blur),
-            sometimes(lambda key, image: solarise(image), p=solar),
+            random_apply(lambda key, image: to_grey(image), p=grey_p),
+            random_apply(partial(gaussian_blur, sigma=sigma), p=blur),
+            random_apply(lambda key, image: solarise(image), p=solar),
         )
         return _in_turn(*steps)
 
@@ -122,7 +122,7 @@ def grey_views(
     """
     steps = (
         partial(affine, rotation=rotation, scale=scale, shear=shear, shift=shift, fill=fill),
-        sometimes(partial(gaussian_blur, sigma=sigma, radius=radius), p=blur_p),
+        random_apply(partial(gaussian_blur, sigma=sigma, radius=radius), p=blur_p),
         partial(gaussian_noise, std=noise),
     )
     view = _in_turn(*(steps if noise else steps[:2]))
@@ -130,4 +130,4 @@ def grey_views(
 
 
 def _in_turn(*steps: View) -> View:
-    return in_turn(*steps, lambda key, image: jnp.clip(image, 0.0, 1.0))
+    return compose(*steps, lambda key, image: jnp.clip(image, 0.0, 1.0))

@@ -14,12 +14,12 @@ from jax.sharding import PartitionSpec as P
 from kdjax.core.mesh import placed
 
 
-def total(tree: Any, axis_name: str | None = None) -> Any:
+def psum(tree: Any, axis_name: str | None = None) -> Any:
     """The sum of every array over the devices of `axis_name`."""
     return tree if axis_name is None else lax.psum(tree, axis_name)
 
 
-def average(tree: Any, axis_name: str | None = None) -> Any:
+def pmean(tree: Any, axis_name: str | None = None) -> Any:
     """The mean of every floating array over the devices of `axis_name`; other dtypes (keys, counters) pass."""
     if axis_name is None:
         return tree
@@ -29,7 +29,7 @@ def average(tree: Any, axis_name: str | None = None) -> Any:
 def mean(x: jax.Array, where: jax.Array | None = None, axis_name: str | None = None) -> jax.Array:
     """The mean over all elements of the global batch, in float32 or wider.
 
-    With a mask it is `total(sum) / total(count)`, never a mean of local means: devices may hold different counts. An empty
+    With a mask it is `psum(sum) / psum(count)`, never a mean of local means: devices may hold different counts. An empty
     mask gives 0.
 
     Args:
@@ -45,12 +45,12 @@ def mean(x: jax.Array, where: jax.Array | None = None, axis_name: str | None = N
     """
     x = x.astype(jnp.promote_types(x.dtype, jnp.float32))
     if where is None:
-        return average(jnp.mean(x), axis_name)
+        return pmean(jnp.mean(x), axis_name)
     kept = jnp.broadcast_to(where, x.shape)
     # The inner `where` keeps a NaN in a masked row out of the value and of the gradient.
     summed = jnp.sum(jnp.where(kept, x, 0.0))
     count = jnp.sum(kept.astype(x.dtype))
-    return total(summed, axis_name) / jnp.maximum(total(count, axis_name), 1.0)
+    return psum(summed, axis_name) / jnp.maximum(psum(count, axis_name), 1.0)
 
 
 def largest(x: jax.Array, axis_name: str | None = None) -> jax.Array:
@@ -80,14 +80,14 @@ def _together(x):
     return jax.sharding.reshard(x, sharding.update(spec=P(None, *spec[1:]))) if spec and spec[0] is not None else x
 
 
-def everywhere(x: jax.Array, axis_name: str | None = None) -> jax.Array:
+def gather_replicated(x: jax.Array, axis_name: str | None = None) -> jax.Array:
     """As `gather`, for State that all devices hold: `shard_map` then knows that the result is the same on each."""
     if axis_name is None:
         return _together(x)
     rows = x.shape[0]
     # A sum of placed slices, not an all-gather, whose result counts as each device's own.
     zeros = jnp.zeros((rows * lax.axis_size(axis_name), *x.shape[1:]), x.dtype)
-    return total(lax.dynamic_update_slice_in_dim(zeros, x, offset(rows, axis_name), 0), axis_name)
+    return psum(lax.dynamic_update_slice_in_dim(zeros, x, offset(rows, axis_name), 0), axis_name)
 
 
 def offset(rows: int, axis_name: str | None = None) -> jax.Array | int:

@@ -9,7 +9,7 @@ import optax
 from jax import lax
 
 from kdjax.core.check import InputError, check_option
-from kdjax.core.collectives import average
+from kdjax.core.collectives import pmean
 from kdjax.core.net import Net
 from kdjax.core.state import Learner
 
@@ -46,15 +46,15 @@ def mean_grad(
 
     def averaged(params, *args):
         value, aux = loss(params, *args)
-        return (_varying(value, axis_name) if rows else average(value, axis_name)), aux
+        return (_varying(value, axis_name) if rows else pmean(value, axis_name)), aux
 
     def one(*args):
         (value, aux), grads = jax.value_and_grad(averaged, has_aux=True)(params, *args)
         if not rows:
-            return (value, average(aux, axis_name)), average(grads, axis_name)
+            return (value, pmean(aux, axis_name)), pmean(grads, axis_name)
         # Each row's gradient of the *global* mean: the local one over the number of devices.
         devices = 1 if axis_name is None else lax.axis_size(axis_name)
-        return (average(value, axis_name), average(aux, axis_name)), jax.tree.map(lambda g: g / devices, grads)
+        return (pmean(value, axis_name), pmean(aux, axis_name)), jax.tree.map(lambda g: g / devices, grads)
 
     if micro == 1:
         return one(*args)
@@ -89,10 +89,10 @@ def learn(
       `(learner, metrics)`; the metrics gain `"loss"`.
     """
     (value, (stats, metrics)), grads = mean_grad(loss, learner.params, *args, axis_name=axis_name, rows=rows, micro=micro)
-    return descend(grads, learner, tx).replace(stats=stats), {**metrics, "loss": value}
+    return apply_gradients(grads, learner, tx).replace(stats=stats), {**metrics, "loss": value}
 
 
-def descend(grads: Any, learner: Learner, tx: optax.GradientTransformation) -> Learner:
+def apply_gradients(grads: Any, learner: Learner, tx: optax.GradientTransformation) -> Learner:
     """Applies an update direction to a learner, gradient or not (Reptile, mean of trajectories)."""
     updates, opt = tx.update(grads, learner.opt, learner.params)
     return learner.replace(params=optax.apply_updates(learner.params, updates), opt=opt)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from kdjax.core.check import InputError
-from kdjax.core.collectives import everywhere
+from kdjax.core.collectives import gather_replicated
 
 
 class Queue(struct.PyTreeNode):
@@ -37,7 +37,7 @@ def push(queue: Queue, rows: jax.Array, axis_name: str | None = None) -> Queue:
     >>> q.rows[:, 0].tolist(), q.filled.tolist()
     ([1.0, 2.0, 0.0], [True, True, False])
     """
-    rows = everywhere(rows, axis_name)
+    rows = gather_replicated(rows, axis_name)
     size, n = queue.rows.shape[0], rows.shape[0]
     if n > size:
         raise InputError(f"a queue of {size} rows cannot take {n} at once: its size must be at least the global batch")

@@ -43,13 +43,13 @@ def weighted_sum(
     return sum(weighted, start=jnp.zeros(())), means
 
 
-def weigh_labels(batch: dict[str, Any], axis_name: str | None = None) -> dict[str, Any]:
+def with_label_weights(batch: dict[str, Any], axis_name: str | None = None) -> dict[str, Any]:
     """Adds `"label_weight"` `[B]`: 1 over the labelled share of the *global* batch where a row has a label, 0 where it has none.
 
     The plain mean over rows of a loss times this weight is the mean over labelled rows, however rows are spread over devices and
     slices of accumulation. A negative label is none; a distribution `[B, K]` is one. A batch without `"label"` stays as it is.
 
-    >>> weigh_labels({"label": jnp.array([3, -1, -1, 0])})["label_weight"].tolist()
+    >>> with_label_weights({"label": jnp.array([3, -1, -1, 0])})["label_weight"].tolist()
     [2.0, 0.0, 0.0, 2.0]
     """
     if "label" not in batch:
@@ -60,10 +60,10 @@ def weigh_labels(batch: dict[str, Any], axis_name: str | None = None) -> dict[st
     return {**batch, "label_weight": known / jnp.where(share > 0, share, 1.0)}
 
 
-def labelled(loss: Callable[..., jax.Array], outputs: jax.Array, batch: Mapping[str, jax.Array], **options: Any) -> jax.Array:
+def masked_loss(loss: Callable[..., jax.Array], outputs: jax.Array, batch: Mapping[str, jax.Array], **options: Any) -> jax.Array:
     """The term `[B]` of a supervised loss `(outputs, labels) -> [B]` in which unlabelled rows do not count.
 
-    `batch` holds `"label"` and the `"label_weight"` of `weigh_labels`, which the recipes add.
+    `batch` holds `"label"` and the `"label_weight"` of `with_label_weights`, which the recipes add.
     """
     labels, weight = batch["label"], batch["label_weight"]
     if jnp.ndim(labels) == 2:

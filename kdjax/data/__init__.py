@@ -1,6 +1,7 @@
 """Data sets on the host, and which rows a step sees."""
 
 from kdjax.data.clip import clips
+from kdjax.data.damaged import Damaged, read_sound
 from kdjax.data.domain import domains
 from kdjax.data.episode import episodes, support_and_query
 from kdjax.data.load import load
@@ -9,7 +10,6 @@ from kdjax.data.moments import channel_moments
 from kdjax.data.pair import pairs, positive_pairs
 from kdjax.data.resident import padded_batches, resident, take
 from kdjax.data.sampler import Sampler, epoch_of, epoch_order, epoch_rows, epoch_steps, epochs, pieces, process_rows, spread_rows
-from kdjax.data.sound import Damaged, read_sound
 from kdjax.data.source import Dataset, Source, array_source, numbers_of, subset
 from kdjax.data.split import few_labels, keep_labels, stratified
 from kdjax.data.stream import stream

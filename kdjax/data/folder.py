@@ -8,9 +8,9 @@ import numpy as np
 
 from kdjax.core.check import InputError, nearest
 from kdjax.core.given import given_path
+from kdjax.data.damaged import Damaged
 from kdjax.data.image import TYPES, decode, fit, header, unfilled
 from kdjax.data.sampler import TEST_SPLIT, spread_rows
-from kdjax.data.sound import Damaged
 from kdjax.data.source import Opened, Source, file_digest
 from kdjax.data.split import stratified
 from kdjax.data.tree import BESIDE, Unread, images_below, inside

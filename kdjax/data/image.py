@@ -13,8 +13,8 @@ import numpy as np
 from kdjax.core.check import InputError
 from kdjax.core.memory import check_memory
 from kdjax.core.plain import open_plain
+from kdjax.data.damaged import Damaged
 from kdjax.data.resize import resize_crop
-from kdjax.data.sound import Damaged
 
 LARGE = 2**28  # bytes of images: more are held against the memory there is before they are asked for
 BITS_PER_SAMPLE = 258  # the number of a TIFF tag

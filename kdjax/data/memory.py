@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kdjax.data.sound import RUN, Damaged, nothing_sound
+from kdjax.data.damaged import RUN, Damaged, nothing_sound
 from kdjax.data.source import Source
 from kdjax.data.stream import stream
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from kdjax.data.damaged import read_sound
 from kdjax.data.sampler import spread_rows
-from kdjax.data.sound import read_sound
 from kdjax.data.source import Source
 
 IMAGES = 10_000  # so many at most ...

@@ -16,9 +16,9 @@ from kdjax.core.check import InputError
 from kdjax.core.files import read_json
 from kdjax.core.given import given_path
 from kdjax.data.classes import check_classes
+from kdjax.data.damaged import Damaged
 from kdjax.data.image import decode, fit, unfilled
 from kdjax.data.shards import Shard, check_shards, records_of
-from kdjax.data.sound import Damaged
 from kdjax.data.source import Opened, Source
 
 FORMAT = "kdjax packed images, 1"

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kdjax.core.check import InputError
-from kdjax.data.sound import Damaged
+from kdjax.data.damaged import Damaged
 
 
 class Shard(NamedTuple):

@@ -14,10 +14,10 @@ from kdjax.core.check import InputError, nearest
 from kdjax.core.files import read_json
 from kdjax.core.given import given_path
 from kdjax.data.classes import check_classes
+from kdjax.data.damaged import Damaged
 from kdjax.data.image import decode, fit, unfilled
 from kdjax.data.sampler import TEST_SPLIT
 from kdjax.data.shards import Records, Shard, check_shards, labels_of, records_of
-from kdjax.data.sound import Damaged
 from kdjax.data.source import Opened, Source, file_digest
 from kdjax.data.split import stratified
 

@@ -10,9 +10,8 @@ keyword-only, and numbers among them may be traced. Sums run in float32 or wider
 from kdjax.losses.bootstrap import byol
 from kdjax.losses.channels import inter_channel_correlation
 from kdjax.losses.chunks import in_chunks
-from kdjax.losses.contrast_bank import crd_bank, crd_contrast, crd_update
-from kdjax.losses.contrastive import crd, crd_constants, crd_in_batch
-from kdjax.losses.correlation import dist
+from kdjax.losses.crd import crd, crd_constants, crd_in_batch
+from kdjax.losses.crd_bank import crd_bank, crd_contrast, crd_update
 from kdjax.losses.decoupled import decoupled
 from kdjax.losses.divergences import generalised_jensen_shannon, reverse_kl, skewed_kl
 from kdjax.losses.features import hierarchical_context, hint, variational_information
@@ -28,8 +27,14 @@ from kdjax.losses.logits import cross_entropy, jensen_shannon, kl_distillation
 from kdjax.losses.margins import activation_boundary, overhaul, overhaul_margin
 from kdjax.losses.multi_level import batch_correlation, class_correlation, multi_level
 from kdjax.losses.reconstruction import reconstruction
-from kdjax.losses.relational import relational_angle, relational_distance
-from kdjax.losses.relations import correlation_congruence, probabilistic_transfer, similarity_preserving
+from kdjax.losses.relations import (
+    correlation_congruence,
+    dist,
+    probabilistic_transfer,
+    relational_angle,
+    relational_distance,
+    similarity_preserving,
+)
 from kdjax.losses.standardised import logit_standardised, standardise
 from kdjax.losses.summaries import attention_transfer, factor_transfer, flow_of_solution, neuron_selectivity
 from kdjax.losses.tokens import deit_hard, deit_soft, token_relation

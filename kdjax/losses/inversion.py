@@ -77,7 +77,7 @@ def class_balance(logits: jax.Array, *, base: ArrayLike = math.e, axis_name: str
     """
     check_shapes("B K", logits=logits)
     check_number("base", base, lambda v: 1 < v < math.inf, "a finite number above 1")
-    m = collectives.average(jnp.mean(probabilities(logits), axis=0), axis_name)
+    m = collectives.pmean(jnp.mean(probabilities(logits), axis=0), axis_name)
     # A class that nobody predicts counts 0 (the limit), and its gradient stays finite.
     return jnp.sum(m * jnp.log(jnp.maximum(m, jnp.finfo(m.dtype).tiny))) / jnp.log(base)
 
@@ -141,8 +141,8 @@ def batch_norm_statistics(
     x = wide(features)
     channels = x.shape[-1]
     x = x.reshape(-1, channels)
-    mean = collectives.average(jnp.mean(x, axis=0, keepdims=True), axis_name)
-    variance = collectives.average(jnp.mean((x - mean) ** 2, axis=0), axis_name)
+    mean = collectives.pmean(jnp.mean(x, axis=0, keepdims=True), axis_name)
+    variance = collectives.pmean(jnp.mean((x - mean) ** 2, axis=0), axis_name)
     mean_apart = mean.reshape(channels) - lax.stop_gradient(wide(running_mean))
     variance_apart = variance - lax.stop_gradient(wide(running_variance))
     return _norm(jnp.sum(mean_apart**2)) + _norm(jnp.sum(variance_apart**2))
@@ -185,7 +185,7 @@ def image_prior(images: jax.Array, *, norm: Literal["l1", "l2"] = "l1", axis_nam
     if norm == "l1":
         each = [collectives.mean(absolute(d), axis_name=axis_name) for d in (right, down, diagonal, other)]
     else:
-        each = [_norm(collectives.total(jnp.sum(d**2), axis_name)) for d in (right, down, diagonal, other)]
+        each = [_norm(collectives.psum(jnp.sum(d**2), axis_name)) for d in (right, down, diagonal, other)]
     return jnp.sum(jnp.stack(each))
 
 

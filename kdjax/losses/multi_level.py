@@ -42,7 +42,7 @@ def class_correlation(student: jax.Array, teacher: jax.Array, *, temperature: Ar
     check_shapes("B K", student=student, teacher=teacher)
     check_positive("temperature", temperature)
     student, teacher = (collectives.gather(x, axis_name) for x in (student, teacher))
-    return collectives.average(jnp.mean(_classes_apart(student, teacher, temperature)), axis_name)
+    return collectives.pmean(jnp.mean(_classes_apart(student, teacher, temperature)), axis_name)
 
 
 def batch_correlation(student: jax.Array, teacher: jax.Array, *, temperature: ArrayLike, axis_name: str | None = None) -> jax.Array:
@@ -74,7 +74,7 @@ def batch_correlation(student: jax.Array, teacher: jax.Array, *, temperature: Ar
     check_shapes("B K", student=student, teacher=teacher)
     check_positive("temperature", temperature)
     student, teacher = (collectives.gather(x, axis_name) for x in (student, teacher))
-    return collectives.average(jnp.mean(_rows_apart(student, teacher, temperature)), axis_name)
+    return collectives.pmean(jnp.mean(_rows_apart(student, teacher, temperature)), axis_name)
 
 
 def multi_level(
@@ -156,7 +156,7 @@ def multi_level(
     between_rows = jnp.mean(rows * sum(_rows_apart(s_weak, t_weak, t) for t in some))
     whole = wide(instance_weight) * instance + wide(class_weight) * between_classes + wide(batch_weight) * between_rows
     # All devices hold the same rows here; the average only says so.
-    return collectives.average(whole, axis_name)
+    return collectives.pmean(whole, axis_name)
 
 
 def _kept(confidence: jax.Array, per_row: bool) -> jax.Array:

@@ -1,10 +1,11 @@
-"""Losses that compare relations between the examples of a batch: who is near whom, in the student and in the teacher.
+"""Losses that compare relations: between the examples of a batch (who is near whom, which shape they form), between predictions.
 
 Every row sees every other, so each loss is a scalar of the global batch. With `axis_name` the rows of all devices are
 gathered; a device works out its own rows' relations to all the others. Widths of student and teacher may differ unless
 said.
 """
 
+import math
 from typing import Literal
 
 import jax
@@ -14,11 +15,17 @@ from jax.typing import ArrayLike
 
 from kdjax.core import collectives
 from kdjax.core.check import check_option
-from kdjax.losses._check import check_flag, check_positive, check_shapes, wide
-from kdjax.losses._geometry import absolute, off_diagonal, root, unit
+from kdjax.losses._check import check_flag, check_number, check_positive, check_shapes, wide
+from kdjax.losses._geometry import absolute, beyond_rounding, off_diagonal, root, unit
+from kdjax.losses._softmax import probabilities
 
 # Added to lengths and to probabilities, as in the authors' code of probabilistic transfer.
 _EPSILON = 1e-7
+_OF_NORMS = 1e-8  # added to the product of two norms, as in the authors' code of dist
+# Squared distances are at least this before the root, as in the authors' code.
+_NEAR = 1e-12
+# Anchors whose angles are worked out together: this many times the squared batch is held at once, not its cube.
+_ANCHORS = 64
 
 
 def similarity_preserving(student: jax.Array, teacher: jax.Array, *, axis_name: str | None = None) -> jax.Array:
@@ -103,7 +110,7 @@ def correlation_congruence(
         return collectives.mean((_gaussian(s, gamma, axis_name) - _gaussian(t, gamma, axis_name)) ** 2, axis_name=axis_name)
     apart = collectives.gather(absolute(s - t), axis_name)
     # All devices hold the same rows here; the average only says so.
-    return collectives.average(jnp.sum(apart[:-1] * apart[1:]) / max(len(apart) - 1, 1), axis_name)
+    return collectives.pmean(jnp.sum(apart[:-1] * apart[1:]) / max(len(apart) - 1, 1), axis_name)
 
 
 def probabilistic_transfer(
@@ -150,7 +157,7 @@ def probabilistic_transfer(
     terms = p_t * jnp.log((p_t + _EPSILON) / (p_s + _EPSILON))
     if diagonal:
         return collectives.mean(terms, axis_name=axis_name)
-    return collectives.total(jnp.sum(terms), axis_name)
+    return collectives.psum(jnp.sum(terms), axis_name)
 
 
 def _products(x: jax.Array, axis_name: str | None) -> jax.Array:
@@ -174,3 +181,180 @@ def _likely(x: jax.Array, diagonal: bool, axis_name: str | None) -> jax.Array:
         similarity = off_diagonal(similarity, axis_name)
     whole = jnp.sum(similarity, axis=1, keepdims=True)
     return similarity / jnp.where(whole > 0, whole, 1.0)
+
+
+def relational_distance(student: jax.Array, teacher: jax.Array, *, axis_name: str | None = None) -> jax.Array:
+    """Compares the distances between examples, each network's in units of its own mean distance.
+
+        mean over all i, j of huber(D_s / m_s - D_t / m_t)[i, j],   D[i, j] = |h_i - h_j|,   m = the mean of D > 0
+
+    The Huber function turns linear at 1. The gradient flows through the student's mean and stops at the teacher.
+    Squared distances are at least 1e-12, so equal rows give finite numbers; they pull nowhere.
+
+    Args:
+      student: pooled features `[B, C]`.
+      teacher: pooled features `[B, D]`.
+      axis_name: mapped axis that holds the rest of the batch, or None.
+
+    Returns:
+      A scalar, at least 0. It does not change when either side is moved, turned or scaled.
+
+    Raises:
+      InputError: for other shapes or unequal batches.
+
+    Reference:
+      Park, Kim, Lu, Cho, "Relational Knowledge Distillation", CVPR 2019, arXiv 1904.05068. As in the authors' code the
+      mean is over all B^2 entries with the zero diagonal; the paper's sum over pairs is B^2 times this. Their weight is 25.
+
+    >>> line, corner = jnp.array([[0.0], [1.0], [2.0]]), jnp.array([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0]])
+    >>> print(f"{relational_distance(line, corner):.4f}")  # 4 * (1/2)^2 / 2 / 9: 3/4, 3/2, 3/4 against 3/4, 1, 5/4
+    0.0556
+    """
+    sizes = check_shapes("B C", student=student)
+    check_shapes("B D", sizes, teacher=teacher)
+    s, t = wide(student), lax.stop_gradient(wide(teacher))
+    return collectives.mean(_huber(_distances(s, axis_name) - _distances(t, axis_name)), axis_name=axis_name)
+
+
+def relational_angle(student: jax.Array, teacher: jax.Array, *, axis_name: str | None = None) -> jax.Array:
+    """Compares the angles that examples form in threes.
+
+        mean over all i, j, k of huber(A_s - A_t)[i, j, k],   A[i, j, k] = the cosine of the angle at i from j to k
+
+    The Huber function turns linear at 1. The gradient stops at the teacher. Angles with two equal rows are 0 and pull
+    nowhere. Takes time with the cube of the batch.
+
+    Args:
+      student: pooled features `[B, C]`.
+      teacher: pooled features `[B, D]`.
+      axis_name: mapped axis that holds the rest of the batch, or None.
+
+    Returns:
+      A scalar in [0, 1.5]. It does not change when either side is moved, turned or scaled.
+
+    Raises:
+      InputError: for other shapes or unequal batches.
+
+    Reference:
+      Park, Kim, Lu, Cho, "Relational Knowledge Distillation", CVPR 2019, arXiv 1904.05068. As in the authors' code the
+      mean is over all B^3 entries, degenerate ones too; the paper's sum over triplets is B^3 times this. Their weight
+      is 50.
+
+    >>> x = jnp.array([[0.0, 0.0], [3.0, 0.0], [0.0, 4.0]])
+    >>> print(f"{relational_angle(x, 2 * x[:, ::-1]):.4f}")
+    0.0000
+    """
+    sizes = check_shapes("B C", student=student)
+    check_shapes("B D", sizes, teacher=teacher)
+    own = wide(student), lax.stop_gradient(wide(teacher))
+    s, t = (collectives.gather(x, axis_name) for x in own)
+
+    @jax.checkpoint  # the gradient works the angles out again instead of keeping them
+    def of_anchor(anchor: tuple[jax.Array, jax.Array]) -> jax.Array:
+        return jnp.mean(_huber(_cosines(s - anchor[0][None]) - _cosines(t - anchor[1][None])))
+
+    return collectives.mean(lax.map(of_anchor, own, batch_size=_ANCHORS), axis_name=axis_name)
+
+
+def _distances(x: jax.Array, axis_name: str | None) -> jax.Array:
+    """This device's rows' distances to all rows, over the mean of the positive ones: `[b, D] -> [b, B]`."""
+    # The differences, not |a|^2 + |b|^2 - 2 ab: that loses small distances between long vectors.
+    apart = collectives.gather(x, axis_name)[None] - x[:, None]
+    distance = off_diagonal(jnp.sqrt(jnp.maximum(jnp.sum(apart**2, axis=-1), _NEAR)), axis_name)
+    mean = collectives.mean(distance, distance > 0, axis_name)
+    return distance / jnp.where(mean > 0, mean, 1.0)
+
+
+def _cosines(apart: jax.Array) -> jax.Array:
+    direction = unit(apart, 1)
+    return jnp.einsum("jd,kd->jk", direction, direction, precision="highest")
+
+
+def _huber(x: jax.Array) -> jax.Array:
+    """x^2 / 2 within [-1, 1], and |x| - 1/2 outside."""
+    inside = jnp.clip(x, -1.0, 1.0)
+    return inside * (x - 0.5 * inside)
+
+
+def dist(
+    student: jax.Array,
+    teacher: jax.Array,
+    *,
+    beta: ArrayLike,
+    gamma: ArrayLike,
+    temperature: ArrayLike = 1.0,
+    where: jax.Array | None = None,
+    axis_name: str | None = None,
+) -> jax.Array:
+    """How far two predictions are from varying alike, over the classes of a row and over the rows of a class.
+
+        tau^2 (beta (1 - mean_i rho(y_s[i, :], y_t[i, :])) + gamma (1 - mean_k rho(y_s[:, k], y_t[:, k])))
+
+    y = softmax(logits / tau), and rho is Pearson's correlation: of centred vectors, their dot product divided by the product of
+    their norms plus 1e-8. A row or a class that does not vary (by more than rounding) has correlation 0 and gradient 0; so has
+    a masked class, of logit -inf, over the rows. Dense logits count each position of the whole batch as a row. The second mean
+    is a statistic of the batch: 32 rows or more are advised. The gradient stops at the teacher.
+
+    Args:
+      student: logits `[B, ..., K]`.
+      teacher: logits `[B, ..., K]`.
+      beta: weight of the correlation over classes, at least 0.
+      gamma: weight of the correlation over rows, at least 0.
+      temperature: tau, a number above 0; the authors have 4 on CIFAR-100, 1 on ImageNet and for dense logits.
+      where: mask `[B, ...]` of the rows that count, or None for all; an empty one gives 0.
+      axis_name: mapped axis that holds the rest of the batch, or None.
+
+    Returns:
+      A scalar, in [0, 2 tau^2 (beta + gamma)].
+
+    Raises:
+      InputError: for other shapes, a negative weight, or a temperature that is not above 0.
+
+    Reference:
+      Huang, You, Wang, Qian, Xu, "Knowledge Distillation from A Stronger Teacher", NeurIPS 2022, arXiv 2205.10536. The code has
+      beta = gamma = 1 and a weight of 2 on the whole, which is the paper's beta = gamma = 2.
+
+    >>> logits = jnp.array([[3.0, 0.0, 1.0], [0.0, 2.0, 1.0]])
+    >>> print(f"{dist(logits, logits, beta=1.0, gamma=1.0):.4f}")
+    0.0000
+    """
+    sizes = check_shapes("B ... K", student=student, teacher=teacher)
+    for name, weight in (("beta", beta), ("gamma", gamma)):
+        check_number(name, weight, lambda v: 0 <= v < math.inf, "a finite number, at least 0")
+    check_positive("temperature", temperature)
+    classes = jnp.shape(student)[-1]
+    kept = jnp.ones(jnp.shape(student)[:-1], bool)
+    if where is not None:
+        check_shapes("B ...", sizes, where=where)
+        kept = jnp.asarray(where) != 0
+    kept = kept.reshape(-1, 1)
+    t = wide(temperature)
+
+    def predictions(logits):
+        # Masked rows first, so that what stands there reaches neither the value nor the gradient.
+        return probabilities(jnp.where(kept, wide(logits).reshape(-1, classes), 0.0), t)
+
+    def over_classes(x):
+        return jnp.sum(x, axis=1, keepdims=True)
+
+    def over_rows(x):
+        return collectives.psum(jnp.sum(jnp.where(kept, x, 0.0), axis=0, keepdims=True), axis_name)
+
+    s, teach = predictions(student), predictions(lax.stop_gradient(teacher))
+    count = over_rows(jnp.ones_like(s))
+    some = jnp.minimum(count[0, 0], 1.0)
+    inter = collectives.mean(1 - _correlation(s, teach, over_classes, classes), kept, axis_name)
+    intra = some * jnp.mean(1 - _correlation(s, teach, over_rows, jnp.maximum(count, 1.0)))
+    return t**2 * (wide(beta) * inter + wide(gamma) * intra)
+
+
+def _correlation(a, b, total, count):
+    a, b = _centred(a, total, count), _centred(b, total, count)
+    return total(a * b) / (root(total(a * a)) * root(total(b * b)) + _OF_NORMS)
+
+
+def _centred(x, total, count):
+    mean = total(x) / count
+    apart = x - mean
+    # What is left of equal numbers is rounding, and its gradient beside the 1e-8 would be 1e8.
+    return jnp.where(beyond_rounding(total(apart**2) / count, mean), apart, 0.0)

@@ -1,11 +1,11 @@
 """Training: members, compiled blocks, stages, checkpoints, records."""
 
 from kdjax.train.checkpoint import Checkpoints
+from kdjax.train.load import load
 from kdjax.train.loop import Diverged, Stopped, run_stages
 from kdjax.train.members import HOW, over_members, resolve, stack, unstack
 from kdjax.train.records import Records
 from kdjax.train.run import Run
-from kdjax.train.saved import load
 from kdjax.train.stage import Pace, Result, Stage
 from kdjax.train.sweep import Swept, sweep
 

@@ -12,7 +12,7 @@ from kdjax.data import take
 from kdjax.train.devices import Devices, constrain_rows, spread
 from kdjax.train.members import over_members
 from kdjax.train.stage import Stage
-from kdjax.train.taught import restored
+from kdjax.train.teacher_cache.spec import decode
 
 
 def augmented(stage: Stage, key: jax.Array, batch: dict[str, Any], view: Any) -> dict[str, Any]:
@@ -46,15 +46,15 @@ def block(stage: Stage, state: Any, how: str, own: bool, devices: Devices) -> Ca
     """
 
     def batch_of(arrays, key, now, epoch):
-        view = epoch % stage.taught.views if stage.taught else epoch
+        view = epoch % stage.teacher_cache.views if stage.teacher_cache else epoch
         batch = now if arrays is None else cut(arrays, now, view)
         if devices.axis_name is None:
             batch = constrain_rows(batch, devices)
         if stage.source is None:
             return batch
         rows = {name: x for name, x in batch.items() if name != "teacher"}
-        taught = {"teacher": restored(stage.taught, batch["teacher"])} if stage.taught else {}
-        return augmented(stage, key, rows, view) | taught
+        cached = {"teacher": decode(stage.teacher_cache, batch["teacher"])} if stage.teacher_cache else {}
+        return augmented(stage, key, rows, view) | cached
 
     def run(moving, frozen, arrays, keys, now, epochs, first):
         step = on_parts(over_members(stage.method.step, how, state, own, own))

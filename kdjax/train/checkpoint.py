@@ -212,7 +212,7 @@ def read_model(folder: Path, identity: str | None) -> tuple[dict, dict]:
     finally:
         saved.close()
     for name, network in weights.items():
-        if name != "picture":
+        if name != "samples":
             check_members(network, f"{folder} is refused: its network {name!r}")
             network.setdefault("stats", {})
     return weights, notes

@@ -13,10 +13,9 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from kdjax.data import Source, padded_batches, read_sound, resident, stream, take
-from kdjax.train.damaged import goes_on, name_damaged
 from kdjax.train.devices import constrain_rows, own_rows, place, put_rows
 from kdjax.train.members import over_members
-from kdjax.train.run import Run
+from kdjax.train.run import Run, name_damaged, skips_damaged
 
 
 def collector(
@@ -77,7 +76,7 @@ def on_devices(run: Run) -> dict[str, Any]:
 def batches(source: Source, rows: np.ndarray, run: Run) -> Iterator[dict[str, jax.Array]]:
     """The rows `[passes, B]` of a source, batch by batch, read ahead and spread over the mesh; all processes must call it."""
     rows = rows[:, own_rows(run.devices, rows.shape[1])]
-    read, damaged = partial(_read, source, rows, goes_on(run)), []
+    read, damaged = partial(_read, source, rows, skips_damaged(run)), []
     with closing(stream(read, start=0, stop=len(rows), workers=run.workers, threads=run.threads)) as found:
         for one, lines in found:
             damaged += lines

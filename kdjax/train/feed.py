@@ -8,11 +8,10 @@ import jax
 import numpy as np
 
 from kdjax.data import Sampler, epochs, pieces, process_rows, read_sound, stream
-from kdjax.train.damaged import goes_on
 from kdjax.train.devices import put_rows
-from kdjax.train.run import Run
+from kdjax.train.run import Run, skips_damaged
 from kdjax.train.stage import Stage, seeds_of
-from kdjax.train.stored import Stored
+from kdjax.train.teacher_cache.store import Store
 
 CHUNK_BYTES = 2**24  # of images in one compiled call, where they are read ahead
 
@@ -35,7 +34,7 @@ class Chunk(NamedTuple):
     damaged: list[str]
 
 
-def feed(stage: Stage, run: Run, own: bool, start: int, outputs: Stored | None = None) -> Generator[Chunk]:
+def feed(stage: Stage, run: Run, own: bool, start: int, outputs: Store | None = None) -> Generator[Chunk]:
     """The chunks from step `start` on. None crosses the end of a block, and their lengths follow from absolute steps alone.
 
     A smaller last step of an epoch (`Sampler.rest`) is a chunk of its own: what is compiled has batches of one size. Its rows are
@@ -46,7 +45,7 @@ def feed(stage: Stage, run: Run, own: bool, start: int, outputs: Stored | None =
       run: the run; without `run.resident` rows are read ahead by threads or worker processes.
       own: each member has its own rows.
       start: the first step: the end of a block.
-      outputs: of the teacher of a stage with `taught`, which are read with the rows.
+      outputs: of the teacher of a stage with a `teacher_cache`, which are read with the rows.
     """
     length = chunk_of(stage, run, own, outputs)
     order = orders(stage, run, own)
@@ -71,9 +70,9 @@ def feed(stage: Stage, run: Run, own: bool, start: int, outputs: Stored | None =
             yield Chunk(len(steps), _count(rows), {"index": now} if stage.source is None else now, numbers(steps), [])
         return
 
-    read = _reader(stage.source, order, span, own_part, skip=goes_on(run))
+    read = _reader(stage.source, order, span, own_part, skip=skips_damaged(run))
     if outputs:
-        views = stage.taught.views if stage.taught else 1
+        views = stage.teacher_cache.views if stage.teacher_cache else 1
         read = _with_outputs(read, outputs, order, span, own_part, lambda step: epoch_of(step) % views)
     with closing(stream(read, start=0, stop=count, workers=run.workers, threads=run.threads)) as found:
         for number, batches in enumerate(found):
@@ -82,7 +81,7 @@ def feed(stage: Stage, run: Run, own: bool, start: int, outputs: Stored | None =
                 yield Chunk(len(steps), _count(rows), now, numbers(steps), damaged)
 
 
-def chunk_of(stage: Stage, run: Run, own: bool, outputs: Stored | None = None) -> int:
+def chunk_of(stage: Stage, run: Run, own: bool, outputs: Store | None = None) -> int:
     """Steps in one compiled call: the whole block, or as much of it as fits into `CHUNK_BYTES` of images and teacher outputs."""
     block = stage.pace.block
     if stage.source is None or run.resident:
@@ -136,7 +135,7 @@ def _reader(source: Any, order: Callable, span: Callable, own_part: Callable, *,
 
 
 def _with_outputs(
-    read: Callable, outputs: Stored, order: Callable, span: Callable, own_part: Callable, view_of: Callable
+    read: Callable, outputs: Store, order: Callable, span: Callable, own_part: Callable, view_of: Callable
 ) -> Callable[[int], list]:
     """`read` with the teacher's outputs for the same rows, each step's in its own view."""
 

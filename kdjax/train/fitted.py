@@ -57,7 +57,7 @@ def find(path: Path, part: str = "", member_number: int = 0) -> Found:
       InputError: one line that names the path, what was found there and what is accepted.
     """
     if (path / "config.json").is_file():
-        from kdjax.train.saved import read_run
+        from kdjax.train.load import read_run
 
         specification, params, stats = read_run(path, member_number=member_number)
         arrays = flat({"params": params, "stats": stats})

@@ -10,22 +10,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kdjax.core import InputError, jit_once, join, split
+from kdjax.core import InputError, jit_fast_compile, join, split
 from kdjax.data import resident
 from kdjax.train.block import block
 from kdjax.train.checkpoint import Checkpoints
 from kdjax.train.collect import collector, on_devices
-from kdjax.train.damaged import name_damaged
 from kdjax.train.devices import on_host, place, within_process
 from kdjax.train.feed import Chunk, feed
-from kdjax.train.finished import clear, identity_of, keep, machine_of, read_back
 from kdjax.train.members import stack, unstack
-from kdjax.train.outputs import check_outputs, teacher_outputs
 from kdjax.train.processes import first, gathered
-from kdjax.train.run import Run, Stopped
+from kdjax.train.run import Run, Stopped, name_damaged
 from kdjax.train.stage import Result, Stage, blank_batch, check_stage, seeds_of
+from kdjax.train.stage_cache import clear, identity_of, keep, machine_of, read_back
 from kdjax.train.start import begin
 from kdjax.train.sweep import choose
+from kdjax.train.teacher_cache.compute import check_outputs, teacher_outputs
 
 
 class Diverged(RuntimeError):  # noqa: N818
@@ -79,7 +78,7 @@ def _train(name, stage, run, identity, given, results, splits, order) -> Result:
     own = run.share == "none" and stage.members > 1
     arrays = place(resident(stage.source), run.devices) if stage.source and run.resident else None
     state = _initial(stage, run, given, results)
-    best = "val" if run.select == "best" and not stage.last else None
+    best = "val" if run.select == "best" and not stage.intermediate else None
     first(lambda: (run.folder / "checkpoints").mkdir(exist_ok=True))  # not the run's own folder, which may have been removed
     checkpoints = Checkpoints(run.folder / "checkpoints" / name, identity, best=best)
     try:
@@ -100,7 +99,7 @@ def _train(name, stage, run, identity, given, results, splits, order) -> Result:
         validation = "val" if "val" in splits else "test"
         keys, warned = _noise_keys(stage, run, own), False
         outputs = None
-        if stage.taught and step < stage.steps:
+        if stage.teacher_cache and step < stage.steps:
             outputs = teacher_outputs(name, stage, run, given, keys[0] if own else keys)
             arrays = None if arrays is None else arrays | {"teacher": place(outputs.everything(), run.devices)}
         with closing(feed(stage, run, own, step, outputs)) as chunks:
@@ -201,28 +200,28 @@ def _initial(stage: Stage, run: Run, given: dict, results: dict) -> Any:
     """The State at step 0, members stacked."""
     # Frozen parts are traced as zeros and put back, so that no compiled program holds a teacher's weights.
     by_source = {value.source: value for value in given.values()}
-    init = jit_once(lambda key: stage.method.init(key, blank_batch(stage), jax.tree.map(jnp.zeros_like, given)))
+    init = jit_fast_compile(lambda key: stage.method.init(key, blank_batch(stage), jax.tree.map(jnp.zeros_like, given)))
     states = []
     for number, seed in enumerate(seeds_of(stage, run.seed)):
         moving, blank = split(init(jax.random.fold_in(jax.random.key(seed), 0)))
         one = join(moving, [by_source[x.source] for x in blank])
         for start in stage.start:
             one = begin(stage.method, one, start, number % (stage.seeds or stage.members))
-        states.append(_adopted(stage, one, results, number))
+        states.append(_warm_started(stage, one, results, number))
     state = stack(states)
     if stage.hyper:
         state = state._replace(hyper={k: jnp.asarray(v, jnp.float32) for k, v in stage.hyper.items()})
     return state
 
 
-def _adopted(stage: Stage, state: Any, results: dict, number: int) -> Any:
+def _warm_started(stage: Stage, state: Any, results: dict, number: int) -> Any:
     """A member's State with weights of an earlier stage; the points of a sweep go on from the same ones, a seed each."""
-    if stage.adopt is None:
+    if stage.warm_start is None:
         return state
-    found, member = results[stage.adopt_from], number % (stage.seeds or stage.members)
+    found, member = results[stage.warm_start_from], number % (stage.seeds or stage.members)
     if stage.hyper:
-        return state._replace(inner=stage.adopt(state.inner, found, member))
-    return stage.adopt(state, found, member)
+        return state._replace(inner=stage.warm_start(state.inner, found, member))
+    return stage.warm_start(state, found, member)
 
 
 def _noise_keys(stage: Stage, run: Run, own: bool) -> jax.Array:

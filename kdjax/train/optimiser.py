@@ -46,7 +46,7 @@ def lars(schedule: Any, *, momentum: float, weight_decay: float, eta: float = 1e
     )
 
 
-def reached(tx: optax.GradientTransformation) -> optax.GradientTransformation:
+def skip_zero_gradients(tx: optax.GradientTransformation) -> optax.GradientTransformation:
     """The optimiser that leaves arrays alone whose gradient is zero throughout.
 
     For a loss that ends below the classifier: weight decay alone would wear down the layers above.

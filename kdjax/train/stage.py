@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kdjax.augment import as_float, on_images
+from kdjax.augment import as_float, per_image
 from kdjax.core import Frozen, InputError, Method
 from kdjax.data import Sampler, Source
 from kdjax.train.start import Start
-from kdjax.train.taught import Taught, blank, check_taught
+from kdjax.train.teacher_cache.spec import TeacherCache, blank_taps, check_teacher_cache
 
 
 class Pace(NamedTuple):
@@ -44,9 +44,9 @@ class Stage(NamedTuple):
       view: `images [B, H, W, C] as they are read -> images` as networks are evaluated on them.
       evaluate: `(collect, split, final) -> {measure: [members]}`.
       given: `results of earlier stages -> {name: Frozen}`.
-      adopt: `(state, result, member) -> state`: a member starts from weights of an earlier stage, `adopt_from`; in a sweep, member
-        is the number of its seed.
-      start: networks that start from weights of elsewhere; what `adopt` brings comes after.
+      warm_start: `(state, result, member) -> state`: a member starts from weights of the stage `warm_start_from`; in a sweep,
+        member is the number of its seed.
+      start: networks that start from weights of elsewhere; what `warm_start` brings comes after.
       refresh: `(state, step, key) -> state` of one member, every `refresh_every` steps (k-means, prototypes, banks); host code
         is fine.
       refresh_every: a multiple of `pace.block`; 0 is never.
@@ -54,11 +54,11 @@ class Stage(NamedTuple):
       seeds: how many different seeds the members have: member i starts from seed + i modulo this; 0 is one each.
       hyper: swept values by name, `[members]` each, for a method made by `sweep`.
       choose: of the points of a sweep only the best is kept: that with the highest mean of this measure on validation images.
-      last: results are those of the last step, whatever the run selects: what is trained on the way to something else.
+      intermediate: results are those of the last step, whatever the run selects: what is trained on the way to something else.
       optional: the run goes on without it, and without what is built on it, when it diverges: a row of a table.
-      picture: `(state of one member, key) -> images [N, H, W, C]` to look at, or None.
-      taught: how the outputs of the teacher are computed once; batches then hold them, `{"teacher": {tap: [B, ...]}}`, and come in
-        so many views. None: no outputs are kept, and every epoch draws anew.
+      samples: `(state of one member, key) -> images [N, H, W, C]` to look at, or None.
+      teacher_cache: how the outputs of the teacher are computed once; batches then hold them, `{"teacher": {tap: [B, ...]}}`, and
+        come in so many views. None: no outputs are kept, and every epoch draws anew.
     """
 
     method: Method
@@ -69,12 +69,12 @@ class Stage(NamedTuple):
     nets: Mapping[str, dict]
     source: Source | None
     evaluate: Callable[..., dict[str, np.ndarray]]
-    augment: Callable = on_images()
+    augment: Callable = per_image()
     sampler: Sampler | None = None
     view: Callable = as_float
     given: Callable[[dict], dict[str, Frozen]] = lambda results: {}
-    adopt: Callable[[Any, Any, int], Any] | None = None
-    adopt_from: str = ""
+    warm_start: Callable[[Any, Any, int], Any] | None = None
+    warm_start_from: str = ""
     start: tuple[Start, ...] = ()
     refresh: Callable | None = None
     refresh_every: int = 0
@@ -82,10 +82,10 @@ class Stage(NamedTuple):
     seeds: int = 0
     hyper: Mapping[str, Any] | None = None
     choose: str = ""
-    last: bool = False
+    intermediate: bool = False
     optional: bool = False
-    picture: Callable | None = None
-    taught: Taught | None = None
+    samples: Callable | None = None
+    teacher_cache: TeacherCache | None = None
 
 
 class Result(NamedTuple):
@@ -96,7 +96,7 @@ class Result(NamedTuple):
       measures: final measures, `[members]` each.
       digest: sha256 of the weights.
       step: the step they were taken at.
-      picture: images to look at, or None.
+      samples: images to look at, or None.
       points: of a sweep that chose, each point with its mean on validation images, the chosen one first.
     """
 
@@ -104,7 +104,7 @@ class Result(NamedTuple):
     measures: dict[str, list[float]]
     digest: str
     step: int
-    picture: Any = None
+    samples: Any = None
     points: tuple[dict, ...] = ()
 
     def frozen(self, network: str | None = None, member: int = 0) -> Frozen:
@@ -121,8 +121,8 @@ def blank_batch(stage: Stage) -> dict:
         return {"index": jnp.asarray(rows)}
     keys = jax.random.split(jax.random.key(0), stage.batch)
     shapes = jax.eval_shape(stage.augment, keys, stage.source.read(rows))
-    if stage.taught:
-        shapes["teacher"] = blank(stage.taught, shapes["image"])
+    if stage.teacher_cache:
+        shapes["teacher"] = blank_taps(stage.teacher_cache, shapes["image"])
     return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
 
 
@@ -146,13 +146,13 @@ def check_stage(name: str, stage: Stage, given: Mapping[str, Frozen]) -> None:
         raise InputError(f"stage {name!r}: refresh_every={stage.refresh_every} is not accepted: expected {wanted}")
     if stage.steps < 1 or stage.members < 1:
         raise InputError(f"stage {name!r}: steps={stage.steps}, members={stage.members} is not accepted: expected at least 1")
-    if stage.taught:
+    if stage.teacher_cache:
         try:
-            check_taught(stage.taught)
+            check_teacher_cache(stage.teacher_cache)
         except InputError as error:
-            raise InputError(f"stage {name!r}, taught: {error}") from None
+            raise InputError(f"stage {name!r}, teacher_cache: {error}") from None
         if stage.source is None or "teacher" not in given:
-            raise InputError(f"stage {name!r} is not accepted with taught: it needs a source of images and a teacher")
+            raise InputError(f"stage {name!r} is not accepted with a teacher_cache: it needs a source of images and a teacher")
     for number, values in (stage.hyper or {}).items():
         if len(values) != stage.members:
             raise InputError(f"stage {name!r}: {len(values)} values of {number} for {stage.members} members: expected one each")

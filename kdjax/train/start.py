@@ -13,7 +13,7 @@ from kdjax.core.shown import printable
 from kdjax.models.pretrained import flat
 from kdjax.train import fingerprint
 from kdjax.train.fitted import find, fit
-from kdjax.train.saved import count_members
+from kdjax.train.load import count_members
 
 
 class Start(NamedTuple):

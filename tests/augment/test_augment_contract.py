@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kdjax import augment
-from kdjax.core import InputError, jit_once
+from kdjax.core import InputError, jit_fast_compile
 
 VIEW1, VIEW2 = augment.byol_views(12)
 ANY = {  # these take any number of channels
@@ -35,7 +35,7 @@ def test_contract(name, channels):
     batch = jnp.stack([image] * ROWS)
     keys = jax.random.split(jax.random.key(1), ROWS).at[1].set(jax.random.split(jax.random.key(1), ROWS)[0])
 
-    @jit_once
+    @jit_fast_compile
     def both(keys, images):
         return jax.vmap(transform)(keys, images), jax.lax.map(lambda row: transform(*row), (keys, images))
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from kdjax import augment
 from kdjax.augment.geometry import of_box
-from kdjax.core import InputError, jit_once
+from kdjax.core import InputError, jit_fast_compile
 
 H, W = 12, 16
 ROWS, COLUMNS = np.mgrid[:H, :W].astype(np.float32) + 0.5
@@ -23,17 +23,17 @@ MOVES = {
     "flip_or_not": augment.flip,
     "pad_crop": augment.pad_crop,
     "affine": partial(augment.affine, shift=2.0),
-    "center_crop": lambda key, image, geometry: augment.center_crop(image, size=(8, 10), geometry=geometry),
+    "centre_crop": lambda key, image, geometry: augment.centre_crop(image, size=(8, 10), geometry=geometry),
     "resize": lambda key, image, geometry: augment.resize(image, size=(24, 8), **SHARP, geometry=geometry),
     "random_resized_crop": partial(augment.random_resized_crop, size=(9, 7), **SHARP, area=(0.3, 1.0)),
-    "in_turn": augment.in_turn(augment.flip, lambda key, image: image, augment.pad_crop, partial(augment.flip, p=1.0)),
-    "sometimes": augment.sometimes(augment.affine, p=0.5),
+    "compose": augment.compose(augment.flip, lambda key, image: image, augment.pad_crop, partial(augment.flip, p=1.0)),
+    "random_apply": augment.random_apply(augment.affine, p=0.5),
 }
 
 
 @pytest.mark.parametrize("name", MOVES)
 def test_pixels_come_from_where_the_geometry_says(name):
-    both = jit_once(jax.vmap(lambda key: MOVES[name](key, PLACES, geometry=True)))
+    both = jit_fast_compile(jax.vmap(lambda key: MOVES[name](key, PLACES, geometry=True)))
     images, geometry = both(jax.random.split(jax.random.key(0), 6))
     seen = 0
     for row in range(6):
@@ -53,7 +53,7 @@ def test_pixels_come_from_where_the_geometry_says(name):
 
 def test_a_plain_call_gives_the_same_image_alone():
     for name, move in MOVES.items():
-        if name not in ("center_crop", "resize"):
+        if name not in ("centre_crop", "resize"):
             key = jax.random.key(3)
             np.testing.assert_array_equal(move(key, PLACES), move(key, PLACES, geometry=True)[0])
 
@@ -80,7 +80,7 @@ def test_boxes_hold_the_same_pixels_as_before():
     boxes = jnp.array([[5.0, 3.0, 11.0, 7.0], [-1, -1, -1, -1], [0, 0, 16, 12]])
 
     def move(key):
-        moved, geometry = augment.in_turn(augment.flip, augment.pad_crop)(key, jnp.asarray(image), geometry=True)
+        moved, geometry = augment.compose(augment.flip, augment.pad_crop)(key, jnp.asarray(image), geometry=True)
         return moved, augment.move_boxes(boxes, geometry)
 
     images, found = jax.jit(jax.vmap(move))(jax.random.split(jax.random.key(1), 8))
@@ -104,6 +104,6 @@ def test_boxes_outside_are_filled_and_turned_ones_cover_their_corners():
 
 def test_what_cannot_say_where_pixels_come_from_must_keep_them():
     with pytest.raises(InputError, match="changes the size"):
-        augment.in_turn(lambda key, image: image[:2])(jax.random.key(0), PLACES, geometry=True)
+        augment.compose(lambda key, image: image[:2])(jax.random.key(0), PLACES, geometry=True)
     with pytest.raises(InputError, match="sizes"):
-        augment.sometimes(partial(augment.random_resized_crop, size=4), p=0.5)(jax.random.key(0), PLACES[:3], geometry=True)
+        augment.random_apply(partial(augment.random_resized_crop, size=4), p=0.5)(jax.random.key(0), PLACES[:3], geometry=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kdjax.augment import center_crop, crop_box, pad_crop, random_resized_crop, resize, resize_box
+from kdjax.augment import centre_crop, crop_box, pad_crop, random_resized_crop, resize, resize_box
 from kdjax.core.check import InputError
 
 RNG = np.random.default_rng(0)
@@ -39,11 +39,11 @@ def test_pad_crop_without_padding_is_identity_and_refuses_bad_options():
         pad_crop(jax.random.key(0), image, padding=4, mode="reflect")
 
 
-def test_center_crop_is_a_slice():
+def test_centre_crop_is_a_slice():
     image = RNG.random((7, 6, 2), np.float32)
-    np.testing.assert_array_equal(center_crop(jnp.asarray(image), size=(4, 2)), image[1:5, 2:4])
+    np.testing.assert_array_equal(centre_crop(jnp.asarray(image), size=(4, 2)), image[1:5, 2:4])
     with pytest.raises(InputError, match="size=8"):
-        center_crop(jnp.asarray(image), size=8)
+        centre_crop(jnp.asarray(image), size=8)
 
 
 @pytest.mark.parametrize("method", ["bicubic", "bilinear"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kdjax import augment
-from kdjax.core import InputError, jit_once
+from kdjax.core import InputError, jit_fast_compile
 
 KEYS = jax.random.split(jax.random.key(0), 6)
 # Every pixel has a colour of its own, and its number in the mask.
@@ -20,14 +20,14 @@ def dim(key, image):
 
 
 def test_images_are_those_of_on_images():
-    found = jit_once(augment.jointly(MOVES, [dim, dim], masks=["mask"]))(KEYS, BATCH)
-    expected = jit_once(augment.on_images(*MOVES, dim, dim))(KEYS, BATCH)
+    found = jit_fast_compile(augment.jointly(MOVES, [dim, dim], masks=["mask"]))(KEYS, BATCH)
+    expected = jit_fast_compile(augment.per_image(*MOVES, dim, dim))(KEYS, BATCH)
     np.testing.assert_allclose(found["image"], expected["image"], atol=1e-6)
     np.testing.assert_array_equal(found["index"], BATCH["index"])
 
 
 def test_masks_follow_their_image_pixel_by_pixel():
-    found = jit_once(augment.jointly(MOVES, masks=["mask"]))(KEYS, BATCH)
+    found = jit_fast_compile(augment.jointly(MOVES, masks=["mask"]))(KEYS, BATCH)
     image, mask = np.round(np.asarray(found["image"])[..., 0] * 255), np.asarray(found["mask"])
     outside = mask == -1
     assert 0 < outside.mean() < 0.8
@@ -41,7 +41,7 @@ def test_all_images_see_one_draw_and_boxes_move_along():
     batch = {**BATCH, "image": jnp.asarray(squares), "other": 1 - jnp.asarray(squares)}
     batch["boxes"] = jnp.tile(jnp.array([[[1, 2, 6, 4], [-1, -1, -1, -1]]]), (6, 1, 1))
     move = augment.jointly([augment.flip], images=["image", "other"], boxes=["boxes"])
-    found = jit_once(move)(KEYS, batch)
+    found = jit_fast_compile(move)(KEYS, batch)
     np.testing.assert_array_equal(found["image"], 1 - found["other"])
     assert len(set(np.asarray(found["boxes"])[:, 0, 0].tolist())) == 2  # some were mirrored, some not
     for image, (box, none) in zip(np.asarray(found["image"])[..., 0], np.asarray(found["boxes"]), strict=True):

@@ -17,12 +17,12 @@ def over(parts, f, *rows):
 
 def test_without_an_axis_all_are_the_identity():
     tree = {"a": X, "n": jnp.int32(3)}
-    assert core.total(tree) is tree and core.average(tree) is tree and core.gather(X) is X and core.offset(5) == 0
+    assert core.psum(tree) is tree and core.pmean(tree) is tree and core.gather(X) is X and core.offset(5) == 0
 
 
 def test_sums_means_rows_and_offsets_are_global():
-    np.testing.assert_allclose(over(2, lambda x, a: core.total(x.sum(0), a), X), [X.sum(0)] * 2, rtol=1e-5)
-    np.testing.assert_allclose(over(4, lambda x, a: core.average(x.mean(0), a), X), [X.mean(0)] * 4, rtol=1e-5)
+    np.testing.assert_allclose(over(2, lambda x, a: core.psum(x.sum(0), a), X), [X.sum(0)] * 2, rtol=1e-5)
+    np.testing.assert_allclose(over(4, lambda x, a: core.pmean(x.mean(0), a), X), [X.mean(0)] * 4, rtol=1e-5)
     np.testing.assert_array_equal(over(4, core.gather, X), [X] * 4)
     np.testing.assert_array_equal(over(4, lambda x, a: core.offset(len(x), a), X), [0, 2, 4, 6])
 
@@ -30,7 +30,7 @@ def test_sums_means_rows_and_offsets_are_global():
 def test_an_average_leaves_counters_and_keys_alone():
     def f(x, a):
         tree = {"x": x, "low": x.astype(jnp.bfloat16), "count": x.astype(jnp.int32), "key": jax.random.key(3)}
-        return core.average(tree, a)
+        return core.pmean(tree, a)
 
     out = over(2, f, np.array([1.0, 4.0], np.float32))
     assert out["x"].tolist() == [[2.5], [2.5]] and out["low"].dtype == jnp.bfloat16 and out["low"].tolist() == [[2.5], [2.5]]
@@ -39,11 +39,11 @@ def test_an_average_leaves_counters_and_keys_alone():
 
 
 def test_rows_that_are_everywhere_are_known_to_be_the_same():
-    assert core.everywhere(X) is X
-    np.testing.assert_array_equal(over(4, core.everywhere, X)[2], X)
+    assert core.gather_replicated(X) is X
+    np.testing.assert_array_equal(over(4, core.gather_replicated, X)[2], X)
     mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     same = jax.shard_map(
-        lambda x: core.everywhere(x, "data"), mesh=mesh, in_specs=P("data"), out_specs=P()
+        lambda x: core.gather_replicated(x, "data"), mesh=mesh, in_specs=P("data"), out_specs=P()
     )  # refuses what may differ
     np.testing.assert_array_equal(jax.jit(same)(X), X)
 

@@ -14,8 +14,8 @@ BATCH = {"image": jnp.linspace(0, 1, 4 * 16).reshape(4, 4, 4, 1), "label": jnp.a
 @pytest.fixture(scope="module")
 def distilled():
     method = methods.kd(NET, NET, optax.sgd(0.1))
-    teacher = core.Frozen(*core.jit_once(NET.init)(KEY, BATCH["image"]))
-    return method, teacher, core.jit_once(method.init)(KEY, BATCH, {"teacher": teacher})
+    teacher = core.Frozen(*core.jit_fast_compile(NET.init)(KEY, BATCH["image"]))
+    return method, teacher, core.jit_fast_compile(method.init)(KEY, BATCH, {"teacher": teacher})
 
 
 def test_everything_but_the_frozen_is_given_away(distilled):

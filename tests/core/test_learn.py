@@ -52,7 +52,7 @@ def batch_coupled(params, x, axis_name):
 
 def statistic_inside(params, x, axis_name):
     h = jnp.tanh(x @ params["w"])
-    second_moment = core.average(h.T @ h / len(h), axis_name)
+    second_moment = core.pmean(h.T @ h / len(h), axis_name)
     return jnp.sum((second_moment - jnp.eye(len(second_moment))) ** 2), h
 
 
@@ -95,7 +95,7 @@ def test_rows_get_the_gradient_of_the_global_mean(mode):
 
     def loss(z, axis_name):
         p = jax.nn.softmax(z @ w)
-        coupled = core.average(jnp.mean(p, 0), axis_name)
+        coupled = core.pmean(jnp.mean(p, 0), axis_name)
         return jnp.mean(jnp.sum(jnp.sin(z), -1)) + jnp.sum(coupled * jnp.log(coupled))
 
     def f(_, z, axis_name):
@@ -104,7 +104,7 @@ def test_rows_get_the_gradient_of_the_global_mean(mode):
         if axis_name is None:
             return placed + g
         everywhere = jax.lax.dynamic_update_slice_in_dim(jnp.zeros((8, 3)), g, core.offset(len(z), axis_name), 0)
-        return core.total(everywhere, axis_name)
+        return core.psum(everywhere, axis_name)
 
     np.testing.assert_allclose(run(mode, f, jnp.zeros(()), z), jax.grad(lambda z: loss(z, None))(z), atol=1e-6)
 

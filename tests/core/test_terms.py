@@ -40,7 +40,9 @@ def test_unlabelled_rows_do_not_count():
     @jax.jit
     @jax.value_and_grad
     def loss(logits, labels):
-        return core.weighted_sum({"ce": core.labelled(losses.cross_entropy, logits, core.weigh_labels({"label": labels}))}, {})[0]
+        return core.weighted_sum(
+            {"ce": core.masked_loss(losses.cross_entropy, logits, core.with_label_weights({"label": labels}))}, {}
+        )[0]
 
     value, gradient = loss(LOGITS, labels)
     expected = jax.jit(jax.value_and_grad(lambda z: jnp.mean(losses.cross_entropy(z, labels[::2]))))(LOGITS[::2])
@@ -56,20 +58,22 @@ def test_unlabelled_rows_do_not_count():
 
 def test_no_row_is_undefined_where_labels_are_missing():
     """Not even for a loss that is not defined on a negative label, or a batch without any label."""
-    assert core.weigh_labels({"label": jnp.full(4, -1)})["label_weight"].tolist() == [0, 0, 0, 0]
-    batch = core.weigh_labels({"label": jnp.array([4, -1, 9, -1])})
+    assert core.with_label_weights({"label": jnp.full(4, -1)})["label_weight"].tolist() == [0, 0, 0, 0]
+    batch = core.with_label_weights({"label": jnp.array([4, -1, 9, -1])})
 
     def loss(z):
-        return jnp.sum(core.labelled(lambda z, y: z[:, 0] * jnp.sqrt(y.astype(jnp.float32)), z, batch))
+        return jnp.sum(core.masked_loss(lambda z, y: z[:, 0] * jnp.sqrt(y.astype(jnp.float32)), z, batch))
 
     assert jax.grad(loss)(LOGITS)[:, 0].tolist() == [4, 0, 6, 0]
 
 
 def test_distributions_count_in_every_row_and_options_are_passed():
-    batch = core.weigh_labels({"label": jax.nn.softmax(LOGITS[::-1])})
-    rows = core.labelled(losses.cross_entropy, LOGITS, batch, smoothing=0.1)
+    batch = core.with_label_weights({"label": jax.nn.softmax(LOGITS[::-1])})
+    rows = core.masked_loss(losses.cross_entropy, LOGITS, batch, smoothing=0.1)
     np.testing.assert_allclose(rows, losses.cross_entropy(LOGITS, batch["label"], smoothing=0.1))
-    rows = core.labelled(losses.cross_entropy, LOGITS, core.weigh_labels({"label": jnp.array([0, 1, -1, 2])}), smoothing=0.1)
+    rows = core.masked_loss(
+        losses.cross_entropy, LOGITS, core.with_label_weights({"label": jnp.array([0, 1, -1, 2])}), smoothing=0.1
+    )
     np.testing.assert_allclose(rows[:2], 4 / 3 * losses.cross_entropy(LOGITS[:2], jnp.array([0, 1]), smoothing=0.1), rtol=1e-6)
     assert rows[2] == 0
 
@@ -79,10 +83,10 @@ def test_the_mean_over_labelled_rows_is_global_over_devices_and_slices():
     x, labels = jnp.arange(8.0), jnp.array([0, -1, -1, -1, 0, 0, 0, -1])
 
     def loss(p, batch):
-        return core.weighted_sum({"a": core.labelled(lambda z, _: p * z, batch["x"], batch)}, {}, micro=2)[0], None
+        return core.weighted_sum({"a": core.masked_loss(lambda z, _: p * z, batch["x"], batch)}, {}, micro=2)[0], None
 
     def step(x, labels, axis_name=None, micro=1):
-        batch = core.weigh_labels({"x": x, "label": labels}, axis_name)
+        batch = core.with_label_weights({"x": x, "label": labels}, axis_name)
         (value, _), gradient = core.mean_grad(loss, jnp.float32(2.0), batch, axis_name=axis_name, micro=micro)
         return value, gradient
 
@@ -93,7 +97,7 @@ def test_the_mean_over_labelled_rows_is_global_over_devices_and_slices():
 
 
 def test_a_batch_without_labels_stays_as_it_is():
-    assert core.weigh_labels({"index": A}).keys() == {"index"}
+    assert core.with_label_weights({"index": A}).keys() == {"index"}
 
 
 @pytest.mark.parametrize("weights", [{"a": -0.1}, {"a": float("nan")}, {"b": float("inf")}, {"a": jnp.float32(-1)}])

@@ -13,7 +13,7 @@ import pytest
 
 from kdjax.core.check import InputError
 from kdjax.data import stream
-from kdjax.data.sound import Damaged
+from kdjax.data.damaged import Damaged
 
 KINDS = [{"threads": 0}, {"threads": 4}, {"workers": 2}]
 MANY = 10_000

@@ -14,7 +14,7 @@ def setting(student, teacher, options=None, stage=None, shape=BLACK.shape[1:]):
     """A Setting whose stages are what `stage` makes of them."""
     return Setting(
         name="student", options=options or {}, student=student, teacher=teacher, teacher_net={},
-        given=lambda results: {"teacher": results["teacher"]}, streams=(), source=ROWS,
+        given=lambda results: {"teacher": results["teacher"]}, separate=(), source=ROWS,
         dataset=Dataset(ROWS, ROWS, ROWS, 4, shape, (), ""), per_epoch=1, epochs=1, shape=shape,
         views=lambda keys, batch: batch, build=models.build, stage=stage or (lambda *args, **more: None),
     )  # fmt: skip

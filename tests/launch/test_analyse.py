@@ -75,7 +75,7 @@ def looked(run, split, crop=0):
     source = getattr(data.load(f"npz:{run.parent / 'x.npz'}"), split)
     batch = source.read(np.arange(source.size))
     images = augment.as_float(batch["image"])
-    return (jax.vmap(lambda x: augment.center_crop(x, size=crop))(images) if crop else images), batch["label"]
+    return (jax.vmap(lambda x: augment.centre_crop(x, size=crop))(images) if crop else images), batch["label"]
 
 
 @pytest.mark.parametrize("crop", [0, 2])
@@ -222,7 +222,7 @@ def test_several_teachers_are_looked_at_as_the_one_they_are_together(tmp_path):
     files = [tmp_path / f"t{k}.safetensors" for k in range(2)]
     for file, net in zip(files, each, strict=True):
         models.write_weights(file, *weights(net, 1), net)
-    named = {"teacher": ",".join(map(str, files)), "teachers": 1, "teacher_weights": (3.0, 1.0), "teaching": "mean"}
+    named = {"teacher": ",".join(map(str, files)), "teachers": 1, "teacher_weights": (3.0, 1.0), "teachers_combine": "ensemble"}
     outside = made(tmp_path / "a", stages=("student",), precision="float32", **named)
     about = json.loads((outside / "config.json").read_text())
     about["teacher"] = {"sha256": of_json([[models.read_weights(file).sha256, ""] for file in files])}

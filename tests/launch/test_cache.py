@@ -6,7 +6,7 @@ import pytest
 from launching import TINY, call
 
 from configs import quickstart
-from configs._cache import taught
+from configs._cache import teacher_cache
 from kdjax.core.files import read_lines
 from kdjax.data import load
 from kdjax.models import conv_net
@@ -149,8 +149,8 @@ def test_seeds_that_share_nothing_may_share_outputs_without_augmentation():
     config = quickstart.get_config()
     config.seeds_share, config.cache.views, config.cache.taps = "none", 1, ("logits", "pooled")
     stages = quickstart.build(config).stages
-    assert stages["student"].taught.taps == ("logits", "pooled") and not stages["student"].taught.drawn
-    assert stages["teacher"].taught is None and stages["student_alone"].taught is None
+    assert stages["student"].teacher_cache.taps == ("logits", "pooled") and not stages["student"].teacher_cache.drawn
+    assert stages["teacher"].teacher_cache is None and stages["student_alone"].teacher_cache is None
 
 
 # --- launch/benchmark.py cache
@@ -166,7 +166,7 @@ def test_the_table(monkeypatch):
         benchmark_cache.Saving("logits", 0.025, [0.025], 12.0, 2_500_000, 3.25),
     ]
     asked = {}
-    monkeypatch.setattr(benchmark_cache, "measure", lambda one, taught, folder, **options: asked.update(taught) or found)
+    monkeypatch.setattr(benchmark_cache, "measure", lambda one, caches, folder, **options: asked.update(caches) or found)
     answer = call(benchmark, *QUICK, "--taps=pooled,stage1", "--views=2")
     assert answer.code == 0 and answer.err == ""
     head, *table = answer.out.splitlines()
@@ -215,5 +215,7 @@ def test_refusals_of_the_benchmark(more, line):
 def test_whether_images_were_turned_is_known_of_kept_outputs():
     config = quickstart.get_config()
     config.cache.views, config.data.augment = 1, "none"
-    found = {on: taught(config, load("digits")._replace(exif_orientation=on), conv_net((4,)), {}).about for on in (False, True)}
+    found = {
+        on: teacher_cache(config, load("digits")._replace(exif_orientation=on), conv_net((4,)), {}).about for on in (False, True)
+    }
     assert found[True] == {**found[False], "exif_orientation": True}

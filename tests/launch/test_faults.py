@@ -11,7 +11,7 @@ import pytest
 from launching import TINY
 
 from kdjax.core import InputError, files
-from launch import experiment, plots, show, workdir
+from launch import experiment, plots, progress, workdir
 
 ROOT = Path(__file__).parents[2]
 
@@ -65,14 +65,14 @@ def test_a_disk_that_is_full_at_the_end_of_a_run(launch, run, finished, monkeypa
 
 
 def test_a_folder_that_is_removed_while_a_run_goes(launch, tmp_path, monkeypatch, uncached):
-    folder, advance = tmp_path / "run", show.Progress.advance
+    folder, advance = tmp_path / "run", progress.Progress.advance
 
     def remove(self, stage, step, line):
         advance(self, stage, step, line)
         shutil.rmtree(folder)
 
     with monkeypatch.context() as patched:
-        patched.setattr(show.Progress, "advance", remove)
+        patched.setattr(progress.Progress, "advance", remove)
         one_line(launch(f"--workdir={folder}", *TINY), str(folder))
     assert not folder.exists()  # or the same command would not begin anew
 

@@ -17,11 +17,11 @@ from PIL import Image
 
 import kdjax
 from kdjax import augment, data, evaluate
-from kdjax.core import jit_once
+from kdjax.core import jit_fast_compile
 from kdjax.train.devices import find_devices, one_device
-from kdjax.train.finished import read_model
 from kdjax.train.stage import blank_batch
-from launch import cli, experiment, show
+from kdjax.train.stage_cache import read_model
+from launch import cli, experiment, progress
 from launch.rehearsal import rehearse
 
 ROOT = Path(__file__).parents[2]
@@ -141,7 +141,7 @@ def uncached(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("blocks", [1, 4, 7])
 def test_a_run_that_crashed_goes_on_to_the_same_end(blocks, launch, run, tmp_path, monkeypatch, uncached):
-    advance, left = show.Progress.advance, [blocks]
+    advance, left = progress.Progress.advance, [blocks]
 
     def fail(self, *args):
         left[0] -= 1
@@ -150,7 +150,7 @@ def test_a_run_that_crashed_goes_on_to_the_same_end(blocks, launch, run, tmp_pat
         advance(self, *args)
 
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="power cut"):
-        patch.setattr(show.Progress, "advance", fail)
+        patch.setattr(progress.Progress, "advance", fail)
         launch(f"--workdir={tmp_path / 'run'}", *TINY)
     assert not (tmp_path / "run/summary.json").exists()
     answer = launch(f"--workdir={tmp_path / 'run'}", *TINY)
@@ -161,7 +161,7 @@ def test_a_run_that_crashed_goes_on_to_the_same_end(blocks, launch, run, tmp_pat
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_says_so_in_one_line(number, launch, run, tmp_path, monkeypatch, uncached):
-    advance, blocks, before = show.Progress.advance, [], signal.getsignal(number)
+    advance, blocks, before = progress.Progress.advance, [], signal.getsignal(number)
 
     def poke(self, *args):
         blocks.append(args)
@@ -170,7 +170,7 @@ def test_a_signal_saves_and_says_so_in_one_line(number, launch, run, tmp_path, m
             os.kill(os.getpid(), number)
 
     with monkeypatch.context() as patch:
-        patch.setattr(show.Progress, "advance", poke)
+        patch.setattr(progress.Progress, "advance", poke)
         answer = launch(f"--workdir={tmp_path / 'run'}", *TINY)
     step = blocks[-1][1]
     assert answer.code == 0 and answer.err == "" and len(blocks) == 4
@@ -186,7 +186,7 @@ def test_a_second_interrupt_ends_at_once_in_one_line(launch, tmp_path, monkeypat
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(show.Progress, "advance", poke)
+    monkeypatch.setattr(progress.Progress, "advance", poke)
     answer = launch(f"--workdir={tmp_path / 'run'}", *TINY)
     assert answer.code == 130 and answer.err.startswith("error: interrupted") and answer.err.count("\n") == 1
 
@@ -405,7 +405,9 @@ def test_byol_runs_and_its_baseline_keeps_its_weights(launch, classify, tmp_path
     for member in range(2):
         key = jax.random.fold_in(jax.random.key(member), 0)
         stage = stages["untrained"]
-        first, stats = stage.method.weights(jit_once(lambda k, s=stage: s.method.init(k, blank_batch(s), {}))(key))["encoder"]
+        first, stats = stage.method.weights(jit_fast_compile(lambda k, s=stage: s.method.init(k, blank_batch(s), {}))(key))[
+            "encoder"
+        ]
         _, params, moved = kdjax.load(folder, "untrained", member_number=member)
         jax.tree.map(np.testing.assert_array_equal, params, dict(first))
         assert any(not np.allclose(a, b) for a, b in zip(jax.tree.leaves(stats), jax.tree.leaves(moved), strict=True))
@@ -463,7 +465,7 @@ def test_every_rate_that_was_tried_is_told(launch, tmp_path):
 def test_bars_show_the_stage_at_hand(launch, tmp_path, monkeypatch):
     from rich.console import Console
 
-    monkeypatch.setattr(show, "Console", lambda: Console(force_terminal=True, width=100))
+    monkeypatch.setattr(progress, "Console", lambda: Console(force_terminal=True, width=100))
     stop_after(monkeypatch, 3)
     answer = launch(f"--workdir={tmp_path / 'run'}", *TINY, "--config.seed=5")
     assert answer.code == 0 and "compiling" in answer.out

@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 
 from configs import quickstart
 from kdjax import augment, core, data, evaluate, models
-from kdjax.train.saved import read_run
+from kdjax.train.load import read_run
 from launch import cli
 from tests.golden.parity.make import weight
 

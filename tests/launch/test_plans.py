@@ -98,5 +98,5 @@ def test_tinymim_s_student_has_as_many_heads_at_last_as_the_teacher_s_block(bloc
 
 def test_methods_of_two_stages_take_several_teachers_as_one():
     options = {k: v for k, v in _methods.section("tinymim").items() if k != "name"}
-    with pytest.raises(InputError, match=r"--config.teaching='streams' is not accepted: expected mean with tinymim"):
-        _methods.stages("tinymim", setting(STUDENT, TEACHER, options)._replace(streams=(0.5, 0.5)))
+    with pytest.raises(InputError, match=r"--config.teachers_combine='separate' is not accepted: expected ensemble with tinymim"):
+        _methods.stages("tinymim", setting(STUDENT, TEACHER, options)._replace(separate=(0.5, 0.5)))

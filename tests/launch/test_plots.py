@@ -10,7 +10,7 @@ from PIL import Image
 
 from kdjax.data import Dataset, array_source
 from kdjax.train.sweep import members_by_point
-from launch import analysis_shown, look, plots, show
+from launch import analysis_shown, look, plots, progress
 
 RATES = np.repeat([0.1, 0.5, 2.0], 2)
 STAGES = {
@@ -73,11 +73,11 @@ def drawn(figures, tmp_path, monkeypatch):
     pixels = np.random.default_rng(0).integers(0, 256, (12, 4, 4, 1)).astype(np.uint8)
     rows = array_source(pixels, np.arange(12) % 3)
     dataset = Dataset(rows, None, rows, 3, (4, 4, 1), ("cat", "dog$", "\x1b[31mfox"), "")
-    results = {name: SimpleNamespace(points=(), picture=None, measures={}) for name in STAGES}
+    results = {name: SimpleNamespace(points=(), samples=None, measures={}) for name in STAGES}
     results["student_alone"].points = POINTS
     features = {"params": {}, "stats": {}}
     results["student"] = SimpleNamespace(
-        points=(), picture=np.zeros((9, 4, 4, 1)), measures={"test_rank_me": 1.0}, frozen=lambda: SimpleNamespace(**features)
+        points=(), samples=np.zeros((9, 4, 4, 1)), measures={"test_rank_me": 1.0}, frozen=lambda: SimpleNamespace(**features)
     )
     taps = lambda params, stats, x, train: ({"pooled": x.reshape(len(x), -1)}, stats)  # noqa: E731
     monkeypatch.setattr("kdjax.models.build", lambda net: SimpleNamespace(apply=taps))
@@ -163,13 +163,13 @@ def test_of_what_should_be_low_the_lowest_is_on_top(figures, tmp_path):
 
 
 def test_progress_tells_of_the_point_of_a_sweep_that_is_ahead():
-    ahead = show.Leading({"learning_rate": RATES}, "accuracy")
+    ahead = progress.Leading({"learning_rate": RATES}, "accuracy")
     assert ahead.note({}) == {}
     first = ahead.note({"stage": "s", "step": 1, "loss": [3.0, 3.0, 2.0, 2.0, 1.0, None]})
     assert first == {"loss": "2", "at": "learning rate 0.5, ahead of 2 others"}  # a point with a loss that is not finite is last
     line = {"loss": [9.0, 9.0, 2.0, 2.0, 1.0, 1.0], "val_accuracy": [90.0, 92.0, 80.0, 80.0, 10.0, 10.0]}
     assert ahead.note(line) == {"loss": "9", "val accuracy": "91", "at": "learning rate 0.1, ahead of 2 others"}
     assert ahead.note({"loss": [7.0, 5.0, 1.0, 1.0, 1.0, 1.0]})["loss"] == "6"  # the loss does not choose any more
-    alone = show.Leading({"learning_rate": np.array([0.1, 0.1])}, "accuracy")
+    alone = progress.Leading({"learning_rate": np.array([0.1, 0.1])}, "accuracy")
     assert alone.note({"loss": [1.0, 3.0]}) == {"loss": "2"}
     assert [members for _, members in members_by_point({"learning_rate": RATES})] == [[0, 1], [2, 3], [4, 5]]

@@ -40,7 +40,7 @@ def test_one_run_is_compared_with_what_it_names_itself(a):
 
 def test_an_interval_that_holds_0_is_not_told_apart(tmp_path):
     run = write_run(tmp_path / "a", {"student_alone/test_accuracy": ALONE, "student/test_accuracy": (90.0, 92.0, 91.5)})
-    assert columns(ask(run))["difference to student_alone"][1].endswith("], not told apart")
+    assert columns(ask(run))["difference to student_alone"][1].endswith("], no significant difference")
 
 
 def test_two_runs_share_the_row_of_a_network_that_both_hold(a, tmp_path):

@@ -10,10 +10,10 @@ from launching import BENCHMARK, TINY
 
 from configs import benchmark
 from kdjax import models
-from kdjax.core import jit_once
+from kdjax.core import jit_fast_compile
 from kdjax.data import load
 from kdjax.train import Result
-from kdjax.train.saved import read_run
+from kdjax.train.load import read_run
 from launch import cli
 
 FEW = (
@@ -73,10 +73,10 @@ def test_the_next_stage_goes_on_from_the_same_member(staged):
     }
     result = Result({"student": members}, {}, "", 0)
     batch = {"image": jnp.zeros((4, 8, 8, 1)), "label": jnp.zeros(4, jnp.int32), "index": jnp.arange(4)}
-    state = stage.adopt(jit_once(stage.method.init)(jax.random.key(0), batch, {}), result, 1)
+    state = stage.warm_start(jit_fast_compile(stage.method.init)(jax.random.key(0), batch, {}), result, 1)
     for found, wanted in zip((state.learner.params["student"], state.learner.stats["student"]), weights[1], strict=True):
         jax.tree.map(np.testing.assert_array_equal, found, wanted)
-    assert stage.adopt_from == "ab_first" and experiment.stages["ft_first"].members == 1
+    assert stage.warm_start_from == "ab_first" and experiment.stages["ft_first"].members == 1
 
 
 def test_strong_views_are_cut_and_changed_and_weak_ones_are_the_data_s(staged):
@@ -98,7 +98,7 @@ def read_run_of(folder, stage, member):
 @pytest.fixture(scope="module")
 def streams(launch, tmp_path_factory):
     folder = tmp_path_factory.mktemp("streams") / "run"
-    answer = launch(f"--workdir={folder}", *TWO, "--config.teaching=streams", "--config.teacher_weights=(3.0,1.0)")
+    answer = launch(f"--workdir={folder}", *TWO, "--config.teachers_combine=separate", "--config.teacher_weights=(3.0,1.0)")
     assert answer.code == 0, answer.err
     return folder, read(folder)
 
@@ -113,13 +113,13 @@ def test_every_teacher_is_measured_and_what_they_know_together(streams):
     (line,) = [x for x in lines if x["stage"] == "student"]
     parts = [np.array(line[name]) for name in ("cross_entropy", "distillation_teacher0", "distillation_teacher1")]
     np.testing.assert_allclose(line["loss"], 0.1 * parts[0] + 0.9 * (0.75 * parts[1] + 0.25 * parts[2]), rtol=1e-4)
-    assert "2 seeds, streams" in summary["protocol"]["teacher"]
+    assert "2 seeds, separate" in summary["protocol"]["teacher"]
 
 
 def test_teachers_from_files_are_each_measured_and_teach_as_those_trained_here(launch, streams, tmp_path):
-    """In streams of the same weights, from the same start, in the same order."""
+    """By losses of their own from the same weights, from the same start, in the same order."""
     files = [streams[0] / "export" / "teacher" / f"seed{k}.safetensors" for k in range(2)]
-    words = (f"--config.teacher={files[0]}, {files[1]}", "--config.teaching=streams", "--config.teacher_weights=(3.0,1.0)")
+    words = (f"--config.teacher={files[0]}, {files[1]}", "--config.teachers_combine=separate", "--config.teacher_weights=(3.0,1.0)")
     folder = tmp_path / "run"
     answer = launch(f"--workdir={folder}", *TWO[:-1], *words)
     assert answer.code == 0, answer.err
@@ -133,7 +133,7 @@ def test_teachers_from_files_are_each_measured_and_teach_as_those_trained_here(l
     ("words", "told"),
     [
         ("--config.teachers=0", "--config.teachers=0 is not accepted: expected a whole number, 1 or more"),
-        ("--config.teaching=vote", "--config.teaching='vote' is not accepted: expected one of mean, streams"),
+        ("--config.teachers_combine=vote", "--config.teachers_combine='vote' is not accepted: expected one of ensemble, separate"),
         (
             "--config.teachers=2 --config.teacher_weights=(1.0,)",
             "--config.teacher_weights=(1.0,) is not accepted: expected 2 numbers",
@@ -150,15 +150,15 @@ def test_teachers_from_files_are_each_measured_and_teach_as_those_trained_here(l
         ),
         (
             "--config=configs/quickstart.py:method=at --config.teachers=2",
-            "the teacher's none; let each teacher have a stream of its own",
+            "the teacher's none; let each teacher have a loss of its own",
         ),
         (
             "--config=configs/quickstart.py:method=crd --config.teachers=2",
             "tap 'pooled' is not one of the teacher's",
         ),
         (
-            "--config=configs/quickstart.py:method=mlkd --config.teachers=2 --config.teaching=streams",
-            "method 'mlkd' cannot be a part of a sum, nor have a stream a teacher; those that can: at, cakd",
+            "--config=configs/quickstart.py:method=mlkd --config.teachers=2 --config.teachers_combine=separate",
+            "method 'mlkd' cannot be a part of a sum, nor a loss for each teacher; those that can: at, cakd",
         ),
         (
             "--config=configs/quickstart.py:method=ab --config.method.first.learning_rate=-1",

@@ -13,7 +13,7 @@ from launching import TINY, call
 
 from kdjax.core import InputError
 from launch import caches, cli, experiment, report
-from launch.show import summary_table
+from launch.progress import summary_table
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from kdjax import methods
-from kdjax.core import Frozen, Method, Net, from_linen, jit_once
+from kdjax.core import Frozen, Method, Net, from_linen, jit_fast_compile
 from kdjax.methods.offline.paraphraser import Paraphraser
 from kdjax.methods.recipes import Objective, Outputs
 from kdjax.models import attach, branches, conv_net, generator, linear_head, mlp_head, projected, shrink, vit
@@ -60,7 +60,7 @@ def labelled_images() -> dict:
 
 def frozen(net: Net, seed: int = 9, scale: float = 3.0) -> Frozen:
     """A teacher that is surer than an untrained net, and whose statistics are not those it starts with."""
-    params, stats = jit_once(net.init)(jax.random.key(seed), images())
+    params, stats = jit_fast_compile(net.init)(jax.random.key(seed), images())
     return Frozen(jax.tree.map(lambda p: scale * p, params), jax.tree.map(lambda s: s + 0.1, stats), source="of a test")
 
 
@@ -351,7 +351,7 @@ def unweighted(objective: Objective, seen: Outputs, params: Any = None, stats: A
 
 
 def start(case: Case, seed: int = 0) -> Any:
-    return jit_once(case.method.init)(jax.random.key(seed), case.batch, case.given)
+    return jit_fast_compile(case.method.init)(jax.random.key(seed), case.batch, case.given)
 
 
 def student_of(state: Any) -> tuple:

@@ -8,7 +8,7 @@ import pytest
 from cases import LABELS, byol, close, dropped, equal, start
 
 from kdjax import methods
-from kdjax.core import InputError, chain, jit_once
+from kdjax.core import InputError, chain, jit_fast_compile
 from kdjax.models import conv_net, linear_head, mlp_head
 
 KEY = jax.random.key(5)
@@ -91,7 +91,7 @@ def test_the_decay_follows_the_step():
 def test_the_probe_watches_without_touching():
     case, (state, new), _ = run()
     pure = methods.byol(ENCODER, PROJECTOR, PREDICTOR, optax.sgd(0.02), steps=40, tau=0.9)
-    begun = jit_once(pure.init)(jax.random.key(0), case.batch, {})
+    begun = jit_fast_compile(pure.init)(jax.random.key(0), case.batch, {})
     alone, metrics = jax.jit(pure.step)(begun, {"views": case.batch["views"]}, KEY)  # no labels at all
     assert "probe" not in metrics
     watched = new.online.params

@@ -27,7 +27,7 @@ def test_what_the_critic_says_of_teacher_and_student(saturating):
     state, teacher, again = start(case), case.given["teacher"], jax.random.fold_in(KEY, 2)
     state = state._replace(critic=state.critic.replace(params=jax.tree.map(lambda p: 3 * p, state.critic.params)))
     image, index = case.batch["image"], case.batch["index"]
-    view = jax.vmap(augment.sometimes(moved, p=0.5))(example_keys(again, index), image)
+    view = jax.vmap(augment.random_apply(moved, p=0.5))(example_keys(again, index), image)
     s, _ = case.nets["student"].apply(*student_of(state), view, train=True)
     t, _ = case.nets["teacher"].apply(teacher.params, teacher.stats, image, train=False)
     projectors = cakd_objective(dropout=0.0).adapter

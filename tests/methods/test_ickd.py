@@ -7,7 +7,7 @@ import pytest
 from cases import close, offline, staged, start, student_of
 
 from kdjax import losses, methods
-from kdjax.core import InputError, jit_once
+from kdjax.core import InputError, jit_fast_compile
 
 KEY = jax.random.key(5)
 ickd = offline(methods.ickd)
@@ -16,7 +16,7 @@ ickd = offline(methods.ickd)
 def test_without_it_the_student_trains_alone():
     case, plain = ickd(weight=0.0), methods.supervised(staged(), optax.sgd(0.05))
     new, _ = jax.jit(case.method.step)(start(case), case.batch, KEY)
-    expected, _ = jax.jit(plain.step)(jit_once(plain.init)(jax.random.key(0), case.batch, {}), case.batch, KEY)
+    expected, _ = jax.jit(plain.step)(jit_fast_compile(plain.init)(jax.random.key(0), case.batch, {}), case.batch, KEY)
     close(student_of(new), student_of(expected), atol=1e-6)
 
 

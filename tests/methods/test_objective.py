@@ -10,7 +10,7 @@ import pytest
 from cases import close, equal, frozen, labelled_images, look, small, staged, student_of, unweighted
 
 from kdjax import methods, models
-from kdjax.core import Frozen, InputError, Net, jit_once
+from kdjax.core import Frozen, InputError, Net, jit_fast_compile
 from kdjax.methods.offline import kd_objective
 from kdjax.methods.recipes import Objective, combine, each_teacher, labels_objective, method_of, pairs, student, tap
 
@@ -92,7 +92,7 @@ def test_a_method_of_an_objective_takes_its_options_beside_those_of_all():
     def metrics(make, **options):
         net, batch = small(), labelled_images()
         method = make(net, net, optax.sgd(0.1), shift=3, **options)
-        state = jit_once(method.init)(KEY, batch, {"teacher": frozen(net)})
+        state = jit_fast_compile(method.init)(KEY, batch, {"teacher": frozen(net)})
         return jax.jit(method.step)(state, batch, KEY)[1]
 
     found = metrics(near)
@@ -107,7 +107,7 @@ def test_a_method_of_an_objective_takes_its_options_beside_those_of_all():
 def taught_by(teacher, given, objective):
     """The student's weights after a step."""
     method = student(staged(), optax.sgd(0.05), combine(labels_objective(), objective), teacher=teacher)
-    state = jit_once(method.init)(KEY, labelled_images(), {"teacher": given})
+    state = jit_fast_compile(method.init)(KEY, labelled_images(), {"teacher": given})
     state, metrics = jax.jit(method.step)(state, labelled_images(), KEY)
     return student_of(state), metrics
 

@@ -6,7 +6,7 @@ import pytest
 from cases import frozen, labelled_images, paraphraser, staged
 
 from kdjax import methods
-from kdjax.core import InputError, from_linen, jit_once
+from kdjax.core import InputError, from_linen, jit_fast_compile
 from kdjax.methods.offline.paraphraser import Paraphraser, factor_of
 
 MAP = jnp.asarray(np.random.default_rng(0).normal(size=(4, 3, 3, 6)), jnp.float32)
@@ -21,7 +21,7 @@ def test_one_that_returns_everything_has_no_error():
     """A map after ReLU passes unchanged where all six convolutions pass it on; below 0 each would take nine tenths."""
     teacher = staged(width=6)
     case = paraphraser(rate=1.0, tx=optax.sgd(0.0))
-    state = jit_once(case.method.init)(jax.random.key(0), case.batch, case.given)
+    state = jit_fast_compile(case.method.init)(jax.random.key(0), case.batch, case.given)
     same = jax.tree.map(lambda x: middle(x) if x.ndim == 4 else jnp.zeros_like(x), state.paraphraser.params)
     state = state._replace(paraphraser=state.paraphraser.replace(params=same))
     new, metrics = jax.jit(case.method.step)(state, case.batch, jax.random.key(1))

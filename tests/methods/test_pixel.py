@@ -8,7 +8,7 @@ import pytest
 from cases import close, kd, pixel, staged, start, student_of
 
 from kdjax import methods
-from kdjax.core import InputError, Net, jit_once
+from kdjax.core import InputError, Net, jit_fast_compile
 from kdjax.models import shrink
 
 KEY = jax.random.key(5)
@@ -18,7 +18,7 @@ OFF = {"reconstruction": 0.0, "feature_weight": 0.0}
 def test_without_its_own_terms_on_whole_images_it_is_kd():
     ours, wanted = pixel(factor=1, **OFF), kd(net=staged(), tx=optax.sgd(0.05))
     method = methods.kd(staged(), staged(width=6), optax.sgd(0.05))
-    a, b = start(ours), jit_once(method.init)(jax.random.key(0), wanted.batch, ours.given)
+    a, b = start(ours), jit_fast_compile(method.init)(jax.random.key(0), wanted.batch, ours.given)
     close(student_of(a), student_of(b))
     a, logged = jax.jit(ours.method.step)(a, ours.batch, KEY)
     b, metrics = jax.jit(method.step)(b, ours.batch, KEY)

@@ -8,7 +8,7 @@ import pytest
 from cases import LABELS, close, equal, start, tst, without_batch_norm
 
 from kdjax import augment, methods
-from kdjax.core import InputError, Learner, Net, example_keys, jit_once
+from kdjax.core import InputError, Learner, Net, example_keys, jit_fast_compile
 from kdjax.methods.offline.tst import Pace, _after, augmenter_epochs
 
 KEY = jax.random.key(5)
@@ -28,7 +28,7 @@ def test_an_augmentation_that_does_nothing_leaves_distillation():
     """Every image twice: batch statistics and mean gradients are those of each once."""
     case = tst(**LATER)
     plain = methods.kd(case.nets["student"], case.nets["teacher"], optax.sgd(0.05), weight=1.0, label_weight=1.0)
-    a, b = with_augmenter(start(case), -1e6), jit_once(plain.init)(jax.random.key(0), case.batch, case.given)
+    a, b = with_augmenter(start(case), -1e6), jit_fast_compile(plain.init)(jax.random.key(0), case.batch, case.given)
     close((a.student.params, a.student.stats), (b.learner.params["student"], b.learner.stats["student"]))
     ours, theirs = jax.jit(case.method.step), jax.jit(plain.step)
     for _ in range(2):
@@ -115,13 +115,13 @@ def test_a_phase_makes_copies_easier_for_the_teacher_than_for_the_student():
     """A trained teacher beside an untrained student; the margin is measured on draws of its own."""
     case = tst(steps_per_epoch=60, epochs=4, phases=(0.0,), length=0.25, rate=0.5)
     trained = methods.supervised(case.nets["teacher"], optax.adam(0.03))
-    teacher = jit_once(trained.init)(jax.random.key(2), case.batch, {})
+    teacher = jit_fast_compile(trained.init)(jax.random.key(2), case.batch, {})
     learn, step = jax.jit(trained.step), jax.jit(case.method.step)
     for k in range(60):
         teacher, _ = learn(teacher, case.batch, jax.random.key(k))
     params, stats = trained.weights(teacher)["network"]
     frozen = case.given["teacher"].replace(params=params, stats=stats)
-    state = jit_once(case.method.init)(jax.random.key(0), case.batch, {"teacher": frozen})
+    state = jit_fast_compile(case.method.init)(jax.random.key(0), case.batch, {"teacher": frozen})
 
     @jax.jit
     def margin(state):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kdjax.core import jit_once
+from kdjax.core import jit_fast_compile
 from kdjax.core.check import InputError
 from kdjax.core.net import batch_norms
 from kdjax.models import generator, parameter_count
@@ -36,7 +36,7 @@ def test_parameter_count_of_the_benchmark():
 def test_images_are_sigmoids_and_only_the_last_convolution_has_a_bias():
     net = generator(6, channels=1, features=4)
     z = jax.random.normal(jax.random.key(1), (4, 3))
-    params, stats = jit_once(net.init)(jax.random.key(0), z)
+    params, stats = jit_fast_compile(net.init)(jax.random.key(0), z)
     assert [name for name in params if name.startswith("conv") and "bias" in params[name]] == ["conv3"]
     images = jax.jit(lambda p: net.apply(p, stats, z, train=True)[0]["image"])
     far = {**params, "conv3": {**params["conv3"], "bias": params["conv3"]["bias"] + 50.0}}

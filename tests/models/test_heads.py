@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kdjax.core import jit_once
+from kdjax.core import jit_fast_compile
 from kdjax.core.chain import chain
 from kdjax.models import NETS, conv_net, mlp_head, parameter_count
 
@@ -44,7 +44,7 @@ def test_a_head_behind_an_encoder():
 
 def test_the_classifier_starts_small_and_without_bias():
     net = conv_net((64,), 50)
-    params, _ = jit_once(net.init)(jax.random.key(0), jnp.ones((1, 2, 2, 1)))
+    params, _ = jit_fast_compile(net.init)(jax.random.key(0), jnp.ones((1, 2, 2, 1)))
     kernel = np.asarray(params["classifier"]["kernel"])
     assert 0.95 / 8 < np.abs(kernel).max() <= 1 / 8  # uniform in +-1/sqrt(64)
     assert not np.any(params["classifier"]["bias"])
@@ -54,7 +54,7 @@ def test_the_classifier_starts_small_and_without_bias():
 def test_classifiers_start_as_the_authors_code_has_them(name):
     """PyTorch's default where it leaves the linear layer alone, else a bias of 0."""
     net, x = NETS[name](100), jnp.ones((1, 32, 32, 3))
-    layer = jit_once(lambda key: net.init(key, x)[0]["classifier"])(jax.random.key(0))
+    layer = jit_fast_compile(lambda key: net.init(key, x)[0]["classifier"])(jax.random.key(0))
     bound = 1 / np.sqrt(layer["kernel"].shape[0])
     if name.startswith(("resnet", "shufflenet")):
         assert 0.9 * bound < np.abs(layer["bias"]).max() <= bound and 0.9 * bound < np.abs(layer["kernel"]).max() <= bound

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kdjax.core import jit_once
+from kdjax.core import jit_fast_compile
 from kdjax.models import NETS, parameter_count, vgg8, vgg13
 
 DEPTHS = {
@@ -54,7 +54,7 @@ def test_taps_follow_one_another(drawn):
 
 
 def test_kernels_start_as_he_says_and_the_linear_layer_small():
-    params = jit_once(lambda key: vgg8(100).init(key, jnp.zeros((1, 8, 8, 3)))[0])(jax.random.key(0))
+    params = jit_fast_compile(lambda key: vgg8(100).init(key, jnp.zeros((1, 8, 8, 3)))[0])(jax.random.key(0))
     assert float(params["stage2_conv1"]["kernel"].std()) == pytest.approx((2 / (9 * 256)) ** 0.5, rel=0.02)
     assert float(params["classifier"]["kernel"].std()) == pytest.approx(0.01, rel=0.02)
     assert not np.any(params["stage2_conv1"]["bias"]) and not np.any(params["classifier"]["bias"])

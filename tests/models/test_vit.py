@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from kdjax import losses
-from kdjax.core import InputError, jit_once
+from kdjax.core import InputError, jit_fast_compile
 from kdjax.models import NETS, from_pytorch, parameter_count, to_pytorch, vit, vit_base, vit_small, vit_tiny
 from tests.golden.parity.make import CLASSES, TRANSFORMERS, images, kept, weight
 
@@ -207,7 +207,7 @@ def test_bfloat16_is_near_float32_and_trains(filled):
 
 
 def test_starts_as_the_authors_say():
-    params, _ = jit_once(vit(4, 64, 1, 2, 50).init)(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+    params, _ = jit_fast_compile(vit(4, 64, 1, 2, 50).init)(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
     for path, x in jax.tree_util.tree_leaves_with_path(params):
         name = jax.tree_util.keystr(path, simple=True, separator="/")
         if name == "embed/kernel":

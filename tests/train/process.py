@@ -20,7 +20,7 @@ from kdjax.data import array_source  # noqa: E402
 from kdjax.train import Pace, Stopped, liveness, run_stages  # noqa: E402
 from kdjax.train.devices import find_devices  # noqa: E402
 from kdjax.train.processes import first, gathered, together  # noqa: E402
-from kdjax.train.taught import Taught  # noqa: E402
+from kdjax.train.teacher_cache.spec import TeacherCache  # noqa: E402
 
 WIDE = array_source(np.random.default_rng(0).integers(0, 256, (64, 16, 16, 1)).astype(np.uint8), np.arange(64) % 256)
 
@@ -53,7 +53,7 @@ def stages(devices, source=TRAIN):
 def taught(devices):
     """As `stages`, but the teacher is asked once, in two views."""
     plan = stages(devices)
-    return plan | {"student": plan["student"]._replace(taught=Taught(flat(8, 3, devices.axis_name), views=2))}
+    return plan | {"student": plan["student"]._replace(teacher_cache=TeacherCache(flat(8, 3, devices.axis_name), views=2))}
 
 
 def wide():

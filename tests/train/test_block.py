@@ -95,4 +95,4 @@ def test_noise_follows_row_and_epoch_and_the_key_of_a_step_its_number():
         np.testing.assert_allclose(shown["image"][0], np.stack(want), atol=1e-6)
         wanted = jax.random.key_data(jax.random.fold_in(jax.random.fold_in(key, 1), at))
         np.testing.assert_array_equal(shown["key"][0], wanted % 65536)  # exact in float32
-    assert int(moving.step) == 5 and one.augment is not augment.on_images
+    assert int(moving.step) == 5 and one.augment is not augment.per_image

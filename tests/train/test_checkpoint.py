@@ -257,7 +257,7 @@ def test_read_model_gives_empty_stats_back(tmp_path):
     saved = Checkpoints(tmp_path / "m", "s")
     weights = {
         "network": {"params": {"w": np.ones((2, 3), np.float32)}, "stats": {}},
-        "picture": np.zeros((1, 2, 2, 1), np.float32),
+        "samples": np.zeros((1, 2, 2, 1), np.float32),
     }
     saved.save(0, weights, {"nets": {"network": {"name": "conv_net"}}, "nan": float("nan")}, {})
     saved.close()

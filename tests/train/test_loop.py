@@ -286,7 +286,7 @@ def test_a_run_goes_on_without_an_optional_stage_that_diverges_and_what_is_built
     assert list(run_stages(stages, run(tmp_path / "a", said))) == ["alone"]
     assert any(x.startswith("teacher diverged") and x.endswith("the run goes on without it") for x in said)
     assert "student is left out: it is built on teacher" in said
-    adopting = stage(adopt=lambda state, result, member: state, adopt_from="teacher")
+    adopting = stage(warm_start=lambda state, result, member: state, warm_start_from="teacher")
     assert list(run_stages(stages | {"student": adopting}, run(tmp_path / "b"))) == ["alone"]
     with pytest.raises(Diverged, match="teacher diverged"):
         run_stages(stages | {"teacher": stage(wild, members=2)}, run(tmp_path / "c"))
@@ -331,24 +331,25 @@ def test_missing_weights_are_refused(tmp_path):
 
 
 def test_a_stage_may_start_from_weights_of_an_earlier_one(tmp_path):
-    def adopt(state, result, member):
+    def warm_start(state, result, member):
         return with_params(state, result.frozen(member=1 - member).params)
 
     still = methods.supervised(linear(), sgd(0.0))
     results = run_stages(
-        {"first": stage(members=2), "second": stage(still, adopt=adopt, adopt_from="first", steps=2, members=2)}, run(tmp_path)
+        {"first": stage(members=2), "second": stage(still, warm_start=warm_start, warm_start_from="first", steps=2, members=2)},
+        run(tmp_path),
     )
     first, second = (results[name].weights["network"]["params"] for name in ("first", "second"))
     assert_same([x[::-1] for x in first], second)
 
 
 def test_every_point_of_a_sweep_goes_on_from_the_weights_of_its_seed(tmp_path):
-    def adopt(state, result, member):
+    def warm_start(state, result, member):
         params = jax.tree.map(lambda x: x[member], result.weights["network"]["params"])
         return with_params(state, params)
 
     swept, hyper = sweep(lambda rate: methods.supervised(linear(), sgd(rate * 0)), {"rate": [0.1, 0.2]}, seeds=2)
-    second = stage(swept, adopt=adopt, adopt_from="first", steps=2, members=4, seeds=2, hyper=hyper)
+    second = stage(swept, warm_start=warm_start, warm_start_from="first", steps=2, members=4, seeds=2, hyper=hyper)
     results = run_stages({"first": stage(members=2), "second": second}, run(tmp_path))
     first, second = (results[name].weights["network"]["params"] for name in ("first", "second"))
     assert_same(jax.tree.map(lambda x: np.concatenate([x, x]), first), second)
@@ -361,17 +362,17 @@ def test_a_data_free_stage_sees_row_numbers_only_and_members_equal_single_runs(t
     maker = Net(lambda key, z: ({"w": jax.random.normal(key, (z.shape[1], 16))}, {}), image)
     frozen = Frozen(*linear().init(jax.random.key(0), jnp.zeros((1, 4, 4, 1))), "digest")
     method = methods.dafl(linear(), linear(), maker, sgd(0.01), sgd(0.01), latent=3, student_steps=1)
-    one = stage(method, source=None, batch=6, steps=3, given=lambda _: {"teacher": frozen}, picture=picture, augment=boom)
+    one = stage(method, source=None, batch=6, steps=3, given=lambda _: {"teacher": frozen}, samples=samples, augment=boom)
     together = run_stages({"only": one._replace(members=2)}, run(tmp_path / "all", share="none"))["only"]
     alone = run_stages({"only": one}, run(tmp_path / "one", share="none", seed=4))["only"]
     assert_close(jax.tree.map(lambda x: x[1:], together.weights), alone.weights, 1e-6)
-    assert together.picture.shape == (2, 4, 4, 1) and together.picture.dtype == np.float32
+    assert together.samples.shape == (2, 4, 4, 1) and together.samples.dtype == np.float32
     again = run_stages({"only": one._replace(members=2)}, run(tmp_path / "all", share="none"))["only"]
-    assert_same(again.picture, together.picture)
+    assert_same(again.samples, together.samples)
     assert list(again.weights) == ["student"]
 
 
-def picture(state, key):
+def samples(state, key):
     return np.full((2, 4, 4, 1), 0.1)  # float64, as host code is apt to make it
 
 
@@ -421,7 +422,7 @@ def test_an_nnx_net_is_trained_resumed_and_read_back(tmp_path):
     pieces = resumed(tmp_path / "pieces", stages, (2,))
     assert_same(weights(pieces), weights(whole))
     again = run_stages(stages, run(tmp_path / "whole"))["only"].frozen(member=1)
-    taps, _ = net.apply(again.params, again.stats, augment.on_images()(None, TRAIN.read(np.arange(4)))["image"], train=False)
+    taps, _ = net.apply(again.params, again.stats, augment.per_image()(None, TRAIN.read(np.arange(4)))["image"], train=False)
     assert taps["logits"].shape == (4, 3)
 
 

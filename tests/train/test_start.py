@@ -105,7 +105,7 @@ def test_a_file_with_another_head_and_normalisation(tmp_path):
 
 def test_a_run_gives_all_its_members(tmp_path):
     trained = stage(
-        methods.supervised(NET, sgd()), members=2, steps=2, nets={"network": SPECIFICATION}, augment=augment.on_images()
+        methods.supervised(NET, sgd()), members=2, steps=2, nets={"network": SPECIFICATION}, augment=augment.per_image()
     )
     result = run_stages({"teacher": trained}, run(tmp_path))["teacher"]
     (tmp_path / "config.json").write_text(json.dumps({"stages": ["teacher"], "data": {"shape": list(SHAPE)}}))

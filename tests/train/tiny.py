@@ -51,7 +51,7 @@ def stage(method=None, **changed):
     """12 steps in blocks of 2, evaluated and saved every 4; two steps an epoch."""
     fields = {
         "method": method or methods.supervised(linear(), sgd()), "steps": 12, "batch": 16, "pace": Pace(2, 4, 4),
-        "recipe": {"name": "tiny"}, "nets": {}, "source": TRAIN, "augment": augment.on_images(noisy), "evaluate": accuracy,
+        "recipe": {"name": "tiny"}, "nets": {}, "source": TRAIN, "augment": augment.per_image(noisy), "evaluate": accuracy,
     }  # fmt: skip
     return Stage(**(fields | changed))
 

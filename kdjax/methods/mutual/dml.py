@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from kdjax import losses
-from kdjax.core import InputError, Learner, Method, Net, labelled, learn, new_learner, weigh_labels, weighted_sum
+from kdjax.core import InputError, Learner, Method, Net, learn, masked_loss, new_learner, weighted_sum, with_label_weights
 
 
 class Mutual(NamedTuple):
@@ -53,7 +53,7 @@ def dml(
         return Mutual(learners, jnp.int32(0))
 
     def step(state, batch, key):
-        learners, metrics, batch = list(state.peers), {}, weigh_labels(batch, axis_name)
+        learners, metrics, batch = list(state.peers), {}, with_label_weights(batch, axis_name)
         for k in range(len(peers)):
             seen = state.peers if simultaneous else tuple(learners)
             learners[k], logged = learn(_loss(k, seen, key), learners[k], tx, batch, axis_name=axis_name, micro=micro)
@@ -69,7 +69,7 @@ def dml(
             own, stats = logits(k, params, batch["image"])
             others = [logits(j, seen[j].params, batch["image"])[0] for j in range(len(peers)) if j != k]
             terms = {
-                "cross_entropy": labelled(losses.cross_entropy, own, batch),
+                "cross_entropy": masked_loss(losses.cross_entropy, own, batch),
                 "imitation": sum(losses.kl_distillation(own, z, temperature=temperature) for z in others) / len(others),
             }
             value, metrics = weighted_sum(terms, {"imitation": weight}, micro=micro)

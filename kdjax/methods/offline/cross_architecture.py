@@ -18,8 +18,8 @@ from kdjax.core import (
     from_linen,
     learn,
     new_learner,
-    weigh_labels,
     weighted_sum,
+    with_label_weights,
 )
 from kdjax.methods.offline.cross_attention import cakd_objective, patches_of
 from kdjax.methods.recipes import Outputs, labels_objective
@@ -112,7 +112,7 @@ def cakd(
     projectors, critic = projected.adapter, from_linen(_Critic())
     assert projectors
     plain = one_student(student, tx, projected, teacher=teacher, axis_name=axis_name)
-    move = augment.sometimes(moved, p=views)
+    move = augment.random_apply(moved, p=views)
 
     def look(state, params, images, batch, key):
         """What the student and its projectors make of images; the teacher sees those of the batch."""
@@ -145,7 +145,7 @@ def cakd(
             value, metrics = weighted_sum(terms, weights, micro=micro)
             return value, (stats, metrics)
 
-        rows = weigh_labels(batch, axis_name) | {"view": view}
+        rows = with_label_weights(batch, axis_name) | {"view": view}
         learner, metrics = learn(imitate, state.learner, tx, rows, axis_name=axis_name, micro=micro)
         seen, made, _ = look(state, learner.params, view, batch, again)
         real, made = patches_of(seen, block)[0], made["feature"]

@@ -8,7 +8,7 @@ import optax
 
 from kdjax import losses
 from kdjax.augment import rotations
-from kdjax.core import Frozen, InputError, Learner, Method, Net, labelled, learn, new_learner, weigh_labels, weighted_sum
+from kdjax.core import Frozen, InputError, Learner, Method, Net, learn, masked_loss, new_learner, weighted_sum, with_label_weights
 from kdjax.models import attach
 
 
@@ -68,15 +68,15 @@ def hsakd_teacher(
             turned = _turned(batch["image"])
             if joint:
                 taps, stats = whole.apply(params, state.learner.stats, turned, train=True, key=key)
-                terms = {"cross_entropy": labelled(losses.cross_entropy, taps["logits"][::4], batch)}
+                terms = {"cross_entropy": masked_loss(losses.cross_entropy, taps["logits"][::4], batch)}
             else:
                 taps, stats = branches.apply(params, state.learner.stats, look(state.given, turned), train=True, key=key)
                 terms = {}
-            terms["joint_cross_entropy"] = labelled(_joint_cross_entropy, jnp.stack(_exits(taps)), batch)
+            terms["joint_cross_entropy"] = masked_loss(_joint_cross_entropy, jnp.stack(_exits(taps)), batch)
             value, metrics = weighted_sum(terms, {}, micro=micro)
             return value, (stats, metrics)
 
-        learner, metrics = learn(loss, state.learner, tx, weigh_labels(batch, axis_name), axis_name=axis_name, micro=micro)
+        learner, metrics = learn(loss, state.learner, tx, with_label_weights(batch, axis_name), axis_name=axis_name, micro=micro)
         return Hsakd(learner, state.given, state.step + 1), metrics
 
     def weights(state):
@@ -138,14 +138,14 @@ def hsakd(
             wanted, _ = teacher.apply(frozen.params, frozen.stats, turned, train=False)
             taps, stats = whole.apply(params, state.learner.stats, turned, train=True, key=key)
             terms = {
-                "cross_entropy": labelled(losses.cross_entropy, taps["logits"][::4], batch),
+                "cross_entropy": masked_loss(losses.cross_entropy, taps["logits"][::4], batch),
                 "branches": losses.hierarchical_distillation(_exits(taps), _exits(wanted), temperature=temperature),
                 "distillation": losses.kl_distillation(taps["logits"], wanted["logits"], temperature=temperature),
             }
             value, metrics = weighted_sum(terms, factors, micro=micro)
             return value, (stats, metrics)
 
-        learner, metrics = learn(loss, state.learner, tx, weigh_labels(batch, axis_name), axis_name=axis_name, micro=micro)
+        learner, metrics = learn(loss, state.learner, tx, with_label_weights(batch, axis_name), axis_name=axis_name, micro=micro)
         return Hsakd(learner, state.given, state.step + 1), metrics
 
     def weights(state):

@@ -4,7 +4,7 @@ import jax
 import optax
 
 from kdjax import losses
-from kdjax.core import InputError, Method, Net, labelled
+from kdjax.core import InputError, Method, Net, masked_loss
 from kdjax.methods.recipes import Objective, tap
 from kdjax.methods.recipes import student as one_student
 
@@ -58,7 +58,7 @@ def mlkd(
             return losses.multi_level(*sides[0], *sides[1], **options, **weights)
 
         return {
-            "cross_entropy": sum(labelled(losses.cross_entropy, z, seen.batch) for z in sides[0]),
+            "cross_entropy": sum(masked_loss(losses.cross_entropy, z, seen.batch) for z in sides[0]),
             "predictions": level("instance", even),
             "classes": level("class", sides),
             "images": level("batch", sides),

@@ -10,7 +10,7 @@ import optax
 from jax import lax
 
 from kdjax import losses
-from kdjax.core import InputError, Method, Net, check_option, from_linen, labelled
+from kdjax.core import InputError, Method, Net, check_option, from_linen, masked_loss
 from kdjax.methods.offline._tokens import Places, layer_names, places, resized, spread
 from kdjax.methods.recipes import Objective, Outputs, paired_names
 from kdjax.methods.recipes import student as one_student
@@ -135,7 +135,7 @@ def proc_kd(
             return x @ seen.student[f"{_HEAD}kernel"] + seen.student[f"{_HEAD}bias"][None]
 
         def entropy(z):
-            return labelled(losses.cross_entropy, z, seen.batch)
+            return masked_loss(losses.cross_entropy, z, seen.batch)
 
         z, z_a, z_t = seen.student["logits"], classified(adapted["student"]), classified(adapted["teacher"])
         on = jnp.where(seen.step >= first, 1.0, 0.0)

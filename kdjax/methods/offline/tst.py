@@ -20,12 +20,12 @@ from kdjax.core import (
     Net,
     check_option,
     example_keys,
-    labelled,
     learn,
+    masked_loss,
     new_learner,
     read_by_name,
-    weigh_labels,
     weighted_sum,
+    with_label_weights,
 )
 
 
@@ -128,7 +128,7 @@ def tst(
         return Tst(new_learner(key, student, tx, batch["image"]), augmenter, pace, given["teacher"], jnp.int32(0))
 
     def step(state, batch, key):
-        batch = weigh_labels(batch, axis_name)
+        batch = with_label_weights(batch, axis_name)
         rows = {name: batch[name] for name in ("image", "label", "label_weight")}
         own_keys = example_keys(jax.random.fold_in(key, 1), batch["index"])
         picked = jax.random.choice(jax.random.fold_in(key, 2), len(POLICIES), (picks,), replace=False)
@@ -150,7 +150,7 @@ def tst(
             taps, stats = student.apply(params, state.student.stats, batch["image"], train=True, key=key)
             wanted = ask(teacher, state.teacher, batch["image"])
             terms = {
-                "cross_entropy": labelled(losses.cross_entropy, taps["logits"], batch),
+                "cross_entropy": masked_loss(losses.cross_entropy, taps["logits"], batch),
                 "distillation": losses.kl_distillation(taps["logits"], wanted, temperature=temperature),
             }
             value, metrics = weighted_sum(terms, weights, micro=micro)
@@ -159,8 +159,8 @@ def tst(
         def invention(params, keys, batch):
             copies = changed(params, keys, batch["image"])
             terms = {
-                "easy": labelled(losses.cross_entropy, ask(teacher, state.teacher, copies), batch),
-                "hard": labelled(losses.unlikelihood, ask(student, state.student, copies), batch),
+                "easy": masked_loss(losses.cross_entropy, ask(teacher, state.teacher, copies), batch),
+                "hard": masked_loss(losses.unlikelihood, ask(student, state.student, copies), batch),
             }
             value, metrics = weighted_sum(terms, weights, micro=micro)
             return value, ({}, metrics)

@@ -7,7 +7,7 @@ import jax
 from flax import struct
 
 from kdjax import losses
-from kdjax.core import Frozen, InputError, Net, check_option, labelled
+from kdjax.core import Frozen, InputError, Net, check_option, masked_loss
 from kdjax.models import last_stage, stage_names
 
 
@@ -88,7 +88,7 @@ def labels_objective(weight: Any = 1.0, *, tap: str = "logits", smoothing: float
     check_option("smoothing", smoothing, lambda s: 0 <= s < 1, "a number from 0 to below 1")
 
     def terms(seen, adapted):
-        return {"cross_entropy": labelled(losses.cross_entropy, seen.student[tap], seen.batch, smoothing=smoothing)}
+        return {"cross_entropy": masked_loss(losses.cross_entropy, seen.student[tap], seen.batch, smoothing=smoothing)}
 
     return Objective(terms, {"cross_entropy": weight}, needs=())
 
@@ -117,7 +117,7 @@ def paired_names(seen: Outputs, layers: Sequence[str] = ()) -> list[tuple[str, s
     sides = [stage_names(taps) for taps in (seen.student, seen.teacher)]
     if len(sides[0]) != len(sides[1]) or not sides[0]:
         found = " and ".join(f"the {who}'s {', '.join(side) or 'none'}" for who, side in zip(_SIDES, sides, strict=True))
-        advice = "let each teacher have a stream of its own" if several(seen.teacher) else "give layers=('stage1=stage2', ...)"
+        advice = "let each teacher have a loss of its own" if several(seen.teacher) else "give layers=('stage1=stage2', ...)"
         raise InputError(f"layers=() takes all stages, but they are not equally many: {found}; {advice}")
     return list(zip(*sides, strict=True))
 
@@ -129,7 +129,7 @@ def tap(side: str, taps: Mapping[str, jax.Array], name: str) -> jax.Array:
     """One tap of the `"student"` or the `"teacher"`, or one line that names those it has."""
     if name not in taps:
         shown = ", ".join(sorted(n for n in taps if not n.startswith("norm/")))
-        advice = "; let each teacher have a stream of its own" if several(taps) else ""
+        advice = "; let each teacher have a loss of its own" if several(taps) else ""
         raise InputError(f"tap {name!r} is not one of the {side}'s; it has {shown}{advice}")
     return taps[name]
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from kdjax.core import Frozen, Learner, Method, Net, learn, weigh_labels, weighted_sum
+from kdjax.core import Frozen, Learner, Method, Net, learn, weighted_sum, with_label_weights
 from kdjax.methods.recipes._objective import Objective, Outputs, combine, labels_objective
 
 
@@ -63,7 +63,7 @@ def student(
         params, stats = {"adapter": {}}, {"adapter": {}}
         params["student"], stats["student"] = net.init(key, batch["image"])
         if adapter:
-            batch = weigh_labels(batch)
+            batch = with_label_weights(batch)
             shapes = jax.eval_shape(
                 lambda p, s: see(p, s, given, batch, key, jnp.int32(0), None)[0], params["student"], stats["student"]
             )
@@ -80,7 +80,7 @@ def student(
             value, metrics = weighted_sum(objective.terms(outputs, adapted), objective.weights, micro=micro)
             return value, (stats, metrics)
 
-        learner, metrics = learn(loss, state.learner, tx, weigh_labels(batch, axis_name), axis_name=axis_name, micro=micro)
+        learner, metrics = learn(loss, state.learner, tx, with_label_weights(batch, axis_name), axis_name=axis_name, micro=micro)
         return Student(learner, state.given, state.step + 1), metrics
 
     nets = {name: net} | ({"teacher": teacher} if teacher else {})

@@ -10,7 +10,7 @@ from flax import struct
 from jax import lax
 
 from kdjax import losses
-from kdjax.core import Follower, Learner, Method, Net, chain, ema, labelled, learn, weigh_labels, weighted_sum
+from kdjax.core import Follower, Learner, Method, Net, chain, ema, learn, masked_loss, weighted_sum, with_label_weights
 
 
 class Views(NamedTuple):
@@ -122,11 +122,11 @@ def views(
             if probe:
                 seen = lax.stop_gradient(outputs.online[0]["pooled"])
                 found, stats["probe"] = probe.apply(params["probe"], stats["probe"], seen, train=True)
-                terms = {**terms, "probe": labelled(losses.cross_entropy, found["logits"], batch)}
+                terms = {**terms, "probe": masked_loss(losses.cross_entropy, found["logits"], batch)}
             value, metrics = weighted_sum(terms, weights or {})
             return value, ((stats, slow_stats, lax.stop_gradient(memory)), metrics)
 
-        learner, metrics = learn(loss, state.online, tx, weigh_labels(batch, axis_name), axis_name=axis_name)
+        learner, metrics = learn(loss, state.online, tx, with_label_weights(batch, axis_name), axis_name=axis_name)
         stats, slow_stats, memory = learner.stats
         target = state.target
         if decay:

@@ -22,12 +22,12 @@ from kdjax.train import fingerprint
 from kdjax.train.block import augmented
 from kdjax.train.collect import batches
 from kdjax.train.devices import constrain_rows, place
-from kdjax.train.finished import machine_of
 from kdjax.train.processes import first, gathered, primary, together
 from kdjax.train.run import Run, Stopped
 from kdjax.train.stage import Stage, seeds_of
-from kdjax.train.stored import Manifest, Stored, append, begin, disk_bytes, open_stored, read_manifest
-from kdjax.train.taught import Taught, kept
+from kdjax.train.stage_cache import machine_of
+from kdjax.train.teacher_cache.spec import TeacherCache, encode
+from kdjax.train.teacher_cache.store import Manifest, Store, append, begin, disk_bytes, open_store, read_manifest
 
 TOLERANCE = 0.05  # of the largest number, between outputs computed on two machines; those of another image are further apart
 
@@ -38,19 +38,19 @@ def check_outputs(name: str, stage: Stage, run: Run) -> None:
     Raises:
       InputError: where members draw for themselves, or the folder that was asked for holds outputs of anything else; one line.
     """
-    taught = stage.taught
-    if taught is None:
+    cache = stage.teacher_cache
+    if cache is None:
         return
-    if taught.drawn and run.share == "none" and stage.members > 1:
+    if cache.drawn and run.share == "none" and stage.members > 1:
         what = "every member draws its own augmentation, so that none could use the teacher's outputs of another"
         raise InputError(
-            f"stage {name!r}, taught: not accepted with seeds_share='none': {what}; expected 'batch', or no augmentation"
+            f"stage {name!r}, cache: not accepted with seeds_share='none': {what}; expected 'batch', or no augmentation"
         )
-    if taught.folder:
-        first(lambda: _found(folder_of(taught, run, {}), fingerprint_of(stage, run)))
+    if cache.folder:
+        first(lambda: _found(folder_of(cache, run, {}), fingerprint_of(stage, run)))
 
 
-def teacher_outputs(name: str, stage: Stage, run: Run, given: Mapping[str, Frozen], key: jax.Array) -> Stored:
+def teacher_outputs(name: str, stage: Stage, run: Run, given: Mapping[str, Frozen], key: jax.Array) -> Store:
     """The outputs of `given["teacher"]` for all rows of a stage in all its views; all processes must call it.
 
     They are read where a folder holds them, and computed where there is none, with the draws of augmentation that training makes.
@@ -68,50 +68,50 @@ def teacher_outputs(name: str, stage: Stage, run: Run, given: Mapping[str, Froze
         not what this teacher gives.
       Stopped: between two blocks of rows, when `run.stop` asks for it.
     """
-    taught = stage.taught
-    assert taught and stage.source
+    cache = stage.teacher_cache
+    assert cache and stage.source
     wanted = {"teacher": given["teacher"].source, **fingerprint_of(stage, run)}
-    folder = folder_of(taught, run, wanted)
+    folder = folder_of(cache, run, wanted)
     first(lambda: _make(folder))
     ask = _asker(stage, run, given["teacher"], key)
     with _alone(folder, name, run) if primary() else nullcontext():
         found = first(lambda: _found(folder, wanted))
         begun = None if found is None else Manifest(**found)
         if begun:
-            stored = together(lambda: open_stored(folder, begun))
+            stored = together(lambda: open_store(folder, begun))
             _check_rows(stored, begun.done, stage, run, ask)
             if begun.whole:
                 run.say(f"{name}: teacher outputs read from {folder}")
                 return stored
         began = time.perf_counter()
         manifest = _compute(name, stage, run, ask, folder, wanted, begun)
-    views = f"{taught.views} views" if taught.views > 1 else "one view"
+    views = f"{cache.views} views" if cache.views > 1 else "one view"
     size = f"{disk_bytes(folder) / 1e6:,.1f} MB in {folder}"
     run.say(f"{name}: teacher outputs of {manifest.rows:,} images in {views}: {time.perf_counter() - began:.1f} s, {size}")
-    return together(lambda: open_stored(folder, manifest))
+    return together(lambda: open_store(folder, manifest))
 
 
 def fingerprint_of(stage: Stage, run: Run) -> dict[str, Any]:
     """What outputs follow from beside the teacher, JSON values by name; not the batch, as every row is computed by itself."""
-    taught = stage.taught
-    assert taught and stage.source
+    cache = stage.teacher_cache
+    assert cache and stage.source
     seeds: Any = None
-    if taught.drawn:
+    if cache.drawn:
         seeds = run.data_seed if run.share == "batch" else [run.data_seed, *seeds_of(stage, run.seed)]
     inputs = {"data": run.digest, "rows": stage.source.size, "augmentation_seed": seeds}
-    asked = {"views": taught.views, "taps": taught.taps, "top": taught.top, "dtype": taught.dtype}
-    return json.loads(json.dumps({**inputs, **taught.about, **asked}))
+    asked = {"views": cache.views, "taps": cache.taps, "top": cache.top, "dtype": cache.dtype}
+    return json.loads(json.dumps({**inputs, **cache.about, **asked}))
 
 
-def folder_of(taught: Taught, run: Run, wanted: Mapping[str, Any]) -> Path:
+def folder_of(cache: TeacherCache, run: Run, wanted: Mapping[str, Any]) -> Path:
     """Where the outputs lie: in the folder that was asked for, or in one of their own among the finished stages of all runs.
 
     Another machine, version or code has another one; in a folder that was asked for, outputs are compared instead.
 
     Several processes have only the run's folder in common: the cache of finished stages may lie on one machine.
     """
-    if taught.folder:
-        return given_path(taught.folder)
+    if cache.folder:
+        return given_path(cache.folder)
     above = run.cache if run.cache and jax.process_count() == 1 else run.folder
     return above / f"outputs-{fingerprint.of_json([wanted, machine_of(run), fingerprint.of_code(), run.code])[:32]}"
 
@@ -133,12 +133,12 @@ def _found(folder: Path, wanted: Mapping[str, Any]) -> dict | None:
 
 def _asker(stage: Stage, run: Run, teacher: Frozen, key: jax.Array) -> Callable[[dict, int], dict]:
     """Makes `(batch, view) -> {name: [B, ...]}`, compiled once."""
-    taught = stage.taught
-    assert taught
+    cache = stage.teacher_cache
+    assert cache
 
     def ask(params, stats, key, batch, view):
         images = augmented(stage, key, constrain_rows(batch, run.devices), view)["image"]
-        return kept(taught, taught.net.apply(params, stats, images, train=False)[0])
+        return encode(cache, cache.net.apply(params, stats, images, train=False)[0])
 
     compiled = jax.jit(ask, out_shardings=NamedSharding(run.devices.mesh, P()))
     weights = place((teacher.params, teacher.stats), run.devices)
@@ -147,7 +147,7 @@ def _asker(stage: Stage, run: Run, teacher: Frozen, key: jax.Array) -> Callable[
 
 def _compute(name, stage, run, ask, folder: Path, wanted: dict, manifest: Manifest | None) -> Manifest:
     """Computes what is left; of several processes the first one writes."""
-    size, views, said = stage.source.size, stage.taught.views, time.monotonic()
+    size, views, said = stage.source.size, stage.teacher_cache.views, time.monotonic()
     start = manifest.done if manifest else 0
     if start:
         run.say(f"{name}: teacher outputs of {start:,} of {size:,} images are there, the others are computed")
@@ -215,11 +215,11 @@ def _check_finite(rows: dict[str, np.ndarray], start: int) -> None:
             )
 
 
-def _check_rows(stored: Stored, done: int, stage: Stage, run: Run, ask: Callable) -> None:
+def _check_rows(stored: Store, done: int, stage: Stage, run: Run, ask: Callable) -> None:
     """Computes some of the first `done` rows anew: what no fingerprint tells, as another augmentation, shows in their outputs."""
-    assert stage.taught and stage.source
+    assert stage.teacher_cache and stage.source
     rows = np.linspace(0, done - 1, stage.batch).astype(np.int32)
-    view = stage.taught.views - 1
+    view = stage.teacher_cache.views - 1
     (batch,) = batches(stage.source, rows[None], run)
     now = {name: np.asarray(x) for name, x in ask(batch, view).items()}
 

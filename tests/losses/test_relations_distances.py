@@ -6,7 +6,7 @@ from oracle import bfloat16_reduces_in_float32, differences, halves_equal_whole,
 
 from kdjax import losses
 from kdjax.core.check import InputError
-from kdjax.losses import relational
+from kdjax.losses import relations
 
 RNG = np.random.default_rng(7)
 STUDENT = RNG.normal(size=(6, 4)).astype(np.float32)
@@ -67,7 +67,7 @@ def test_oracle(name, spread):
 def test_angles_by_groups_of_anchors(monkeypatch):
     whole = value_and_grad(lambda s: losses.relational_angle(s, TEACHER))(STUDENT)
     for group in (1, 4):  # 4 leaves a rest of 2
-        monkeypatch.setattr(relational, "_ANCHORS", group)
+        monkeypatch.setattr(relations, "_ANCHORS", group)
         value, gradient = value_and_grad(lambda s: losses.relational_angle(s, TEACHER))(STUDENT)
         same_value(value, np.float64(whole[0]), 1e-6)
         same_gradient(gradient, np.float64(whole[1]), 1e-5)

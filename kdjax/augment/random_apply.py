@@ -10,7 +10,7 @@ from kdjax.augment.geometry import choose, same, trace
 from kdjax.core.check import check_option
 
 
-def sometimes(transform: Callable, *, p: float | jax.Array) -> Callable:
+def random_apply(transform: Callable, *, p: float | jax.Array) -> Callable:
     """The transform that applies `transform` with probability `p` and else returns the image.
 
     Both are computed and one is selected, as `vmap` would do anyway; a plain 0 or 1 computes only the one.
@@ -25,7 +25,7 @@ def sometimes(transform: Callable, *, p: float | jax.Array) -> Callable:
     Raises:
       InputError: for a bad probability.
 
-    >>> darken = sometimes(lambda key, image: image * 0.5, p=1.0)
+    >>> darken = random_apply(lambda key, image: image * 0.5, p=1.0)
     >>> darken(jax.random.key(0), jnp.ones((1, 1, 1))).item()
     0.5
     """

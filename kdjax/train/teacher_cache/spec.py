@@ -11,7 +11,7 @@ from kdjax.core import InputError, Net, check_option
 DTYPES = ("float32", "bfloat16", "float16")
 
 
-class Taught(NamedTuple):
+class TeacherCache(NamedTuple):
     """How a stage's teacher, `given["teacher"]`, is asked once instead of at every step.
 
     Augmentation draws from (seed, epoch, row), so a stage with K views takes `epoch % K` for the epoch: every image comes back in
@@ -43,33 +43,33 @@ class Taught(NamedTuple):
     about: Mapping[str, Any] = {}
 
 
-def check_taught(taught: Taught) -> None:
+def check_teacher_cache(cache: TeacherCache) -> None:
     """Refuses options that cannot be.
 
     Raises:
       InputError: one line that names the option.
 
     >>> from kdjax.models import conv_net
-    >>> check_taught(Taught(conv_net((4,)), views=4, taps=("logits", "pooled")))
+    >>> check_teacher_cache(TeacherCache(conv_net((4,)), views=4, taps=("logits", "pooled")))
     """
-    check_option("views", taught.views, lambda n: int(n) == n >= 1, "a whole number, 1 or more")
-    if taught.views > 1 and not taught.drawn:
-        raise InputError(f"views={taught.views} is not accepted without augmentation: all views are the same, expected 1")
-    check_option("taps", taught.taps, lambda t: len(set(t)) == len(t) > 0, "one name or more, each once")
-    check_option("dtype", taught.dtype, lambda d: d in DTYPES, ", ".join(DTYPES))
-    if taught.top:
+    check_option("views", cache.views, lambda n: int(n) == n >= 1, "a whole number, 1 or more")
+    if cache.views > 1 and not cache.drawn:
+        raise InputError(f"views={cache.views} is not accepted without augmentation: all views are the same, expected 1")
+    check_option("taps", cache.taps, lambda t: len(set(t)) == len(t) > 0, "one name or more, each once")
+    check_option("dtype", cache.dtype, lambda d: d in DTYPES, ", ".join(DTYPES))
+    if cache.top:
         check_option(
-            "top", taught.top, lambda k: int(k) == k and 0 < k < taught.classes, f"0 to {taught.classes - 1}, below the classes"
+            "top", cache.top, lambda k: int(k) == k and 0 < k < cache.classes, f"0 to {cache.classes - 1}, below the classes"
         )
-        if "logits" not in taught.taps:
-            raise InputError(f"top={taught.top} is not accepted with taps={taught.taps}: expected 'logits' among them")
+        if "logits" not in cache.taps:
+            raise InputError(f"top={cache.top} is not accepted with taps={cache.taps}: expected 'logits' among them")
 
 
-def kept(taught: Taught, taps: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+def encode(cache: TeacherCache, taps: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
     """What is kept of a teacher's taps.
 
     Args:
-      taught: what to keep.
+      cache: what to keep.
       taps: of a batch, `{tap: [B, ...]}`.
 
     Returns:
@@ -79,26 +79,26 @@ def kept(taught: Taught, taps: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
     Raises:
       InputError: for a tap that the teacher has not.
     """
-    if missing := [name for name in taught.taps if name not in taps]:
+    if missing := [name for name in cache.taps if name not in taps]:
         there = ", ".join(name for name in taps if not name.startswith("norm/"))
-        raise InputError(f"taps={taught.taps} is not accepted: the teacher has no {missing[0]!r}, it has {there}")
-    found = {name: _stored(taps[name], taught.dtype) for name in taught.taps}
-    if not taught.top:
+        raise InputError(f"taps={cache.taps} is not accepted: the teacher has no {missing[0]!r}, it has {there}")
+    found = {name: _stored(taps[name], cache.dtype) for name in cache.taps}
+    if not cache.top:
         return found
     logits = taps["logits"].astype(jnp.float32)
-    if logits.shape[-1] != taught.classes:
-        raise InputError(f"the teacher's logits are of {logits.shape[-1]} classes: expected {taught.classes}")
-    values, classes = jax.lax.top_k(logits, taught.top)
+    if logits.shape[-1] != cache.classes:
+        raise InputError(f"the teacher's logits are of {logits.shape[-1]} classes: expected {cache.classes}")
+    values, classes = jax.lax.top_k(logits, cache.top)
     others = jnp.put_along_axis(logits, classes, -jnp.inf, axis=-1, inplace=False)
     del found["logits"]
     return found | {
-        "logits/values": _stored(values, taught.dtype),
-        "logits/classes": classes.astype(jnp.uint16 if taught.classes <= 2**16 else jnp.int32),
+        "logits/values": _stored(values, cache.dtype),
+        "logits/classes": classes.astype(jnp.uint16 if cache.classes <= 2**16 else jnp.int32),
         "logits/rest": jax.nn.logsumexp(others, -1),
     }
 
 
-def restored(taught: Taught, found: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+def decode(cache: TeacherCache, found: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
     """The taps a method sees, from what was kept of them.
 
     Logits of which only the `top` k were kept are whole again: each of the C - k other classes has `rest - log(C - k)`, so that
@@ -107,33 +107,33 @@ def restored(taught: Taught, found: Mapping[str, jax.Array]) -> dict[str, jax.Ar
     shares have the largest sum of p^(1/T)) and the k classes less; below 1 it is the other way round.
 
     Args:
-      taught: what was kept.
-      found: as `kept` gives it.
+      cache: what was kept.
+      found: as `encode` gives it.
 
     Returns:
       `{tap: [B, ...]}`, floats as float32.
 
     >>> from kdjax.models import conv_net
-    >>> taught = Taught(conv_net((4,)), top=1, classes=3)
-    >>> whole = restored(taught, kept(taught, {"logits": jnp.log(jnp.array([[0.1, 0.6, 0.3]]))}))
+    >>> cache = TeacherCache(conv_net((4,)), top=1, classes=3)
+    >>> whole = decode(cache, encode(cache, {"logits": jnp.log(jnp.array([[0.1, 0.6, 0.3]]))}))
     >>> [f"{p:.3f}" for p in jnp.exp(whole["logits"])[0]]
     ['0.200', '0.600', '0.200']
     """
     taps = {name: x.astype(jnp.float32) if jnp.issubdtype(x.dtype, jnp.floating) else x for name, x in found.items()}
-    if taught.top:
+    if cache.top:
         values, classes, rest = (taps.pop(f"logits/{part}") for part in ("values", "classes", "rest"))
-        share = rest - jnp.log(jnp.float32(taught.classes - taught.top))
-        logits = jnp.broadcast_to(share[..., None], (*share.shape, taught.classes))
+        share = rest - jnp.log(jnp.float32(cache.classes - cache.top))
+        logits = jnp.broadcast_to(share[..., None], (*share.shape, cache.classes))
         taps["logits"] = jnp.put_along_axis(logits, classes.astype(jnp.int32), values, axis=-1, inplace=False)
     return taps
 
 
-def blank(taught: Taught, images: jax.ShapeDtypeStruct) -> dict[str, jax.ShapeDtypeStruct]:
+def blank_taps(cache: TeacherCache, images: jax.ShapeDtypeStruct) -> dict[str, jax.ShapeDtypeStruct]:
     """The taps a method sees, as shapes, for images `[B, H, W, C]`."""
 
     def outputs(x):
-        taps, _ = taught.net.apply(*taught.net.init(jax.random.key(0), x), x, train=False)
-        return restored(taught, kept(taught, taps))
+        taps, _ = cache.net.apply(*cache.net.init(jax.random.key(0), x), x, train=False)
+        return decode(cache, encode(cache, taps))
 
     return jax.eval_shape(outputs, images)
 

@@ -42,7 +42,7 @@ class Manifest(NamedTuple):
         return self.done == self.rows
 
 
-class Stored(NamedTuple):
+class Store(NamedTuple):
     """Arrays to be read by any thread; another process opens them for itself when this is sent to it.
 
     Attributes:
@@ -153,7 +153,7 @@ def append(folder: Path, manifest: Manifest, rows: Mapping[str, np.ndarray]) -> 
     return manifest
 
 
-def open_stored(folder: Path, manifest: Manifest) -> Stored:
+def open_store(folder: Path, manifest: Manifest) -> Store:
     """Opens arrays to read them, those rows that the manifest counts.
 
     Raises:
@@ -165,7 +165,7 @@ def open_stored(folder: Path, manifest: Manifest) -> Stored:
             arrays[name] = _open(folder, about, write=False)
         except Exception as error:  # tensorstore raises many kinds
             raise InputError(f"teacher outputs in {folder} are damaged: {name} ({_reason(error)}); remove that folder") from None
-    return Stored(folder, arrays)
+    return Store(folder, arrays)
 
 
 def disk_bytes(folder: Path) -> int:

@@ -26,16 +26,16 @@ def identity_of(stage: Stage, run: Run, given: dict[str, Frozen], results: dict[
         "data_seed": run.data_seed,
         "share": run.share,
         "how": run.how,
-        "select": "last" if stage.last else run.select,
+        "select": "last" if stage.intermediate else run.select,
         "test_curve": run.test_curve,
     }
     own = {"steps": stage.steps, "batch": stage.batch, "pace": stage.pace, "members": stage.members, "recipe": stage.recipe}
     numbers = {name: np.asarray(values, np.float64).tolist() for name, values in (stage.hyper or {}).items()}
     weights = {name: value.source for name, value in given.items()}
-    adopted = results[stage.adopt_from].digest if stage.adopt else ""
+    adopted = results[stage.warm_start_from].digest if stage.warm_start else ""
     own |= {"seeds": stage.seeds, "choose": stage.choose, "refresh": stage.refresh_every}
-    taught = stage.taught and [stage.taught.views, stage.taught.taps, stage.taught.top, stage.taught.dtype]
-    own |= {"taught": taught}
+    cache = stage.teacher_cache and [*stage.teacher_cache[1:4], stage.teacher_cache.dtype]
+    own |= {"teacher_cache": cache}
     more = {"hyper": numbers, "given": weights, "adopted": adopted, "nets": dict(stage.nets)}
     more |= {"start": [one.source() for one in stage.start]} if stage.start else {}
     return fingerprint.of_json({**shared, **own, **more, "data": run.digest, "code": [fingerprint.of_code(), run.code]})
@@ -63,9 +63,9 @@ def read_back(name: str, stage: Stage, run: Run, identity: str, given: dict[str,
     if not first(lambda: own.exists() or _from_cache(name, run, identity, shapes)):
         return None
     try:
-        weights, picture, notes = _read(own, identity, shapes)
+        weights, samples, notes = _read(own, identity, shapes)
     except InputError as error:
-        weights, picture, notes = None, None, {}
+        weights, samples, notes = None, None, {}
         run.say(str(error))
     if not all(gathered(weights is not None)):
         return None
@@ -73,7 +73,7 @@ def read_back(name: str, stage: Stage, run: Run, identity: str, given: dict[str,
     run.records.put(order, name, notes["lines"])
     run.damaged.update(notes["damaged"])
     run.progress(name, stage.steps, {})
-    return Result(weights, notes["measures"], notes["digest"], notes["step"], picture, tuple(notes["points"]))
+    return Result(weights, notes["measures"], notes["digest"], notes["step"], samples, tuple(notes["points"]))
 
 
 def keep(
@@ -92,12 +92,12 @@ def keep(
     singles = unstack(within_process(state))
     weights = jax.tree.map(lambda *xs: np.stack([np.asarray(x) for x in xs]), *(_networks(stage, one) for one in singles))
     digest = fingerprint.of_tree(weights)
-    picture = None if stage.picture is None else np.asarray(stage.picture(singles[0], jax.random.key(run.data_seed)), np.float32)
+    samples = None if stage.samples is None else np.asarray(stage.samples(singles[0], jax.random.key(run.data_seed)), np.float32)
     notes = {"nets": dict(stage.nets), "measures": measures, "digest": digest, "step": step, "points": points}
     notes |= {"lines": run.records.of(name), "damaged": sorted(run.damaged)}
-    whole = weights if picture is None else OrderedDict(weights, picture=picture)
+    whole = weights if samples is None else OrderedDict(weights, samples=samples)
     first(lambda: _write(name, run, identity, whole, notes, share))
-    return Result(weights, measures, digest, step, picture, points)
+    return Result(weights, measures, digest, step, samples, points)
 
 
 def _from_cache(name: str, run: Run, identity: str, shapes: Callable) -> bool:
@@ -147,7 +147,7 @@ def _networks(stage: Stage, state: Any) -> OrderedDict:
 
 
 def _read(folder: Path, identity: str, shapes: Callable) -> tuple[Any, Any, dict]:
-    """`(weights, picture or None, notes)` of a finished stage; `shapes()` is what one member of its networks looks like.
+    """`(weights, samples or None, notes)` of a finished stage; `shapes()` is what one member of its networks looks like.
 
     Raises:
       InputError: where it is damaged, or holds other networks.
@@ -155,8 +155,8 @@ def _read(folder: Path, identity: str, shapes: Callable) -> tuple[Any, Any, dict
     found, notes = read_model(folder, identity)
     if missing := [x for x in ("measures", "digest", "step", "points", "lines", "damaged") if x not in notes]:
         raise InputError(f"{folder} is refused: its manifest holds no {missing[0]}")
-    picture = found.pop("picture", None)
-    return _like(shapes(), found, folder), picture, notes
+    samples = found.pop("samples", None)
+    return _like(shapes(), found, folder), samples, notes
 
 
 def _like(shapes: Any, found: dict, folder: Path) -> Any:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from kdjax.core import InputError
-from kdjax.train import stored
-from kdjax.train.stored import append, begin, disk_bytes, open_stored, read_manifest
+from kdjax.train.teacher_cache import store
+from kdjax.train.teacher_cache.store import append, begin, disk_bytes, open_store, read_manifest
 
 RNG = np.random.default_rng(0)
 ROWS = {
@@ -21,8 +21,8 @@ SHAPES = {name: jax.ShapeDtypeStruct(x.shape, x.dtype) for name, x in ROWS.items
 
 @pytest.fixture(autouse=True)
 def eight_rows_at_a_time(monkeypatch):
-    monkeypatch.setattr(stored, "BLOCK_BYTES", 8 * 2 * (12 + 8 + 2))
-    monkeypatch.setattr(stored, "READ_BYTES", 24)
+    monkeypatch.setattr(store, "BLOCK_BYTES", 8 * 2 * (12 + 8 + 2))
+    monkeypatch.setattr(store, "READ_BYTES", 24)
 
 
 def written(folder, blocks=3):
@@ -37,7 +37,7 @@ def test_rows_come_back(tmp_path):
     manifest = written(tmp_path / "x")
     assert (manifest.rows, manifest.done, manifest.block) == (20, 20, 8) and manifest.whole
     assert read_manifest(tmp_path / "x") == manifest
-    found = open_stored(tmp_path / "x", manifest)
+    found = open_store(tmp_path / "x", manifest)
     assert found.row_bytes == 12 + 8 + 2
     for name, x in found.everything().items():
         assert x.dtype == ROWS[name].dtype
@@ -61,7 +61,7 @@ def test_what_is_begun_goes_on(tmp_path):
     assert not manifest.whole and read_manifest(tmp_path) == manifest
     for start in (8, 16):
         manifest = append(tmp_path, manifest, {name: x[:, start : start + 8] for name, x in ROWS.items()})
-    np.testing.assert_array_equal(open_stored(tmp_path, manifest).everything()["logits"], ROWS["logits"])
+    np.testing.assert_array_equal(open_store(tmp_path, manifest).everything()["logits"], ROWS["logits"])
 
 
 def test_nothing_there_and_something_else_there(tmp_path):
@@ -106,7 +106,7 @@ def flip(path):
 def test_a_damaged_or_missing_piece_is_refused(tmp_path, name, damage):
     manifest = written(tmp_path)
     damage(a_file(tmp_path, name))
-    found = open_stored(tmp_path, manifest)
+    found = open_store(tmp_path, manifest)
     for read in (found.everything, lambda: found.read(np.array(0), np.arange(4))):
         with pytest.raises(InputError, match=r"teacher outputs in .* are damaged: .*; remove that folder") as info:
             read()
@@ -117,7 +117,7 @@ def test_an_array_of_another_shape_is_refused(tmp_path):
     manifest = written(tmp_path)
     other = manifest._replace(arrays={"logits": {**manifest.arrays["logits"], "shape": [2, 21, 3]}})
     with pytest.raises(InputError, match="are damaged: logits"):
-        open_stored(tmp_path, other)
+        open_store(tmp_path, other)
     (tmp_path / "00" / "zarr.json").unlink()
     with pytest.raises(InputError, match="are damaged: logits"):
-        open_stored(tmp_path, manifest)
+        open_store(tmp_path, manifest)

@@ -119,7 +119,7 @@ def summary_table(summary: dict, folder: Path) -> None:
     if told := protocol.left_out(summary):
         tell(console, told)
     for c in summary["comparisons"]:
-        verdict = "above" if c["low"] > 0 else "below" if c["high"] < 0 else "not told apart"
+        verdict = "above" if c["low"] > 0 else "below" if c["high"] < 0 else "no significant difference"
         interval = f"95% interval [{c['low']:+.2f}, {c['high']:+.2f}] over {seeds} seeds"
         text = f"{_pair(c['result'], c['baseline'])}: {c['mean']:+.2f}, {interval}: {verdict}"
         tell(console, text)

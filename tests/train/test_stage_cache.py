@@ -8,7 +8,7 @@ from tiny import after, assert_same, linear, run, sgd, stage, untrainable
 
 from kdjax import methods
 from kdjax.core import InputError
-from kdjax.train import Stopped, finished, run_stages
+from kdjax.train import Stopped, run_stages, stage_cache
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_another_teacher_is_another_student(tmp_path, cache):
     run_stages(both(), run(tmp_path / "a", cache=cache))
     run_stages(both(steps=10), run(tmp_path / "b", cache=cache))
     assert len(list(cache.iterdir())) == 4
-    adopting = {"teacher": stage(), "student": student(adopt=lambda state, result, member: state, adopt_from="teacher")}
+    adopting = {"teacher": stage(), "student": student(warm_start=lambda state, result, member: state, warm_start_from="teacher")}
     run_stages(adopting, run(tmp_path / "c", cache=cache))
     assert len(list(cache.iterdir())) == 5
 
@@ -123,7 +123,7 @@ def test_a_network_with_more_or_other_arrays_is_not_taken(tmp_path):
     shape = jax.ShapeDtypeStruct((2,), np.float32)
     for found in ({"a": np.zeros((1, 2), np.float16)}, {"a": np.zeros((1, 2), np.float32), "b": np.zeros(1)}, {"b": np.zeros(1)}):
         with pytest.raises(InputError, match="holds other networks"):
-            finished._like({"a": shape}, found, tmp_path)
+            stage_cache._like({"a": shape}, found, tmp_path)
 
 
 def test_a_damaged_finished_stage_is_made_again_from_its_checkpoint(tmp_path):
@@ -202,7 +202,7 @@ def test_a_kill_while_networks_are_written_leaves_nothing_half(tmp_path, monkeyp
 
     with monkeypatch.context() as patched:
         patched.setattr(
-            finished.Checkpoints, "close", lambda self: kill() if "partial" in str(self._folder) else self._manager.close()
+            stage_cache.Checkpoints, "close", lambda self: kill() if "partial" in str(self._folder) else self._manager.close()
         )
         with pytest.raises(Killed):
             run_stages({"teacher": stage()}, run(tmp_path))

@@ -50,7 +50,7 @@ def read_run(
         raise InputError(f"stage {stage!r} is not in {run_dir}; accepted: {nearest(stage, done)}")
     place = folder / (stage or done[-1])
     weights, notes = read_model(place, None)
-    weights.pop("picture", None)
+    weights.pop("samples", None)
     if network is not None and network not in weights:
         raise InputError(f"network {network!r} is not in {place}; accepted: {nearest(network, weights)}")
     name = network or next(iter(weights), "")
@@ -76,7 +76,7 @@ def count_members(run_dir: Path) -> int:
     """How many members the last stage of a run has."""
     stages = _done(run_dir, _about(run_dir))
     weights = read_model(run_dir / "models" / stages[-1], None)[0] if stages else {}
-    weights.pop("picture", None)
+    weights.pop("samples", None)
     return len(jax.tree.leaves(weights)[0]) if weights else 1
 
 

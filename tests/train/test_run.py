@@ -5,7 +5,7 @@ from tiny import TEST, TRAIN, accuracy, assert_same, run, stage
 from kdjax.core import InputError
 from kdjax.data import Damaged
 from kdjax.train import Stopped, run_stages
-from kdjax.train.damaged import goes_on, name_damaged
+from kdjax.train.run import name_damaged, skips_damaged
 
 
 def broken(source, *bad):
@@ -23,7 +23,7 @@ def broken(source, *bad):
 def test_a_damaged_row_stops_a_run_by_its_name(tmp_path):
     with pytest.raises(InputError, match=r"image 7.png: cannot be decoded; --config.data.corrupt=skip takes the next image"):
         run_stages({"only": stage(source=broken(TRAIN, 7))}, run(tmp_path, resident=False))
-    assert not goes_on(run(tmp_path)) and goes_on(run(tmp_path, corrupt="skip"))
+    assert not skips_damaged(run(tmp_path)) and skips_damaged(run(tmp_path, corrupt="skip"))
 
 
 def test_or_it_is_skipped_named_once_and_counted(tmp_path):

@@ -139,8 +139,8 @@ def crd_update(
     check_shapes("B", sizes, index=index)
     check_number("momentum", momentum, lambda v: 0 <= v < 1, "a number in [0, 1)")
     bank, m = lax.stop_gradient(jnp.asarray(bank)), wide(momentum)
-    rows = collectives.everywhere(unit(wide(lax.stop_gradient(embeddings)), axis=1), axis_name)
-    index = collectives.everywhere(jnp.asarray(index), axis_name)
+    rows = collectives.gather_replicated(unit(wide(lax.stop_gradient(embeddings)), axis=1), axis_name)
+    index = collectives.gather_replicated(jnp.asarray(index), axis_name)
     moved = unit(m * wide(bank[index]) + (1 - m) * rows, axis=1)
     return bank.at[index].set(moved.astype(bank.dtype))
 

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kdjax.augment import as_float, flip, gaussian_noise, in_turn, on_images, pad_crop, views
+from kdjax.augment import as_float, compose, flip, gaussian_noise, pad_crop, per_image, views
 from kdjax.core.check import InputError
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 6, 6, 1), np.uint8)
@@ -23,7 +23,7 @@ def test_as_float():
 
 
 def test_on_images_applies_the_transforms_in_order_with_keys_of_their_own():
-    out = jax.jit(on_images(pad_crop, noise, noise))(KEYS, BATCH)
+    out = jax.jit(per_image(pad_crop, noise, noise))(KEYS, BATCH)
     assert set(out) == set(BATCH) and out["image"].dtype == jnp.float32
     np.testing.assert_array_equal(out["label"], BATCH["label"])
     for row in range(4):
@@ -36,9 +36,9 @@ def test_on_images_applies_the_transforms_in_order_with_keys_of_their_own():
 
 def test_transforms_in_turn_are_those_of_on_images():
     image = as_float(BATCH["image"][0])
-    found = in_turn(pad_crop, noise)(KEYS[0], image)
-    np.testing.assert_array_equal(found, on_images(pad_crop, noise)(KEYS, BATCH)["image"][0])
-    np.testing.assert_array_equal(in_turn()(KEYS[0], image), image)
+    found = compose(pad_crop, noise)(KEYS[0], image)
+    np.testing.assert_array_equal(found, per_image(pad_crop, noise)(KEYS, BATCH)["image"][0])
+    np.testing.assert_array_equal(compose()(KEYS[0], image), image)
 
 
 def test_views_leave_the_image_and_draw_apart():
@@ -47,7 +47,7 @@ def test_views_leave_the_image_and_draw_apart():
     np.testing.assert_array_equal(out["image"], white["image"])
     first, second = out["views"]
     assert first.shape == second.shape == (4, 6, 6, 1)
-    plain = jax.jit(on_images(noise))(KEYS, white)["image"]
+    plain = jax.jit(per_image(noise))(KEYS, white)["image"]
     # Three draws of the same keys, and no two alike: noise that does not correlate.
     for a, b in ((first, second), (first, plain), (second, plain)):
         assert abs(np.corrcoef(np.ravel(a), np.ravel(b))[0, 1]) < 4 / np.sqrt(144)

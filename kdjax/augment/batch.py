@@ -9,11 +9,11 @@ from kdjax.core.images import as_float
 
 Augment = Callable[[jax.Array, dict], dict]
 
-# Views number their sub-keys from here, so that `views` after `on_images` with the same keys draws its own numbers.
+# Views number their sub-keys from here, so that `views` after `per_image` with the same keys draws its own numbers.
 _FIRST_VIEW = 1000
 
 
-def in_turn(*transforms: Callable) -> Callable:
+def compose(*transforms: Callable) -> Callable:
     """The transform that applies others in order; number n draws from `fold_in(key, n)`.
 
     Args:
@@ -23,7 +23,7 @@ def in_turn(*transforms: Callable) -> Callable:
       `(key, image, geometry=False) -> image`; with `geometry`, `(image, Geometry)`, to which those without such an option add
       nothing.
 
-    >>> in_turn(lambda key, image: image + 1, lambda key, image: image * 2)(jax.random.key(0), 1.0)
+    >>> compose(lambda key, image: image + 1, lambda key, image: image * 2)(jax.random.key(0), 1.0)
     4.0
     """
 
@@ -41,7 +41,7 @@ def in_turn(*transforms: Callable) -> Callable:
     return one
 
 
-def on_images(*transforms: Callable) -> Augment:
+def per_image(*transforms: Callable) -> Augment:
     """The augmentation that passes every image through the transforms, in order.
 
     Transform number n draws from `fold_in(key of the row, n)`: a row depends on its own key and image only.
@@ -55,11 +55,11 @@ def on_images(*transforms: Callable) -> Augment:
     >>> import jax.numpy as jnp
     >>> from kdjax.augment import flip
     >>> batch = {"image": jnp.zeros((2, 4, 4, 1), jnp.uint8), "label": jnp.arange(2)}
-    >>> on_images(flip)(jax.random.split(jax.random.key(0), 2), batch)["image"].dtype.name
+    >>> per_image(flip)(jax.random.split(jax.random.key(0), 2), batch)["image"].dtype.name
     'float32'
     """
 
-    one = in_turn(*transforms)
+    one = compose(*transforms)
 
     def augment(keys, batch):
         return {**batch, "image": jax.vmap(one)(keys, as_float(batch["image"]))}
