@@ -26,9 +26,10 @@ from kdjax.core.files import write_json
 from kdjax.core.given import given_path
 from kdjax.core.net import NORM
 from kdjax.train.load import read_run
-from launch import analysis_shown, cli, runs
-from launch.caches import use_caches
-from launch.progress import tell
+from launch.run import cli
+from launch.run.caches import use_caches
+from launch.run.progress import tell
+from launch.table import analysis_shown, runs
 
 USAGE = """python launch/analyse.py <run> [--what=<a>,<b>] [--images=<n>] [--stage=<a>,<b>] [--seed=<number>]
 

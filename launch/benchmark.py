@@ -9,9 +9,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from kdjax.core.check import InputError, pick
-from launch import benchmark_cache, benchmark_readers, cli
+from launch.bench import cache, readers
+from launch.run import cli
 
-COMMANDS = {"readers": benchmark_readers.main, "cache": benchmark_cache.main}
+COMMANDS = {"readers": readers.main, "cache": cache.main}
 USAGE = """python launch/benchmark.py <what> ... [--json]
 
   readers  images a second of each way to read a data set.

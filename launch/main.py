@@ -11,8 +11,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from kdjax.core.given import given_path
-from launch import cli, distributed
-from launch.caches import use_caches
+from launch.run import cli, distributed
+from launch.run.caches import use_caches
 
 USAGE = """python launch/main.py [--config=<file.py>[:<variant>]] [--workdir=<dir>] [--config.<field>=<value> ...]
 
@@ -48,7 +48,7 @@ def main() -> None:
     use_caches()
     with distributed.joined(args):
         from kdjax.train.fingerprint import of_program
-        from launch.experiment import run
+        from launch.run.experiment import run
 
         name = Path(path).stem
         default = f"runs/{name}" + (f"-{variant.replace(',', '-')}" if variant else "")
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def _fields(config) -> str:
-    from launch.checks import accepted, fields
+    from launch.run.checks import accepted, fields
 
     rows = [(f"  --config.{path}={value}", accepted(path)) for path, value in fields(config)]
     width = max(len(shown) for shown, _ in rows)

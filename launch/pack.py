@@ -25,7 +25,7 @@ from kdjax.data.load import CORRUPT, FORMS, open_source
 from kdjax.data.packed import ENCODINGS, FORMAT, Contents, open_packed, sha256
 from kdjax.data.source import Opened
 from kdjax.data.stream import stream
-from launch import cli
+from launch.run import cli
 
 USAGE = f"""python launch/pack.py <source> <out dir> [--image-size=<pixels>] [--encoding=raw|png|jpeg] [--corrupt=stop|skip] ...
 python launch/pack.py --check <packed dir>

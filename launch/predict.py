@@ -26,7 +26,7 @@ from kdjax.data import Damaged
 from kdjax.data.classes import some
 from kdjax.data.image import TYPES, decode
 from kdjax.train.teacher import read_teacher
-from launch import cli
+from launch.run import cli
 
 USAGE = """python launch/predict.py <run> <image or folder> ... [--stage=<name>] [--seed=<number>] [--top=<k>] [--csv=<file>]
 

@@ -15,10 +15,11 @@ from kdjax.core import InputError
 from kdjax.core.files import write_text
 from kdjax.core.given import given_path
 from kdjax.core.shown import printable
-from launch import cli, plots, runs
-from launch.markdown import LONG, bars, long, markdown, plain
-from launch.protocol import differences, protocol_of, shown
-from launch.tables import Table, table
+from launch.run import cli
+from launch.table import plots, runs
+from launch.table.markdown import LONG, bars, long, markdown, plain
+from launch.table.protocol import differences, protocol_of, shown
+from launch.table.tables import Table, table
 
 USAGE = """python launch/report.py <run or folder of runs> ... [--results=...] [--baseline=...] [--labels=...] [--out=...] ...
 

@@ -12,8 +12,11 @@ import pytest
 from PIL import Image
 
 from kdjax import methods, models
-from launch import analyse, benchmark_cache, benchmark_readers, cli, pack, predict, report
+from launch import analyse, pack, predict, report
 from launch import main as launcher
+from launch.bench import cache as benchmark_cache
+from launch.bench import readers as benchmark_readers
+from launch.run import cli
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()

@@ -18,8 +18,9 @@ import numpy as np
 
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(tempfile.gettempdir(), "kdjax-test-cache"))
 
-from launch import cli, experiment, main
-from launch.checks import NAMES, fields
+from launch import main
+from launch.run import cli, experiment
+from launch.run.checks import NAMES, fields
 
 PATIENCE = 120  # seconds until an answer
 CONFIGS = ("quickstart.py", "quickstart.py", "cifar100.py", "digits_byol.py", "digits_datafree.py", "benchmark.py")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from launch import cli, experiment
+from launch.run import cli, experiment
 
 TINY = (
     "--config.devices=1",

@@ -15,7 +15,8 @@ from PIL import Image
 from kdjax import augment, data, evaluate, models
 from kdjax.train.checkpoint import Checkpoints
 from kdjax.train.fingerprint import of_json
-from launch import analyse, analysis_shown
+from launch import analyse
+from launch.table import analysis_shown
 
 NET = {"name": "conv_net", "widths": [2, 3], "classes": 3, "mean": [0.3], "std": [0.4], "dtype": "float32"}
 WIDE = NET | {"widths": [4, 4, 4]}

@@ -13,7 +13,7 @@ from launching import call
 
 from kdjax.data import epochs, load
 from launch import benchmark
-from launch.benchmark_readers import measure, ways
+from launch.bench.readers import measure, ways
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,7 +42,7 @@ def test_every_way_reads_the_same_batches():
 def test_threads_and_workers_are_passed_on(monkeypatch):
     data, used = load("digits", reader="streaming"), []
     found = ways(data, 32, threads=[0, 2], workers=[3])
-    monkeypatch.setattr("launch.benchmark_readers.stream", lambda read, start, stop, **options: used.append(options))
+    monkeypatch.setattr("launch.bench.readers.stream", lambda read, start, stop, **options: used.append(options))
     for name, start in found.items():
         if name.startswith("streaming"):
             start()
@@ -50,7 +50,7 @@ def test_threads_and_workers_are_passed_on(monkeypatch):
 
 
 def test_only_as_much_is_held_as_allowed(monkeypatch):
-    monkeypatch.setattr("launch.benchmark_readers.HELD", 64 * 40)
+    monkeypatch.setattr("launch.bench.readers.HELD", 64 * 40)
     data = load("digits", reader="streaming")
     with closing(ways(data, 32, [], [])["in memory, Source.read"]()) as batches:
         index = np.concatenate([next(batches)["index"] for _ in range(4)])

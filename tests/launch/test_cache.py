@@ -10,8 +10,9 @@ from configs._cache import teacher_cache
 from kdjax.core.files import read_lines
 from kdjax.data import load
 from kdjax.models import conv_net
-from launch import benchmark, benchmark_cache
-from launch.protocol import differences, protocol_of, words
+from launch import benchmark
+from launch.bench import cache as benchmark_cache
+from launch.table.protocol import differences, protocol_of, words
 
 SMALL = (*TINY, "--config.data.batch=256", "--config.data.augment=affine", "--config.labels_per_class=0")
 

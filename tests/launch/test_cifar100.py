@@ -8,8 +8,9 @@ from launching import write_npz
 from configs import cifar10, cifar100
 from kdjax.core import InputError
 from kdjax.train.devices import find_devices
-from launch import cli, protocol
-from launch.rehearsal import rehearse
+from launch.run import cli
+from launch.run.rehearsal import rehearse
+from launch.table import protocol
 
 MEAN, STD = [0.5071, 0.4867, 0.4408], [0.2675, 0.2565, 0.2761]
 

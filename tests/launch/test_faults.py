@@ -11,7 +11,8 @@ import pytest
 from launching import TINY
 
 from kdjax.core import InputError, files
-from launch import experiment, plots, progress, workdir
+from launch.run import experiment, progress, workdir
+from launch.table import plots
 
 ROOT = Path(__file__).parents[2]
 

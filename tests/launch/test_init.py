@@ -14,7 +14,7 @@ from configs._init import recorded, started
 from kdjax import models
 from kdjax.core import InputError
 from kdjax.models import to_pytorch, write_weights
-from launch import cli
+from launch.run import cli
 from tests.torch_file import torch_file
 
 STUDENT = {"name": "conv_net", "widths": [4], "classes": 7}

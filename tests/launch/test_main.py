@@ -21,8 +21,8 @@ from kdjax.core import jit_fast_compile
 from kdjax.train.devices import find_devices, one_device
 from kdjax.train.stage import blank_batch
 from kdjax.train.stage_cache import read_model
-from launch import cli, experiment, progress
-from launch.rehearsal import rehearse
+from launch.run import cli, experiment, progress
+from launch.run.rehearsal import rehearse
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted(p.name for p in (ROOT / "configs").glob("[!_]*.py"))

@@ -8,7 +8,7 @@ from settings import setting
 from configs import _methods
 from kdjax import models
 from kdjax.core import InputError
-from launch import cli
+from launch.run import cli
 
 QUICKSTART = "configs/quickstart.py:method="
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from launching import BENCHMARK, TINY
 
-from launch import cli
+from launch.run import cli
 
 METHODS = "--config=configs/benchmark.py:methods=kd/at/crd+kd"
 SMALL = (

@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 from configs import quickstart
 from kdjax import augment, core, data, evaluate, models
 from kdjax.train.load import read_run
-from launch import cli
+from launch.run import cli
 from tests.golden.parity.make import weight
 
 SHORT = (*TINY, "--config.student_training.epochs=1")

@@ -15,7 +15,7 @@ from launching import TINY, write_npz
 from made import encoded, pixels, write_tfds
 from PIL import Image
 
-from launch.workdir import locked
+from launch.run.workdir import locked
 
 ROOT = Path(__file__).parents[2]
 CONFIG = "from configs import quickstart\nget_config = quickstart.get_config\nbuild = quickstart.build\n"

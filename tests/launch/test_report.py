@@ -11,7 +11,8 @@ from launching import call
 from PIL import Image
 
 from kdjax.evaluate import paired_interval
-from launch import protocol, report
+from launch import report
+from launch.table import protocol
 
 
 def ask(*words):

@@ -10,8 +10,9 @@ from fabricated import write_run
 from launching import TINY, call
 from PIL import Image
 
-from launch import protocol, report
-from launch.markdown import escaped
+from launch import report
+from launch.table import protocol
+from launch.table.markdown import escaped
 
 CLASSES = (b"<img src=x onerror=alert(1)>", b"a\x1b[31m\nb", b"caf\xe9", b"![x](http:/|`*")
 ACTIVE = ("<img", "\x1b", "![x]", "caf\udce9")

@@ -14,7 +14,7 @@ from kdjax.core import jit_fast_compile
 from kdjax.data import load
 from kdjax.train import Result
 from kdjax.train.load import read_run
-from launch import cli
+from launch.run import cli
 
 FEW = (
     *BENCHMARK,

@@ -12,8 +12,9 @@ import pytest
 from launching import TINY, call
 
 from kdjax.core import InputError
-from launch import caches, cli, experiment, report
-from launch.progress import summary_table
+from launch import report
+from launch.run import caches, cli, experiment
+from launch.run.progress import summary_table
 
 ROOT = Path(__file__).parents[2]
 
@@ -137,7 +138,7 @@ def test_printed_commands_are_quoted(monkeypatch, tmp_path):
 
 
 def test_any_encoding_will_do():
-    code = "from launch.streams import any_text\nany_text()\nprint('98.4 ± 0.3, 猫 \\udce9')"
+    code = "from launch.run.streams import any_text\nany_text()\nprint('98.4 ± 0.3, 猫 \\udce9')"
     env = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=True)
     assert done.stdout == rb"98.4 +- 0.3, \u732b \xe9" + b"\n"

@@ -12,8 +12,8 @@ import kdjax
 from kdjax import models
 from kdjax.core.files import remove, write_text
 from kdjax.core.shown import printable
-from launch import protocol
-from launch.model_card import card, files_of, members_of, seed_of
+from launch.run.model_card import card, files_of, members_of, seed_of
+from launch.table import protocol
 
 
 def export(folder: Path, about: dict, summary: dict, results: Mapping[str, Any], stages: Mapping[str, Any]) -> None:

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from kdjax.core import InputError
-from launch import cli
-from launch.workdir import difference
+from launch.run import cli
+from launch.run.workdir import difference
 
 FLAGS = ("distributed", "coordinator", "processes", "process")
 

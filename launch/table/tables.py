@@ -8,8 +8,8 @@ import numpy as np
 from kdjax.core import InputError, nearest
 from kdjax.core.given import given_path
 from kdjax.evaluate import Interval, paired_interval
-from launch import runs
-from launch.runs import Finished
+from launch.table import runs
+from launch.table.runs import Finished
 
 MAIN = ("test_accuracy", "test_probe_accuracy")  # what is shown if nothing is asked for
 AT_BEST = "test_at_best_val_accuracy"

@@ -10,7 +10,8 @@ from PIL import Image
 
 from kdjax.data import Dataset, array_source
 from kdjax.train.sweep import members_by_point
-from launch import analysis_shown, look, plots, progress
+from launch.run import progress
+from launch.table import analysis_shown, look, plots
 
 RATES = np.repeat([0.1, 0.5, 2.0], 2)
 STAGES = {

@@ -9,8 +9,8 @@ import numpy as np
 from kdjax.core import InputError
 from kdjax.core.files import read_json, read_lines
 from kdjax.core.given import given_path
-from launch.checks import fields
-from launch.protocol import epochs_of
+from launch.run.checks import fields
+from launch.table.protocol import epochs_of
 
 
 class Finished(NamedTuple):

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kdjax.core.shown import printable
-from launch import look
+from launch.table import look
 
 LEGIBLE = 12  # rows and columns up to which the numbers of a heat map are written into it, and classes named
 

@@ -15,7 +15,8 @@ from PIL import Image
 
 from kdjax import models
 from kdjax.core import InputError
-from launch import export, predict
+from launch import predict
+from launch.run import export
 
 SPECIFICATION = {"name": "conv_net", "widths": [4], "classes": 2, "mean": [0.3], "std": [0.4], "dtype": "float32"}
 POINTS = ({"learning_rate": 0.5, "val_accuracy": 88.0}, {"learning_rate": 0.1, "val_accuracy": 70.0})

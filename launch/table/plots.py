@@ -8,8 +8,8 @@ import numpy as np
 
 from kdjax.evaluate import paired_interval
 from kdjax.train.sweep import members_by_point
-from launch import look
-from launch.tables import LOWER
+from launch.table import look
+from launch.table.tables import LOWER
 
 
 def draw(folder: Path, lines: list[dict], summary: dict, results: dict, experiment: Any) -> None:

@@ -15,7 +15,8 @@ from rich.text import Text
 
 from kdjax.core.shown import printable
 from kdjax.train.sweep import members_by_point
-from launch import cli, protocol
+from launch.run import cli
+from launch.table import protocol
 
 PERCENT = ("accuracy", "ece", "agreement")  # measures in percent, by the end of their names
 

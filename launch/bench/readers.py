@@ -16,8 +16,8 @@ from kdjax.core.check import InputError
 from kdjax.core.given import read_number
 from kdjax.data import Dataset, Sampler, Source, array_source, epochs, load, resident, stream, take
 from kdjax.data.load import FORMS
-from launch import cli
-from launch.benchmark_parts import table
+from launch.bench.table import table
+from launch.run import cli
 
 USAGE = f"""python launch/benchmark.py readers --source=<source> [--image-size=<pixels>] [--batch=<images>] ...
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
 
-from launch.tensorboard import Events
+from launch.run.tensorboard import Events
 
 
 def events(folder):
@@ -140,6 +140,6 @@ def test_without_the_package_or_elsewhere_nothing_is_written(on, tmp_path, monke
 
 
 def test_the_package_is_loaded_with_the_first_point():
-    code = "import sys, pathlib, launch.tensorboard as t; t.Events(pathlib.Path('x')); print('tensorboardX' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
+    code = "import sys, pathlib, launch.run.tensorboard as t; t.Events(pathlib.Path('x')); print('tensorboardX' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[3], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"

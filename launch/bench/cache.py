@@ -26,8 +26,8 @@ from kdjax.train.stage import blank_batch
 from kdjax.train.teacher_cache.compute import teacher_outputs
 from kdjax.train.teacher_cache.spec import TeacherCache, check_teacher_cache
 from kdjax.train.teacher_cache.store import disk_bytes
-from launch import cli
-from launch.benchmark_parts import table
+from launch.bench.table import table
+from launch.run import cli
 
 USAGE = f"""python launch/benchmark.py cache --source=<source> [--teacher=<net>] [--student=<net>] [--views=<number>] ...
 

@@ -22,14 +22,16 @@ from kdjax.train.fingerprint import of_platform
 from kdjax.train.processes import first, primary, together
 from kdjax.train.run import name_damaged
 from kdjax.train.teacher import measure_teacher
-from launch import cli, plots, report, summary, tensorboard
-from launch.caches import stage_cache
-from launch.checks import check
-from launch.distributed import check_agreement
-from launch.export import export
-from launch.progress import Progress, Silent, summary_table
-from launch.rehearsal import rehearse
-from launch.workdir import digest_of_lines, is_finished, locked, make_folder, same_run
+from launch import report
+from launch.run import cli, tensorboard
+from launch.run.caches import stage_cache
+from launch.run.checks import check
+from launch.run.distributed import check_agreement
+from launch.run.export import export
+from launch.run.progress import Progress, Silent, summary_table
+from launch.run.rehearsal import rehearse
+from launch.run.workdir import digest_of_lines, is_finished, locked, make_folder, same_run
+from launch.table import plots, summary
 
 
 def run(build: Callable, config: Any, folder: Path, *, path: str, source: dict, code: str) -> None:

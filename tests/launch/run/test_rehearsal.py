@@ -5,7 +5,7 @@ from launching import TINY
 
 from kdjax.core import InputError, memory
 from kdjax.train.devices import one_device
-from launch import cli, rehearsal
+from launch.run import cli, rehearsal
 
 REFUSED = {
     "a point below 0": (

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kdjax.core.shown import printable
-from launch.progress import PERCENT
+from launch.run.progress import PERCENT
 
 DPI = 120
 # Read at half their size: 12 points at 120 dots an inch are 20 pixels, and still 10 then.

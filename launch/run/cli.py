@@ -17,13 +17,13 @@ from pathlib import Path
 from shlex import quote
 from typing import Any, NoReturn
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # config files import each other from the checkout
 
 from kdjax.core import InputError, nearest, pick  # noqa: E402
 from kdjax.core.given import given_path, is_single, read_number, read_whole  # noqa: E402
 from kdjax.core.shown import printable  # noqa: E402
-from launch.streams import any_text  # noqa: E402
+from launch.run.streams import any_text  # noqa: E402
 
 
 class Parser(argparse.ArgumentParser):
@@ -222,7 +222,7 @@ def _refuse_method(module: Any, at: str, present: str, text: str) -> NoReturn:
 
 def _alike(config: Any, above: Sequence[str], part: str, node: Any) -> str:
     """What an unknown field may mean: one of its name in another section, the nearest sections first; else those beside it."""
-    from launch.checks import fields
+    from launch.run.checks import fields
 
     named = [path for path, _ in fields(config) if path.endswith(f".{part}")]
     within = [path for path in named if path.startswith(".".join([*above, ""]))]

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from configs._parts import FREE
-from launch.checks import fields
+from launch.run.checks import fields
 
 # What a comparison may be about (the method, its optimiser, its tuning), which seeds there are, and what changes results by
 # rounding at most (both readers see the same rows in the same order, and a normalisation measured by one rule). Every other field

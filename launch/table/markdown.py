@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from kdjax.core.shown import printable
-from launch import look, protocol, runs
-from launch.progress import PERCENT
-from launch.tables import Gap, Row, Table
+from launch.run.progress import PERCENT
+from launch.table import look, protocol, runs
+from launch.table.tables import Gap, Row, Table
 
 LONG = ("run", "network", "measure", "seed", "value")  # the head of `long`
 

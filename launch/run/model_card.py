@@ -12,9 +12,9 @@ import numpy as np
 import kdjax
 from kdjax import methods
 from kdjax.core.shown import printable
-from launch import protocol
-from launch.checks import fields
-from launch.markdown import cell, escaped, label
+from launch.run.checks import fields
+from launch.table import protocol
+from launch.table.markdown import cell, escaped, label
 
 
 def files_of(nets: Mapping[str, Any], members: int) -> Iterator[tuple[str, str, int]]:
