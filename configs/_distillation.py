@@ -170,7 +170,7 @@ def student_stages(
         changed = {name: x for name, x in (("learning_rate", learning_rate), ("schedule", schedule), ("drops", drops)) if x}
         optimiser = {**section.optimiser, **changed}
         trained = section if epochs is None else ConfigDict({**section, "epochs": epochs, "optimiser": optimiser})
-        more = ({} if epochs is None else {"last": True, "evaluate": _nothing}) | more
+        more = ({} if epochs is None else {"intermediate": True, "evaluate": _nothing}) | more
         views = config.cache.views if "cache" in config else 0
         if views and not cached:
             why = f"{method} asks a teacher about other images than those of a batch, or another teacher"
