@@ -1,4 +1,4 @@
-"""README.md says nothing that does not run: its Python in full, its commands made small."""
+"""README.md and the guides beside the code say nothing that does not run: their Python in full, their commands made small."""
 
 import os
 import re
@@ -19,11 +19,13 @@ from launch.bench import readers as benchmark_readers
 from launch.run import cli
 
 ROOT = Path(__file__).parents[1]
-TEXT = (ROOT / "README.md").read_text()
-FENCED = list(re.finditer(r"^```(\w*)\n(.*?)^```", TEXT, re.M | re.S))
-SNIPPETS = {f"line {len(TEXT[: x.start(2)].splitlines()) + 1}": x[2] for x in FENCED if x[1] == "python"}
-COMMANDS = [line for x in FENCED if x[1] == "sh" for line in x[2].splitlines()]
-PROSE = re.sub(r"^```.*?^```", "", TEXT, flags=re.M | re.S)
+GUIDES = [p for folder in ("configs", "kdjax", "launch") for p in (ROOT / folder).rglob("README.md")]
+README = "README.md"
+TEXTS = {name: (ROOT / name).read_text() for name in (README, *sorted(str(p.relative_to(ROOT)) for p in GUIDES))}
+FENCED = [(name, x) for name, text in TEXTS.items() for x in re.finditer(r"^```(\w*)\n(.*?)^```", text, re.M | re.S)]
+SNIPPETS = {f"{name}, line {TEXTS[name].count(chr(10), 0, x.start(2)) + 1}": x[2] for name, x in FENCED if x[1] == "python"}
+COMMANDS = [line for _, x in FENCED if x[1] == "sh" for line in x[2].replace("\\\n", " ").splitlines()]
+PROSE = "\n".join(re.sub(r"^```.*?^```", "", text, flags=re.M | re.S) for text in TEXTS.values())
 SMALL = [
     "--config.seeds=2", "--config.teacher_training.epochs=1", "--config.student_training.epochs=1",
     "--config.teacher_training.net.widths=4,", "--config.student_training.net.widths=4,",
@@ -56,19 +58,20 @@ def folder(tmp_path_factory):
 
 
 def test_the_readme_was_read():
-    assert len(SNIPPETS) == TEXT.count("```python") >= 6 and len(COMMANDS) >= 8
+    assert len(SNIPPETS) == sum(text.count("```python") for text in TEXTS.values()) >= 6 and len(COMMANDS) >= 8
+    assert len(TEXTS[README].splitlines()) <= 150
 
 
 @pytest.mark.parametrize("where", SNIPPETS)
 def test_snippet_runs(where, request, monkeypatch, capsys):
     if "runs/quickstart" in SNIPPETS[where]:
         monkeypatch.chdir(request.getfixturevalue("folder"))
-    exec(compile(SNIPPETS[where], f"README.md, {where}", "exec"), {"__name__": "__main__"})
+    exec(compile(SNIPPETS[where], where, "exec"), {"__name__": "__main__"})
     assert "nan" not in capsys.readouterr().out
 
 
 def test_run_folder_is_as_described(folder):
-    table = TEXT.partition("| in the run's folder |")[2].partition("\n\n")[0]
+    table = TEXTS["launch/README.md"].partition("| in the run's folder |")[2].partition("\n\n")[0]
     described = {name for row in table.splitlines()[2:] for name in re.findall(r"`([^`]+)`", row.split("|")[1])}
     assert described == {p.name + "/" * p.is_dir() for p in (folder / "runs/quickstart").iterdir() if not p.name.startswith(".")}
 
@@ -105,21 +108,25 @@ def test_fields_named_in_the_text_exist(flag):
 def test_usage_texts_hold_the_flags_of_the_readme():
     usages = "".join(x.USAGE for x in (launcher, predict, report, pack, analyse, benchmark_readers, benchmark_cache))
     known = {"--config", *re.findall(r"--[a-z]+", usages)}
-    ours = "\n".join(line.partition("launch/")[2] if "launch/" in line else line for line in TEXT.splitlines())
+    lines = [*PROSE.splitlines(), *COMMANDS]
+    ours = "\n".join(line.partition("launch/")[2] if "launch/" in line else line for line in lines)
     assert set(re.findall(r"(?<=[ `])--[a-z]+", ours)) <= known
 
 
-def test_house_is_listed():
-    assert set(re.findall(r"`methods\.(\w+)`", TEXT.partition("## In the house")[2].partition("\n## ")[0])) == set(methods.__all__)
-    named = set(re.findall(r"`(\w+)`", TEXT.partition("Nets with named taps")[2].partition("Besides")[0]))
+def test_every_method_and_net_is_listed():
+    table = TEXTS[README].partition("## Methods")[2].partition("\n## ")[0]
+    assert set(re.findall(r"`methods\.(\w+)`", table)) == set(methods.__all__)
+    named = set(re.findall(r"`(\w+)`", table.partition("Nets with named taps")[2].partition("Besides")[0]))
     assert named <= set(models.NETS)
 
 
-def test_links_lead_somewhere():
-    links = [target.partition("#") for target in re.findall(r"\]\(([^)]+)\)", TEXT) if not target.startswith("http")]
-    assert links and not [path for path, _, _ in links if not (ROOT / path).is_file()]
+@pytest.mark.parametrize("name", TEXTS)
+def test_links_lead_somewhere(name):
+    links = [target.partition("#") for target in re.findall(r"\]\(([^)]+)\)", TEXTS[name]) if not target.startswith("http")]
+    above = (ROOT / name).parent
+    assert not [path for path, _, _ in links if not (above / path).is_file()]
     for path, _, heading in links:
-        titles = re.findall(r"^#+ (.+)$", (ROOT / path).read_text(), re.MULTILINE) if heading else []
+        titles = re.findall(r"^#+ (.+)$", (above / path).read_text(), re.MULTILINE) if heading else []
         assert not heading or heading in [title.lower().replace(" ", "-") for title in titles]
 
 
