@@ -238,7 +238,7 @@ def classifier_stage(
         source=source,
         sampler=sampler(config, source),
         augment=augment or augmentation(config.data, dataset),
-        view=view(config.data.crop),
+        view=lambda batch: view(config.data.crop)(batch["image"]),
         evaluate=evaluate,
         members=members,
         **more,

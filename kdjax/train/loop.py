@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from functools import partial
 from typing import Any
 
 import jax
@@ -118,13 +117,13 @@ def _train(name, stage, run, identity, given, results, splits, order) -> Result:
                 run.records.time(name, end, seconds=spent, images_per_second=images / spent)
                 step, due = end, end == stage.steps
                 if due or step % stage.pace.evaluate == 0:
-                    measured = stage.evaluate(partial(ask, join(moving, frozen)), validation, False)
+                    measured = stage.evaluate(ask(join(moving, frozen)), validation, False)
                     _check_measured(
                         name, measured, {"select='best'": "accuracy" if best else "", f"choose={stage.choose!r}": stage.choose}
                     )
                     line |= {f"{validation}_{measure}": value for measure, value in measured.items()}
                     if run.test_curve and validation == "val":
-                        line |= _accuracy("test", stage.evaluate(partial(ask, join(moving, frozen)), "test", False))
+                        line |= _accuracy("test", stage.evaluate(ask(join(moving, frozen)), "test", False))
                 run.records.add([line])
                 run.progress(name, step, run.records.lines[-1])
                 stopping = any(gathered(run.stop()))
@@ -140,12 +139,12 @@ def _train(name, stage, run, identity, given, results, splits, order) -> Result:
         state = join(place(moving, run.devices, lead=1), frozen)
         kept, points = list(range(stage.members)), ()
         if stage.choose:
-            scores = stage.evaluate(partial(ask, state), "val", False)[stage.choose]
+            scores = stage.evaluate(ask(state), "val", False)[stage.choose]
             kept, points = choose(stage.hyper or {}, f"val_{stage.choose}", scores)
             state = stack([unstack(state)[i] for i in kept])
-        measures = _measured("test", stage.evaluate(partial(ask, state), "test", True))
+        measures = _measured("test", stage.evaluate(ask(state), "test", True))
         if "val" in splits:
-            measures |= _measured("val", stage.evaluate(partial(ask, state), "val", False))
+            measures |= _measured("val", stage.evaluate(ask(state), "val", False))
             measures |= _at_best(run.records.of(name), kept) if run.test_curve else {}
     finally:
         checkpoints.close()

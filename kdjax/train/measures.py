@@ -19,8 +19,8 @@ def classification(collect: Callable, split: str, final: bool) -> dict[str, np.n
     Accuracies, calibration error and agreement are in percent; NLL in nats; the Brier score from 0 to 2. The first network of
     `predict` gives the plain names, further ones are prefixed by theirs.
     """
-    outputs, labels = collect(split, "logits", given=final)
-    teacher = outputs.pop("teacher", None)
+    outputs, columns = collect(split, "logits", given=final)
+    labels, teacher = columns["label"], outputs.pop("teacher", None)
     measures = {}
     for i, (network, taps) in enumerate(outputs.items()):
         prefix = "" if i == 0 else f"{network}_"
@@ -43,9 +43,9 @@ def classification_together(specification: dict) -> Callable:
     def measure(collect: Callable, split: str, final: bool) -> dict[str, np.ndarray]:
         measures = classification(collect, split, final)
         if final:
-            outputs, labels = collect(split, "logits")
+            outputs, columns = collect(split, "logits")
             logits = jnp.tensordot(jnp.asarray(share), next(iter(outputs.values()))["logits"], 1)
-            measures["ensemble_accuracy"] = np.full(len(share), evaluate.top_k(logits, labels).mean() * 100)
+            measures["ensemble_accuracy"] = np.full(len(share), evaluate.top_k(logits, columns["label"]).mean() * 100)
         return measures
 
     return measure
@@ -69,8 +69,9 @@ def representation(*, per_class: int = 10, draws: int = 5, neighbours: int = 20,
         return np.mean([_probe(train, train_labels, test, labels, per_class, draw) for draw in range(draws)])
 
     def measure(collect: Callable, split: str, final: bool) -> dict[str, np.ndarray]:
-        outputs, labels = collect(split, "pooled", "logits")
-        trained, train_labels = collect("train", "pooled")
+        outputs, columns = collect(split, "pooled", "logits")
+        trained, trained_columns = collect("train", "pooled")
+        labels, train_labels = columns["label"], trained_columns["label"]
         network = next(iter(outputs))
         taps = outputs[network]
         rank_me = [evaluate.rank_me(x) for x in taps["pooled"]]

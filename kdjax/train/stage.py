@@ -41,7 +41,7 @@ class Stage(NamedTuple):
       source: rows to learn from; None for a data-free stage, whose batch holds only row numbers.
       augment: `(keys [B], batch) -> batch`.
       sampler: which rows a step sees; None: epochs over all rows of the source.
-      view: `images [B, H, W, C] as they are read -> images` as networks are evaluated on them.
+      view: `batch -> inputs`: what networks are evaluated on, any pytree, of rows as they are read; the images, in floats.
       evaluate: `(collect, split, final) -> {measure: [members]}`.
       given: `results of earlier stages -> {name: Frozen}`.
       warm_start: `(state, result, member) -> state`: a member starts from weights of the stage `warm_start_from`; in a sweep,
@@ -71,7 +71,7 @@ class Stage(NamedTuple):
     evaluate: Callable[..., dict[str, np.ndarray]]
     augment: Callable = per_image()
     sampler: Sampler | None = None
-    view: Callable = as_float
+    view: Callable[[dict[str, Any]], Any] = lambda batch: as_float(batch["image"])
     given: Callable[[dict], dict[str, Frozen]] = lambda results: {}
     warm_start: Callable[[Any, Any, int], Any] | None = None
     warm_start_from: str = ""

@@ -1,7 +1,6 @@
 """A teacher from outside: from a run, a file of weights, an Orbax checkpoint."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -108,10 +107,10 @@ def measure_teacher(teacher: Teacher, run: Run, view: Callable) -> dict[str, lis
     Args:
       teacher: what is measured.
       run: its test images, and where it computes.
-      view: `images as they are read -> images` for the network.
+      view: `batch -> inputs` of the network, of rows as they are read.
     """
     predict, _ = read_by_name(network=teacher.net)
     state = place(stack([_Alone(Follower(teacher.params, teacher.stats))]), run.devices, lead=1)
     ask = collector(predict, run, on_devices(run._replace(splits={"test": run.splits["test"]})), view)
-    measures = classification(partial(ask, state), "test", True)
+    measures = classification(ask(state), "test", True)
     return {f"test_{name}": np.ravel(value).astype(float).tolist() for name, value in measures.items()}

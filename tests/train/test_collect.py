@@ -8,15 +8,16 @@ import pytest
 from tiny import linear, run
 
 from kdjax import methods
-from kdjax.augment import as_float
 from kdjax.core import Frozen
 from kdjax.data import array_source
 from kdjax.train import stack
-from kdjax.train.collect import collector, on_devices
+from kdjax.train.collect import collector, on_devices, targets
 from kdjax.train.devices import find_devices
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (7, 4, 4, 1)).astype(np.uint8)
-SOURCE = array_source(IMAGES, np.arange(7) % 3)
+MASKS = np.arange(7 * 6, dtype=np.int32).reshape(7, 2, 3)
+PLAIN = array_source(IMAGES, np.arange(7) % 3)
+SOURCE = PLAIN._replace(read=lambda rows: {**PLAIN.read(rows), "mask": MASKS[rows], "scale": np.ones(len(rows), np.float32)})
 TEACHER = Frozen(*linear().init(jax.random.key(9), IMAGES), "teacher")
 METHOD = methods.kd(linear(), linear(), optax.sgd(0.1))
 BATCH = {"image": jnp.zeros((2, 4, 4, 1)), "label": jnp.zeros(2, jnp.int32)}
@@ -27,25 +28,46 @@ def by_hand(params):
     return (IMAGES.reshape(7, -1) / 255).astype(np.float32) @ np.asarray(params[0]) + np.asarray(params[1])
 
 
+def scaled(batch):
+    """What the networks see: two columns of a batch."""
+    return batch["image"] / 255 * batch["scale"][:, None, None, None]
+
+
 def collecting(folder, batch=256, **changed):
     one = run(folder, splits={"test": SOURCE}, **changed)
-    return collector(METHOD.predict, one, on_devices(one), as_float, needs=METHOD.needs, batch=batch)
+    return collector(METHOD.predict, one, on_devices(one), scaled, needs=METHOD.needs, batch=batch)(STATE)
 
 
 @pytest.mark.parametrize("resident", [True, False])
 @pytest.mark.parametrize(("how", "devices"), [("map", 1), ("vmap", 1), ("map", 2)])
 def test_all_rows_once_in_order_whatever_the_batch(tmp_path, how, devices, resident):
     collect = collecting(tmp_path, 3, how=how, devices=find_devices(count=devices), resident=resident)
-    outputs, labels = collect(STATE, "test", "logits")  # batches of 3, 3 and 1; on two devices of 4 and 3
+    outputs, columns = collect("test", "logits")  # batches of 3, 3 and 1; on two devices of 4 and 3
     assert list(outputs) == ["student"] and list(outputs["student"]) == ["logits"]
     expected = [by_hand([p[i] for p in STATE.learner.params["student"]]) for i in range(2)]
     np.testing.assert_allclose(outputs["student"]["logits"], expected, rtol=1e-5, atol=1e-5)
-    np.testing.assert_array_equal(labels, np.arange(7) % 3)
+    assert sorted(columns) == ["index", "label", "mask"]
+    np.testing.assert_array_equal(columns["index"], np.arange(7))
+    np.testing.assert_array_equal(columns["label"], np.arange(7) % 3)
+    np.testing.assert_array_equal(columns["mask"], MASKS)
 
 
 def test_given_networks_only_when_asked_and_taps_only_where_they_are(tmp_path):
     collect = collecting(tmp_path)
-    outputs, _ = collect(STATE, "test", "logits", "pooled", "nowhere", given=True)
+    outputs, _ = collect("test", "logits", "pooled", "nowhere", given=True)
     assert {n: set(taps) for n, taps in outputs.items()} == {n: {"logits", "pooled"} for n in ("student", "teacher")}
     np.testing.assert_allclose(outputs["teacher"]["logits"], [by_hand(TEACHER.params)] * 2, rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(outputs["student"]["pooled"][0], outputs["student"]["pooled"][1])
+
+
+def test_columns_that_a_view_reads_come_when_asked_for(tmp_path):
+    _, columns = collecting(tmp_path, 3)("test", columns=("image", "nowhere"))
+    assert sorted(columns) == ["image", "index", "label", "mask"]
+    np.testing.assert_array_equal(columns["image"], IMAGES)
+
+
+def test_targets_are_what_a_view_does_not_read():
+    batch = SOURCE.read(np.arange(2))
+    assert targets(lambda b: {"x": b["image"], "y": (b["label"], jnp.sum(b["mask"]))}, batch) == ["index", "label", "scale"]
+    assert targets(jax.jit(scaled), batch) == ["index", "label"]  # what is passed to a compiled function counts
+    assert targets(lambda b: 0, batch) == ["image", "index", "label", "mask", "scale"]

@@ -22,7 +22,7 @@ def collected(outputs):
 
     def collect(split, *taps, given=False):
         asked = {n: {t: v[t] for t in taps if t in v} for n, v in outputs[split].items() if given or n != "teacher"}
-        return asked, LABELS
+        return asked, {"label": LABELS}
 
     return collect
 
@@ -74,8 +74,8 @@ def test_representation(final):
     collect = collected(splits)
 
     def reversed_labels(split, *taps, given=False):
-        outputs, labels = collect(split, *taps, given=given)
-        return outputs, labels[::-1] if split == "test" else labels
+        outputs, columns = collect(split, *taps, given=given)
+        return outputs, {"label": columns["label"][::-1]} if split == "test" else columns
 
     found = representation(per_class=2, draws=2, neighbours=1)(reversed_labels, "test", final)
     names = {"knn_accuracy", "rank_me", "online_probe_accuracy"} | ({"probe_accuracy"} if final else set())
@@ -120,7 +120,7 @@ def test_representation_where_few_images_have_labels():
 
     def measured(known):
         def unlabelled(split, *taps, given=False):
-            return collect(split, *taps, given=given)[0], classes if split in known else np.full(12, -1)
+            return collect(split, *taps, given=given)[0], {"label": classes if split in known else np.full(12, -1)}
 
         return representation(per_class=2, draws=1, neighbours=1, images=images)(unlabelled, "test", True)
 

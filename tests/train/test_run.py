@@ -59,7 +59,7 @@ def test_evaluation_skips_and_stops_likewise(tmp_path):
     labels = []
 
     def measure(collect, split, final):
-        labels.append(collect(split, "logits")[1])
+        labels.append(collect(split, "logits")[1]["label"])
         return accuracy(collect, split, final)
 
     one = run(tmp_path / "skip", splits=splits, resident=False, corrupt="skip")

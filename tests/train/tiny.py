@@ -42,9 +42,9 @@ def noisy(key, image):
 
 def accuracy(collect, split, final):
     """Accuracy in percent of the first network, without compiling anything."""
-    outputs, labels = collect(split, "logits")
+    outputs, columns = collect(split, "logits")
     logits = next(iter(outputs.values()))["logits"]
-    return {"accuracy": 100 * np.mean(np.argmax(logits, -1) == labels, -1)}
+    return {"accuracy": 100 * np.mean(np.argmax(logits, -1) == columns["label"], -1)}
 
 
 def stage(method=None, **changed):
