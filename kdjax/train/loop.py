@@ -13,7 +13,7 @@ from kdjax.core import InputError, jit_fast_compile, join, split
 from kdjax.data import resident
 from kdjax.train.block import block
 from kdjax.train.checkpoint import Checkpoints
-from kdjax.train.collect import collector, on_devices
+from kdjax.train.collect import Collector, on_devices
 from kdjax.train.devices import on_host, place, within_process
 from kdjax.train.feed import Chunk, feed
 from kdjax.train.members import stack, unstack
@@ -94,7 +94,7 @@ def _train(name, stage, run, identity, given, results, splits, order) -> Result:
         run.records.put(order, name, notes.pop("lines", []), grows=True)
         moving, frozen = place(moving, run.devices, lead=1), place(frozen, run.devices)
         compiled = block(stage, state, run.how, own, run.devices)
-        ask = collector(stage.method.predict, run, splits, stage.view, needs=stage.method.needs)
+        ask = Collector(stage.method.predict, run, splits, stage.view, needs=stage.method.needs)
         validation = "val" if "val" in splits else "test"
         keys, warned = _noise_keys(stage, run, own), False
         outputs = None

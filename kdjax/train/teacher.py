@@ -11,7 +11,7 @@ from kdjax.core import Follower, Frozen, InputError, Net, read_by_name
 from kdjax.core.given import given_path
 from kdjax.core.shown import printable
 from kdjax.train import fingerprint
-from kdjax.train.collect import collector, on_devices
+from kdjax.train.collect import Collector, on_devices
 from kdjax.train.devices import place
 from kdjax.train.fitted import find, fit
 from kdjax.train.measures import classification
@@ -111,6 +111,6 @@ def measure_teacher(teacher: Teacher, run: Run, view: Callable) -> dict[str, lis
     """
     predict, _ = read_by_name(network=teacher.net)
     state = place(stack([_Alone(Follower(teacher.params, teacher.stats))]), run.devices, lead=1)
-    ask = collector(predict, run, on_devices(run._replace(splits={"test": run.splits["test"]})), view)
+    ask = Collector(predict, run, on_devices(run._replace(splits={"test": run.splits["test"]})), view)
     measures = classification(ask(state), "test", True)
     return {f"test_{name}": np.ravel(value).astype(float).tolist() for name, value in measures.items()}
