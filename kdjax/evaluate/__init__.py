@@ -10,11 +10,13 @@ from kdjax.evaluate.classification import (
     top_k,
 )
 from kdjax.evaluate.correlation import class_correlation, correlation_difference, correlation_gap
+from kdjax.evaluate.generation import frechet_distance, kernel_distance
 from kdjax.evaluate.health import alignment, effective_rank, feature_std, rank_me, uniformity
 from kdjax.evaluate.hint_points import hint_points
 from kdjax.evaluate.intervals import Interval, paired_interval
 from kdjax.evaluate.knn import knn_accuracy, knn_scores
 from kdjax.evaluate.probe import linear_probe
+from kdjax.evaluate.segmentation import class_iou, confusion_matrix, mean_iou
 from kdjax.evaluate.sharpness import Eigenvalues, Trace, evaluation_loss, hessian_top, hessian_trace
 from kdjax.evaluate.similarity import linear_cka, minibatch_linear_cka, position_mean, r2_cca, rbf_cka, similarities
 from kdjax.evaluate.teacher_layers import candidate_layers, choose_hint_points
@@ -29,6 +31,8 @@ __all__ = [
     "candidate_layers",
     "choose_hint_points",
     "class_correlation",
+    "class_iou",
+    "confusion_matrix",
     "correlation_difference",
     "correlation_gap",
     "divergence",
@@ -36,14 +40,17 @@ __all__ = [
     "evaluation_loss",
     "expected_calibration_error",
     "feature_std",
+    "frechet_distance",
     "hessian_top",
     "hessian_trace",
     "hint_points",
+    "kernel_distance",
     "knn_accuracy",
     "knn_scores",
     "linear_cka",
     "linear_probe",
     "logit_correlation",
+    "mean_iou",
     "minibatch_linear_cka",
     "negative_log_likelihood",
     "paired_interval",
