@@ -225,7 +225,7 @@ def classifier_stage(
     if grid:
         check_option("learning_rate", grid.get("learning_rate", (1,)), lambda rates: min(rates) > 0, "numbers above 0")
         swept, hyper = sweep(method, grid, members)
-        more |= {"seeds": members, "hyper": hyper, "choose": "accuracy"}
+        more |= {"seeds": members, "hyper": hyper, "choose": True}
         members = len(next(iter(hyper.values())))
     source = source or dataset.train
     return Stage(

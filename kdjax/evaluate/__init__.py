@@ -15,6 +15,7 @@ from kdjax.evaluate.health import alignment, effective_rank, feature_std, rank_m
 from kdjax.evaluate.hint_points import hint_points
 from kdjax.evaluate.intervals import Interval, paired_interval
 from kdjax.evaluate.knn import knn_accuracy, knn_scores
+from kdjax.evaluate.measure import MEASURES, Measure, alike, measure_of
 from kdjax.evaluate.probe import linear_probe
 from kdjax.evaluate.segmentation import class_iou, confusion_matrix, mean_iou
 from kdjax.evaluate.sharpness import Eigenvalues, Trace, evaluation_loss, hessian_top, hessian_trace
@@ -22,11 +23,14 @@ from kdjax.evaluate.similarity import linear_cka, minibatch_linear_cka, position
 from kdjax.evaluate.teacher_layers import candidate_layers, choose_hint_points
 
 __all__ = [
+    "MEASURES",
     "Eigenvalues",
     "Interval",
+    "Measure",
     "Reliability",
     "Trace",
     "alignment",
+    "alike",
     "brier",
     "candidate_layers",
     "choose_hint_points",
@@ -51,6 +55,7 @@ __all__ = [
     "linear_probe",
     "logit_correlation",
     "mean_iou",
+    "measure_of",
     "minibatch_linear_cka",
     "negative_log_likelihood",
     "paired_interval",

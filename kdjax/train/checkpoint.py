@@ -4,8 +4,9 @@ import errno
 import math
 import os
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -30,22 +31,18 @@ class Checkpoints:
       folder: where they are, one sub-folder a step.
       stage: the fingerprint of the stage; None takes any (to read what another run has left).
       keep: how many of the newest to keep.
-      best: the name of the metric in the manifest's `metrics` whose largest value is kept as well, or None.
+      best: whether the one with the largest score is kept as well; scores are read from the manifests.
     """
 
-    def __init__(self, folder: Path, stage: str | None, *, keep: int = 2, best: str | None = None):
+    def __init__(self, folder: Path, stage: str | None, *, keep: int = 2, best: bool = False):
         import orbax.checkpoint as ocp
-        from orbax.checkpoint.checkpoint_managers import preservation_policy as policy
 
-        def score(metrics):  # a checkpoint saved between evaluations has none
-            return metrics.get(best, -math.inf)
+        def preserved(checkpoints, *, context):
+            newest, best = sorted(x.step for x in checkpoints)[-keep:], self._best()
+            return [x.step in newest or x.step == best for x in checkpoints]
 
-        kept: list[Any] = [policy.LatestN(keep)]
-        if best:
-            kept.append(policy.BestN(get_metric_fn=score, n=1, keep_checkpoints_without_metrics=False))
-        options = ocp.CheckpointManagerOptions(
-            preservation_policy=policy.AnyPreservationPolicy(kept), best_fn=score if best else None, create=False
-        )
+        policy: Any = SimpleNamespace(should_preserve=preserved)
+        options = ocp.CheckpointManagerOptions(preservation_policy=policy, create=False)
         if jax.process_count() > 1:  # arrays are whole on every host: the first process writes, each reads for itself
             own = jax.process_index()
             options.multiprocessing_options = ocp.options.MultiprocessingOptions(
@@ -58,15 +55,16 @@ class Checkpoints:
         self._ocp, self._stage, self._folder = ocp, stage, folder
         with self._reading(f"folder {folder} of checkpoints"):
             self._manager = ocp.CheckpointManager(folder.absolute(), options=options, item_names=("state", "manifest"))
+        self._scores = dict(self._scores_on_disk()) if best else None
 
-    def save(self, step: int, state: Any, notes: dict, metrics: dict[str, float]) -> None:
+    def save(self, step: int, state: Any, notes: dict, score: float | None = None) -> None:
         """Copies the state to the host and writes it in the background; of several processes only the first writes.
 
         Args:
           step: the absolute step.
           state: a pytree of arrays, without frozen parts.
           notes: JSON values to keep with it.
-          metrics: floats by name, for keep-best.
+          score: the larger the better; None where it was not measured, or is not to be chosen by.
 
         Raises:
           InputError: where this one or the one before cannot be written; those on disk stay.
@@ -84,13 +82,16 @@ class Checkpoints:
             }
             for (path, _), x in zip(found, arrays.values(), strict=True)
         ]
-        content = {"stage": self._stage, "step": step, "leaves": leaves, "notes": notes}
+        score = score if score is not None and math.isfinite(score) else None
+        content = {"stage": self._stage, "step": step, "leaves": leaves, "notes": notes, "score": score}
         manifest = {"content": content, "sha256": fingerprint.of_json(content)}
         args = self._ocp.args.Composite(state=self._ocp.args.StandardSave(arrays), manifest=self._ocp.args.JsonSave(manifest))
         with self._writing():
             if not self._folder.is_dir():  # Orbax would make it again, and a run's folder that nothing else is in
                 raise FileNotFoundError(os.strerror(errno.ENOENT))
-            self._manager.save(step, args=args, metrics=metrics)
+            if self._scores is not None and score is not None:
+                self._scores[step] = score
+            self._manager.save(step, args=args)
 
     def steps(self) -> list[int]:
         """The steps on disk, newest first."""
@@ -103,8 +104,7 @@ class Checkpoints:
           InputError: one line that says what is wrong with it.
         """
         place = f"checkpoint {self._folder.name}/{step}"
-        found = self._read(step, place, "manifest", self._ocp.args.JsonRestore())
-        manifest = content_of(found, place, self._folder / str(step))
+        manifest = self._manifest(step, place)
         if self._stage is not None and manifest["stage"] != self._stage:
             raise InputError(f"{place} is refused: it was written by another configuration")
         if template is not None:
@@ -154,11 +154,11 @@ class Checkpoints:
         return step, state, notes
 
     def best(self) -> int:
-        """The step of the best checkpoint by validation; of equals, the latest. All processes call it."""
+        """The step of the checkpoint with the largest score; of equals, the latest. All processes call it."""
 
         def best():
             self._manager.wait_until_finished()
-            return self._manager.best_step()
+            return self._best()
 
         step = first(best)
         assert step is not None, "no checkpoint was scored"
@@ -175,6 +175,19 @@ class Checkpoints:
                 self._manager.wait_until_finished()
             finally:
                 self._manager.close()
+
+    def _best(self) -> int | None:
+        return max(self._scores, key=lambda step: (self._scores[step], step), default=None) if self._scores else None
+
+    def _scores_on_disk(self):
+        for step in self.steps():
+            with suppress(InputError):  # a damaged one is told of where it is restored
+                if (score := self._manifest(step, f"checkpoint {self._folder.name}/{step}").get("score")) is not None:
+                    yield step, score
+
+    def _manifest(self, step, place):
+        found = self._read(step, place, "manifest", self._ocp.args.JsonRestore())
+        return content_of(found, place, self._folder / str(step))
 
     def _check_state(self, step, place, shapes):
         """Refuses arrays of other shapes than the manifest says before they are read: Orbax fills up or leaves tasks behind."""

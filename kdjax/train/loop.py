@@ -19,7 +19,7 @@ from kdjax.train.feed import Chunk, feed
 from kdjax.train.members import stack, unstack
 from kdjax.train.processes import first, gathered
 from kdjax.train.run import Run, Stopped, name_damaged
-from kdjax.train.stage import Result, Stage, blank_batch, check_stage, seeds_of
+from kdjax.train.stage import Result, Stage, blank_batch, check_stage, score_of, seeds_of
 from kdjax.train.stage_cache import clear, identity_of, keep, machine_of, read_back
 from kdjax.train.start import begin
 from kdjax.train.sweep import choose
@@ -77,7 +77,7 @@ def _train(name, stage, run, identity, given, results, splits, order) -> Result:
     own = run.share == "none" and stage.members > 1
     arrays = place(resident(stage.source), run.devices) if stage.source and run.resident else None
     state = _initial(stage, run, given, results)
-    best = "val" if run.select == "best" and not stage.intermediate else None
+    best, score, sign = run.select == "best" and not stage.intermediate, stage.score, score_of(stage).sign
     first(lambda: (run.folder / "checkpoints").mkdir(exist_ok=True))  # not the run's own folder, which may have been removed
     checkpoints = Checkpoints(run.folder / "checkpoints" / name, identity, best=best)
     try:
@@ -118,19 +118,18 @@ def _train(name, stage, run, identity, given, results, splits, order) -> Result:
                 step, due = end, end == stage.steps
                 if due or step % stage.pace.evaluate == 0:
                     measured = stage.evaluate(ask(join(moving, frozen)), validation, False)
-                    _check_measured(
-                        name, measured, {"select='best'": "accuracy" if best else "", f"choose={stage.choose!r}": stage.choose}
-                    )
+                    _check_measured(name, measured, score, {"select='best'": best, "a sweep that chooses": stage.choose})
                     line |= {f"{validation}_{measure}": value for measure, value in measured.items()}
                     if run.test_curve and validation == "val":
-                        line |= _accuracy("test", stage.evaluate(ask(join(moving, frozen)), "test", False))
+                        on_test = stage.evaluate(ask(join(moving, frozen)), "test", False)
+                        line |= {f"test_{score}": on_test[score]} if score in on_test else {}
                 run.records.add([line])
                 run.progress(name, step, run.records.lines[-1])
                 stopping = any(gathered(run.stop()))
                 if due or stopping or step % stage.pace.save == 0:
-                    scored = {"val": float(np.mean(line["val_accuracy"]))} if best and "val_accuracy" in line else {}
+                    value = sign * float(np.mean(line[f"val_{score}"])) if best and f"val_{score}" in line else None
                     told = {"damaged": sorted(run.damaged), "lines": run.records.of(name)}
-                    checkpoints.save(step, on_host(moving), notes | told, scored)
+                    checkpoints.save(step, on_host(moving), notes | told, value)
                 if stopping and not due:
                     raise Stopped(f"stopped by a signal; {name} is saved at step {step} of {stage.steps}: the same command goes on")
         if best and (chosen := checkpoints.best()) != step:
@@ -139,13 +138,13 @@ def _train(name, stage, run, identity, given, results, splits, order) -> Result:
         state = join(place(moving, run.devices, lead=1), frozen)
         kept, points = list(range(stage.members)), ()
         if stage.choose:
-            scores = stage.evaluate(ask(state), "val", False)[stage.choose]
-            kept, points = choose(stage.hyper or {}, f"val_{stage.choose}", scores)
+            scores = stage.evaluate(ask(state), "val", False)[score]
+            kept, points = choose(stage.hyper or {}, f"val_{score}", scores, sign=sign)
             state = stack([unstack(state)[i] for i in kept])
         measures = _measured("test", stage.evaluate(ask(state), "test", True))
         if "val" in splits:
             measures |= _measured("val", stage.evaluate(ask(state), "val", False))
-            measures |= _at_best(run.records.of(name), kept) if run.test_curve else {}
+            measures |= _at_best(run.records.of(name), kept, score, sign) if run.test_curve else {}
     finally:
         checkpoints.close()
     return keep(name, stage, run, identity, state, measures, step, points, share=len(notes["machines"]) == 1)
@@ -170,25 +169,21 @@ def _advance(compiled, moving: Any, held: tuple, chunks: Iterator[Chunk], step: 
     return moving, {"epoch": epoch} | averages, images, damaged
 
 
-def _check_measured(name: str, measured: dict, wanted: dict[str, str]) -> None:
-    """Refuses to choose by what a stage does not measure; `wanted` names the measure behind each option."""
-    for asked, measure in wanted.items():
-        if measure and measure not in measured:
-            raise InputError(f"{asked} is not accepted: stage {name!r} measures {', '.join(measured)}, no {measure}")
+def _check_measured(name: str, measured: dict, score: str, asked: dict[str, bool]) -> None:
+    """Refuses to choose by a score that is not measured on the way."""
+    for what in (what for what, wanted in asked.items() if wanted and score not in measured):
+        raise InputError(f"{what} is not accepted: stage {name!r} measures {', '.join(measured)}, no {score}")
 
 
-def _accuracy(split: str, measures: dict) -> dict[str, Any]:
-    return {f"{split}_accuracy": measures["accuracy"]} if "accuracy" in measures else {}
-
-
-def _at_best(lines: list[dict], members: list[int]) -> dict[str, list[float]]:
-    """Each member's test accuracy where its validation accuracy was highest; of equals the latest."""
-    both = [(x["val_accuracy"], x["test_accuracy"]) for x in lines if {"val_accuracy", "test_accuracy"} <= set(x)]
+def _at_best(lines: list[dict], members: list[int], score: str, sign: int) -> dict[str, list[float]]:
+    """Each member's score on test images where that on validation images was best; of equals the latest."""
+    val_score, test_score = f"val_{score}", f"test_{score}"
+    both = [(x[val_score], x[test_score]) for x in lines if {val_score, test_score} <= set(x)]
     if not both:
         return {}
     val, test = np.array(both, float).swapaxes(0, 1)[..., members]
-    last = len(val) - 1 - np.argmax(np.nan_to_num(val[::-1], nan=-1.0), axis=0)
-    return {"test_at_best_val_accuracy": np.take_along_axis(test, last[None], axis=0)[0].tolist()}
+    last = len(val) - 1 - np.argmax(np.nan_to_num(sign * val[::-1], nan=-np.inf), axis=0)
+    return {f"test_at_best_val_{score}": np.take_along_axis(test, last[None], axis=0)[0].tolist()}
 
 
 def _measured(split: str, measures: dict) -> dict[str, list[float]]:

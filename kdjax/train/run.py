@@ -28,7 +28,7 @@ class Run(NamedTuple):
       share: `"batch"`: members see the same batches and differ in their initialisation; `"none"`: everything differs.
       how: `"map"` or `"vmap"`.
       select: `"last"` or `"best"`, the step that results are taken at: the last one, or that of the saved ones with the best
-        validation accuracy, mean over members.
+        validation score, mean over members.
       splits: `test`, and where there are any `val` and `train`, as sources for evaluation.
       digest: of the data.
       devices: where it computes.
@@ -42,7 +42,7 @@ class Run(NamedTuple):
       workers: processes that read ahead; 0 reads with threads.
       threads: how many.
       code: digest of the program that made the stages, beside kdjax itself.
-      test_curve: whether the test accuracy is measured at every evaluation too, for the one at the best validation accuracy.
+      test_curve: whether the score on test images is measured at every evaluation too, for the one at the best validation score.
     """
 
     folder: Path

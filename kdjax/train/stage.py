@@ -1,6 +1,6 @@
 """A phase of an experiment, and what is left of it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -10,6 +10,7 @@ import numpy as np
 from kdjax.augment import as_float, per_image
 from kdjax.core import Frozen, InputError, Method
 from kdjax.data import Sampler, Source
+from kdjax.evaluate import MEASURES, Measure, measure_of
 from kdjax.train.start import Start
 from kdjax.train.teacher_cache.spec import TeacherCache, blank_taps, check_teacher_cache
 
@@ -43,6 +44,8 @@ class Stage(NamedTuple):
       sampler: which rows a step sees; None: epochs over all rows of the source.
       view: `batch -> inputs`: what networks are evaluated on, any pytree, of rows as they are read; the images, in floats.
       evaluate: `(collect, split, final) -> {measure: [members]}`.
+      score: the measure that the stage is judged by: results at the best step, points of a sweep, plots and tables follow it.
+      measures: what it measures that is not in the table of measures, `evaluate.MEASURES`.
       given: `results of earlier stages -> {name: Frozen}`.
       warm_start: `(state, result, member) -> state`: a member starts from weights of the stage `warm_start_from`; in a sweep,
         member is the number of its seed.
@@ -53,7 +56,7 @@ class Stage(NamedTuple):
       members: how many are trained side by side.
       seeds: how many different seeds the members have: member i starts from seed + i modulo this; 0 is one each.
       hyper: swept values by name, `[members]` each, for a method made by `sweep`.
-      choose: of the points of a sweep only the best is kept: that with the highest mean of this measure on validation images.
+      choose: whether of the points of a sweep only the best is kept: that with the best mean score on validation images.
       intermediate: results are those of the last step, whatever the run selects: what is trained on the way to something else.
       optional: the run goes on without it, and without what is built on it, when it diverges: a row of a table.
       samples: `(state of one member, key) -> images [N, H, W, C]` to look at, or None.
@@ -69,6 +72,8 @@ class Stage(NamedTuple):
     nets: Mapping[str, dict]
     source: Source | None
     evaluate: Callable[..., dict[str, np.ndarray]]
+    score: str = "accuracy"
+    measures: tuple[Measure, ...] = ()
     augment: Callable = per_image()
     sampler: Sampler | None = None
     view: Callable[[dict[str, Any]], Any] = lambda batch: as_float(batch["image"])
@@ -81,7 +86,7 @@ class Stage(NamedTuple):
     members: int = 1
     seeds: int = 0
     hyper: Mapping[str, Any] | None = None
-    choose: str = ""
+    choose: bool = False
     intermediate: bool = False
     optional: bool = False
     samples: Callable | None = None
@@ -126,6 +131,16 @@ def blank_batch(stage: Stage) -> dict:
     return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
 
 
+def known_measures(stages: Iterable[Stage]) -> dict[str, Measure]:
+    """The table of measures with those that stages bring."""
+    return {**MEASURES, **{measure.name: measure for stage in stages for measure in stage.measures}}
+
+
+def score_of(stage: Stage) -> Measure:
+    """The Measure of a stage's score."""
+    return measure_of(stage.score, known_measures([stage]))
+
+
 def seeds_of(stage: Stage, seed: int) -> list[int]:
     """The seed of every member."""
     return [seed + i % (stage.seeds or stage.members) for i in range(stage.members)]
@@ -153,6 +168,10 @@ def check_stage(name: str, stage: Stage, given: Mapping[str, Frozen]) -> None:
             raise InputError(f"stage {name!r}, teacher_cache: {error}") from None
         if stage.source is None or "teacher" not in given:
             raise InputError(f"stage {name!r} is not accepted with a teacher_cache: it needs a source of images and a teacher")
+    for measure in stage.measures:
+        if measure.better not in ("higher", "lower"):
+            wanted = "expected 'higher' or 'lower'"
+            raise InputError(f"stage {name!r}: better={measure.better!r} of {measure.name} is not accepted: {wanted}")
     for number, values in (stage.hyper or {}).items():
         if len(values) != stage.members:
             raise InputError(f"stage {name!r}: {len(values)} values of {number} for {stage.members} members: expected one each")

@@ -16,7 +16,7 @@ from kdjax.train.devices import within_process
 from kdjax.train.members import unstack
 from kdjax.train.processes import first, gathered
 from kdjax.train.run import Run
-from kdjax.train.stage import Result, Stage, blank_batch
+from kdjax.train.stage import Result, Stage, blank_batch, score_of
 
 
 def identity_of(stage: Stage, run: Run, given: dict[str, Frozen], results: dict[str, Result]) -> str:
@@ -33,7 +33,7 @@ def identity_of(stage: Stage, run: Run, given: dict[str, Frozen], results: dict[
     numbers = {name: np.asarray(values, np.float64).tolist() for name, values in (stage.hyper or {}).items()}
     weights = {name: value.source for name, value in given.items()}
     adopted = results[stage.warm_start_from].digest if stage.warm_start else ""
-    own |= {"seeds": stage.seeds, "choose": stage.choose, "refresh": stage.refresh_every}
+    own |= {"seeds": stage.seeds, "choose": stage.choose, "score": score_of(stage), "refresh": stage.refresh_every}
     cache = stage.teacher_cache and [*stage.teacher_cache[1:4], stage.teacher_cache.dtype]
     own |= {"teacher_cache": cache}
     more = {"hyper": numbers, "given": weights, "adopted": adopted, "nets": dict(stage.nets)}
@@ -122,7 +122,7 @@ def _write(name: str, run: Run, identity: str, whole: Any, notes: dict, share: b
     remove(writing)
     writing.mkdir()
     saved = Checkpoints(writing, identity)
-    saved.save(0, whole, notes, {})
+    saved.save(0, whole, notes)
     saved.close()
     remove(own)  # a damaged one
     writing.rename(own)

@@ -105,20 +105,23 @@ def at_point(point: Mapping[str, float]) -> Iterator[None]:
         raise InputError(f"the point {where} of a sweep is refused: {error}") from None
 
 
-def choose(hyper: Mapping[str, np.ndarray], measure: str, scores: Sequence[float]) -> tuple[list[int], tuple[dict, ...]]:
+def choose(
+    hyper: Mapping[str, np.ndarray], measure: str, scores: Sequence[float], *, sign: int = 1
+) -> tuple[list[int], tuple[dict, ...]]:
     """The best point of a sweep by the mean score of its members.
 
     Args:
       hyper: one value a member by name, as `sweep` gives them.
       measure: the name of the score, for the table.
-      scores: one a member, higher is better.
+      scores: one a member.
+      sign: 1 where higher is better, -1 where lower is.
 
     Returns:
       `(members, points)`: the members of the best point, and all points with their means, the best first; of equals the first.
 
-    >>> choose({"rate": np.array([0.1, 0.1, 0.2, 0.2])}, "accuracy", [1.0, 2.0, 4.0, 3.0])
-    ([2, 3], ({'rate': 0.2, 'accuracy': 3.5}, {'rate': 0.1, 'accuracy': 1.5}))
+    >>> choose({"rate": np.array([0.1, 0.1, 0.2, 0.2])}, "val_nll", [1.0, 2.0, 4.0, 3.0], sign=-1)
+    ([0, 1], ({'rate': 0.1, 'val_nll': 1.5}, {'rate': 0.2, 'val_nll': 3.5}))
     """
     found = [(point, own, float(np.mean([scores[i] for i in own]))) for point, own in members_by_point(hyper)]
-    ranked = sorted(found, key=lambda one: -np.nan_to_num(one[2], nan=-np.inf))  # a point that diverged comes last
+    ranked = sorted(found, key=lambda one: -np.nan_to_num(sign * one[2], nan=-np.inf))  # a point that diverged comes last
     return ranked[0][1], tuple({**point, measure: mean} for point, _, mean in ranked)

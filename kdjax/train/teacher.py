@@ -1,6 +1,6 @@
 """A teacher from outside: from a run, a file of weights, an Orbax checkpoint."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,9 +14,9 @@ from kdjax.train import fingerprint
 from kdjax.train.collect import Collector, on_devices
 from kdjax.train.devices import place
 from kdjax.train.fitted import find, fit
-from kdjax.train.measures import classification
 from kdjax.train.members import stack
 from kdjax.train.run import Run
+from kdjax.train.stage import Stage
 
 
 class Teacher(NamedTuple):
@@ -101,16 +101,16 @@ class _Alone(NamedTuple):
     network: Follower
 
 
-def measure_teacher(teacher: Teacher, run: Run, view: Callable) -> dict[str, list[float]]:
-    """What a teacher can do on the test images of a run, before anybody learns from it: `{"test_accuracy": [x], ...}`.
+def measure_teacher(teacher: Teacher, run: Run, stage: Stage) -> dict[str, list[float]]:
+    """What a teacher can do on the test images of a run, before anybody learns from it: `{"test_nll": [x], ...}`.
 
     Args:
       teacher: what is measured.
-      run: its test images, and where it computes.
-      view: `batch -> inputs` of the network, of rows as they are read.
+      run: its images, and where it computes.
+      stage: that learns from it, whose measures and whose view of the images it has.
     """
     predict, _ = read_by_name(network=teacher.net)
     state = place(stack([_Alone(Follower(teacher.params, teacher.stats))]), run.devices, lead=1)
-    ask = Collector(predict, run, on_devices(run._replace(splits={"test": run.splits["test"]})), view)
-    measures = classification(ask(state), "test", True)
+    ask = Collector(predict, run, on_devices(run), stage.view)
+    measures = stage.evaluate(ask(state), "test", True)
     return {f"test_{name}": np.ravel(value).astype(float).tolist() for name, value in measures.items()}

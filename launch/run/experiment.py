@@ -214,14 +214,15 @@ def _measured(experiment: Any, run: Run) -> dict[str, dict]:
     if (known := teacher.specification.get("classes", experiment.dataset.classes)) != experiment.dataset.classes:
         run.say(f"{weights}, for {known or 'no'} classes, which are not those of this data: not measured")
         return {}
-    view = next(iter(experiment.stages.values())).view
-    measures = measure_teacher(teacher, run, view)
+    stages = list(experiment.stages.values())
+    stage = next((one for one in stages if "teacher" in one.method.needs), stages[-1])
+    measures = measure_teacher(teacher, run, stage)
     accuracy = measures["test_accuracy"][0]
     run.say(f"{weights}, test accuracy {accuracy:.2f} %")
     if accuracy < 2 * 100 / experiment.dataset.classes:
         doubts = "are its classes in the order of this data, and teacher_mean and teacher_std its own?"
         run.say(f"teacher: hardly better than chance: {doubts}")
-    members = {f"teacher{k}": measure_teacher(one, run, view) for k, one in enumerate(teacher.members)}
+    members = {f"teacher{k}": measure_teacher(one, run, stage) for k, one in enumerate(teacher.members)}
     return {"teacher": measures} | members
 
 

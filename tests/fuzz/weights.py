@@ -52,7 +52,7 @@ def _good(form):
             saved = Checkpoints(place / "models" / "student", "identity")
             params, stats = _weights("conv_net")
             weights = jax.tree.map(lambda x: x[None], {"network": {"params": params, "stats": stats}})
-            saved.save(0, weights, {"nets": {"network": NETS["conv_net"]}}, {})
+            saved.save(0, weights, {"nets": {"network": NETS["conv_net"]}})
             saved.close()
             (place / "config.json").write_text(json.dumps({"stages": ["student"], "data": {"shape": list(SHAPE), "crop": 0}}))
         else:

@@ -38,7 +38,7 @@ def keep(run, stage, specification, *members):
     stacked = jax.tree.map(lambda *xs: np.stack(xs), *[{"params": p, "stats": s} for p, s in members])
     shutil.rmtree(run / "models" / stage, ignore_errors=True)
     saved = Checkpoints(run / "models" / stage, "made up")
-    saved.save(0, {"network": stacked}, {"nets": {"network": specification}}, {})
+    saved.save(0, {"network": stacked}, {"nets": {"network": specification}})
     saved.close()
 
 

@@ -31,7 +31,7 @@ def folder(tmp_path):
     """Three steps saved, of which the last two are kept."""
     checkpoints = Checkpoints(tmp_path / "student", "stage one")
     for step in (4, 8, 12):
-        checkpoints.save(step, moving(step), {"note": [step, "x"]}, {})
+        checkpoints.save(step, moving(step), {"note": [step, "x"]})
     checkpoints.close()
     return tmp_path / "student"
 
@@ -44,7 +44,7 @@ def single(tmp_path):
     """Steps 8 and 12 of a State of one array, large enough for a file of its own."""
     checkpoints = Checkpoints(tmp_path / "student", "stage one")
     for step in (8, 12):
-        checkpoints.save(step, {"noise": NOISE["noise"] + step}, {"note": step}, {})
+        checkpoints.save(step, {"noise": NOISE["noise"] + step}, {"note": step})
     checkpoints.close()
     return tmp_path / "student"
 
@@ -148,7 +148,7 @@ def test_a_full_disk_is_one_line_and_the_last_good_checkpoint_stays(single, full
     checkpoints = opened(single)
     full(size)
     with pytest.raises(InputError, match=r"student of checkpoints cannot be written \(.*; the same command goes on") as raised:
-        checkpoints.save(16, {"noise": NOISE["noise"]}, {}, {})
+        checkpoints.save(16, {"noise": NOISE["noise"]}, {})
         checkpoints.close()
     assert "\n" not in str(raised.value) and not caplog.records
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
@@ -163,7 +163,7 @@ def test_a_folder_that_was_deleted_is_one_line_and_is_not_made_again(single):
     checkpoints = opened(single)
     shutil.rmtree(single)
     with pytest.raises(InputError, match=r"student of checkpoints cannot be written \(No such file or directory\)"):
-        checkpoints.save(16, NOISE, {}, {})
+        checkpoints.save(16, NOISE, {})
     checkpoints.close()
     assert not single.exists()
 
@@ -228,15 +228,29 @@ def test_newest_raises_where_none_is_good(folder, tmp_path):
 
 
 def test_the_last_two_and_the_best_are_kept(tmp_path):
-    checkpoints = Checkpoints(tmp_path / "c", "s", best="val")
-    for step, value in ((1, 30.0), (2, 90.0), (3, 90.0), (4, 10.0), (5, 20.0)):
-        checkpoints.save(step, {"x": jnp.float32(step)}, {}, {"val": value})
-    checkpoints.save(6, {"x": jnp.float32(6)}, {}, {})  # saved between evaluations
+    checkpoints = Checkpoints(tmp_path / "c", "s", best=True)
+    for step, value in ((1, -30.0), (2, -9.0), (3, -9.0), (4, -10.0), (5, float("nan"))):
+        checkpoints.save(step, {"x": jnp.float32(step)}, {}, value)
+    checkpoints.save(6, {"x": jnp.float32(6)}, {})  # saved between evaluations
     assert checkpoints.best() == 3
     checkpoints.close()
-    again = Checkpoints(tmp_path / "c", "s", best="val")
+    again = Checkpoints(tmp_path / "c", "s", best=True)
     assert again.steps() == [6, 5, 3] and again.best() == 3
+    again.save(7, {"x": jnp.float32(7)}, {}, -8.0)
+    assert again.best() == 7
     again.close()
+    assert Checkpoints(tmp_path / "c", "s", best=True).steps() == [7, 6]
+
+
+def test_the_best_one_follows_the_manifests_alone(tmp_path):
+    """A score that is not what was written counts no more than other damage."""
+    checkpoints = Checkpoints(tmp_path / "c", "s", best=True)
+    for step, value in ((1, 30.0), (2, 20.0), (3, 10.0)):
+        checkpoints.save(step, {"x": jnp.float32(step)}, {}, value)
+    checkpoints.close()
+    path = tmp_path / "c" / "3" / "manifest" / "metadata"
+    path.write_text(path.read_text().replace("10.0", "99.0"))
+    assert Checkpoints(tmp_path / "c", "s", best=True).best() == 1
 
 
 def test_a_save_survives_the_donation_of_its_arrays(tmp_path):
@@ -244,7 +258,7 @@ def test_a_save_survives_the_donation_of_its_arrays(tmp_path):
     add = jax.jit(lambda tree: jax.tree.map(lambda x: x + 1, tree), donate_argnums=0)
     tree = {"a": jnp.zeros((300, 300)), "b": jnp.zeros(5, jnp.int32)}
     for step in range(8):
-        checkpoints.save(step, tree, {}, {})
+        checkpoints.save(step, tree, {})
         tree = add(tree)
     checkpoints.close()
     again = Checkpoints(tmp_path / "c", "s")
@@ -259,7 +273,7 @@ def test_read_model_gives_empty_stats_back(tmp_path):
         "network": {"params": {"w": np.ones((2, 3), np.float32)}, "stats": {}},
         "samples": np.zeros((1, 2, 2, 1), np.float32),
     }
-    saved.save(0, weights, {"nets": {"network": {"name": "conv_net"}}, "nan": float("nan")}, {})
+    saved.save(0, weights, {"nets": {"network": {"name": "conv_net"}}, "nan": float("nan")})
     saved.close()
     found, notes = read_model(tmp_path / "m", "s")
     assert_same(found, weights)

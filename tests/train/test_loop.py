@@ -13,6 +13,7 @@ from tiny import TEST, TRAIN, after, assert_close, assert_same, linear, run, sgd
 from kdjax import augment, methods, models
 from kdjax.core import Frozen, InputError, Net
 from kdjax.data import epoch_rows, epochs
+from kdjax.evaluate import Measure
 from kdjax.train import Diverged, Pace, Stopped, feed, run_stages, sweep
 from kdjax.train.devices import find_devices
 
@@ -453,7 +454,30 @@ def test_best_survives_a_stop_between_evaluations(tmp_path):
     assert result.step == 4
 
 
-def test_best_needs_an_accuracy(tmp_path):
+def distance(values):
+    """Fields of a stage whose score is a measure of its own of which less is better."""
+    measure = scored(values)
+    evaluate = lambda *args: {"distance": measure(*args)["accuracy"]}  # noqa: E731
+    return {"evaluate": evaluate, "score": "distance", "measures": (Measure("distance", "", "lower"),)}
+
+
+def test_best_follows_the_score_and_its_direction(tmp_path):
+    one = stage(steps=16, **distance([20.0, 10.0, 30.0, 15.0]))
+    assert run_stages({"only": one}, run(tmp_path, select="best"))["only"].step == 8
+
+
+def test_the_test_curve_follows_the_score_and_its_direction(tmp_path):
+    one = stage(**distance([20.0, 1.0, 10.0, 2.0, 30.0, 3.0]))  # on validation and test images in turn
+    found = run_stages({"only": one}, run(tmp_path, test_curve=True))["only"]
+    assert found.measures["test_at_best_val_distance"] == [2.0]
+
+
+def test_a_measure_without_a_direction_is_refused(tmp_path):
+    with pytest.raises(InputError, match="stage 'only': better='less' of distance is not accepted: expected 'higher' or 'lower'"):
+        run_stages({"only": stage(measures=(Measure("distance", "", "less"),))}, run(tmp_path))
+
+
+def test_best_needs_its_score(tmp_path):
     one = stage(evaluate=lambda collect, split, final: {"knn": np.array([1.0])})
     with pytest.raises(InputError, match="stage 'only' measures knn, no accuracy"):
         run_stages({"only": one}, run(tmp_path, select="best"))

@@ -22,7 +22,7 @@ def whole(tmp_path_factory):
     params, stats = models.build(SPECIFICATION).init(jax.random.key(0), np.zeros((1, 4, 4, 1), np.float32))
     saved = Checkpoints(folder / "models" / "teacher", "identity")
     weights = jax.tree.map(lambda x: np.asarray(x)[None], {"network": {"params": params, "stats": stats}})
-    saved.save(0, weights, {"nets": {"network": SPECIFICATION}}, {})
+    saved.save(0, weights, {"nets": {"network": SPECIFICATION}})
     saved.close()
     (folder / "config.json").write_text(json.dumps({"stages": ["teacher"], "data": {"shape": [4, 4, 1], "crop": 0}}))
     return folder

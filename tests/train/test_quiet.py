@@ -10,7 +10,7 @@ from kdjax.train import Checkpoints
 
 many = {f"array{i}": np.full(3000, i, np.float32) for i in range(30)}
 saved = Checkpoints(Path(sys.argv[1]) / "c", "s")
-saved.save(1, many, {}, {})
+saved.save(1, many, {})
 saved.close()
 for path in (Path(sys.argv[1]) / "c/1/state/d").iterdir():
     path.write_bytes(b"xx")

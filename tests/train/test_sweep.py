@@ -6,6 +6,7 @@ from tiny import TEST, assert_close, linear, run, sgd, stage
 
 from kdjax import methods
 from kdjax.core import Frozen, InputError
+from kdjax.evaluate import Measure
 from kdjax.train import over_members, run_stages, stack, sweep
 from kdjax.train.optimiser import schedule
 from kdjax.train.optimiser import sgd as full_sgd
@@ -56,7 +57,7 @@ def test_a_temperature_may_be_swept():
 def test_the_best_point_is_kept_by_validation_and_its_seeds_with_it(tmp_path):
     method, hyper = sweep(lambda rate: methods.supervised(linear(), sgd(rate)), {"rate": [0.0, 0.2, 0.05]}, seeds=2)
     seen = {"val": np.array([10, 20, 60, 50, 70, 30.0]), "test": np.array([99.0, 99.0])}
-    one = stage(method, members=6, seeds=2, hyper=hyper, choose="accuracy", steps=4)
+    one = stage(method, members=6, seeds=2, hyper=hyper, choose=True, steps=4)
     one = one._replace(evaluate=lambda collect, split, final: {"accuracy": seen[split]})
     kept = run_stages({"only": one}, run(tmp_path / "all"))["only"]
     assert [p["rate"] for p in kept.points] == [0.2, 0.05, 0.0]
@@ -67,8 +68,19 @@ def test_the_best_point_is_kept_by_validation_and_its_seeds_with_it(tmp_path):
     assert again.points == kept.points
     with pytest.raises(InputError, match="a sweep that chooses is not accepted"):
         run_stages({"only": one}, run(tmp_path / "b", splits={"test": TEST}))
-    with pytest.raises(InputError, match="choose='knn' is not accepted: stage 'only' measures accuracy, no knn"):
-        run_stages({"only": one._replace(choose="knn")}, run(tmp_path / "c"))
+    with pytest.raises(InputError, match="a sweep that chooses is not accepted: stage 'only' measures accuracy, no knn"):
+        run_stages({"only": one._replace(score="knn")}, run(tmp_path / "c"))
+
+
+def test_of_a_score_of_which_less_is_better_the_lowest_point_is_kept(tmp_path):
+    method, hyper = sweep(lambda rate: methods.supervised(linear(), sgd(rate)), {"rate": [0.0, 0.2, 0.05]})
+    seen = {"val": np.array([20, 10, 30.0]), "test": np.array([99.0])}
+    one = stage(
+        method, members=3, hyper=hyper, choose=True, steps=2, score="distance", measures=(Measure("distance", "", "lower"),)
+    )
+    one = one._replace(evaluate=lambda collect, split, final: {"distance": seen[split]})
+    kept = run_stages({"only": one}, run(tmp_path))["only"]
+    assert [p["val_distance"] for p in kept.points] == [10, 20, 30] and kept.points[0]["rate"] == 0.2
 
 
 def test_a_point_that_is_no_number_is_never_chosen():

@@ -10,12 +10,13 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 from safetensors.numpy import save_file
+from tiny import linear, run, stage
 
 from kdjax import models
 from kdjax.core import InputError
 from kdjax.models import to_pytorch, write_weights
 from kdjax.train import fingerprint
-from kdjax.train.teacher import ensemble_of, read_teacher, together
+from kdjax.train.teacher import Teacher, ensemble_of, measure_teacher, read_teacher, together
 from tests.golden.parity.make import SMALL_DEIT
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "parity"
@@ -192,3 +193,13 @@ def test_what_is_no_teacher(tmp_path):
     assert "it is a web page" in refusal(tmp_path / "net.bin")
     save_file({"conv1.weight": np.zeros(2)}, tmp_path / "net")
     assert refusal(tmp_path / "net", {}) == "is refused: it does not say which net it holds"
+
+
+def test_a_teacher_is_measured_as_the_stage_that_learns_from_it(tmp_path):
+    def evaluate(collect, split, final):
+        return {"distance": collect(split, "pooled")[0]["network"]["pooled"].mean((1, 2))}
+
+    params, stats = linear().init(jax.random.key(0), jnp.zeros((1, 4, 4, 1)))
+    teacher = Teacher(linear(), params, stats, "", "", {})
+    one = stage(evaluate=evaluate, view=lambda batch: batch["image"] * 0.0 + 2)
+    assert measure_teacher(teacher, run(tmp_path), one) == {"test_distance": [2.0]}

@@ -1,0 +1,84 @@
+"""The table of measures: the unit of every result, which way it is better, and how many digits of it are shown."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Measure(NamedTuple):
+    """What the values of a result are.
+
+    Attributes:
+      name: the end of the results' names: `"accuracy"` is that of `test_accuracy` and `val_student2_accuracy`.
+      unit: `"%"`, `"nats"`, ...; empty for none.
+      better: `"higher"` or `"lower"`.
+      digits: behind the point, in tables.
+
+    >>> MEASURES["accuracy"].shown(98.404), MEASURES["nll"].shown(0.1)
+    ('98.40 %', '0.100 nats')
+    """
+
+    name: str
+    unit: str = ""
+    better: str = "higher"
+    digits: int = 3
+
+    @property
+    def sign(self) -> int:
+        """1 or -1: of two values times the sign, the larger one is better."""
+        return -1 if self.better == "lower" else 1
+
+    def shown(self, value: float) -> str:
+        """A value with its unit."""
+        return f"{value:.{self.digits}f} {self.unit}".rstrip()
+
+
+MEASURES: Mapping[str, Measure] = {
+    measure.name: measure
+    for measure in (
+        Measure("accuracy", "%", "higher", 2),
+        Measure("top5_accuracy", "%", "higher", 2),
+        Measure("ensemble_accuracy", "%", "higher", 2),
+        Measure("knn_accuracy", "%", "higher", 2),
+        Measure("probe_accuracy", "%", "higher", 2),
+        Measure("online_probe_accuracy", "%", "higher", 2),
+        Measure("pixels_probe_accuracy", "%", "higher", 2),
+        Measure("agreement", "%", "higher", 2),
+        Measure("ece", "%", "lower", 2),
+        Measure("nll", "nats", "lower", 3),
+        Measure("brier", "0 to 2", "lower", 3),
+        Measure("loss", "", "lower", 3),
+        Measure("perplexity", "", "lower", 2),
+        Measure("rank_me", "dimensions", "higher", 3),
+        Measure("iou", "%", "higher", 2),
+        Measure("mean_iou", "%", "higher", 2),
+        Measure("miou", "%", "higher", 2),
+        Measure("fid", "", "lower", 2),
+        Measure("kid", "", "lower", 4),
+    )
+}
+
+
+def measure_of(result: str, known: Mapping[str, Measure] = MEASURES) -> Measure:
+    """The Measure of a result: of those whose name ends the result's, the one with the longest name.
+
+    Args:
+      result: such as `"test_accuracy"`, `"val_student2_accuracy"`, `"test_mean_iou"`.
+      known: Measures by name.
+
+    Returns:
+      The Measure; for a result that none fits, one without a unit of which more is better.
+
+    >>> measure_of("test_student2_accuracy").name, measure_of("val_gap")
+    ('accuracy', Measure(name='val_gap', unit='', better='higher', digits=3))
+    """
+    fits = [measure for name, measure in known.items() if f"_{result}".endswith(f"_{name}")]
+    return max(fits, key=lambda measure: len(measure.name), default=Measure(result))
+
+
+def alike(result: str, score: str) -> bool:
+    """Whether a result is of the kind of a score, as the last word of their names tells: a kNN accuracy is an accuracy.
+
+    >>> alike("test_knn_accuracy", "accuracy"), alike("val_nll", "accuracy"), alike("loss", "distance")
+    (True, False, False)
+    """
+    return result.rpartition("_")[2] == score.rpartition("_")[2]

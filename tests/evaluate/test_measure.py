@@ -1,0 +1,42 @@
+"""The table of measures, and how a result finds its Measure."""
+
+import pytest
+
+from kdjax.evaluate import MEASURES, Measure, alike, measure_of
+
+
+@pytest.mark.parametrize(
+    "result, name",
+    [
+        ("test_accuracy", "accuracy"),
+        ("test_student2_accuracy", "accuracy"),
+        ("test_at_best_val_accuracy", "accuracy"),
+        ("val_online_probe_accuracy", "online_probe_accuracy"),
+        ("val_miou", "miou"),
+        ("test_mean_iou", "mean_iou"),
+        ("test_road_iou", "iou"),
+        ("test_fid", "fid"),
+        ("loss", "loss"),
+    ],
+)
+def test_a_result_finds_its_measure(result, name):
+    assert measure_of(result) is MEASURES[name]
+
+
+def test_a_name_is_found_by_whole_words():
+    assert measure_of("test_piece") == Measure("test_piece", "", "higher", 3)  # which is no calibration error
+
+
+def test_an_own_measure_takes_the_place_of_one_of_the_table():
+    own = Measure("accuracy", "", "lower", 1)
+    assert measure_of("test_accuracy", {**MEASURES, own.name: own}) is own
+
+
+def test_of_which_measures_less_is_better():
+    assert {name for name, measure in MEASURES.items() if measure.sign < 0} == {"ece", "nll", "brier", "loss", "perplexity", "fid", "kid"}
+    assert {measure.better for measure in MEASURES.values()} == {"higher", "lower"}
+
+
+def test_results_alike_end_with_one_word():
+    assert alike("test_top5_accuracy", "accuracy") and alike("val_accuracy", "probe_accuracy")
+    assert not alike("test_accuracy", "agreement")
