@@ -28,8 +28,8 @@ from configs._setting import Setting
 from kdjax import data, methods, models
 from kdjax.core import Frozen, InputError, Net, check_option
 from kdjax.core.given import given_path
+from kdjax.evaluate.classifier import classification, classification_together
 from kdjax.train import Stage
-from kdjax.train.measures import classification, classification_together
 from kdjax.train.teacher import Teacher, ensemble_of, read_teacher, together
 
 

@@ -12,9 +12,9 @@ from ml_collections import ConfigDict
 
 from kdjax import augment, data
 from kdjax.core import InputError, check_memory, check_option, pick
+from kdjax.evaluate.classifier import classification
 from kdjax.train import Pace, Stage, sweep
 from kdjax.train.devices import AXIS
-from kdjax.train.measures import classification
 from kdjax.train.optimiser import OPTIMISERS, schedule
 from kdjax.train.teacher import Teacher
 

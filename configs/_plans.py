@@ -9,9 +9,9 @@ from configs._sections import keyword_defaults
 from configs._setting import PACE, Entry, Setting
 from kdjax import methods, models
 from kdjax.core import Frozen
+from kdjax.evaluate.classifier import classification
 from kdjax.methods import offline
 from kdjax.train import Result, Stage
-from kdjax.train.measures import classification
 from kdjax.train.optimiser import skip_zero_gradients
 
 

@@ -16,8 +16,8 @@ from configs import _sections as sections
 from kdjax import augment, methods, models
 from kdjax.core import check_option, pick
 from kdjax.data import Dataset, few_labels
+from kdjax.evaluate.encoder import Probed, probed_rows, representation
 from kdjax.train import Stage
-from kdjax.train.measures import Probed, probed_rows, representation
 
 METHODS = {"byol": methods.byol}
 
@@ -78,6 +78,7 @@ def build(config: parts.Config) -> parts.Experiment:
             sampler=parts.sampler(config, dataset.train),
             augment=augment.views(*augment.grey_views(**config.views)),
             evaluate=representation(**config.probe, images=dataset),
+            score="probe_accuracy" if probed else "rank_me",
             members=config.seeds,
         )
 

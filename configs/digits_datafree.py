@@ -15,8 +15,8 @@ from configs import _parts as parts
 from configs import _sections as sections
 from kdjax import methods, models
 from kdjax.core import check_option, pick
+from kdjax.evaluate.classifier import classification
 from kdjax.train import Stage
-from kdjax.train.measures import classification
 
 METHODS = {"dafl": methods.dafl}
 

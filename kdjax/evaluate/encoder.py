@@ -1,54 +1,18 @@
-"""What is measured of a stage's networks: functions `(collect, split, final) -> {measure: [members]}`."""
+"""What is measured of a stage's encoders, which have no classes: functions `(collect, split, final) -> {measure: [members]}`."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from kdjax import evaluate, models
 from kdjax.data import Dataset, Source, few_labels
 from kdjax.data.sampler import PROBE_SPLIT
 from kdjax.data.split import stratified
-
-
-def classification(collect: Callable, split: str, final: bool) -> dict[str, np.ndarray]:
-    """Accuracy, and at the end top-5, NLL, calibration error, Brier score and agreement with the teacher.
-
-    Accuracies, calibration error and agreement are in percent; NLL in nats; the Brier score from 0 to 2. The first network of
-    `predict` gives the plain names, further ones are prefixed by theirs.
-    """
-    outputs, columns = collect(split, "logits", given=final)
-    labels, teacher = columns["label"], outputs.pop("teacher", None)
-    measures = {}
-    for i, (network, taps) in enumerate(outputs.items()):
-        prefix = "" if i == 0 else f"{network}_"
-        for name, value in _of_logits(taps["logits"], labels, final).items():
-            measures[prefix + name] = value
-    if final and teacher is not None:
-        first = next(iter(outputs.values()))["logits"]
-        measures["agreement"] = np.mean(jax.vmap(evaluate.top1_agreement)(first, teacher["logits"]), -1) * 100
-    return measures
-
-
-def classification_together(specification: dict) -> Callable:
-    """Makes the measure of networks that will answer together: `classification`, and at the end the accuracy of their ensemble.
-
-    Args:
-      specification: of the ensemble, for its weights.
-    """
-    share = models.shares(len(specification["nets"]), specification["weights"])
-
-    def measure(collect: Callable, split: str, final: bool) -> dict[str, np.ndarray]:
-        measures = classification(collect, split, final)
-        if final:
-            outputs, columns = collect(split, "logits")
-            logits = jnp.tensordot(jnp.asarray(share), next(iter(outputs.values()))["logits"], 1)
-            measures["ensemble_accuracy"] = np.full(len(share), evaluate.top_k(logits, columns["label"]).mean() * 100)
-        return measures
-
-    return measure
+from kdjax.evaluate.classification import top_k
+from kdjax.evaluate.health import rank_me
+from kdjax.evaluate.knn import knn_accuracy
+from kdjax.evaluate.probe import linear_probe
 
 
 def representation(*, per_class: int = 10, draws: int = 5, neighbours: int = 20, images: Dataset | None = None) -> Callable:
@@ -74,23 +38,21 @@ def representation(*, per_class: int = 10, draws: int = 5, neighbours: int = 20,
         labels, train_labels = columns["label"], trained_columns["label"]
         network = next(iter(outputs))
         taps = outputs[network]
-        rank_me = [evaluate.rank_me(x) for x in taps["pooled"]]
+        ranks = [rank_me(x) for x in taps["pooled"]]
         rows = probed_rows(train_labels, labels)
         if rows is None:
-            return {"rank_me": np.asarray(rank_me)}
+            return {"rank_me": np.asarray(ranks)}
         known = labels[rows.known] if rows.halved else train_labels[rows.known]
         features = taps["pooled"] if rows.halved else trained[network]["pooled"]
         pairs = [(a[rows.known], b[rows.scored]) for a, b in zip(features, taps["pooled"], strict=True)]
         labels = labels[rows.scored]
         measures: dict[str, Any] = {
-            "knn_accuracy": [
-                evaluate.knn_accuracy(a, known, b, labels, classes=int(known.max()) + 1, k=neighbours) * 100 for a, b in pairs
-            ],
-            "rank_me": rank_me,
+            "knn_accuracy": [knn_accuracy(a, known, b, labels, classes=int(known.max()) + 1, k=neighbours) * 100 for a, b in pairs],
+            "rank_me": ranks,
         }
         if "logits" in taps:
             logits = np.asarray(taps["logits"])[:, rows.scored]
-            measures["online_probe_accuracy"] = _of_logits(logits, labels, False)["accuracy"]
+            measures["online_probe_accuracy"] = np.asarray(jax.vmap(lambda z: top_k(z, labels).mean())(logits)) * 100
         if final:
             measures["probe_accuracy"] = [probe(a, known, b, labels) for a, b in pairs]
             if images is not None:
@@ -136,22 +98,8 @@ def probed_rows(train_labels: np.ndarray, labels: np.ndarray) -> Probed | None:
 
 def _probe(train, train_labels, test, labels, per_class, draw):
     rows = few_labels(train_labels, per_class, draw)
-    return evaluate.linear_probe(train[rows], train_labels[rows], test, labels)["accuracy"] * 100
+    return linear_probe(train[rows], train_labels[rows], test, labels)["accuracy"] * 100
 
 
 def _pixels(source: Source) -> np.ndarray:
     return source.read(np.arange(source.size))["image"].reshape(source.size, -1) / 255.0
-
-
-def _of_logits(logits, labels, final):
-    def over(f):
-        return np.asarray(jax.vmap(lambda z: f(z, labels).mean())(logits))
-
-    measures = {"accuracy": over(evaluate.top_k) * 100}
-    if final:
-        if logits.shape[-1] > 5:
-            measures["top5_accuracy"] = over(lambda z, y: evaluate.top_k(z, y, k=5)) * 100
-        measures["nll"] = over(evaluate.negative_log_likelihood)
-        measures["ece"] = over(evaluate.expected_calibration_error) * 100
-        measures["brier"] = over(evaluate.brier)
-    return measures
