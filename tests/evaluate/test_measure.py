@@ -33,7 +33,15 @@ def test_an_own_measure_takes_the_place_of_one_of_the_table():
 
 
 def test_of_which_measures_less_is_better():
-    assert {name for name, measure in MEASURES.items() if measure.sign < 0} == {"ece", "nll", "brier", "loss", "perplexity", "fid", "kid"}
+    assert {name for name, measure in MEASURES.items() if measure.sign < 0} == {
+        "ece",
+        "nll",
+        "brier",
+        "loss",
+        "perplexity",
+        "fid",
+        "kid",
+    }
     assert {measure.better for measure in MEASURES.values()} == {"higher", "lower"}
 
 
