@@ -83,7 +83,7 @@ def byol_views(
             random_apply(partial(gaussian_blur, sigma=sigma), p=blur),
             random_apply(lambda key, image: solarise(image), p=solar),
         )
-        return _in_turn(*steps)
+        return _compose(*steps)
 
     return view(blur_p[0], solarise_p[0]), view(blur_p[1], solarise_p[1])
 
@@ -125,9 +125,9 @@ def grey_views(
         random_apply(partial(gaussian_blur, sigma=sigma, radius=radius), p=blur_p),
         partial(gaussian_noise, std=noise),
     )
-    view = _in_turn(*(steps if noise else steps[:2]))
+    view = _compose(*(steps if noise else steps[:2]))
     return view, view
 
 
-def _in_turn(*steps: View) -> View:
+def _compose(*steps: View) -> View:
     return compose(*steps, lambda key, image: jnp.clip(image, 0.0, 1.0))

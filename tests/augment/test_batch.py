@@ -22,7 +22,7 @@ def test_as_float():
         as_float(jnp.ones(2, jnp.int32))
 
 
-def test_on_images_applies_the_transforms_in_order_with_keys_of_their_own():
+def test_per_image_applies_the_transforms_in_order_with_keys_of_their_own():
     out = jax.jit(per_image(pad_crop, noise, noise))(KEYS, BATCH)
     assert set(out) == set(BATCH) and out["image"].dtype == jnp.float32
     np.testing.assert_array_equal(out["label"], BATCH["label"])
