@@ -205,7 +205,7 @@ def _check_shape(path: str, found: Any, want: Any, name: str, arrays: Mapping[st
         rest = ", ".join(repr(k) for k in list(arrays)[:3])
         raise InputError(f"{path} is not in it, {name} has it {want.shape}; it holds {rest or 'nothing'}")
     if tuple(found.shape) != want.shape:
-        help_ = advice(name, path, found.shape[0] if found.ndim else 0, want.shape[0] if want.ndim else 0)
+        help_ = advice(name, path, tuple(found.shape), want.shape)
         raise InputError(f"{path} is {tuple(found.shape)} in it, {name} has {want.shape}{help_}")
 
 

@@ -21,18 +21,22 @@ def test_heads_are_linear_layers_at_the_end():
 
 
 @pytest.mark.parametrize(
-    ("name", "path", "sides", "said"),
+    ("name", "path", "found", "wanted", "said"),
     [
-        ("resnet50", "params/conv/kernel", (7, 3), "; net.stem=imagenet has such a one"),
-        ("resnet18", "params/conv/kernel", (3, 7), "; net.stem=cifar has such a one"),
-        ("resnet18", "params/conv/kernel", (3, 3), ""),
-        ("resnet8", "params/conv/kernel", (7, 3), ""),
-        ("resnet18", "params/stage1_block1/conv1/kernel", (7, 3), ""),
-        ("vit", "params/positions", (1, 1), "; resize=true fits it to these images"),
+        ("resnet50", "params/conv/kernel", (7, 7, 3, 64), (3, 3, 3, 64), "; net.stem=imagenet has such a one"),
+        ("resnet18", "params/conv/kernel", (3, 3, 3, 64), (7, 7, 3, 64), "; net.stem=cifar has such a one"),
+        ("resnet18", "params/conv/kernel", (3, 3, 1, 64), (3, 3, 3, 64), ""),
+        ("resnet18", "params/conv/kernel", (64,), (3, 3, 3, 64), ""),
+        ("resnet8", "params/conv/kernel", (7, 7, 3, 16), (3, 3, 3, 16), ""),
+        ("resnet18", "params/stage1_block1/conv1/kernel", (7, 7, 64, 64), (3, 3, 64, 64), ""),
+        ("vit", "params/positions", (1, 65, 16), (1, 17, 16), "; resize=true fits it to these images"),
+        ("vit", "params/positions", (1, 65, 16), (1, 17, 32), ""),
+        ("vit", "params/positions", (1, 198, 16), (1, 197, 16), "; a net with a distillation token has such a one"),
+        ("vit", "params/positions", (1, 197, 16), (1, 198, 16), "; a net without distillation token has such a one"),
     ],
 )
-def test_the_option_that_helps_is_named(name, path, sides, said):
-    assert advice(name, path, *sides) == said
+def test_the_option_that_helps_is_named(name, path, found, wanted, said):
+    assert advice(name, path, found, wanted) == said
 
 
 def test_only_positions_are_resized():

@@ -106,7 +106,7 @@ def fit_pytorch(
             if new_head and is_head(path):
                 fresh.append(path)
                 continue
-            help_ = advice(name, path, x.shape[-1] if x.ndim else 0, shape[-1] if shape else 0)
+            help_ = advice(name, path, x.transpose(_from_pytorch(x.ndim)).shape, want.shape)
             raise InputError(f"{theirs} is {x.shape} in the file, {name} has {shape} ({path}){help_}")
         filled[path] = np.ascontiguousarray(as_weight(theirs, x.transpose(_from_pytorch(x.ndim)), path, want))
         if resize and x.shape != shape:

@@ -45,22 +45,28 @@ def resized(filled: Mapping[str, np.ndarray], side: tuple[int, int]) -> dict[str
     return {**filled, **{f"params/{path}": np.asarray(x) for path, x in flat(params).items()}}
 
 
-def advice(name: str, path: str, kernel: int, wanted: int) -> str:
+def advice(name: str, path: str, found: tuple[int, ...], wanted: tuple[int, ...]) -> str:
     """Which option lets an array of another shape fit; empty where none does.
 
     Args:
       name: of the net.
       path: of the array.
-      kernel: the side of a kernel in the file.
-      wanted: the side in the net.
+      found: its shape in the file, in kdjax's order of axes.
+      wanted: its shape in the net.
 
-    >>> advice("resnet18", "params/conv/kernel", 7, 3)
+    >>> advice("resnet18", "params/conv/kernel", (7, 7, 3, 64), (3, 3, 3, 64))
     '; net.stem=imagenet has such a one'
     """
-    if path == "params/positions":
-        return "; resize=true fits it to these images"
-    if name in ("resnet18", "resnet34", "resnet50") and path == "params/conv/kernel" and kernel != wanted and kernel in _STEMS:
-        return f"; net.stem={_STEMS[kernel]} has such a one"
+    if path == "params/positions" and len(found) == 3 and found[::2] == wanted[::2]:
+        if abs(more := found[1] - wanted[1]) > 1:
+            return "; resize=true fits it to these images"
+        # No two grids of patches differ by one: it is the distillation token.
+        return (
+            "; a net with a distillation token has such a one" if more > 0 else "; a net without distillation token has such a one"
+        )
+    stem = name in ("resnet18", "resnet34", "resnet50") and path == "params/conv/kernel" and len(found) == 4
+    if stem and found[0] != wanted[0] and found[0] in _STEMS:
+        return f"; net.stem={_STEMS[found[0]]} has such a one"
     return ""
 
 
