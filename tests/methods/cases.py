@@ -60,7 +60,7 @@ def labelled_images() -> dict:
 
 def frozen(net: Net, seed: int = 9, scale: float = 3.0) -> Frozen:
     """A teacher that is surer than an untrained net, and whose statistics are not those it starts with."""
-    params, stats = jit_fast_compile(net.init)(jax.random.key(seed), images())
+    params, stats = jax.device_get(jit_fast_compile(net.init)(jax.random.key(seed), images()))
     return Frozen(jax.tree.map(lambda p: scale * p, params), jax.tree.map(lambda s: s + 0.1, stats), source="of a test")
 
 

@@ -1,7 +1,8 @@
 """What every method promises, checked on all of them."""
 
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,47 +13,58 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from kdjax import methods
-from kdjax.core import Follower, Frozen, InputError, Learner, Method, join, split
+from kdjax.core import Follower, Frozen, InputError, Learner, Method, jit_fast_compile, join, split
 
-KEY = jax.random.key(5)
+FIRST, KEY = jax.random.key(0), jax.random.key(5)
 
 
 class Compiled(NamedTuple):
-    """A case with its first State and its step, compiled once for all tests.
+    """A case with its first State and its step, traced and compiled once for all tests.
 
     Attributes:
       name: of the case.
       case: the case.
+      mapped: the method again, for a batch that lies along a mapped axis "data".
+      init: of the method, compiled.
       state: its first State.
-      step: of the method; the State it takes stays.
+      step: of the method, compiled; the State it takes stays.
       donating: `(moving, frozen, batch, key) -> (moving, metrics)`, which takes what moves away.
       traces: one entry a trace.
     """
 
     name: str
     case: Case
-    state: object
-    step: object
-    donating: object
+    mapped: Method
+    init: Callable
+    state: Any
+    step: Callable
+    donating: Callable
     traces: list
 
 
 @pytest.fixture(scope="module", params=CASES)
 def compiled(request):
-    case, traces = CASES[request.param](), []
+    make, traces = CASES[request.param], []
+    case, mapped = make(), make("data").method
+    init, traced = jit_fast_compile(case.method.init), jax.jit(case.method.step)
 
     @partial(jax.jit, donate_argnums=0)
     def donating(moving, frozen, batch, key):
         traces.append(1)
-        new, metrics = case.method.step(join(moving, frozen), batch, key)
+        new, metrics = traced(join(moving, frozen), batch, key)
         return split(new)[0], metrics
 
     def step(state, batch, key):
         moving, frozen = split(state)
-        moving, metrics = donating(jax.tree.map(jnp.copy, moving), frozen, batch, key)
+        moving, metrics = donating(copied(moving), frozen, batch, key)
         return join(moving, frozen), metrics
 
-    return Compiled(request.param, case, start(case), step, donating, traces)
+    yield Compiled(request.param, case, mapped, init, init(FIRST, case.batch, case.given), step, donating, traces)
+    jax.clear_caches()  # or the programs of all methods would fill the memory
+
+
+def copied(tree):
+    return jax.device_put(tree, may_alias=False)
 
 
 def nodes(state, kind):
@@ -71,7 +83,7 @@ def test_every_public_method_is_in_the_table():
 
 
 def test_a_state_is_made_of_kinds_and_counts_steps(compiled):
-    _, case, state, *_ = compiled
+    case, state = compiled.case, compiled.state
     assert isinstance(case.method, Method)
     assert nodes(state, Learner)
     assert state.step.dtype == jnp.int32 and state.step == 0
@@ -82,7 +94,7 @@ def test_a_state_is_made_of_kinds_and_counts_steps(compiled):
 
 
 def test_steps_keep_the_form_of_the_state_in_one_trace(compiled):
-    _, case, state, step, _, traces = compiled
+    case, state, step = compiled.case, compiled.state, compiled.step
     form = lambda tree: [(x.shape, x.dtype, x.weak_type) for x in jax.tree.leaves(tree)]  # noqa: E731
     metrics = []
     new = state
@@ -91,13 +103,13 @@ def test_steps_keep_the_form_of_the_state_in_one_trace(compiled):
         metrics.append(logged)
         assert jax.tree.structure(new) == jax.tree.structure(state) and form(new) == form(state)
         assert new.step == k + 1
-    assert len(traces) == 1
+    assert len(compiled.traces) == 1
     assert all(jnp.shape(v) == () and np.isfinite(v) for logged in metrics for v in logged.values())
     assert len({tuple(sorted(logged)) for logged in metrics}) == 1
 
 
 def test_frozen_bits_stay_and_trained_bits_move(compiled):
-    _, case, state, step, *_ = compiled
+    case, state, step = compiled.case, compiled.state, compiled.step
     new, _ = step(state, case.batch, KEY)
     assert len(nodes(state, Frozen)) == len(case.given)
     assert equal(nodes(new, Frozen), nodes(state, Frozen)) and equal(nodes(new, Frozen), list(case.given.values()))
@@ -110,15 +122,15 @@ def test_frozen_bits_stay_and_trained_bits_move(compiled):
 
 
 def test_the_same_key_gives_the_same_bits(compiled):
-    _, case, state, step, *_ = compiled
+    case, state, step = compiled.case, compiled.state, compiled.step
     first, again, other = (step(state, case.batch, jax.random.key(k)) for k in (1, 1, 2))
     assert equal(first, again)
     assert equal(first, other) == (not case.noisy)
-    assert not equal(case.moved(start(case, 1)), case.moved(state))
+    assert not equal(case.moved(compiled.init(KEY, case.batch, case.given)), case.moved(state))
 
 
 def test_the_loss_falls(compiled):
-    _, case, state, step, *_ = compiled
+    case, state, step = compiled.case, compiled.state, compiled.step
     values = []
     for k in range(20):
         state, metrics = step(state, case.batch, jax.random.key(k))
@@ -127,7 +139,7 @@ def test_the_loss_falls(compiled):
 
 
 def test_predictions_and_weights_name_the_same_networks(compiled):
-    _, case, state, *_ = compiled
+    case, state = compiled.case, compiled.state
     x = jnp.asarray(np.random.default_rng(3).uniform(size=(6, 8, 8, 1)), jnp.float32)
     weights, order = case.method.weights(state), []
     assert list(weights) == list(case.nets)
@@ -156,10 +168,10 @@ def test_needs_are_what_init_reads(compiled):
 
 
 def test_donating_what_moves_leaves_the_teacher_alive(compiled):
-    _, case, state, step, donating, _ = compiled
-    expected, _ = step(state, case.batch, KEY)
-    moving, frozen = split(jax.tree.map(jnp.copy, state))
-    new, _ = donating(moving, frozen, case.batch, KEY)
+    case, state = compiled.case, compiled.state
+    expected, _ = compiled.step(state, case.batch, KEY)
+    moving, frozen = split(copied(state))
+    new, _ = compiled.donating(moving, frozen, case.batch, KEY)
     assert all(x.is_deleted() for x in jax.tree.leaves(moving))
     assert not any(x.is_deleted() for x in jax.tree.leaves(frozen))
     assert equal(join(new, frozen), expected)
@@ -169,31 +181,29 @@ def mesh():
     return jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
 
 
-def sharded(name):
+def sharded(compiled):
     """The batch lies over eight devices."""
     everywhere, rows = NamedSharding(mesh(), P()), NamedSharding(mesh(), P("data"))
-    return jax.jit(CASES[name]().method.step, in_shardings=(everywhere, rows, everywhere), out_shardings=everywhere)
+    return jax.jit(compiled.case.method.step, in_shardings=(everywhere, rows, everywhere), out_shardings=everywhere)
 
 
-def shard_map(name):
+def shard_map(compiled):
     """Each of eight devices has its rows, and a name for all of them."""
-    method = CASES[name]("data").method
-    return jax.jit(jax.shard_map(method.step, mesh=mesh(), in_specs=(P(), P("data"), P()), out_specs=P()))
+    return jax.jit(jax.shard_map(compiled.mapped.step, mesh=mesh(), in_specs=(P(), P("data"), P()), out_specs=P()))
 
 
-def vmap(name):
+def vmap(compiled):
     """As inside `pmap`: gradients have rules other than those of `shard_map`."""
-    method = CASES[name]("data").method
-    step = jax.vmap(method.step, in_axes=(None, 0, None), out_axes=(None, None), axis_name="data")
+    step = jax.vmap(compiled.mapped.step, in_axes=(None, 0, None), out_axes=(None, None), axis_name="data")
     return jax.jit(lambda state, batch, key: step(state, jax.tree.map(lambda x: x.reshape(2, -1, *x.shape[1:]), batch), key))
 
 
 @pytest.mark.parametrize("over", [sharded, shard_map, vmap])
 def test_a_step_over_devices_is_the_same_step(compiled, over):
     """Batch norm and the terms whose rows see each other are global, and made rows are keyed by their global number."""
-    name, case, state, step, *_ = compiled
-    expected, metrics = step(state, case.batch, KEY)
-    new, logged = over(name)(state, case.batch, KEY)
+    case, state = compiled.case, compiled.state
+    expected, metrics = compiled.step(state, case.batch, KEY)
+    new, logged = over(compiled)(state, case.batch, KEY)
     assert over is vmap or jax.tree.leaves(new)[0].sharding.device_set == set(jax.devices())
     close(new, expected, rtol=1e-6, atol=1e-6)
     close(logged, metrics, rtol=1e-6, atol=1e-5)
@@ -205,7 +215,7 @@ RUN_ON_EXPLICIT_AXES = {"byol", "cc", "crd", "dafl", "dist", "kd", "mlkd", "pkt"
 
 def test_a_step_on_explicit_axes_is_the_same_step(compiled):
     """What `jax.make_mesh` makes where nothing else is said: State, metrics and rows lie where they are said to."""
-    name, case, first, step, *_ = compiled
+    case, first, step = compiled.case, compiled.state, compiled.step
     whole, rows = (NamedSharding(jax.make_mesh((8,), ("data",)), spec) for spec in (P(), P("data")))
     state, batch, key, given = jax.device_put((first, case.batch, KEY, case.given), (whole, rows, whole, whole))
     lies = lambda tree, place: all(x.sharding.is_equivalent_to(place, x.ndim) for x in jax.tree.leaves(tree))  # noqa: E731
@@ -217,7 +227,7 @@ def test_a_step_on_explicit_axes_is_the_same_step(compiled):
     ]
     for function, args, place in traced:
         assert lies(jax.jit(function).trace(*args).out_info, NamedSharding(place.mesh.abstract_mesh, place.spec))
-    if name in RUN_ON_EXPLICIT_AXES:
+    if compiled.name in RUN_ON_EXPLICIT_AXES:
         new, logged = jax.jit(case.method.step)(state, batch, key)
         assert lies((new, logged), whole)
         expected, metrics = step(first, case.batch, KEY)
