@@ -24,7 +24,7 @@ from launch.table.tables import Table, table
 USAGE = """python launch/report.py <run or folder of runs> ... [--results=...] [--baseline=...] [--labels=...] [--out=...] ...
 
   <run>                  a folder that launch/main.py wrote, or a folder that holds such.
-  --results=<a>,<b>      what is shown: measures (test_ece) or results (student/test_accuracy); default the accuracies.
+  --results=<a>,<b>      what is shown: measures (test_ece) or results (student/test_accuracy); default each network's score.
   --baseline=<name>      what rows are compared with, paired by seed: a run or its label, a network (each run's own),
                          or <run>/<network>; default what each run compares itself with.
   --labels=<a>,<b>       names of the runs, in their order; default their folders.
@@ -73,12 +73,6 @@ def main() -> None:
         write_text(lines_at, text.getvalue())
     if values_at:
         write_text(values_at, json.dumps([plain(t) for t in made], indent=1) + "\n")
-
-
-def of_run(folder: Path, about: dict, summary: dict, lines: list[dict]) -> str:
-    """The table of one run, in Markdown, with its plot."""
-    run = runs.Finished(folder, folder.name, about, summary, lines)
-    return markdown(table([run]), str(summary["method"]), "plots/accuracy.png")
 
 
 def _words(text: str | None) -> list[str]:
@@ -145,7 +139,7 @@ def _write(out: Path, made: list[Table], titles: list[str]) -> None:
     parts = []
     for i, (one, title) in enumerate(zip(made, titles, strict=True)):
         picture = out.with_name(out.stem + (f"-{i + 1}" if len(made) > 1 else "") + ".png")
-        plots.bars(picture, bars(one), title)
+        plots.bars(picture, bars(one), title, known=one.known)
         parts.append(markdown(one, title, picture.name))
     write_text(out, "\n".join(parts))
     cli.tell(f"{sum(len(t.rows) for t in made)} rows written to {out}, plotted beside it")

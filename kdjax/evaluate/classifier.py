@@ -1,6 +1,6 @@
 """What is measured of a stage's classifiers: functions `(collect, split, final) -> {measure: [members]}`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +9,7 @@ import numpy as np
 from kdjax import models
 from kdjax.evaluate.agreement import top1_agreement
 from kdjax.evaluate.classification import brier, expected_calibration_error, negative_log_likelihood, top_k
+from kdjax.evaluate.measure import alike
 
 
 def classification(collect: Callable, split: str, final: bool) -> dict[str, np.ndarray]:
@@ -47,6 +48,36 @@ def classification_together(specification: dict) -> Callable:
         return measures
 
     return measure
+
+
+def near_chance(measures: Mapping[str, Sequence[float]], classes: int) -> bool:
+    """Whether a network, of one member, is right hardly more often than a guess: less than twice as often.
+
+    Args:
+      measures: values by name, of test images.
+      classes: how many.
+
+    >>> near_chance({"test_accuracy": [19.0]}, 10), near_chance({"test_fid": [19.0]}, 10)
+    (True, False)
+    """
+    return "test_accuracy" in measures and measures["test_accuracy"][0] < 2 * 100 / classes
+
+
+def sampling_error(result: str, percent: float | None, rows: int) -> float | None:
+    """By how many points so few rows leave an accuracy uncertain: 1.96 standard errors of a share.
+
+    Args:
+      result: its name; for what is no share of rows that are right there is no such number.
+      percent: its value.
+      rows: of the set it was measured on.
+
+    >>> sampling_error("test_accuracy", 50.0, 100), sampling_error("test_fid", 50.0, 100)
+    (9.8, None)
+    """
+    if not alike(result, "accuracy") or percent is None:
+        return None
+    share = min(max(percent / 100, 0), 1)
+    return float(196 * np.sqrt(share * (1 - share) / rows))
 
 
 def _of_logits(logits, labels, final):

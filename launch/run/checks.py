@@ -141,18 +141,28 @@ def check(config: Any, file: str) -> None:
             raise InputError(f"--config.{path}={value} is not accepted: expected fewer than the {epochs} epochs of its section")
     _check_cache(config.get("cache", {}))
     _check_sweep(config)
-    if config.select == "best" and config.data.val_fraction == 0:
-        raise InputError("--config.select='best' is not accepted: it needs validation images, --config.data.val_fraction above 0")
-    if config.get("baseline_rates") and config.data.val_fraction == 0:
-        advice = 'without them --config.baseline_rates="()" keeps the learning rate of the student'
-        raise InputError(f"--config.data.val_fraction=0 is not accepted: validation images choose among baseline_rates; {advice}")
-    if config.get("sweep") and config.data.val_fraction == 0:
-        raise InputError(
-            "--config.data.val_fraction=0 is not accepted: validation images choose among the points of --config.sweep"
-        )
     evaluate, save = config.get("evaluate_epochs", 1), config.get("save_epochs", 1)
     if save % evaluate:
         raise InputError(f"--config.save_epochs={save} is not accepted: expected a multiple of --config.evaluate_epochs={evaluate}")
+
+
+def check_validation(config: Any, dataset: Any) -> None:
+    """Refuses choices by validation images where the set has none of its own and none are cut from its training images.
+
+    Raises:
+      InputError: one line that names the field.
+    """
+    if dataset.val is not None:
+        return
+    if config.select == "best":
+        raise InputError("--config.select='best' is not accepted: it needs validation images, --config.data.val_fraction above 0")
+    if config.get("baseline_rates"):
+        advice = 'without them --config.baseline_rates="()" keeps the learning rate of the student'
+        raise InputError(f"--config.data.val_fraction=0 is not accepted: validation images choose among baseline_rates; {advice}")
+    if config.get("sweep"):
+        raise InputError(
+            "--config.data.val_fraction=0 is not accepted: validation images choose among the points of --config.sweep"
+        )
 
 
 def _check_cache(section: Any) -> None:

@@ -16,22 +16,24 @@ from configs._init import recorded, started
 from kdjax.core import InputError
 from kdjax.core.files import naming, write_json, write_text
 from kdjax.data import decoding_threads
+from kdjax.evaluate.classifier import near_chance
 from kdjax.train import Diverged, Records, Result, Run, resolve, run_stages
 from kdjax.train.devices import Devices, find_devices
 from kdjax.train.fingerprint import of_platform
 from kdjax.train.processes import first, primary, together
 from kdjax.train.run import name_damaged
+from kdjax.train.stage import score_of
 from kdjax.train.teacher import measure_teacher
-from launch import report
 from launch.run import cli, tensorboard
 from launch.run.caches import stage_cache
-from launch.run.checks import check
+from launch.run.checks import check, check_validation
 from launch.run.distributed import check_agreement
 from launch.run.export import export
 from launch.run.progress import Progress, Silent, summary_table
 from launch.run.rehearsal import rehearse
 from launch.run.workdir import digest_of_lines, is_finished, locked, make_folder, same_run
-from launch.table import plots, summary
+from launch.table import markdown, plots, summary
+from launch.table.measures import words
 
 
 def run(build: Callable, config: Any, folder: Path, *, path: str, source: dict, code: str) -> None:
@@ -56,6 +58,7 @@ def run(build: Callable, config: Any, folder: Path, *, path: str, source: dict, 
     check(config, path)
     devices = _devices(config)
     experiment = together(lambda: started(config, build(config)))
+    check_validation(config, experiment.dataset)
     expected = together(lambda: rehearse(experiment.stages, devices))
     about = _about(config, experiment, devices) | source
     with ExitStack() as held:
@@ -187,7 +190,7 @@ def _conclude(config, experiment, about, run: Run, given: dict, results: dict[st
     with naming(folder / "plots"):
         plots.draw(folder, run.records.lines, written, results, experiment)
     export(folder, about, written, results, experiment.stages)
-    write_text(folder / "report.md", report.of_run(folder, about, written, run.records.lines))
+    write_text(folder / "report.md", markdown.of_run(folder, about, written, run.records.lines))
     write_json(folder / "summary.json", written)
     summary_table(written, folder)
 
@@ -217,9 +220,9 @@ def _measured(experiment: Any, run: Run) -> dict[str, dict]:
     stages = list(experiment.stages.values())
     stage = next((one for one in stages if "teacher" in one.method.needs), stages[-1])
     measures = measure_teacher(teacher, run, stage)
-    accuracy = measures["test_accuracy"][0]
-    run.say(f"{weights}, test accuracy {accuracy:.2f} %")
-    if accuracy < 2 * 100 / experiment.dataset.classes:
+    if (score := f"test_{stage.score}") in measures:
+        run.say(f"{weights}, test {words(score)} {score_of(stage).shown(measures[score][0])}")
+    if near_chance(measures, experiment.dataset.classes):
         doubts = "are its classes in the order of this data, and teacher_mean and teacher_std its own?"
         run.say(f"teacher: hardly better than chance: {doubts}")
     members = {f"teacher{k}": measure_teacher(one, run, stage) for k, one in enumerate(teacher.members)}

@@ -12,9 +12,12 @@ import numpy as np
 import kdjax
 from kdjax import methods
 from kdjax.core.shown import printable
+from kdjax.evaluate import Measure, measure_of
+from kdjax.evaluate.classifier import sampling_error
 from launch.run.checks import fields
 from launch.table import protocol
-from launch.table.markdown import cell, escaped, label
+from launch.table.markdown import cell, escaped
+from launch.table.measures import known_measures, label, score_of, words
 
 
 def files_of(nets: Mapping[str, Any], members: int) -> Iterator[tuple[str, str, int]]:
@@ -51,9 +54,10 @@ def card(about: dict, summary: dict, stage: str, result: Any, made: Any) -> str:
     own = {key.partition("/")[2]: found for key, found in summary["results"].items() if key.startswith(f"{stage}/")}
     nets = {k: v for k, v in made.nets.items() if k in result.weights}
     members = members_of(result.weights[next(iter(nets))])
+    task = _task(next(iter(nets.values())))
     alone = [] if "teacher" in made.method.needs else ["teacher"]
     parts = [
-        _front(about, summary, name, method, own),
+        _front(about, summary, name, method, own, task),
         f"# {name}",
         _what(summary, data, stage, method, members),
         "## Networks\n\n" + "\n".join(_network(n, nets[n], result.weights[n]) for n in nets),
@@ -61,7 +65,7 @@ def card(about: dict, summary: dict, stage: str, result: Any, made: Any) -> str:
         "## Training\n\n" + _training(about, summary, stage, result, made, method),
         "## Results\n\n" + _results(about, summary, stage, own, nets, members),
         "## Protocol\n\n" + "; ".join(map(escaped, protocol.words(about, summary, [stage], skip=alone))) + ".",
-        "## Intended use and limits\n\n" + _limits(summary, data, own),
+        "## Intended use and limits\n\n" + _limits(summary, data, stage, own, task),
         "## Loading\n\n" + _loading(data),
     ]
     if reference := _reference(method, made.recipe):
@@ -91,14 +95,13 @@ print({{name: tap.shape for name, tap in taps.items()}})
 `python launch/predict.py seed0.safetensors <image or folder>` classifies image files; names of classes are in its metadata."""
 
 
-def _front(about, summary, name, method, own) -> str:
-    dataset = printable(protocol.place_free(about["data"]["source"]).rpartition(":")[2])
-    task = "image-classification" if "test_accuracy" in own else "image-feature-extraction"
+def _front(about, summary, name, method, own, task) -> str:
+    dataset, known = printable(protocol.place_free(about["data"]["source"]).rpartition(":")[2]), known_measures(summary)
     lines = [
         "---", "# license: yours to choose", "library_name: kdjax", f"pipeline_tag: {task}",
         "tags:", "- jax", *(["- knowledge-distillation"] if method != "supervised" else []), f"- {json.dumps(method)}",
         "datasets:", f"- {json.dumps(dataset)}", "metrics:",
-        *dict.fromkeys(f"- {_kind(m)}" for m in own if m.startswith("test_")),
+        *dict.fromkeys(f"- {_kind(m, known)}" for m in own if m.startswith("test_")),
         "model-index:", f"- name: {json.dumps(name)}", "  results:",
         "  - task:", f"      type: {task}",
         "    dataset:", f"      name: {json.dumps(dataset)}", f"      type: {json.dumps(dataset)}", "      split: test",
@@ -107,15 +110,22 @@ def _front(about, summary, name, method, own) -> str:
     for measure, found in own.items():
         if measure.startswith("test_") and found["mean"] is not None:
             lines += [
-                f"    - type: {_kind(measure)}",
-                f"      name: {json.dumps(label(measure))}",
+                f"    - type: {_kind(measure, known)}",
+                f"      name: {json.dumps(label(measure, known))}",
                 f"      value: {found['mean']:.4f}",
             ]
     return "\n".join([*lines, "---"])
 
 
-def _kind(measure: str) -> str:
-    return "accuracy" if measure.endswith("accuracy") else measure.removeprefix("test_")
+def _task(specification: Mapping[str, Any]) -> str:
+    """What a network is for, in the words of Hugging Face."""
+    return "image-classification" if specification.get("classes") else "image-feature-extraction"
+
+
+def _kind(measure: str, known: Mapping[str, Measure]) -> str:
+    """The shortest name in the table of measures that ends that of a measure: a kNN accuracy is an accuracy."""
+    names = [name for name in known if f"_{measure}".endswith(f"_{name}")]
+    return min(names, key=len, default=measure.removeprefix("test_"))
 
 
 def _what(summary, data, stage, method, members) -> str:
@@ -175,8 +185,10 @@ def _training(about, summary, stage, result, made, method) -> str:
         lines.append(f"- optimiser: {optimiser['name']}, " + ", ".join(f"{k} {protocol.shown(v)}" for k, v in told.items()))
     if result.points:
         *numbers, score = result.points[0]
-        tried = "; ".join(", ".join(f"{p[n]:g}" for n in numbers) + f": {p[score]:.2f}" for p in result.points)
-        lines.append(f"- {', '.join(numbers)} chosen by {label(score)} among {tried}")
+        known = known_measures(summary)
+        digits = measure_of(score, known).digits
+        tried = "; ".join(", ".join(f"{p[n]:g}" for n in numbers) + f": {p[score]:.{digits}f}" for p in result.points)
+        lines.append(f"- {', '.join(numbers)} chosen by {label(score, known)} among {tried}")
     lines.append(f"- budget: {summary['steps'][stage]} steps of {made.batch} rows; weights of step {result.step}")
     lines.append(f"- weights sha256: {result.digest}")
     if "teacher" in made.method.needs:
@@ -186,42 +198,42 @@ def _training(about, summary, stage, result, made, method) -> str:
 
 def _teacher(about, summary) -> str:
     if digest := about.get("weights", {}).get("teacher"):
-        found = summary["results"].get("teacher/test_accuracy")
-        return f"the stage `teacher` of the same run, sha256 {digest}" + (f", test accuracy {found['mean']:.2f} %" if found else "")
+        score = f"test_{score_of(summary, 'teacher')}"
+        found, measure = summary["results"].get(f"teacher/{score}"), measure_of(score, known_measures(summary))
+        told = f", test {words(score)} {measure.shown(found['mean'])}" if found and found["mean"] is not None else ""
+        return f"the stage `teacher` of the same run, sha256 {digest}{told}"
     sha256 = protocol.given_teacher(about).get("sha256")
     return "given from outside" + f", sha256 {sha256}" * bool(sha256)
 
 
 def _results(about, summary, stage, own, nets, members) -> str:
-    measures = list(own)
-    rows = [["file", "seed", *map(label, measures)], ["---"] * 2 + ["---:"] * len(measures)]
+    measures, known = list(own), known_measures(summary)
+    rows = [["file", "seed", *(label(m, known) for m in measures)], ["---"] * 2 + ["---:"] * len(measures)]
     for file, network, i in files_of(nets, members):
         if network == next(iter(nets)):
             values = [[own[m]["values"][i]] if i < len(own[m]["values"]) else None for m in measures]
-            rows.append([file, str(seed_of(summary, i)), *(cell(v, m) for v, m in zip(values, measures, strict=True))])
-    rows.append(["mean ± std", "", *(cell(own[m]["values"], m) for m in measures)])
+            rows.append([file, str(seed_of(summary, i)), *(cell(v, m, known) for v, m in zip(values, measures, strict=True))])
+    rows.append(["mean ± std", "", *(cell(own[m]["values"], m, known) for m in measures)])
     text = "\n".join("| " + " | ".join(row) + " |" for row in rows)
     gaps = [c for c in summary.get("comparisons", ()) if c["result"].startswith(f"{stage}/")]
-    told = [
-        f"- minus `{c['baseline']}`: {c['mean']:+.2f}, 95% interval [{c['low']:+.2f}, {c['high']:+.2f}], paired by seed"
-        for c in gaps
-    ]
+    told = []
+    for c in gaps:
+        mean, low, high = (f"{c[k]:+.{measure_of(c['result'], known).digits}f}" for k in ("mean", "low", "high"))
+        told.append(f"- minus `{c['baseline']}`: {mean}, 95% interval [{low}, {high}], paired by seed")
     return text + ("\n\n" + "\n".join(told)) * bool(told)
 
 
-def _limits(summary, data, own) -> str:
-    n = summary["protocol"]["test_images"]
-    classifies = "test_accuracy" in own
-    use = (
-        "Classifies images like those it was trained on"
-        if classifies
-        else "Gives features (the tap `pooled`) of images like those it was trained on"
-    )
-    lines = [f"{use}; made to compare ways of training, not for decisions about people.", ""]
-    if classifies and own["test_accuracy"]["mean"] is not None:
-        p = min(max(own["test_accuracy"]["mean"] / 100, 0), 1)
-        points = 196 * np.sqrt(p * (1 - p) / n)
-        lines.append(f"- {n} test images leave an accuracy uncertain by about {points:.2f} points, whatever the seeds say.")
+_USES = {
+    "image-classification": "Classifies images like those it was trained on",
+    "image-feature-extraction": "Gives features (the tap `pooled`) of images like those it was trained on",
+}
+
+
+def _limits(summary, data, stage, own, task) -> str:
+    n, score = summary["protocol"]["test_images"], f"test_{score_of(summary, stage)}"
+    lines = [f"{_USES[task]}; made to compare ways of training, not for decisions about people.", ""]
+    if score in own and (points := sampling_error(score, own[score]["mean"], n)) is not None:
+        lines.append(f"- {n} test images leave the {words(score)} uncertain by about {points:.2f} points, whatever the seeds say.")
     missing = [word for word, measure in (("calibration", "test_ece"), ("likelihood", "test_nll")) if measure not in own]
     missing += ["other data", "shifted or corrupted images", "adversarial inputs", "differences between groups", "speed"]
     lines.append(f"- Not measured: {', '.join(missing)}.")

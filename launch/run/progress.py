@@ -14,11 +14,12 @@ from rich.table import Table
 from rich.text import Text
 
 from kdjax.core.shown import printable
+from kdjax.evaluate import Measure, alike, measure_of
+from kdjax.train.stage import score_of
 from kdjax.train.sweep import members_by_point
 from launch.run import cli
 from launch.table import protocol
-
-PERCENT = ("accuracy", "ece", "agreement")  # measures in percent, by the end of their names
+from launch.table.measures import known_measures, label
 
 
 def tell(console: Console, text: object) -> None:
@@ -34,7 +35,8 @@ class Progress:
         self._terminal = self._console.is_terminal
         self._spoken, self._notes = 0.0, {name: {} for name in stages}
         self._totals = {name: stage.steps for name, stage in stages.items()}
-        self._swept = {name: Leading(stage.hyper, stage.choose) for name, stage in stages.items() if stage.choose}
+        self._scores = {name: stage.score for name, stage in stages.items()}
+        self._swept = {n: Leading(stage.hyper, stage.score, score_of(stage).sign) for n, stage in stages.items() if stage.choose}
         self.say(f"run in {folder}: {', '.join(stages)}")
         self._bars = Bars(
             TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn(compact=True),
@@ -58,7 +60,7 @@ class Progress:
 
     def advance(self, stage: str, step: int, line: dict) -> None:
         """The state of a stage after a block; an empty line where the stage was done before."""
-        self._notes[stage] |= self._swept[stage].note(line) if stage in self._swept else _note(line)
+        self._notes[stage] |= self._swept[stage].note(line) if stage in self._swept else _note(line, self._scores[stage])
         note = "  ".join(f"{k} {v}" for k, v in self._notes[stage].items()) or ("" if line else "done before")
         finished = step == self._totals[stage]
         if self._terminal:
@@ -82,23 +84,25 @@ class Leading:
 
     Args:
       hyper: the swept values by name, one a member.
-      choose: the measure on validation images that chooses; until it is there, the loss does.
+      score: what chooses, on validation images; until it is there, the loss does.
+      sign: 1 where a higher score is better, -1 where a lower one is.
     """
 
-    def __init__(self, hyper: Mapping[str, Any], choose: str):
-        self._points, self._choose, self._scored = members_by_point(hyper), f"val_{choose}", False
+    def __init__(self, hyper: Mapping[str, Any], score: str, sign: int):
+        self._points, self._score, self._sign, self._scored = members_by_point(hyper), score, sign, False
         self._ahead = 0
 
     def note(self, line: dict) -> dict[str, str]:
         """What is said of a line: the means of the point that is ahead, and which it is."""
-        key = self._choose if self._choose in line else next((k for k in line if k.endswith("loss") and not self._scored), "")
+        score = f"val_{self._score}"
+        key = score if score in line else next((k for k in line if k.endswith("loss") and not self._scored), "")
         if key:
-            values = np.array(np.ravel(line[key]), float) * (1 if key == self._choose else -1)
+            values = np.array(np.ravel(line[key]), float) * (self._sign if key == score else -1)
             means = [values[members].mean() for _, members in self._points]
-            self._ahead, self._scored = int(np.argmax(np.nan_to_num(means, nan=-np.inf))), self._scored or key == self._choose
+            self._ahead, self._scored = int(np.argmax(np.nan_to_num(means, nan=-np.inf))), self._scored or key == score
         point, members = self._points[self._ahead]
         own = {k: np.ravel(v)[members] for k, v in line.items() if len(np.ravel(v)) > 1}
-        found = _note(own or line)
+        found = _note(own or line, self._score)
         which = ", ".join(f"{_words(name)} {value:g}" for name, value in point.items())
         return found | ({"at": f"{which}, ahead of {len(self._points) - 1} others"} if found and len(self._points) > 1 else {})
 
@@ -109,25 +113,28 @@ def summary_table(summary: dict, folder: Path) -> None:
     seeds = len(summary["seeds"])
     title = f"{summary['method']} on {summary['data']}, {seeds} seed{'s' * (seeds > 1)}, mean ± standard deviation"
     table = Table(title=Text(printable(title)), box=box.SIMPLE_HEAD)
+    known = known_measures(summary)
     keys = [key.split("/") for key in summary["results"]]
     names, measures = (list(dict.fromkeys(column)) for column in zip(*keys, strict=True))
     table.add_column("measure", vertical="bottom")
     for name in names:
         table.add_column(_words(name), justify="right", vertical="bottom")
     for measure in measures:
-        table.add_row(_label(measure), *(_cell(summary["results"].get(f"{name}/{measure}")) for name in names))
+        cells = (_cell(summary["results"].get(f"{name}/{measure}"), measure_of(measure, known)) for name in names)
+        table.add_row(_label(measure, known), *cells)
     console.print(table)
     if told := protocol.left_out(summary):
         tell(console, told)
     for c in summary["comparisons"]:
         verdict = "above" if c["low"] > 0 else "below" if c["high"] < 0 else "no significant difference"
-        interval = f"95% interval [{c['low']:+.2f}, {c['high']:+.2f}] over {seeds} seeds"
-        text = f"{_pair(c['result'], c['baseline'])}: {c['mean']:+.2f}, {interval}: {verdict}"
+        mean, low, high = (f"{c[k]:+.{measure_of(c['result'], known).digits}f}" for k in ("mean", "low", "high"))
+        text = f"{_pair(c['result'], c['baseline'], known)}: {mean}, 95% interval [{low}, {high}] over {seeds} seeds: {verdict}"
         tell(console, text)
     for name, points in summary.get("points", {}).items():
         *numbers, score = points[0]
-        tried = "; ".join(f"{', '.join(f'{_words(n)} {p[n]:g}' for n in numbers)}: {p[score]:.2f}" for p in points)
-        tell(console, f"{name}: chosen by {_label(score)}: {tried}")
+        digits = measure_of(score, known).digits
+        tried = "; ".join(f"{', '.join(f'{_words(n)} {p[n]:g}' for n in numbers)}: {p[score]:.{digits}f}" for p in points)
+        tell(console, f"{name}: chosen by {_label(score, known)}: {tried}")
     kept = f"kept in {folder}: report.md, summary.json, metrics.jsonl, plots/, models/"
     tell(console, kept)
     if any(key.endswith("test_accuracy") for key in summary["results"]):
@@ -135,31 +142,32 @@ def summary_table(summary: dict, folder: Path) -> None:
         tell(console, next_step)
 
 
-def _pair(result: str, baseline: str) -> str:
+def _pair(result: str, baseline: str, known: Mapping[str, Measure]) -> str:
     (a, measure), (b, other) = result.split("/"), baseline.split("/")
     if measure == other:
-        return f"{a} - {b}, {_label(measure)}"
-    return f"{a} {_label(measure)} - {b} {_label(other)}"
+        return f"{a} - {b}, {_label(measure, known)}"
+    return f"{a} {_label(measure, known)} - {b} {_label(other, known)}"
 
 
 def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _label(measure: str) -> str:
-    return _words(measure.removeprefix("test_")) + (" %" if measure.endswith(PERCENT) else "")
+def _label(measure: str, known: Mapping[str, Measure]) -> str:
+    return label(measure.removeprefix("test_"), known)
 
 
-def _cell(found: dict | None) -> str:
+def _cell(found: dict | None, measure: Measure) -> str:
     if found is None:
         return ""
     if found["mean"] is None:
         return "not finite"
-    return f"{found['mean']:.2f}" + (f" ± {found['std']:.2f}" if len(found["values"]) > 1 else "")
+    mean, std = (f"{found[k]:.{measure.digits}f}" for k in ("mean", "std"))
+    return mean + (f" ± {std}" if len(found["values"]) > 1 else "")
 
 
-def _note(line: dict) -> dict[str, str]:
-    shown = [k for k in line if k.endswith("loss") or k.endswith("accuracy")]
+def _note(line: dict, score: str) -> dict[str, str]:
+    shown = [k for k in line if k.endswith("loss") or (k.startswith(("val_", "test_")) and alike(k, score))]
     values = {k: [v for v in np.ravel(line[k]) if v is not None] for k in shown}
     return {_words(k): f"{np.mean(v):.3g}" for k, v in values.items() if v}
 

@@ -1,11 +1,11 @@
 """The look that all plots share: fonts, colours that a network keeps, units."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from kdjax.core.shown import printable
-from launch.run.progress import PERCENT
+from kdjax.evaluate import MEASURES, Measure, measure_of
 
 DPI = 120
 # Read at half their size: 12 points at 120 dots an inch are 20 pixels, and still 10 then.
@@ -19,7 +19,6 @@ SETTINGS: Any = {
 GREY, BLUE, VERMILION, ORANGE = "#4d4d4d", "#0072b2", "#d55e00", "#e69f00"
 GREEN, PURPLE, SKY = "#009e73", "#cc79a7", "#56b4e9"
 LINES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)))
-UNITS = {**dict.fromkeys(PERCENT, "%"), "nll": "nats", "brier": "0 to 2", "rank_me": "dimensions"}  # by the end of a measure's name
 
 
 class Style(NamedTuple):
@@ -60,14 +59,13 @@ def shown(name: str) -> str:
     return text(name.replace("_", " "))
 
 
-def with_unit(measure: str) -> str:
+def with_unit(measure: str, known: Mapping[str, Measure] = MEASURES) -> str:
     """A measure in words, with its unit.
 
     >>> with_unit("test_top5_accuracy"), with_unit("val_nll"), with_unit("gap")
     ('test top5 accuracy (%)', 'val nll (nats)', 'gap (no unit)')
     """
-    unit = next((unit for end, unit in UNITS.items() if measure.endswith(end)), "no unit")
-    return f"{shown(measure)} ({unit})"
+    return f"{shown(measure)} ({text(measure_of(measure, known).unit or 'no unit')})"
 
 
 def subplots(rows: int = 1, columns: int = 1, **options: Any) -> tuple[Any, Any]:

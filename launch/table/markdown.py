@@ -1,13 +1,15 @@
 """A report's table as text: Markdown with the protocol in words, lines for CSV, values for JSON."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from kdjax.core.shown import printable
-from launch.run.progress import PERCENT
-from launch.table import look, protocol, runs
-from launch.table.tables import Gap, Row, Table
+from kdjax.evaluate import MEASURES, Measure, measure_of
+from launch.table import protocol, runs
+from launch.table.measures import label, words
+from launch.table.tables import Gap, Row, Table, table
 
 LONG = ("run", "network", "measure", "seed", "value")  # the head of `long`
 
@@ -16,7 +18,7 @@ def escaped(text: object) -> str:
     r"""A name from outside as text in Markdown: no HTML, no links, no images, no cells of its own.
 
     >>> escaped("<b>|[x](y)\n")
-    '&lt;b&gt;\\|\\[x\\](y)\\n'
+    '&lt;b&gt;\\|\\[x\\](y)\\\\n'
     """
     plain = printable(text)
     for sign in "\\`*[]|":
@@ -41,19 +43,19 @@ def markdown(table: Table, title: str = "", picture: str = "") -> str:
         columns["method"] = [escaped(_method(row, methods)) for row in table.rows]
     for field in table.vary:
         columns[field] = [escaped(protocol.shown(protocol.protocol_of(r.run.about, r.run.summary).get(field))) for r in table.rows]
-    words = len(columns)
+    first = len(columns)
     for m in table.measures:
-        columns[label(m)] = [cell(row.cells.get(m), m) for row in table.rows]
+        columns[label(m, table.known)] = [cell(row.cells.get(m), m, table.known) for row in table.rows]
         columns |= _differences(table, m)
     columns["seeds"] = [str(max(map(len, row.cells.values()))) for row in table.rows]
     if any(row.best for row in table.rows):
-        columns["best on the way"] = [_best(row.best) for row in table.rows]
-        columns["last"] = [f"{row.best.end:.2f} at {row.best.unit} {row.best.of:g}" if row.best else "" for row in table.rows]
-    rule = ["---"] * words + ["---:"] * (len(columns) - words)
+        columns["best on the way"] = [_best(row.best, table.known) for row in table.rows]
+        columns["last"] = [_last(row.best, table.known) for row in table.rows]
+    rule = ["---"] * first + ["---:"] * (len(columns) - first)
     lines = [list(map(escaped, columns)), rule, *map(list, zip(*columns.values(), strict=True))]
     text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     head = f"## {escaped(title)}\n\n" * bool(title)
-    plot = f"![{label(table.measures[0])}, a dot a seed]({picture})\n\n" * bool(picture)
+    plot = f"![{label(table.measures[0], table.known)}, a dot a seed]({picture})\n\n" * bool(picture)
     return f"{head}{text}\n\n{plot}" + "".join(f"{note}\n\n" for note in notes(table))
 
 
@@ -75,7 +77,7 @@ def notes(table: Table) -> list[str]:
             *numbers, score = points[0]
             tried = "; ".join(", ".join(f"{p[n]:g}" for n in numbers) for p in points)
             chosen = ", ".join(f"{n.replace('_', ' ')} {points[0][n]:g}" for n in numbers)
-            among = f", chosen by {label(score)} among {tried}" * (len(points) > 1)
+            among = f", chosen by {label(score, table.known)} among {tried}" * (len(points) > 1)
             found.append(f"{escaped(_name(table, row))}: {chosen}{among}.")
     intervals = sum(gap.interval is not None for row in table.rows for gaps in row.gaps.values() for gap in gaps)
     if intervals:
@@ -83,20 +85,26 @@ def notes(table: Table) -> list[str]:
             "Differences are paired by seed, with their 95% interval by Student's t; one that contains 0 is not significant."
             + f" The {intervals} intervals are not corrected for their number." * (intervals > 1)
         )
-    curves = {row.best.measure for row in table.rows if row.best}
-    if any(measure.startswith("val_") for measure in curves):
-        found.append(
-            "Best on the way (val): the highest validation accuracy, mean over seeds, and where; no test image was looked at."
-        )
-    if any(measure.startswith("test_") for measure in curves):
-        found.append(
-            "Best on the way (test): the highest test accuracy, mean over seeds, and where. It is chosen on test images, so "
-            "it is too high: it is for comparison with tables that report it, and is no result."
-        )
+    for measure in dict.fromkeys(row.best.measure for row in table.rows if row.best):
+        lower = measure_of(measure, table.known).better == "lower"
+        best = f"the {'lowest' if lower else 'highest'} {{}} {words(measure)}, mean over seeds, and where"
+        if measure.startswith("val_"):
+            found.append(f"Best on the way (val): {best.format('validation')}; no test image was looked at.")
+        else:
+            found.append(
+                f"Best on the way (test): {best.format('test')}. It is chosen on test images, so it is too "
+                f"{'low' if lower else 'high'}: it is for comparison with tables that report it, and is no result."
+            )
     return found
 
 
-def cell(values: Sequence[float | None] | None, measure: str) -> str:
+def of_run(folder: Path, about: dict, summary: dict, lines: list[dict]) -> str:
+    """The table of one run, with its plot."""
+    run = runs.Finished(folder, folder.name, about, summary, lines)
+    return markdown(table([run]), str(summary["method"]), "plots/scores.png")
+
+
+def cell(values: Sequence[float | None] | None, measure: str, known: Mapping[str, Measure] = MEASURES) -> str:
     """The mean of one result with its spread; empty for what was not measured.
 
     >>> cell([98.2, 98.6], "test_accuracy")
@@ -107,7 +115,7 @@ def cell(values: Sequence[float | None] | None, measure: str) -> str:
     found = [v for v in values if v is not None]
     if len(found) < len(values):
         return f"not finite ({len(values) - len(found)} of {len(values)})"
-    digits = _digits(measure)
+    digits = measure_of(measure, known).digits
     return f"{np.mean(found):.{digits}f}" + (f" ± {np.std(found, ddof=1):.{digits}f}" if len(found) > 1 else "")
 
 
@@ -117,21 +125,12 @@ def mean_of(values: Sequence[float | None]) -> float | None:
     return float(np.mean(found)) if len(found) == len(values) else None
 
 
-def label(measure: str) -> str:
-    """A measure in words, with its unit.
-
-    >>> label("test_top5_accuracy")
-    'test top5 accuracy %'
-    """
-    return measure.replace("_", " ") + " %" * measure.endswith(PERCENT)
-
-
 def bars(table: Table) -> dict[str, dict[str, list[float]]]:
-    """For the plot: measure with its unit -> name of the row -> its values, without those that are not finite."""
+    """For the plot: measure -> name of the row -> its values, without those that are not finite."""
     found = {}
     for m in table.measures:
         rows = {_name(table, row): [v for v in row.cells.get(m, ()) if v is not None] for row in table.rows}
-        found[look.with_unit(m)] = {name: values for name, values in rows.items() if values}
+        found[m] = {name: values for name, values in rows.items() if values}
     return {name: rows for name, rows in found.items() if rows}
 
 
@@ -174,17 +173,18 @@ def _differences(table: Table, measure: str) -> dict[str, list[str]]:
     """A column for each baseline, or one for all where every row has but one, of its own."""
     found = [row.gaps.get(measure, ()) for row in table.rows]
     names = list(dict.fromkeys(gap.baseline for gaps in found for gap in gaps))
-    what = f", {label(measure)}" * (len(table.measures) > 1)
+    what = f", {label(measure, table.known)}" * (len(table.measures) > 1)
+    digits = measure_of(measure, table.known).digits
     if len(names) > 1 and max(map(len, found)) == 1:
-        return {f"difference to the baseline{what}": [_gap(gaps[0] if gaps else None, measure, True) for gaps in found]}
+        return {f"difference to the baseline{what}": [_gap(gaps[0] if gaps else None, digits, True) for gaps in found]}
     one = [{gap.baseline: gap for gap in gaps} for gaps in found]
-    return {f"difference to {name}{what}": [_gap(gaps.get(name), measure, False) for gaps in one] for name in names}
+    return {f"difference to {name}{what}": [_gap(gaps.get(name), digits, False) for gaps in one] for name in names}
 
 
-def _gap(gap: Gap | None, measure: str, named: bool) -> str:
+def _gap(gap: Gap | None, digits: int, named: bool) -> str:
     if gap is None:
         return ""
-    digits, to = _digits(measure), f" (to {escaped(gap.baseline)})" * named
+    to = f" (to {escaped(gap.baseline)})" * named
     if gap.mean is None:
         return f"not paired: {gap.why}{to}"
     if gap.interval is None:
@@ -194,10 +194,17 @@ def _gap(gap: Gap | None, measure: str, named: bool) -> str:
     return f"{gap.mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]{apart}{to}"
 
 
-def _best(best: runs.Best | None) -> str:
+def _best(best: runs.Best | None, known: Mapping[str, Measure]) -> str:
     if best is None:
         return ""
-    return f"{label(best.measure).removesuffix(' %')} {best.value:.2f} at {best.unit} {best.at:g}"
+    value = f"{best.value:.{measure_of(best.measure, known).digits}f}"
+    return f"{best.measure.replace('_', ' ')} {value} at {best.unit} {best.at:g}"
+
+
+def _last(best: runs.Best | None, known: Mapping[str, Measure]) -> str:
+    if best is None:
+        return ""
+    return f"{best.end:.{measure_of(best.measure, known).digits}f} at {best.unit} {best.of:g}"
 
 
 def _methods(table: Table) -> dict[str, str]:
@@ -233,7 +240,3 @@ def _name(table: Table, row: Row) -> str:
 
 def _listed(labels: Sequence[str]) -> str:
     return ", ".join(labels) if len(labels) < 4 else f"{labels[0]} and {len(labels) - 1} more"
-
-
-def _digits(measure: str) -> int:
-    return 2 if measure.endswith(PERCENT) else 3

@@ -6,19 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from kdjax.evaluate import paired_interval
+from kdjax.evaluate import MEASURES, Measure, alike, measure_of, paired_interval
 from kdjax.train.sweep import members_by_point
 from launch.table import look
-from launch.table.tables import LOWER
+from launch.table.measures import AT_BEST, curve_of, known_measures, score_of, words
 
 
 def draw(folder: Path, lines: list[dict], summary: dict, results: dict, experiment: Any) -> None:
-    """Writes `plots/*.png`: curves, accuracies, and where there are any, generated images and the map of an encoder's features."""
+    """Writes `plots/*.png`: curves, scores, and where there are any, generated images and the map of an encoder's features."""
     plots, about = folder / "plots", f"{summary['method']} on {summary['data']}"
     plots.mkdir(exist_ok=True)
     chosen = {name: members_of(stage, results[name].points) for name, stage in experiment.stages.items() if name in results}
-    curves(plots / "curves.png", lines, chosen, about)
-    _accuracies(plots / "accuracy.png", summary, list(experiment.stages), about)
+    curves(plots / "curves.png", lines, chosen, about, summary)
+    _scores(plots / "scores.png", summary, list(experiment.stages), about)
     for name, result in results.items():
         if result.samples is not None:
             _images(plots / f"{name}_images.png", np.asarray(result.samples), f"{look.shown(name)}: images made up for it")
@@ -40,8 +40,8 @@ def members_of(stage: Any, points: Sequence[Mapping[str, float]]) -> list[list[i
     return [members for first in (True, False) for point, members in found if (point == best) == first]
 
 
-def curves(path: Path, lines: list[dict], points: Mapping[str, list[list[int]]], about: str) -> None:
-    """Loss and accuracy over the run: the mean over seeds, among few stages in a band from the least to the largest of them.
+def curves(path: Path, lines: list[dict], points: Mapping[str, list[list[int]]], about: str, summary: Mapping[str, Any]) -> None:
+    """Loss and scores over the run, a panel each: the mean over seeds, among few stages in a band from the least to the largest.
 
     Of a sweep that is the point that was chosen; the means of the others are thin lines.
 
@@ -50,15 +50,18 @@ def curves(path: Path, lines: list[dict], points: Mapping[str, list[list[int]]],
       lines: of metrics.jsonl.
       points: of each stage, the members of every point, those of the chosen one first.
       about: what was run.
+      summary: what summary.json holds, for the scores and their Measures.
     """
+    known = known_measures(summary)
     stages = [stage for stage in dict.fromkeys(x["stage"] for x in lines) if stage in points]
     style = look.styles(points)
-    panels: dict[str, dict[str, str]] = {"loss": {}, "accuracy": {}}
+    panels: dict[str, dict[str, str]] = {"loss": {}}
     for stage in stages:
         keys = list(dict.fromkeys(k for x in lines if x["stage"] == stage for k in x))
-        for kind, found in panels.items():
-            if key := next((k for k in keys if k.endswith(kind)), ""):
-                found[stage] = key
+        if loss := next((k for k in keys if k.endswith("loss")), ""):
+            panels["loss"][stage] = loss
+        if score := curve_of(score_of(summary, stage), keys):
+            panels.setdefault(words(score), {})[stage] = score
     panels = {kind: found for kind, found in panels.items() if found}
     if not panels:
         return
@@ -79,8 +82,8 @@ def curves(path: Path, lines: list[dict], points: Mapping[str, list[list[int]]],
             if least > 0:
                 one.set_yscale("log")
         else:
-            one.set_title("accuracy on the way")
-            one.set_ylabel(", ".join(map(look.with_unit, measures)))
+            one.set_title(look.text(f"{kind} on the way"))
+            one.set_ylabel(", ".join(look.with_unit(measure, known) for measure in measures))
         one.set_xlabel("step of the stage (updates)")
     look.legend(axes[0][-1], stages)
     figure.suptitle(look.text(about))
@@ -115,33 +118,37 @@ def _mean(values: np.ndarray) -> np.ndarray:
         return np.where(there, values, 0).sum(1) / there.sum(1)
 
 
-def _accuracies(path: Path, summary: dict, stages: list[str], about: str) -> None:
-    """Test accuracy of every network, a panel for each kind of accuracy; without labels, the effective dimension of features."""
+def _scores(path: Path, summary: dict, stages: list[str], about: str) -> None:
+    """Every network's score on test images, and measures that are alike: a panel for each."""
     panels: dict[str, dict[str, list[float]]] = {}
-    others: dict[str, dict[str, list[float]]] = {}
     for key, cell in summary["results"].items():
         network, _, measure = key.partition("/")
         values = [v for v in cell["values"] if v is not None]
-        accuracy = measure.startswith("test_") and measure.endswith("accuracy")
-        if values and accuracy and not any(w in measure for w in ("top5", "at_best")):
-            panels.setdefault(look.with_unit(measure), {})[network] = values
-        elif values and measure == "test_rank_me":
-            others.setdefault(look.with_unit(measure), {})[network] = values
-    if panels or others:
-        bars(path, panels or others, about, stages)
+        shown = measure.startswith("test_") and not measure.startswith((AT_BEST, "test_top5"))
+        if values and shown and alike(measure, score_of(summary, network)):
+            panels.setdefault(measure, {})[network] = values
+    if panels:
+        bars(path, panels, about, stages, known=known_measures(summary))
 
 
-def bars(path: Path, panels: Mapping[str, Mapping[str, Sequence[float]]], title: str = "", networks: Sequence[str] = ()) -> None:
+def bars(
+    path: Path,
+    panels: Mapping[str, Mapping[str, Sequence[float]]],
+    title: str = "",
+    networks: Sequence[str] = (),
+    *,
+    known: Mapping[str, Measure] = MEASURES,
+) -> None:
     """A panel for each measure, a row for each name, the best on top: a dot a seed, the mean, and its 95% interval.
 
     Lengths from an axis that does not begin at 0 would lie, so there are no bars.
 
     Args:
       path: the image.
-      panels: measure in words with its unit -> name of a row, which ends with that of a network -> its finite values; a panel
-        holds at least one row.
+      panels: measure -> name of a row, which ends with that of a network -> its finite values; a panel holds at least one row.
       title: above all.
       networks: all of the run, of whose order colours follow; () for those of the rows.
+      known: the Measures by name.
     """
     rows = [len(found) for found in panels.values()]
     size = (8, 1.0 + 0.5 * bool(title) + sum(0.9 + 0.3 * n for n in rows))
@@ -149,7 +156,8 @@ def bars(path: Path, panels: Mapping[str, Mapping[str, Sequence[float]]], title:
     style = look.styles([*networks, *(name.rpartition(" ")[2] for found in panels.values() for name in found)])
     several = interval = False
     for axes, (measure, found) in zip(columns[:, 0], panels.items(), strict=True):
-        worst_first = sorted(found.items(), key=lambda row: np.mean(row[1]), reverse=any(w in LOWER for w in measure.split()))
+        of = measure_of(measure, known)
+        worst_first = sorted(found.items(), key=lambda row, sign=of.sign: sign * np.mean(row[1]))
         ends = [v for values in found.values() for v in values]
         for y, (name, values) in enumerate(worst_first):
             color, mean = style[name.rpartition(" ")[2]].color, float(np.mean(values))
@@ -165,13 +173,13 @@ def bars(path: Path, panels: Mapping[str, Mapping[str, Sequence[float]]], title:
                 ends += [low, high]
             axes.plot(mean, y, "D", color=color, markersize=8, markeredgecolor="white")
             at = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points", "annotation_clip": False}
-            axes.annotate(f"{mean:.2f}", (1, y), xytext=(6, 0), va="center", **at)
+            axes.annotate(f"{mean:.{of.digits}f}", (1, y), xytext=(6, 0), va="center", **at)
         margin = 0.05 * (max(ends) - min(ends)) or 1
         axes.set_xlim(min(ends) - margin, max(ends) + margin)
         axes.set_ylim(-0.6, len(worst_first) - 0.4)
         axes.set_yticks(range(len(worst_first)), [_row(name) for name, _ in worst_first])
-        axes.set(xlabel=measure, ylabel="network")
-        axes.set_title(f"{measure.partition(' (')[0]} by network")
+        axes.set(xlabel=look.with_unit(measure, known), ylabel="network")
+        axes.set_title(f"{look.shown(measure)} by network")
     if title:
         figure.suptitle(look.text(title))
     look.say(

@@ -9,7 +9,9 @@ import numpy as np
 from kdjax.core import InputError
 from kdjax.core.files import read_json, read_lines
 from kdjax.core.given import given_path
+from kdjax.evaluate import measure_of
 from launch.run.checks import fields
+from launch.table.measures import are_measures, curve_of, known_measures, score_of
 from launch.table.protocol import epochs_of
 
 
@@ -35,7 +37,7 @@ class Best(NamedTuple):
     """The best point of a stage's curve, mean over its members.
 
     Attributes:
-      measure: of the curve: `val_accuracy`, or `test_accuracy` where there are no validation images.
+      measure: of the curve: the score on validation images, or on test images where there are none.
       value: the mean at that point.
       end: the mean at the last point.
       at: where: the epoch of the budget, or the step where that is not told in epochs.
@@ -94,9 +96,11 @@ def read(folder: Path) -> Finished:
     cells = summary.get("results")
     if not (isinstance(cells, dict) and cells and all(_is_cell(name, cell) for name, cell in cells.items())):
         raise InputError(f"{folder / 'summary.json'} is damaged: expected results by stage/measure, with their values")
-    for name in ("protocol", "steps", "points"):
+    for name in ("protocol", "steps", "points", "scores"):
         if not isinstance(summary.get(name, {}), dict):
             raise InputError(f"{folder / 'summary.json'} is damaged: expected names with values under {name}")
+    if not are_measures(summary.get("measures", {})):
+        raise InputError(f"{folder / 'summary.json'} is damaged: expected unit, better and digits of each of its measures")
     for name in ("config", "data", "platform"):
         if not isinstance(about.get(name, {}), dict):
             raise InputError(f"{folder / 'config.json'} is damaged: expected names with values under {name}")
@@ -112,27 +116,28 @@ def seeds_of(run: Finished, values: Sequence[Any]) -> tuple[int, ...]:
 
 
 def best_of(run: Finished, stage: str) -> Best | None:
-    """Where the accuracy of a stage was best; None where its curve was not measured."""
+    """Where the score of a stage was best; None where its curve was not measured."""
     own = [x for x in run.lines if x["stage"] == stage]
-    scores = [k for k in dict.fromkeys(k for x in own for k in x) if k.startswith(("val_", "test_")) and k.endswith("accuracy")]
-    if not scores:
+    measure = curve_of(score_of(run.summary, stage), dict.fromkeys(k for x in own for k in x))
+    if not measure:
         return None
-    curve = [(x, np.array(np.ravel(x[scores[0]]), float)) for x in own if scores[0] in x]
+    sign = measure_of(measure, known_measures(run.summary)).sign
+    curve = [(x, np.array(np.ravel(x[measure]), float)) for x in own if measure in x]
     if points := run.summary.get("points", {}).get(stage):
-        curve = _chosen(curve, points, scores[0])
+        curve = _chosen(curve, points, measure, sign)
     curve = [(x, values.mean()) for x, values in curve if np.isfinite(values).all()]
     if not curve:
         return None
-    top = max(value for _, value in curve)
+    top = max((value for _, value in curve), key=lambda value: sign * value)
     line = next(x for x, value in reversed(curve) if value == top)  # of equals the latest, as the run itself chooses
     epochs, steps = epochs_of(stage, dict(fields(run.about.get("config", {})))), run.summary.get("steps", {}).get(stage)
     # Lines count passes over the network's own rows, budgets those over all images.
     each = steps / epochs if epochs and steps else 1
     at, of = (round(x["step"] / each, 2) for x in (line, own[-1]))
-    return Best(scores[0], float(top), float(curve[-1][1]), at, of, "step" if each == 1 else "epoch")
+    return Best(measure, float(top), float(curve[-1][1]), at, of, "step" if each == 1 else "epoch")
 
 
-def _chosen(curve: list, points: list[dict], measure: str) -> list:
+def _chosen(curve: list, points: list[dict], measure: str, sign: int) -> list:
     """Of a sweep's curve the members of the point that was chosen, found by the score it was chosen by."""
     scores = np.array([np.nan if p.get(measure) is None else p[measure] for p in points], float)
     if any(len(values) % len(points) for _, values in curve) or not np.isfinite(scores[0]):
@@ -140,7 +145,7 @@ def _chosen(curve: list, points: list[dict], measure: str) -> list:
     for _, values in reversed(curve):
         means = values.reshape(len(points), -1).mean(1)
         if np.allclose(sorted(means), sorted(scores), atol=1e-3, equal_nan=True):
-            which = int(np.nanargmax(means))
+            which = int(np.nanargmax(sign * means))
             return [(x, v.reshape(len(points), -1)[which]) for x, v in curve]
     return []
 

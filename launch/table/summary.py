@@ -9,6 +9,8 @@ import numpy as np
 from kdjax.core import InputError
 from kdjax.core.files import read_json
 from kdjax.evaluate import paired_interval
+from kdjax.train.stage import known_measures
+from launch.table.measures import are_measures, told
 
 
 def written(config: Any, experiment: Any, source: dict, measures: Mapping[str, Mapping[str, Sequence[float]]]) -> dict:
@@ -20,7 +22,9 @@ def written(config: Any, experiment: Any, source: dict, measures: Mapping[str, M
       source: `{"file", "variant"}` of the config.
       measures: of every stage, and of a teacher from outside.
     """
-    found = results(measures)
+    found, scores = results(measures), {name: stage.score for name, stage in experiment.stages.items()}
+    learns = next((stage for stage in experiment.stages.values() if "teacher" in stage.method.needs), None)
+    scores |= {name: learns.score for name in measures if learns and name not in scores}  # a teacher from outside
     return {
         "method": config.method.name if "method" in config else source["file"].removesuffix(".py"),
         "config": source,
@@ -28,6 +32,8 @@ def written(config: Any, experiment: Any, source: dict, measures: Mapping[str, M
         "steps": {name: stage.steps for name, stage in experiment.stages.items()},
         "seeds": [config.seed + i for i in range(config.seeds)],
         "protocol": protocol(config, experiment),
+        "scores": scores,
+        "measures": told(known_measures(experiment.stages.values()), found),
         "results": found,
         "comparisons": comparisons(found, experiment.compare),
     }
@@ -45,7 +51,8 @@ def read(folder: Path) -> dict:
     if all(isinstance(found.get(name), kind) for name, kind in kinds.items()) and found["results"]:
         points = found.get("points", {})
         cells = all(map(_is_cell, found["results"].items())) and all(map(_is_pair, found["comparisons"]))
-        if cells and isinstance(points, dict) and all(map(_is_sweep, points.values())):
+        known = isinstance(found.get("scores", {}), dict) and are_measures(found.get("measures", {}))
+        if cells and known and isinstance(points, dict) and all(map(_is_sweep, points.values())):
             return found
     raise InputError(f"{file} is damaged: {advice}")
 
@@ -82,7 +89,7 @@ def protocol(config: Any, experiment: Any) -> dict:
         "train_images": experiment.dataset.train.size,
         "validation_images": 0 if experiment.dataset.val is None else experiment.dataset.val.size,
         "test_images": experiment.dataset.test.size,
-        "step": "last" if config.select == "last" else "best validation accuracy, mean over seeds",
+        "step": config.select,
         "seeds_share": config.seeds_share,
         "precision": config.precision,
     }

@@ -1,19 +1,16 @@
 """The rows of a report: networks of runs, their results, and what they are held against."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from kdjax.core import InputError, nearest
 from kdjax.core.given import given_path
-from kdjax.evaluate import Interval, paired_interval
+from kdjax.evaluate import Interval, Measure, measure_of, paired_interval
 from launch.table import runs
+from launch.table.measures import AT_BEST, known_measures, score_of
 from launch.table.runs import Finished
-
-MAIN = ("test_accuracy", "test_probe_accuracy")  # what is shown if nothing is asked for
-AT_BEST = "test_at_best_val_accuracy"
-LOWER = ("nll", "ece", "brier", "loss")  # measures of which less is better, by the end of their names
 
 
 class Gap(NamedTuple):
@@ -53,12 +50,13 @@ class Row(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Rows of one protocol; `vary` are fields of it that rows may differ in."""
+    """Rows of one protocol; `vary` are fields of it that rows may differ in, `known` the Measures by name."""
 
     runs: tuple[Finished, ...]
     measures: tuple[str, ...]
     rows: tuple[Row, ...]
     vary: tuple[str, ...]
+    known: Mapping[str, Measure]
 
 
 def table(
@@ -74,7 +72,7 @@ def table(
 
     Args:
       group: the runs.
-      results: measures, or `stage/measure`; empty: the accuracies.
+      results: measures, or `stage/measure`; empty: the scores.
       baseline: what rows are compared with; None: what each run compares itself with.
       sort: a measure to sort by, best first.
       vary: fields of the protocol shown in a column each.
@@ -87,6 +85,7 @@ def table(
     everywhere = everywhere or group
     wanted = _wanted(group, results, everywhere)
     measures = tuple(dict.fromkeys(measure for _, measure in wanted))
+    known = known_measures(*(run.summary for run in everywhere))
     rows: dict[Any, Row] = {}
     for run in group:
         for stage in dict.fromkeys(stage for stage, _ in wanted):
@@ -101,8 +100,8 @@ def table(
     if sort is not None:
         if sort not in measures:
             raise InputError(f"--sort={sort} is not accepted: expected {nearest(sort, measures)}")
-        compared.sort(key=lambda row: _rank(row.cells.get(sort), sort))
-    return Table(tuple(group), measures, tuple(compared), tuple(vary))
+        compared.sort(key=lambda row: _rank(row.cells.get(sort), measure_of(sort, known).sign))
+    return Table(tuple(group), measures, tuple(compared), tuple(vary), known)
 
 
 def _values(run: Finished, stage: str, measure: str) -> list[float | None]:
@@ -113,9 +112,9 @@ def _wanted(group: Sequence[Finished], results: Sequence[str], everywhere: Seque
     """Pairs of stage and measure, in the order of the first run that has them."""
     there = [tuple(key.split("/")) for key in dict.fromkeys(key for run in group for key in run.summary["results"])]
     if not results:
-        main = [[m for m in MAIN if any(k.endswith(f"/{m}") for k in run.summary["results"])][:1] for run in group]
-        results = list(dict.fromkeys(m for found in main for m in found)) or [there[0][1]]
-        results += [AT_BEST] * any(measure == AT_BEST for _, measure in there)
+        scores = dict.fromkeys(f"test_{score_of(run.summary, stage)}" for run in group for stage in _stages(run))
+        results = [m for m in scores if any(measure == m for _, measure in there)] or [there[0][1]]
+        results += dict.fromkeys(measure for _, measure in there if measure.startswith(AT_BEST))
     known = {key for run in everywhere for key in run.summary["results"]}
     wanted = []
     for name in results:
@@ -125,6 +124,10 @@ def _wanted(group: Sequence[Finished], results: Sequence[str], everywhere: Seque
             raise InputError(f"--results={name} is not in these runs; accepted: {nearest(name, names)}")
         wanted += own
     return list(dict.fromkeys(wanted))
+
+
+def _stages(run: Finished) -> list[str]:
+    return list(dict.fromkeys(key.partition("/")[0] for key in run.summary["results"]))
 
 
 def _gaps(row: Row, group: Sequence[Finished], baseline: str | None, everywhere: Sequence[Finished]) -> dict[str, tuple[Gap, ...]]:
@@ -184,8 +187,8 @@ def _gap(name: str, run: Finished, values: list, other: Finished, base: list) ->
     return Gap(name, interval.mean, interval, "")
 
 
-def _rank(values: list | None, measure: str) -> tuple[bool, float]:
+def _rank(values: list | None, sign: int) -> tuple[bool, float]:
     """The best first; what is not there, or not finite, last."""
     if not values or None in values:
         return True, 0.0
-    return False, float(np.mean(values)) * (1 if measure.endswith(LOWER) else -1)
+    return False, -sign * float(np.mean(values))

@@ -3,7 +3,7 @@
 import numpy as np
 from collected import LABELS, collected
 
-from kdjax.evaluate.classifier import classification, classification_together
+from kdjax.evaluate.classifier import classification, classification_together, near_chance, sampling_error
 
 
 def right(count, scale=5.0):
@@ -48,3 +48,12 @@ def test_top5_where_there_are_more_than_five_classes():
     assert classification(collected({"test": networks}), "test", True)["top5_accuracy"].tolist() == [100, 0]
     networks["network"]["logits"] = networks["network"]["logits"][..., :5]
     assert "top5_accuracy" not in classification(collected({"test": networks}), "test", True)
+
+
+def test_less_than_twice_a_guess_is_near_chance():
+    assert near_chance({"test_accuracy": [39.9]}, 5) and not near_chance({"test_accuracy": [40.0]}, 5)
+
+
+def test_an_accuracy_of_few_rows_is_uncertain():
+    np.testing.assert_allclose(sampling_error("test_accuracy", 90.0, 450), 196 * np.sqrt(0.09 / 450))
+    assert sampling_error("test_accuracy", 100.0, 450) == 0 and sampling_error("test_nll", 1.0, 450) is None

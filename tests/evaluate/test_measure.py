@@ -14,7 +14,6 @@ from kdjax.evaluate import MEASURES, Measure, alike, measure_of
         ("val_online_probe_accuracy", "online_probe_accuracy"),
         ("val_miou", "miou"),
         ("test_mean_iou", "mean_iou"),
-        ("test_road_iou", "iou"),
         ("test_fid", "fid"),
         ("loss", "loss"),
     ],

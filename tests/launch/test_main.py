@@ -431,7 +431,7 @@ def test_byol_learns_from_images_without_labels(launch, tmp_path, labelled):
     assert told in (folder / "report.md").read_text()
     results = read(folder, "summary.json")["results"]
     assert "encoder/test_rank_me" in results and ("encoder/test_probe_accuracy" in results) == labelled
-    assert (folder / "plots" / "accuracy.png").exists()
+    assert (folder / "plots" / "scores.png").exists()
 
 
 def test_datafree_runs_and_shows_its_images(launch, tmp_path):

@@ -52,7 +52,7 @@ def test_the_report_of_a_run_has_a_column_for_each_baseline(table):
     assert cells["at"]["difference to kd, test accuracy %"].startswith(f"{gap['mean']:+.2f}")
     assert cells["kd"]["difference to kd, test accuracy %"] == ""
     assert "kd and crd+kd" in text or "2 epochs" in text
-    assert "plots/accuracy.png" in text and (folder / "plots/accuracy.png").is_file()
+    assert "plots/scores.png" in text and (folder / "plots/scores.png").is_file()
 
 
 def test_the_accuracy_at_the_best_validation_epoch_is_that_of_the_curve(table):

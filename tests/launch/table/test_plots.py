@@ -108,7 +108,7 @@ def test_a_network_keeps_its_colour_in_every_plot(drawn):
     figures, _ = drawn
     curves = {line.get_label(): line.get_color() for line in figures["curves.png"].axes[0].lines if line.get_label()[0] != "_"}
     assert curves == {"teacher": look.GREY, "student alone": look.VERMILION, "student": look.BLUE}
-    first = figures["accuracy.png"].axes[0]
+    first = figures["scores.png"].axes[0]
     ticks = [text.get_text() for text in first.get_yticklabels()]
     means = {ticks[int(line.get_ydata()[0])]: line.get_color() for line in first.lines if line.get_marker() == "D"}
     assert means == curves
@@ -136,13 +136,13 @@ def test_curves_show_the_point_that_was_chosen_and_others_thin(drawn):
 
 def test_losses_below_zero_and_members_that_are_not_finite_are_drawn(figures, tmp_path):
     lines = [{"stage": "student", "step": s, "loss": [-1.0 * s, None], "val_accuracy": [None, None]} for s in (1, 2)]
-    plots.curves(tmp_path / "x.png", lines, {"student": [[0, 1]]}, "kd on digits")
+    plots.curves(tmp_path / "x.png", lines, {"student": [[0, 1]]}, "kd on digits", SUMMARY)
     loss, _ = figures["x.png"].axes
     assert loss.get_yscale() == "linear" and loss.lines[0].get_ydata().tolist() == [-1.0, -2.0]
 
 
 def test_accuracies_are_dots_on_ranked_rows_with_mean_and_interval(drawn):
-    figure = drawn[0]["accuracy.png"]
+    figure = drawn[0]["scores.png"]
     first, second = figure.axes
     assert not first.patches and first.get_xlabel() == "test accuracy (%)"
     assert [text.get_text() for text in first.get_yticklabels()] == ["student alone", "student", "teacher"]  # the best on top
@@ -158,19 +158,22 @@ def test_accuracies_are_dots_on_ranked_rows_with_mean_and_interval(drawn):
 
 
 def test_of_what_should_be_low_the_lowest_is_on_top(figures, tmp_path):
-    plots.bars(tmp_path / "x.png", {look.with_unit("test_nll"): {"a run": [2.0], "b run_two": [1.0]}})
+    plots.bars(tmp_path / "x.png", {"test_nll": {"a run": [2.0], "b run_two": [1.0]}})
     (axes,) = figures["x.png"].axes
     assert [text.get_text() for text in axes.get_yticklabels()] == ["a run", "b run two"] and axes.get_xlabel() == "test nll (nats)"
 
 
 def test_progress_tells_of_the_point_of_a_sweep_that_is_ahead():
-    ahead = progress.Leading({"learning_rate": RATES}, "accuracy")
+    ahead = progress.Leading({"learning_rate": RATES}, "accuracy", 1)
     assert ahead.note({}) == {}
     first = ahead.note({"stage": "s", "step": 1, "loss": [3.0, 3.0, 2.0, 2.0, 1.0, None]})
     assert first == {"loss": "2", "at": "learning rate 0.5, ahead of 2 others"}  # a point with a loss that is not finite is last
     line = {"loss": [9.0, 9.0, 2.0, 2.0, 1.0, 1.0], "val_accuracy": [90.0, 92.0, 80.0, 80.0, 10.0, 10.0]}
     assert ahead.note(line) == {"loss": "9", "val accuracy": "91", "at": "learning rate 0.1, ahead of 2 others"}
     assert ahead.note({"loss": [7.0, 5.0, 1.0, 1.0, 1.0, 1.0]})["loss"] == "6"  # the loss does not choose any more
-    alone = progress.Leading({"learning_rate": np.array([0.1, 0.1])}, "accuracy")
+    alone = progress.Leading({"learning_rate": np.array([0.1, 0.1])}, "distance", -1)
     assert alone.note({"loss": [1.0, 3.0]}) == {"loss": "2"}
+    low = progress.Leading({"learning_rate": RATES}, "distance", -1)
+    told = low.note({"loss": [1.0] * 6, "val_distance": [5.0, 5.0, 2.0, 2.0, 9.0, 9.0]})
+    assert told == {"loss": "1", "val distance": "2", "at": "learning rate 0.5, ahead of 2 others"}
     assert [members for _, members in members_by_point({"learning_rate": RATES})] == [[0, 1], [2, 3], [4, 5]]
