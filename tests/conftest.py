@@ -4,8 +4,10 @@ import os
 import pathlib
 import tempfile
 
+from tests.fast_compile import xla_flags
+
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
+os.environ.setdefault("XLA_FLAGS", xla_flags(8))
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(tempfile.gettempdir(), "kdjax-test-cache"))
 
 import jax
@@ -27,3 +29,10 @@ def golden():
             return dict(file)
 
     return load
+
+
+@pytest.fixture(scope="module", autouse=True)
+def let_programs_go():
+    """What a file compiled does not stay in memory beside what the next one compiles."""
+    yield
+    jax.clear_caches()

@@ -150,7 +150,7 @@ def test_a_row_of_zeros_is_not_pulled(name):
 def test_extreme_rows(name):
     (loss, expected), teacher = LOSSES[name], TEACHERS[name]
     hole, twins, against = STUDENT.copy(), STUDENT.copy(), STUDENT.copy()
-    hole[2], twins[3], against[3] = 0, twins[1], -against[1]
+    hole[2], twins[3], against[3] = 0, twins[1], -against[2]
     zero, ones = np.zeros_like(STUDENT), np.ones_like(STUDENT)
     for s in (hole, twins, against, zero, ones, STUDENT * 1e4, STUDENT * 1e-4):
         for t in (teacher, np.zeros_like(teacher)):

@@ -5,9 +5,11 @@ import sys
 import traceback
 from pathlib import Path
 
-if __name__ == "__main__":
-    os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={sys.argv[4]}"
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
+from tests.fast_compile import xla_flags  # noqa: E402
+
+if __name__ == "__main__":
+    os.environ["XLA_FLAGS"] = xla_flags(int(sys.argv[4]))
 import conftest  # noqa: E402, F401  the settings of all tests
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
