@@ -23,7 +23,7 @@ from kdjax.core.given import given_path
 from kdjax.data import Damaged, Source
 from kdjax.data.load import CORRUPT, FORMS, open_source
 from kdjax.data.packed import ENCODINGS, FORMAT, Contents, open_packed, sha256
-from kdjax.data.source import Opened
+from kdjax.data.source import Opened, further_columns
 from kdjax.data.stream import stream
 from launch.run import cli
 
@@ -91,6 +91,8 @@ def main() -> None:
             args.source, image_size=size, directory=args.data_dir, corrupt=args.corrupt,
             exif_orientation=args.exif_orientation, every=True,
         )  # fmt: skip
+        if len(opened.shape) != 3 or opened.train.read(np.zeros(0, np.int32))["label"].ndim != 1:
+            raise InputError(f"{args.source} is not packed: expected images with a label each at most; npz:<path> is read as it is")
         if args.encoding != "raw" and opened.shape[2] not in (1, 3):
             raise InputError(
                 f"--encoding={args.encoding} is not accepted: the images have {opened.shape[2]} channels; accepted: raw"
@@ -130,18 +132,19 @@ def pack(
             for split, rows in opened.parts.items():
                 task = progress.add_task(f"packing {split}", total=rows.size)
                 shards = _Shards(folder, split, shard_bytes)
-                labels = []
+                columns = {name: _Column(folder / f"{split}-{name}.npy", rows.size, x) for name, x in _columns(rows).items()}
                 for batch, damaged in stream(_reader(rows, encoding, quality, skip), start=0, stop=_chunks(rows), workers=workers):
-                    for record, label in batch:
+                    for record in batch["image"]:
                         shards.write(record)
-                        labels.append(label)
+                    for name, column in columns.items():
+                        column.write(batch[name])
                     skipped += damaged
-                    progress.advance(task, len(batch) + len(damaged))
-                if not labels:
+                    progress.advance(task, len(batch["image"]) + len(damaged))
+                if not shards.count:
                     raise InputError(f"{skipped[-1]}, nor can any other of the {rows.size} images of {split}")
-                np.save(folder / f"{split}-labels.npy", np.array(labels, np.int32))
-                held = _entry(folder / f"{split}-labels.npy", len(labels))
-                splits[split] = {"rows": len(labels), "labels": held, "shards": shards.close()}
+                held = {name: column.close() for name, column in columns.items()}
+                splits[split] = {"rows": shards.count, "labels": held.pop("labels"), "shards": shards.close()}
+                splits[split] |= {"columns": held} if held else {}
         origin = {"source": source, "digest": opened.digest(), "image_size": image_size}
         origin |= {"exif_orientation": True} if opened.exif_orientation else {}
         origin |= {"quality": quality} if encoding == "jpeg" else {}
@@ -164,7 +167,7 @@ class _Shards:
         self.folder, self.split, self.most = folder, split, most
         self.files: list[dict[str, Any]] = []
         self.writer: Any = None
-        self.rows = self.bytes = 0
+        self.rows = self.bytes = self.count = 0
 
     def write(self, record: bytes) -> None:
         from array_record.python.array_record_module import ArrayRecordWriter
@@ -175,7 +178,7 @@ class _Shards:
             # Images in a file format are compressed already, and raw ones are meant to be read fast.
             self.writer = ArrayRecordWriter(str(self._path()), "group_size:1,uncompressed")
         self.writer.write(record)
-        self.rows, self.bytes = self.rows + 1, self.bytes + len(record)
+        self.rows, self.bytes, self.count = self.rows + 1, self.bytes + len(record), self.count + 1
 
     def close(self) -> list[dict[str, Any]]:
         """Ends the last file; returns what `dataset.json` says of all."""
@@ -194,6 +197,33 @@ class _Shards:
         self.writer, self.rows, self.bytes = None, 0, 0
 
 
+class _Column:
+    """Writes a column into a file, of which there may be fewer rows than thought."""
+
+    def __init__(self, file: Path, rows: int, like: np.ndarray):
+        self.file, self.count = file, 0
+        self.array = np.lib.format.open_memmap(file, "w+", like.dtype, (rows, *like.shape[1:]))
+
+    def write(self, x: np.ndarray) -> None:
+        self.array[self.count : self.count + len(x)] = x
+        self.count += len(x)
+
+    def close(self) -> dict[str, Any]:
+        """Ends the file; returns what `dataset.json` says of it."""
+        self.array.flush()
+        if self.count < len(self.array):
+            spare = self.file.with_suffix(".part")
+            with spare.open("wb") as file:
+                np.save(file, self.array[: self.count])
+            spare.replace(self.file)
+        return _entry(self.file, self.count)
+
+
+def _columns(source: Source) -> dict[str, np.ndarray]:
+    """What is kept beside the images, of no rows."""
+    return {"labels": np.zeros(0, np.int32), **further_columns(source)}
+
+
 def _entry(file: Path, rows: int) -> dict[str, Any]:
     return {"file": file.name, "rows": rows, "bytes": file.stat().st_size, "sha256": sha256(file)}
 
@@ -202,10 +232,10 @@ def _chunks(source: Source) -> int:
     return math.ceil(source.size / CHUNK)
 
 
-def _reader(source: Source, encoding: str, quality: int, skip: bool) -> Callable[[int], tuple[list[tuple[bytes, int]], list[str]]]:
-    """A function of the number of a chunk: its records with their labels, and a line for each image left out."""
+def _reader(source: Source, encoding: str, quality: int, skip: bool) -> Callable[[int], tuple[dict[str, Any], list[str]]]:
+    """A function of the number of a chunk: its records and the rows of its columns, and a line for each image left out."""
 
-    def read(chunk: int) -> tuple[list[tuple[bytes, int]], list[str]]:
+    def read(chunk: int) -> tuple[dict[str, Any], list[str]]:
         rows = np.arange(chunk * CHUNK, min(chunk * CHUNK + CHUNK, source.size))
         try:
             parts, lines = [source.read(rows)], []
@@ -213,8 +243,10 @@ def _reader(source: Source, encoding: str, quality: int, skip: bool) -> Callable
             if not skip:
                 raise
             parts, lines = _sound(source, rows)
-        pairs = [(image, int(label)) for part in parts for image, label in zip(part["image"], part["label"], strict=True)]
-        return [(_encoded(image, encoding, quality), label) for image, label in pairs], lines
+        parts = [source.read(rows[:0]), *parts]  # where none of them can be decoded, there are columns of no rows
+        batch = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        records = [_encoded(image, encoding, quality) for image in batch["image"]]
+        return {**batch, "image": records, "labels": batch["label"]}, lines
 
     return read
 

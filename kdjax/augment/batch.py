@@ -47,7 +47,7 @@ def per_image(*transforms: Callable) -> Augment:
     Transform number n draws from `fold_in(key of the row, n)`: a row depends on its own key and image only.
 
     Args:
-      *transforms: `(key, image [H, W, C]) -> image`.
+      *transforms: `(key, image [H, W, C]) -> image`. Without any, batches that hold no images pass.
 
     Returns:
       `(keys [B], batch) -> batch` with a new `batch["image"]`, float32.
@@ -62,6 +62,8 @@ def per_image(*transforms: Callable) -> Augment:
     one = compose(*transforms)
 
     def augment(keys, batch):
+        if not transforms and "image" not in batch:
+            return batch
         return {**batch, "image": jax.vmap(one)(keys, as_float(batch["image"]))}
 
     return augment

@@ -1,5 +1,6 @@
 """Images as networks see them."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -28,6 +29,15 @@ def as_float(image: jax.Array) -> jax.Array:
     if not jnp.issubdtype(image.dtype, jnp.floating):
         raise InputError(f"image of dtype {image.dtype} is not accepted: expected uint8, or floats in [0, 1]")
     return image.astype(jnp.float32)
+
+
+def inputs_of(batch: Mapping[str, Any]) -> Any:
+    """What networks see of a batch: its images; where there are none, its tokens.
+
+    >>> inputs_of({"tokens": jnp.arange(3), "label": jnp.zeros(3)}).tolist()
+    [0, 1, 2]
+    """
+    return batch["image"] if "image" in batch else batch["tokens"]
 
 
 def inputs_as_float(inputs: Any) -> Any:

@@ -23,7 +23,7 @@ def read_digits(rest: str = "") -> Arrays:
     Raises:
       InputError: when something follows the name.
 
-    >>> read_digits().train_images.shape
+    >>> read_digits().train["image"].shape
     (1347, 8, 8, 1)
     """
     if rest:
@@ -34,4 +34,5 @@ def read_digits(rest: str = "") -> Arrays:
     images = np.rint(values.reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
     labels = labels.astype(np.int32)
     train, test = stratified(labels, 0.25, seed=0, stream=TEST_SPLIT)
-    return Arrays(images[train], labels[train], images[test], labels[test], tuple("0123456789"))
+    parts = [{"image": images[rows], "label": labels[rows]} for rows in (train, test)]
+    return Arrays(*parts, tuple("0123456789"))

@@ -18,7 +18,7 @@ from kdjax.data.npz import read_npz
 from kdjax.data.packed import open_packed
 from kdjax.data.resize import resize_crop
 from kdjax.data.sampler import VAL_SPLIT
-from kdjax.data.source import Arrays, Dataset, Opened, Source, array_source, digest, subset
+from kdjax.data.source import Arrays, Dataset, Opened, Source, column_source, digest, further_columns, row_labels, subset
 from kdjax.data.split import stratified
 from kdjax.data.tfds import open_tfds
 
@@ -128,14 +128,14 @@ def load(
         if decoded is None:
             return whole if rows is None else subset(whole, rows)
         of = decoded[which]
-        return array_source(of.images, of.labels, step_over(np.arange(whole.size) if rows is None else rows, of.damaged))
+        return column_source(of.columns, step_over(np.arange(whole.size) if rows is None else rows, of.damaged))
 
     train, val, notes = None, None if opened.val is None else part("val"), list(opened.notes)
     cut, labelled = val_fraction > 0 and val is None, len(opened.names) > 0
     if cut or opened.listed or decoded:
         labels = decoded["train"].labels if decoded else opened.train.labels()
-        labelled = bool((labels >= 0).any())
-        if labelled and (empty := empty_classes(labels, opened.names)):
+        labelled = bool(((labels if decoded is None else decoded["train"].columns["label"]) >= 0).any())
+        if (labels >= 0).any() and (empty := empty_classes(labels, opened.names)):
             notes.append(empty)
         if cut:
             try:
@@ -206,19 +206,23 @@ def open_source(
 
 
 def _in_memory(arrays: Arrays, size: int | None) -> Opened:
-    """A set whose images lie in memory; they are resized when they are read."""
-    height, width, channels = arrays.train_images.shape[1:]
-    train, test = array_source(arrays.train_images, arrays.train_labels), array_source(arrays.test_images, arrays.test_labels)
-    val = None
-    if arrays.val_images is not None and arrays.val_labels is not None:
-        val = array_source(arrays.val_images, arrays.val_labels)
-    if size is None or height == width == size:
-        return Opened(train, test, arrays.names, (height, width, channels), lambda: digest(arrays), arrays=arrays, val=val)
+    """A set that lies in memory; its images are resized when they are read."""
+    main = "image" if "image" in arrays.train else "tokens"
+    shape = arrays.train[main].shape[1:]
+    parts = {name: column_source(columns) for name, columns in arrays.parts.items()}
+    if size is None or shape[:2] == (size, size):
+        return Opened(
+            parts["train"], parts["test"], arrays.names, shape, lambda: digest(arrays), arrays=arrays, val=parts.get("val")
+        )  # fmt: skip
+    placed = [name for name, x in arrays.train.items() if name != "image" and x.ndim > 1]
+    if main != "image" or placed:
+        what = "its rows are no images" if main != "image" else f"{placed[0]!r} would not move with the images"
+        raise InputError(f"image_size={size} is not accepted: {what}; expected a set in the size it is used in")
 
     def resized(source):
         def read(rows):
             batch = source.read(rows)
-            images = unfilled(len(rows), (size, size, channels))
+            images = unfilled(len(rows), (size, size, shape[2]))
             for at, image in enumerate(batch["image"]):
                 images[at] = resize_crop(image, size)
             return {**batch, "image": images}
@@ -228,19 +232,22 @@ def _in_memory(arrays: Arrays, size: int | None) -> Opened:
     def stamp() -> str:
         return hashlib.sha256(f"{digest(arrays)} {size}".encode()).hexdigest()
 
-    return Opened(
-        resized(train), resized(test), arrays.names, (size, size, channels), stamp, val=None if val is None else resized(val)
-    )
+    parts = {name: resized(part) for name, part in parts.items()}
+    return Opened(parts["train"], parts["test"], arrays.names, (size, size, shape[2]), stamp, val=parts.get("val"))
 
 
 def _decoded_bytes(opened: Opened) -> int:
-    return sum(source.size for source in opened.parts.values()) * math.prod(opened.shape)
+    if opened.arrays is not None:
+        return sum(x.nbytes for columns in opened.arrays.parts.values() for name, x in columns.items() if name != "label")
+    row = math.prod(opened.shape)
+    row += sum(x.dtype.itemsize * math.prod(x.shape[1:]) for x in further_columns(opened.train).values())
+    return sum(source.size for source in opened.parts.values()) * row
 
 
 def _decoded(source: str, opened: Opened, skip: bool, workers: int) -> dict[str, Decoded]:
     parts = opened.parts
     if (known := opened.arrays) is not None:
-        return {name: Decoded(getattr(known, f"{name}_images"), getattr(known, f"{name}_labels"), {}) for name in parts}
+        return {name: Decoded(columns, row_labels(columns["label"]), {}) for name, columns in known.parts.items()}
     what = f"data source {source!r}: {sum(part.size for part in parts.values()):,} images of {in_words(opened.shape)}"
     check_memory(what, _decoded_bytes(opened), "--config.data.reader=streaming, or a smaller --config.data.image_size")
     return dict(zip(parts, decode_all(list(parts.values()), opened.shape, skip=skip, workers=workers), strict=True))
@@ -249,5 +256,5 @@ def _decoded(source: str, opened: Opened, skip: bool, workers: int) -> dict[str,
 def _digest(opened: Opened, decoded: dict[str, Decoded] | None) -> str:
     if decoded is None:
         return opened.digest()
-    train, test, *val = (x for name in ("train", "test", "val") if (of := decoded.get(name)) for x in [(of.images, of.labels)])
-    return digest(Arrays(*train, *test, opened.names, *(val[0] if val else ())))
+    parts = {name: of.columns for name, of in decoded.items()}
+    return digest(Arrays(parts["train"], parts["test"], opened.names, parts.get("val")))

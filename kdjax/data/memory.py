@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kdjax.data.damaged import RUN, Damaged, nothing_sound
-from kdjax.data.source import Source
+from kdjax.data.source import Source, row_labels
 from kdjax.data.stream import stream
 
 CHUNK = 256  # rows decoded at once
@@ -17,12 +17,12 @@ class Decoded(NamedTuple):
     """All rows of a source.
 
     Attributes:
-      images: uint8 `[N, H, W, C]`, zero where a row is damaged.
-      labels: int32 `[N]`.
+      columns: by name, `[N, ...]` each, zero where a row is damaged; not the `"index"`.
+      labels: int32 `[N]`, the class of every row.
       damaged: for each row that could not be decoded a line that says why.
     """
 
-    images: np.ndarray
+    columns: dict[str, np.ndarray]
     labels: np.ndarray
     damaged: dict[int, str]
 
@@ -62,13 +62,26 @@ def decode_all(sources: Sequence[Source], shape: tuple[int, int, int], *, skip: 
                 raise
         return _one_by_one(sources[which], rows)
 
-    out = [Decoded(np.zeros((s.size, *shape), np.uint8), np.full(s.size, -1, np.int32), {}) for s in sources]
+    out: list[Decoded] = [Decoded({}, np.full(s.size, -1, np.int32), {}) for s in sources]
     threads = decoding_threads(shape) if len(chunks) > 1 else 0
     for (which, _), (batch, damaged) in zip(chunks, _in_order(chunk, len(chunks), workers, threads), strict=True):
-        at, known = batch["index"], out[which]
-        known.images[at], known.labels[at] = batch["image"], batch["label"]
+        at, known = batch.pop("index"), out[which]
+        for name, x in batch.items():
+            if name not in known.columns:
+                known.columns[name] = np.zeros((sources[which].size, *x.shape[1:]), x.dtype)
+            known.columns[name][at] = x
         known.damaged.update(damaged)
-    return [d._replace(labels=s.labels()) if d.damaged else d for d, s in zip(out, sources, strict=True)]
+    return [_with_labels(d, s) for d, s in zip(out, sources, strict=True)]
+
+
+def _with_labels(found: Decoded, source: Source) -> Decoded:
+    """With the class of every row, of damaged ones too."""
+    if not found.damaged:
+        return found._replace(labels=row_labels(found.columns["label"]))
+    labels = source.labels()
+    if found.columns["label"].ndim == 1:
+        found.columns["label"][:] = labels
+    return found._replace(labels=labels)
 
 
 def decoding_threads(shape: tuple[int, ...]) -> int:

@@ -1,7 +1,7 @@
 """Sets packed into shards of array_record by `launch/pack.py`.
 
 A folder holds `dataset.json`, which `Contents` describes; shards, each record of which is one image; and for each split its
-labels as an `.npy` file.
+labels, and every further column, as an `.npy` file.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ class Contents(NamedTuple):
       shape: `[H, W, C]` of one image.
       encoding: `raw` (the bytes of the uint8 array), `png` or `jpeg`.
       splits: for `train`, `test` and, where there is one, `val` a `{"rows", "labels": <file>, "shards": [<file>, ...]}`, where a
-        file is `{"file", "rows", "bytes", "sha256"}`.
+        file is `{"file", "rows", "bytes", "sha256"}`, and where there are further columns also `"columns": {<name>: <file>}`.
       origin: where the images come from: `{"source", "digest", "image_size"}`, and `"exif_orientation": true` where they were
         turned as that tag says. No record has the tag itself.
       skipped: one line for each image left out because it could not be decoded.
@@ -53,14 +53,15 @@ class Contents(NamedTuple):
 
 
 def open_packed(directory: str, image_size: int | None = None, *, verify: bool = False, exif_orientation: bool = False) -> Opened:
-    """Opens a packed set; records are read and decoded when they are asked for, labels lie in memory.
+    """Opens a packed set; records are read and decoded when they are asked for, further columns read, labels lie in memory.
 
     The number of records and the size of every file are compared with `dataset.json`, and where all files take at most
     256 MiB their sha256.
 
     Args:
       directory: the folder that `launch/pack.py` wrote.
-      image_size: the side to which every image is brought, or None to leave them as they are.
+      image_size: the side to which every image is brought, or None to leave them as they are; not beside further columns of more
+        than a number a row (masks, boxes), which would not move with the images.
       verify: whether the sha256 are compared whatever their size.
       exif_orientation: whether images must have been turned as their EXIF orientation says, which is lost in packing.
 
@@ -74,7 +75,7 @@ def open_packed(directory: str, image_size: int | None = None, *, verify: bool =
     contents = _contents(directory, root)
     parts = {name: contents.splits[name] for name in SPLITS if name in contents.splits}
     check_classes(f"array_record {root}", len(contents.names), parts["train"]["rows"], "dataset.json")
-    files = [file for part in parts.values() for file in (part["labels"], *part["shards"])]
+    files = [file for part in parts.values() for file in _files(part)]
     turned = contents.origin.get("exif_orientation") is True
     if exif_orientation and not turned:
         what = "exif_orientation=True is not accepted: its images were packed without that tag"
@@ -141,12 +142,17 @@ def _is_count(value: Any) -> bool:
 
 
 def _check_part(part: dict[str, Any]) -> None:
-    for file in (part["labels"], *part["shards"]):
+    for file in _files(part):
         counts = _is_count(file["rows"]) and _is_count(file["bytes"])
         if Path(file["file"]).name != file["file"] or "\0" in file["file"] or not counts or len(file["sha256"]) != 64:
             raise ValueError
-    if not part["rows"] == part["labels"]["rows"] == sum(shard["rows"] for shard in part["shards"]):
+    rows = {part["labels"]["rows"], sum(shard["rows"] for shard in part["shards"])}
+    if {part["rows"]} != rows | {file["rows"] for file in part.get("columns", {}).values()}:
         raise ValueError
+
+
+def _files(part: dict[str, Any]) -> list[dict[str, Any]]:
+    return [part["labels"], *part["shards"], *part.get("columns", {}).values()]
 
 
 def _check_size(root: Path, file: dict[str, Any]) -> None:
@@ -164,9 +170,14 @@ def _source(root: Path, contents: Contents, part: dict[str, Any], image_size: in
     check_shards(shards)
     records = records_of(ArrayRecordDataSource([f"{shard.path}[0:{shard.rows}]" for shard in shards]), shards)
     labels = _labels(root, part, len(contents.names))
+    columns = {name: root / file["file"] for name, file in part.get("columns", {}).items()}
+    side = contents.shape[:2] if image_size is None else [image_size, image_size]
+    for name, file in columns.items():
+        if image_size is not None and side != contents.shape[:2] and _column(file, part["rows"]).ndim > 1:
+            what = f"image_size={image_size} is not accepted: {name!r} would not move with the images"
+            raise InputError(f"array_record {root}: {what}; expected a set packed in the size it is used in")
     height, width, channels = contents.shape
     shape = (height, width, channels)
-    side = (height, width) if image_size is None else (image_size, image_size)
 
     def read(rows):
         images = unfilled(len(rows), (*side, channels))
@@ -175,7 +186,9 @@ def _source(root: Path, contents: Contents, part: dict[str, Any], image_size: in
             image = _decode(record, contents.encoding, shape, name, at)
             images[at] = fit(image, (*side, channels), image_size, name, others="what dataset.json says")
         index = np.asarray(rows, np.int32)
-        return {"image": images, "label": labels[index], "index": index}
+        # Opened at each reading: a worker process would get a file that is open as all its numbers.
+        further = {name: np.array(_column(file, part["rows"])[index]) for name, file in columns.items()}
+        return {"image": images, "label": labels[index], "index": index, **further}
 
     return Source(records.size, read, labels.copy)
 
@@ -186,6 +199,18 @@ def _decode(record: bytes, encoding: str, shape: tuple[int, int, int], name: str
     if len(record) != math.prod(shape):
         raise Damaged(f"{name}: cannot be read (it has {len(record)} bytes, expected {math.prod(shape)})", row)
     return np.frombuffer(record, np.uint8).reshape(shape)
+
+
+def _column(file: Path, rows: int) -> np.ndarray:
+    """A further column, on disk."""
+    try:
+        column = np.load(file, mmap_mode="r", allow_pickle=False)
+        whole = column.ndim >= 1 and len(column) == rows and column.dtype.kind in "biuf"
+    except Exception:  # a forged header reaches Python's own parser
+        whole = False
+    if not whole:
+        raise InputError(f"file {file} is damaged: expected {rows} rows of numbers")
+    return column
 
 
 def _labels(root: Path, part: dict[str, Any], classes: int) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,10 +18,12 @@ class Source(NamedTuple):
 
     Attributes:
       size: the number of rows.
-      read: `rows [B] -> {"image": uint8 [B, H, W, C], "label": int32 [B], "index": int32 [B]}`. `rows` count from 0 to
-        `size - 1`; `index` is the position in the set as it came, before a validation part was cut from it. The label
-        of an image without one is -1. A row that cannot be decoded raises `Damaged`.
-      labels: `() -> int32 [size]`, the labels of all rows in order, without decoding an image.
+      read: `rows [B] -> {"image": uint8 [B, H, W, C], "label": int32 [B], "index": int32 [B], ...}`, with any further columns of
+        as many rows by name (masks, boxes, targets, tokens, domains). `rows` count from 0 to `size - 1`; `index` is the position in
+        the set as it came, before a validation part was cut from it. The label of a row without one is -1; a label may also be
+        one class number a position, `[B, H, W]`. A set of tokens has `"tokens"` and no `"image"`. A row that cannot be decoded
+        raises `Damaged`.
+      labels: `() -> int32 [size]`, the classes of all rows in order, without decoding an image; -1 where a row has no one class.
       numbers: `() -> int32 [size]`, the `index` of all rows in order; None: they count from 0.
     """
 
@@ -39,7 +41,7 @@ class Dataset(NamedTuple):
       val: rows for every choice (keep-best, early stop, hyperparameters), or None.
       test: rows for the final numbers.
       classes: the number of classes; 0 where there are no labels.
-      shape: `(H, W, C)` of one image.
+      shape: of one row of the main column: `(H, W, C)` of an image, or `(T,)` of tokens.
       names: the names of the classes, in the order of their labels.
       digest: sha256 of what is read, for the records; `load` says of what exactly. A validation split does not change it.
       resident: whether all images lie decoded in the memory of the host.
@@ -54,7 +56,7 @@ class Dataset(NamedTuple):
     val: Source | None
     test: Source
     classes: int
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     names: tuple[str, ...]
     digest: str
     resident: bool = True
@@ -72,7 +74,7 @@ class Opened(NamedTuple):
       train: rows to learn from.
       test: rows for the final numbers.
       names: the names of the classes; none where there are no labels.
-      shape: `(H, W, C)` of one image.
+      shape: as of `Dataset`.
       digest: `() -> sha256` of what lies in the files, see `file_digest`.
       guessed: whether `shape` is known from some images only.
       arrays: the set itself, where it lies in memory.
@@ -85,7 +87,7 @@ class Opened(NamedTuple):
     train: Source
     test: Source
     names: tuple[str, ...]
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     digest: Callable[[], str]
     guessed: bool = False
     arrays: "Arrays | None" = None
@@ -104,26 +106,26 @@ class Arrays(NamedTuple):
     """A whole set in memory.
 
     Attributes:
-      train_images: uint8 `[N, H, W, C]`.
-      train_labels: int32 `[N]`; -1 means no label.
-      test_images: uint8 `[M, H, W, C]`.
-      test_labels: int32 `[M]`.
+      train: columns by name, `[N, ...]` each: `"image"` uint8 `[N, H, W, C]`, or `"tokens"`; `"label"` int32, where -1 means no
+        label; and any further ones.
+      test: likewise.
       names: the names of the classes.
-      val_images: uint8 `[K, H, W, C]`, or None where the set has no validation images of its own.
-      val_labels: int32 `[K]`, or None.
+      val: likewise, or None where the set has no validation rows of its own.
     """
 
-    train_images: np.ndarray
-    train_labels: np.ndarray
-    test_images: np.ndarray
-    test_labels: np.ndarray
+    train: dict[str, np.ndarray]
+    test: dict[str, np.ndarray]
     names: tuple[str, ...]
-    val_images: np.ndarray | None = None
-    val_labels: np.ndarray | None = None
+    val: dict[str, np.ndarray] | None = None
+
+    @property
+    def parts(self) -> dict[str, dict[str, np.ndarray]]:
+        """The columns by the name of the part: `train`, `test` and, where there is one, `val`."""
+        return {"train": self.train, "test": self.test} | ({} if self.val is None else {"val": self.val})
 
 
 def array_source(images: np.ndarray, labels: np.ndarray, kept: np.ndarray | None = None) -> Source:
-    """A Source over arrays in memory.
+    """A Source over images and labels in memory.
 
     Args:
       images: uint8 `[N, H, W, C]`.
@@ -137,14 +139,43 @@ def array_source(images: np.ndarray, labels: np.ndarray, kept: np.ndarray | None
     >>> source.size, source.read(np.array([1]))["index"].tolist()
     (2, [4])
     """
-    index = np.arange(len(images), dtype=np.int32) if kept is None else kept.astype(np.int32)
-    labels = labels.astype(np.int32)
+    return column_source({"image": images, "label": labels}, kept)
+
+
+def column_source(columns: Mapping[str, np.ndarray], kept: np.ndarray | None = None) -> Source:
+    """A Source over any columns in memory.
+
+    Args:
+      columns: arrays `[N, ...]` by name, those of `Source.read` but for `"index"`. Without a `"label"` every row has the label -1.
+      kept: as in `array_source`.
+
+    Returns:
+      A Source of size K.
+
+    >>> source = column_source({"tokens": np.arange(6).reshape(3, 2)})
+    >>> {name: x.tolist() for name, x in source.read(np.array([2])).items()}
+    {'tokens': [[4, 5]], 'label': [-1], 'index': [2]}
+    """
+    size = len(next(iter(columns.values())))
+    index = np.arange(size, dtype=np.int32) if kept is None else kept.astype(np.int32)
+    label = np.asarray(columns.get("label", np.full(size, -1)))
+    held = {**columns, "label": label.astype(np.int32) if label.dtype.kind in "iu" else label}
 
     def read(rows):
         at = index[rows]
-        return {"image": images[at], "label": labels[at], "index": at}
+        return {**{name: x[at] for name, x in held.items()}, "index": at}
 
-    return Source(len(index), read, lambda: labels[index], index.copy)
+    return Source(len(index), read, lambda: row_labels(label)[index], index.copy)
+
+
+def row_labels(label: np.ndarray) -> np.ndarray:
+    """The class of every row, int32 `[N]`, by a column of labels: -1 for all where it holds distributions, or one class a position.
+
+    >>> row_labels(np.array([3, 1])).tolist(), row_labels(np.array([[3, 1], [1, 1]])).tolist()
+    ([3, 1], [-1, -1])
+    """
+    alone = label.ndim == 1 and label.dtype.kind in "iu"
+    return label.astype(np.int32) if alone else np.full(len(label), -1, np.int32)
 
 
 def subset(source: Source, kept: np.ndarray) -> Source:
@@ -167,19 +198,32 @@ def numbers_of(source: Source) -> np.ndarray:
     return np.arange(source.size, dtype=np.int32) if source.numbers is None else source.numbers()
 
 
+def further_columns(source: Source) -> dict[str, np.ndarray]:
+    """The columns of a source beside image, label and index, of no rows: their dtypes and shapes.
+
+    >>> further_columns(column_source({"image": np.zeros((3, 2, 2, 1)), "mask": np.zeros((3, 2, 2))}))["mask"].shape
+    (0, 2, 2)
+    """
+    return {name: x for name, x in source.read(np.zeros(0, np.int32)).items() if name not in ("image", "label", "index")}
+
+
 def digest(arrays: Arrays) -> str:
     """The sha256 of all arrays with their names, dtypes and shapes, in hexadecimal.
 
-    >>> empty = np.zeros((0, 1, 1, 1), np.uint8)
-    >>> len(digest(Arrays(empty, empty, empty, empty, ())))
+    >>> empty = {"image": np.zeros((0, 1, 1, 1), np.uint8), "label": np.zeros(0, np.int32)}
+    >>> len(digest(Arrays(empty, empty, ())))
     64
     """
     sha = hashlib.sha256("\n".join(arrays.names).encode(errors="surrogateescape"))
-    for name, value in arrays._asdict().items():
-        if name != "names" and value is not None:
-            sha.update(f"\n{name} {value.dtype.str} {value.shape}\n".encode())
+    for part, columns in arrays.parts.items():
+        for name in sorted(columns, key=lambda name: (name not in _FIRST, name)):
+            value = columns[name]
+            sha.update(f"\n{part}_{_FIRST.get(name, name)} {value.dtype.str} {value.shape}\n".encode())
             sha.update(np.ascontiguousarray(value).data)
     return sha.hexdigest()
+
+
+_FIRST = {"image": "images", "label": "labels"}  # their names in an npz file
 
 
 def file_digest(root: Path, files: Sequence[str], *settings: Any) -> str:

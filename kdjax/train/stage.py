@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kdjax.augment import as_float, per_image
+from kdjax.augment import per_image
 from kdjax.core import Frozen, InputError, Method
+from kdjax.core.images import inputs_as_float, inputs_of
 from kdjax.data import Sampler, Source
 from kdjax.evaluate import MEASURES, Measure, measure_of
 from kdjax.train.start import Start
@@ -42,7 +43,8 @@ class Stage(NamedTuple):
       source: rows to learn from; None for a data-free stage, whose batch holds only row numbers.
       augment: `(keys [B], batch) -> batch`.
       sampler: which rows a step sees; None: epochs over all rows of the source.
-      view: `batch -> inputs`: what networks are evaluated on, any pytree, of rows as they are read; the images, in floats.
+      view: `batch -> inputs`: what networks are evaluated on, any pytree, of rows as they are read; the images in floats, or
+        the tokens of a set without images.
       evaluate: `(collect, split, final) -> {measure: [members]}`.
       score: the measure that the stage is judged by: results at the best step, points of a sweep, plots and tables follow it.
       measures: what it measures that is not in the table of measures, `evaluate.MEASURES`.
@@ -76,7 +78,7 @@ class Stage(NamedTuple):
     measures: tuple[Measure, ...] = ()
     augment: Callable = per_image()
     sampler: Sampler | None = None
-    view: Callable[[dict[str, Any]], Any] = lambda batch: as_float(batch["image"])
+    view: Callable[[dict[str, Any]], Any] = lambda batch: inputs_as_float(inputs_of(batch))
     given: Callable[[dict], dict[str, Frozen]] = lambda results: {}
     warm_start: Callable[[Any, Any, int], Any] | None = None
     warm_start_from: str = ""

@@ -17,7 +17,7 @@ from kdjax.data.source import Arrays
 def read_folder(directory, **options):
     opened = open_folder(directory, **options)
     train, test = decode_all([opened.train, opened.test], opened.shape, skip=False)
-    return Arrays(train.images, train.labels, test.images, test.labels, opened.names)
+    return Arrays(train.columns, test.columns, opened.names)
 
 
 def save(file, value=0, size=(4, 4), mode="L"):
@@ -43,11 +43,11 @@ def test_given_split(tmp_path):
     save(tmp_path / "validated" / "cat" / "a.png", 99)
     arrays = read_folder(str(tmp_path))
     assert arrays.names == ("ant", "cat", "dog")
-    assert arrays.train_labels.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2] and arrays.test_labels.tolist() == [1, 2]
-    assert arrays.train_images[:, 0, 0, 0].tolist() == [20, 21, 22, 30, 31, 32, 10, 11, 12]
-    assert arrays.test_images[:, 0, 0, 0].tolist() == [33, 13]
-    assert arrays.train_images.shape == (9, 4, 4, 1) and arrays.train_images.dtype == np.uint8
-    assert arrays.train_labels.dtype == arrays.test_labels.dtype == np.int32
+    assert arrays.train["label"].tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2] and arrays.test["label"].tolist() == [1, 2]
+    assert arrays.train["image"][:, 0, 0, 0].tolist() == [20, 21, 22, 30, 31, 32, 10, 11, 12]
+    assert arrays.test["image"][:, 0, 0, 0].tolist() == [33, 13]
+    assert arrays.train["image"].shape == (9, 4, 4, 1) and arrays.train["image"].dtype == np.uint8
+    assert arrays.train["label"].dtype == arrays.test["label"].dtype == np.int32
 
 
 def test_class_folders_alone_are_split(tmp_path):
@@ -55,11 +55,11 @@ def test_class_folders_alone_are_split(tmp_path):
         for i in range(10):
             save(tmp_path / name / f"{i}.png", 100 * k + i)
     arrays = read_folder(str(tmp_path))
-    assert np.bincount(arrays.train_labels).tolist() == [8, 8] and np.bincount(arrays.test_labels).tolist() == [2, 2]
-    seen = np.concatenate([arrays.train_images, arrays.test_images])[:, 0, 0, 0]
+    assert np.bincount(arrays.train["label"]).tolist() == [8, 8] and np.bincount(arrays.test["label"]).tolist() == [2, 2]
+    seen = np.concatenate([arrays.train["image"], arrays.test["image"]])[:, 0, 0, 0]
     assert sorted(seen.tolist()) == [*range(10), *range(100, 110)]
-    np.testing.assert_array_equal(arrays.train_images[:, 0, 0, 0] // 100, arrays.train_labels)
-    np.testing.assert_array_equal(arrays.test_images, read_folder(str(tmp_path)).test_images)
+    np.testing.assert_array_equal(arrays.train["image"][:, 0, 0, 0] // 100, arrays.train["label"])
+    np.testing.assert_array_equal(arrays.test["image"], read_folder(str(tmp_path)).test["image"])
 
 
 def values(source):
@@ -132,10 +132,10 @@ def test_unlabelled(tmp_path):
     for i in range(5):
         save(tmp_path / f"{i}.png", i)
     arrays = read_folder(str(tmp_path))
-    assert arrays.names == () and arrays.train_labels.tolist() == [-1] * 4 and arrays.test_labels.tolist() == [-1]
+    assert arrays.names == () and arrays.train["label"].tolist() == [-1] * 4 and arrays.test["label"].tolist() == [-1]
     for part in ("train", "test"):
         save(tmp_path / "split" / part / "0.png", 7)
-    assert read_folder(str(tmp_path / "split")).test_labels.tolist() == [-1]
+    assert read_folder(str(tmp_path / "split")).test["label"].tolist() == [-1]
 
 
 def test_unlabelled_images_beside_labelled_ones(tmp_path):
@@ -159,7 +159,7 @@ def test_hidden_and_other_files_are_not_read(tmp_path):
     (tmp_path / "a" / "notes.txt").write_text("x")
     (tmp_path / "readme.txt").write_text("x")
     arrays = read_folder(str(tmp_path))
-    assert arrays.names == ("a",) and len(arrays.train_images) == 4
+    assert arrays.names == ("a",) and len(arrays.train["image"]) == 4
     (note,) = open_folder(str(tmp_path)).notes
     assert note == ("not read: 3 hidden (the first .DS_Store), 2 with another ending than an image's (.txt; the first readme.txt)")
 
@@ -172,15 +172,15 @@ def test_grey_and_colour_become_colour(tmp_path):
     palette.putpalette([0, 0, 0, 9, 8, 7])
     palette.save(tmp_path / "test" / "a" / "1.png", transparency=b"\x00\x80")
     arrays = read_folder(str(tmp_path))
-    assert arrays.train_images[:, 0, 0].tolist() == [[50] * 3] * 2
-    assert arrays.test_images[:, 0, 0].tolist() == [[1, 2, 3], [9, 8, 7]]
+    assert arrays.train["image"][:, 0, 0].tolist() == [[50] * 3] * 2
+    assert arrays.test["image"][:, 0, 0].tolist() == [[1, 2, 3], [9, 8, 7]]
 
 
 def test_mixed_sizes(tmp_path):
     save(tmp_path / "0.png", 1, (4, 4))
     save(tmp_path / "1.png", 2, (6, 9), "L")
     refused(tmp_path, "0.png is 4x4", "1.png is 6x9", "--config.data.image_size")
-    assert read_folder(str(tmp_path), image_size=5).train_images.shape == (1, 5, 5, 1)
+    assert read_folder(str(tmp_path), image_size=5).train["image"].shape == (1, 5, 5, 1)
 
 
 def test_refused_files(tmp_path, monkeypatch):

@@ -56,6 +56,28 @@ def test_npz(tmp_path):
     assert (data.train.size, data.val.size, data.test.size, data.classes, data.shape) == (6, 2, 2, 2, (4, 4, 1))
 
 
+def test_further_columns_pass_through_splits_and_count_in_the_digest(tmp_path):
+    masks = np.arange(8 * 4).reshape(8, 4)
+    for reader in ("resident", "streaming"):
+        data = load(npz(tmp_path, train_mask=masks, test_mask=masks[:2]), val_fraction=0.25, reader=reader)
+        for part in (data.train, data.val):
+            np.testing.assert_array_equal(rows(part)["mask"], masks[rows(part)["index"]])
+        digests = {data.digest}
+        for changes in ({}, {"train_mask": masks + 1, "test_mask": masks[:2]}, {"train_box": masks, "test_box": masks[:2]}):
+            digests.add(load(npz(tmp_path, **changes), reader=reader).digest)
+        assert len(digests) == 4
+
+
+def test_a_set_of_tokens(tmp_path):
+    tokens = np.arange(40).reshape(8, 5)
+    np.savez(tmp_path / "a.npz", train_tokens=tokens, train_labels=tokens % 7, test_tokens=tokens[:2], test_labels=tokens[:2] % 7)
+    data = load(f"npz:{tmp_path / 'a.npz'}", val_fraction=0.25)
+    assert (data.train.size, data.val.size, data.shape, data.classes, data.labelled) == (6, 2, (5,), 7, True)
+    np.testing.assert_array_equal(rows(data.val)["label"], tokens[rows(data.val)["index"]] % 7)
+    with pytest.raises(InputError, match=r"^image_size=8 is not accepted: its rows are no images; expected a set"):
+        load(f"npz:{tmp_path / 'a.npz'}", image_size=8)
+
+
 def test_folder(tmp_path):
     for i in range(10):
         Image.new("RGB", (6, 4), (i, 0, 0)).save(tmp_path / f"{i}.png")

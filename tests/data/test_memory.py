@@ -26,7 +26,7 @@ def test_reads_all_rows(size, workers):
     sources = [broken(2 * CHUNK + 9, size=size)[1], broken(3, size=size)[1]]
     for source, found in zip(sources, decode_all(sources, (size, size, 1), skip=False, workers=workers), strict=True):
         batch = source.read(np.arange(source.size))
-        np.testing.assert_array_equal(found.images, batch["image"])
+        np.testing.assert_array_equal(found.columns["image"], batch["image"])
         np.testing.assert_array_equal(found.labels, batch["label"])
         assert found.labels.dtype == np.int32 and found.damaged == {}
 
@@ -40,14 +40,14 @@ def test_damage_stops_or_is_noted(size, workers):
     (found,) = decode_all([source], (size, size, 1), skip=True, workers=workers)
     assert found.damaged == {row: f"image {row}.png: cannot be decoded" for row in bad}
     good = np.setdiff1d(np.arange(2 * CHUNK), bad)
-    np.testing.assert_array_equal(found.images[good], whole.read(good)["image"])
-    assert not found.images[list(bad)].any()
+    np.testing.assert_array_equal(found.columns["image"][good], whole.read(good)["image"])
+    assert not found.columns["image"][list(bad)].any()
     np.testing.assert_array_equal(found.labels, whole.labels())
 
 
 def test_a_whole_damaged_chunk():
     (found,) = decode_all([broken(CHUNK + 1, *range(CHUNK))[0]], (2, 2, 1), skip=True)
-    assert list(found.damaged) == list(range(CHUNK)) and found.images[-1].any()
+    assert list(found.damaged) == list(range(CHUNK)) and found.columns["image"][-1].any()
 
 
 @pytest.mark.parametrize("rows", [np.arange(8), np.array([7, 6, 2, 3]), np.array([1, 2, 5, 7])])

@@ -36,38 +36,39 @@ def test_round_trip(tmp_path, dtype):
     labels = {k: GOOD[k].astype(dtype) for k in ("train_labels", "test_labels")}
     arrays = read_npz(str(write(tmp_path, **labels, train_domains=np.zeros(6))))
     for key, value in GOOD.items():
-        np.testing.assert_array_equal(getattr(arrays, key), value)
-    assert arrays.train_labels.dtype == np.int32 and arrays.names == ("0", "1", "2")
+        part, what = key.split("_")
+        np.testing.assert_array_equal(arrays.parts[part][what.removesuffix("s")], value)
+    assert arrays.train["label"].dtype == np.int32 and arrays.names == ("0", "1", "2")
 
 
 def test_grey_gets_a_channel_and_compressed_files_are_read(tmp_path):
     file = tmp_path / "grey.npz"
     np.savez_compressed(file, **(GOOD | {k: GOOD[k][..., 0] for k in ("train_images", "test_images")}))
     arrays = read_npz(str(file))
-    np.testing.assert_array_equal(arrays.train_images, GOOD["train_images"][..., :1])
-    assert arrays.test_images.shape == (2, 2, 3, 1)
+    np.testing.assert_array_equal(arrays.train["image"], GOOD["train_images"][..., :1])
+    assert arrays.test["image"].shape == (2, 2, 3, 1)
 
 
 def test_images_without_labels(tmp_path):
     """None at all, test images without labels, and labels of test images only."""
     none = {"train_labels": None, "test_labels": None}
     alone = read_npz(str(write(tmp_path, **none, test_images=None)))
-    assert alone.names == () and [len(x) for x in (alone.train_images, alone.test_images)] == [5, 1]
-    assert set(alone.train_labels) == set(alone.test_labels) == {-1}
-    both = np.concatenate([alone.train_images, alone.test_images])
+    assert alone.names == () and [len(x) for x in (alone.train["image"], alone.test["image"])] == [5, 1]
+    assert set(alone.train["label"]) == set(alone.test["label"]) == {-1}
+    both = np.concatenate([alone.train["image"], alone.test["image"]])
     assert {x.tobytes() for x in both} == {x.tobytes() for x in GOOD["train_images"]}
     plain = read_npz(str(write(tmp_path, **none)))
-    np.testing.assert_array_equal(plain.test_images, GOOD["test_images"])
-    assert plain.train_labels.tolist() == [-1] * 6 and plain.test_labels.tolist() == [-1] * 2
+    np.testing.assert_array_equal(plain.test["image"], GOOD["test_images"])
+    assert plain.train["label"].tolist() == [-1] * 6 and plain.test["label"].tolist() == [-1] * 2
     mixed = read_npz(str(write(tmp_path, train_labels=None, test_labels=np.array([1, 0]))))
-    assert mixed.names == ("0", "1") and mixed.train_labels.tolist() == [-1] * 6 and mixed.test_labels.tolist() == [1, 0]
+    assert mixed.names == ("0", "1") and mixed.train["label"].tolist() == [-1] * 6 and mixed.test["label"].tolist() == [1, 0]
     refused(write(tmp_path, train_labels=None, test_images=None), "'test_images' is missing")
 
 
 def test_home_directory(tmp_path, monkeypatch):
     write(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert len(read_npz("~/set.npz").train_images) == 6
+    assert len(read_npz("~/set.npz").train["image"]) == 6
 
 
 def test_classes_may_be_missing_in_between(tmp_path):
@@ -127,8 +128,8 @@ def test_refused_files(tmp_path, monkeypatch):
 def test_validation_images_of_its_own(tmp_path):
     file = write(tmp_path, val_images=GOOD["train_images"][:3], val_labels=np.array([1, 1, 0]))
     arrays = read_npz(str(file))
-    np.testing.assert_array_equal(arrays.val_images, GOOD["train_images"][:3])
-    assert arrays.val_labels.tolist() == [1, 1, 0] and arrays.val_labels.dtype == np.int32
+    np.testing.assert_array_equal(arrays.val["image"], GOOD["train_images"][:3])
+    assert arrays.val["label"].tolist() == [1, 1, 0] and arrays.val["label"].dtype == np.int32
 
 
 def test_a_named_pipe_is_refused_at_once(tmp_path):
@@ -178,7 +179,7 @@ def test_refuses_damage_in_a_compressed_array(tmp_path):
     for at in range(whole.index(b"train_images.npy") + 16, whole.index(b"train_labels.npy") - 30):
         file.write_bytes(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :])
         try:
-            images = read_npz(str(file)).train_images
+            images = read_npz(str(file)).train["image"]
         except InputError as error:
             assert "'train_images'" in str(error) or "is damaged" in str(error)
         else:
@@ -201,3 +202,32 @@ def test_refuses_a_flipped_byte_and_a_foreign_member(tmp_path):
     with zipfile.ZipFile(file, "w"):
         pass
     refused(file, "the file holds: nothing")
+
+
+def test_further_columns(tmp_path):
+    """Numbers with as many rows as their part; what is no column is left alone."""
+    masks, boxes = np.arange(36).reshape(6, 2, 3), np.ones((6, 4))
+    more = {"train_mask": masks, "test_mask": masks[:2], "train_box": boxes, "test_box": boxes[:2], "train_seen": masks > 3}
+    others = {"train_mean": np.zeros(3), "train_names": np.array(list("abcdef")), "about": np.zeros(6), "train_index": masks}
+    arrays = read_npz(str(write(tmp_path, **more, **others)))
+    assert set(arrays.train) == {"image", "label", "mask", "box", "seen"} and set(arrays.test) == {"image", "label", "mask", "box"}
+    np.testing.assert_array_equal(arrays.train["mask"], masks)
+    assert [arrays.train[name].dtype.name for name in ("mask", "box", "seen")] == ["int32", "float32", "bool"]
+    refused(write(tmp_path, **(more | {"test_mask": masks[:2, :1]})), "test_mask", "(2, 1, 3)", "train_mask", "(6, 2, 3)")
+
+
+def test_labels_of_pixels_and_sets_of_tokens(tmp_path):
+    dense = np.arange(36).reshape(6, 2, 3) % 4 - 1
+    arrays = read_npz(str(write(tmp_path, train_labels=dense, test_labels=dense[:2])))
+    np.testing.assert_array_equal(arrays.train["label"], dense)
+    assert arrays.names == ("0", "1", "2")
+    refused(write(tmp_path, train_labels=dense[:, :1], test_labels=dense[:2]), "train_labels", "(6, 1, 3)", "[N, H, W]")
+    tokens = {
+        f"{part}_{name}": np.arange(n * 5).reshape(n, 5) for part, n in (("train", 4), ("test", 2)) for name in ("tokens", "labels")
+    }
+    np.savez(tmp_path / "tokens.npz", **tokens)
+    arrays = read_npz(str(tmp_path / "tokens.npz"))
+    assert set(arrays.train) == {"tokens", "label"} and arrays.test["tokens"].shape == (2, 5) and len(arrays.names) == 20
+    np.savez(tmp_path / "tokens.npz", train_tokens=tokens["train_tokens"])  # without labels: a fifth of them is cut off
+    arrays = read_npz(str(tmp_path / "tokens.npz"))
+    assert [len(x["tokens"]) for x in (arrays.train, arrays.test)] == [3, 1] and arrays.train["label"].tolist() == [-1] * 3

@@ -9,6 +9,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import InputError, Learner, Method, Net, learn, masked_loss, new_learner, weighted_sum, with_label_weights
+from kdjax.core.images import inputs_of
 
 
 class Mutual(NamedTuple):
@@ -49,7 +50,7 @@ def dml(
 
     def init(key, batch, given):
         keys = jax.random.split(key, len(peers))
-        learners = tuple(new_learner(k, net, tx, batch["image"]) for k, net in zip(keys, peers, strict=True))
+        learners = tuple(new_learner(k, net, tx, inputs_of(batch)) for k, net in zip(keys, peers, strict=True))
         return Mutual(learners, jnp.int32(0))
 
     def step(state, batch, key):
@@ -66,8 +67,8 @@ def dml(
             return taps["logits"], stats
 
         def loss(params, batch):
-            own, stats = logits(k, params, batch["image"])
-            others = [logits(j, seen[j].params, batch["image"])[0] for j in range(len(peers)) if j != k]
+            own, stats = logits(k, params, inputs_of(batch))
+            others = [logits(j, seen[j].params, inputs_of(batch))[0] for j in range(len(peers)) if j != k]
             terms = {
                 "cross_entropy": masked_loss(losses.cross_entropy, own, batch),
                 "imitation": sum(losses.kl_distillation(own, z, temperature=temperature) for z in others) / len(others),

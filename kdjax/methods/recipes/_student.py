@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from kdjax.core import Frozen, Learner, Method, Net, learn, weighted_sum, with_label_weights
+from kdjax.core.images import inputs_of
 from kdjax.methods.recipes._objective import Objective, Outputs, combine, labels_objective
 
 
@@ -54,14 +55,14 @@ def student(
     def see(params, stats, given, batch, key, step, axis_name):
         taught = batch.get("teacher", {}) if teacher else {}
         if teacher and not taught:
-            taught, _ = teacher.apply(given["teacher"].params, given["teacher"].stats, batch["image"], train=False)
-        taps, stats = net.apply(params, stats, batch["image"], train=True, key=key)
+            taught, _ = teacher.apply(given["teacher"].params, given["teacher"].stats, inputs_of(batch), train=False)
+        taps, stats = net.apply(params, stats, inputs_of(batch), train=True, key=key)
         return Outputs(taps, taught, given, batch, jax.random.fold_in(key, 1), step, axis_name), stats
 
     def init(key, batch, given):
         given = {name: given[name] for name in needs}
         params, stats = {"adapter": {}}, {"adapter": {}}
-        params["student"], stats["student"] = net.init(key, batch["image"])
+        params["student"], stats["student"] = net.init(key, inputs_of(batch))
         if adapter:
             batch = with_label_weights(batch)
             shapes = jax.eval_shape(
