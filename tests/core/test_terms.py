@@ -67,6 +67,12 @@ def test_no_row_is_undefined_where_labels_are_missing():
     assert jax.grad(loss)(LOGITS)[:, 0].tolist() == [4, 0, 6, 0]
 
 
+def test_distributions_are_told_by_their_type():
+    for shape in ((4, 3), (2, 5, 3)):
+        assert core.with_label_weights({"label": jnp.full(shape, 1 / 3)})["label_weight"].shape == shape[:-1]
+        assert core.with_label_weights({"label": jnp.ones(shape, jnp.int8)})["label_weight"].shape == shape
+
+
 def test_distributions_count_in_every_row_and_options_are_passed():
     batch = core.with_label_weights({"label": jax.nn.softmax(LOGITS[::-1])})
     rows = core.masked_loss(losses.cross_entropy, LOGITS, batch, smoothing=0.1)
@@ -94,6 +100,33 @@ def test_the_mean_over_labelled_rows_is_global_over_devices_and_slices():
     for value, gradient in (step(x, labels), step(x, labels, micro=4), halves):
         np.testing.assert_allclose(value, 2 * (0 + 4 + 5 + 6) / 4, rtol=1e-6)
         np.testing.assert_allclose(gradient, (0 + 4 + 5 + 6) / 4, rtol=1e-6)
+
+
+def test_labels_of_positions_and_padding():
+    """The mean over counted positions of the global batch; what fills up counts in no term, and its labels are none."""
+    labels = jnp.array([[0, -1, 2], [1, 2, -1]])
+    where = jnp.array([[True, True, True], [True, False, False]])
+    z = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3, 3)), jnp.float32)
+    plain = losses.cross_entropy(z, jnp.maximum(labels, 0))
+
+    def both(batch, z, other):
+        terms = {"ce": core.masked_loss(losses.cross_entropy, z, batch), "other": other, "rows": jnp.ones(len(z))}
+        return core.weighted_sum(terms, {}, where_weight=batch.get("where_weight"))[1]
+
+    other = jnp.arange(6.0).reshape(2, 3).at[1, 1].set(jnp.nan)
+    found = both(core.with_label_weights({"label": labels}), z, other[:1])
+    np.testing.assert_allclose(found["ce"], jnp.mean(plain[labels >= 0]), rtol=1e-6)
+    found = both(core.with_label_weights({"label": labels, "where": where}), z, other)
+    np.testing.assert_allclose(found["ce"], jnp.mean(plain[(labels >= 0) & where]), rtol=1e-6)
+    assert found["other"] == (0 + 1 + 2 + 3) / 4 and found["rows"] == 1
+
+    def half(labels, where, z, other):
+        batch = core.with_label_weights({"label": labels, "where": where}, "data")
+        return core.pmean(both(batch, z, other), "data")
+
+    halves = jax.vmap(half, axis_name="data")(*(x[:, None] for x in (labels, where, z, other)))
+    for name, value in found.items():
+        np.testing.assert_allclose(halves[name], [value] * 2, rtol=1e-6)
 
 
 def test_a_batch_without_labels_stays_as_it_is():

@@ -73,7 +73,7 @@ def dml(
                 "cross_entropy": masked_loss(losses.cross_entropy, own, batch),
                 "imitation": sum(losses.kl_distillation(own, z, temperature=temperature) for z in others) / len(others),
             }
-            value, metrics = weighted_sum(terms, {"imitation": weight}, micro=micro)
+            value, metrics = weighted_sum(terms, {"imitation": weight}, micro=micro, where_weight=batch.get("where_weight"))
             return value, (stats, metrics)
 
         return loss

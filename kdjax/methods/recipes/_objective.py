@@ -37,7 +37,8 @@ class Objective(NamedTuple):
     """Loss terms, and the layers they need between the two networks.
 
     Attributes:
-      terms: `(seen, adapted) -> {name: term}`, terms as in `core.weighted_sum`: `[B]`, or a scalar where rows see each other.
+      terms: `(seen, adapted) -> {name: term}`, terms as in `core.weighted_sum`: `[B]`, `[B, T]` of positions, or a
+        scalar where rows see each other.
       weights: factors of the terms by name.
       adapter: a Net of `Outputs`, trained with the student and not shipped; its taps are `adapted`, its stats are kept from step
         to step (batch norm, banks). None: `adapted` is empty.
@@ -78,7 +79,7 @@ def combine(*objectives: Objective) -> Objective:
 
 
 def labels_objective(weight: Any = 1.0, *, tap: str = "logits", smoothing: float = 0.0) -> Objective:
-    """The cross-entropy with the labels; rows with a negative label (unlabelled images) do not count.
+    """The cross-entropy with the labels; rows or positions with a negative label do not count, floats are distributions.
 
     Args:
       weight: of the term.

@@ -39,6 +39,9 @@ def student(
 ) -> Method:
     """Builds the method of one network from its objective: one step down the gradient of the weighted sum of its terms.
 
+    Logits may have positions, `[B, T, K]` or `[B, H, W, K]`: a term of them is the mean over all positions, that of the labels over
+    those with a label. What has no label is still distilled, but for what a column `"where"` of the batch leaves out as padding.
+
     Args:
       net: the net to train.
       tx: the optimiser of the net and of the objective's adapter.
@@ -78,7 +81,8 @@ def student(
             adapted = {}
             if adapter:
                 adapted, stats["adapter"] = adapter.apply(params["adapter"], stats["adapter"], outputs, train=True, key=outputs.key)
-            value, metrics = weighted_sum(objective.terms(outputs, adapted), objective.weights, micro=micro)
+            terms, here = objective.terms(outputs, adapted), batch.get("where_weight")
+            value, metrics = weighted_sum(terms, objective.weights, micro=micro, where_weight=here)
             return value, (stats, metrics)
 
         learner, metrics = learn(loss, state.learner, tx, with_label_weights(batch, axis_name), axis_name=axis_name, micro=micro)
