@@ -8,7 +8,7 @@ import pytest
 from cases import CLASSES, LABELS, close, equal, kd, small, start, student_of, supervised, without_batch_norm
 
 from kdjax import methods
-from kdjax.core import Frozen, InputError
+from kdjax.core import Frozen, InputError, Net
 
 KEY = jax.random.key(5)
 NET = without_batch_norm()
@@ -91,3 +91,42 @@ def test_a_temperature_that_is_not_above_zero_is_refused():
     state = start(case)
     with pytest.raises(InputError, match=r"^temperature=0.0 is not accepted"):
         case.method.step(state, case.batch, KEY)
+
+
+def per_position(classes=CLASSES):
+    """A net whose logits have the positions of its inputs, tokens `[B, T]` or pixels `[B, H, W, C]`."""
+
+    def init(key, x):
+        return {"w": jax.random.normal(key, (7 if x.ndim == 2 else x.shape[-1], classes))}, {}
+
+    def apply(params, stats, x, *, train, key=None):
+        return {"logits": params["w"][x] if x.ndim == 2 else x @ params["w"]}, stats
+
+    return Net(init, apply)
+
+
+@pytest.mark.parametrize("name", ["image", "tokens"])
+def test_every_position_is_distilled_and_those_with_a_label_learn_from_it(name):
+    shape = (4, 3, 2) if name == "image" else (4, 6)
+    draw = np.random.default_rng(0)
+    inputs = draw.normal(size=(*shape, 5)).astype(np.float32) if name == "image" else draw.integers(0, 7, shape)
+    labels = draw.integers(-1, CLASSES, shape)
+    where = np.ones(shape, bool)
+    where[1:, ..., -1] = False
+    net, batch = per_position(), {name: jnp.asarray(inputs), "label": jnp.asarray(labels)}
+    given = {"teacher": Frozen(*net.init(jax.random.key(1), inputs), "t")}
+    method = methods.kd(net, net, optax.sgd(0.5), temperature=2.0)
+    state = method.init(KEY, batch, given)
+    z, t = (
+        np.float64(net.apply(p, {}, inputs, train=True)[0]["logits"])
+        for p in (state.learner.params["student"], given["teacher"].params)
+    )
+    p, q = softmax(z / 2), softmax(t / 2)
+    divergence, entropy = 4 * np.sum(q * np.log(q / p), -1), -np.log(softmax(z))
+    entropy = np.take_along_axis(entropy, np.maximum(labels, 0)[..., None], -1)[..., 0]
+    for here in (None, where):
+        more = {} if here is None else {"where": jnp.asarray(here)}
+        there = np.ones(shape, bool) if here is None else here
+        _, metrics = jax.jit(method.step)(state, batch | more, KEY)
+        np.testing.assert_allclose(metrics["distillation"], divergence[there].mean(), rtol=1e-4)
+        np.testing.assert_allclose(metrics["cross_entropy"], entropy[there & (labels >= 0)].mean(), rtol=1e-4)
