@@ -85,16 +85,16 @@ class Collector:
         self.sum_batch, self.sum_split = (compiled(f, static_argnums=0) for f in (sum_batch, sum_split))
         self.add, self.chosen = compiled(_add, donate_argnums=0), chosen
 
-    def __call__(self, state: Any) -> "Collect":
-        """For a State with members."""
-        return Collect(self, state)
+    def __call__(self, state: Any, *, alone: bool = False) -> "Collect":
+        """For a State with members; with `alone`, of which there is one, nothing that is collected has an axis of members."""
+        return Collect(self, state, alone)
 
 
 class Collect:
     """What the networks of a State make of the rows of a split."""
 
-    def __init__(self, programs: Collector, state: Any):
-        self._programs, self._state = programs, state
+    def __init__(self, programs: Collector, state: Any, alone: bool):
+        self._programs, self._state, self._alone = programs, state, alone
 
     def __call__(
         self, split: str, *taps: str, given: bool = False, columns: Sequence[str] = ()
@@ -163,12 +163,12 @@ class Collect:
             rows = _sampled(sampler, seed, steps)
             where = np.ones(rows.shape, bool)
         if not isinstance(found, Source):
-            return jax.tree.map(np.asarray, made.sum_split(f, self._state, found, rows, where, args))
+            return self._members(made.sum_split(f, self._state, found, rows, where, args))
         total = None
         for now, kept in zip(batches(found, rows, made.run), where, strict=True):
             sums = made.sum_batch(f, self._state, now, kept, args)
             total = sums if total is None else made.add(total, sums)
-        return jax.tree.map(np.asarray, total)
+        return self._members(total)
 
     def _rows(self, split: str, f: Callable, columns: tuple[str, ...], *args: Any) -> tuple[Any, dict[str, np.ndarray]]:
         made, found = self._programs, self._programs.splits[split]
@@ -180,7 +180,11 @@ class Collect:
             tree, kept = jax.tree.map(lambda *xs: np.stack(xs), *parts)
         else:
             tree, kept = jax.tree.map(np.asarray, made.of_split(f, columns, self._state, found, passes, args))
-        return jax.tree.map(lambda x: _flat(x)[:, :size], tree), {n: x.reshape(-1, *x.shape[2:])[:size] for n, x in kept.items()}
+        tree = self._members(jax.tree.map(lambda x: _flat(x)[:, :size], tree))
+        return tree, {n: x.reshape(-1, *x.shape[2:])[:size] for n, x in kept.items()}
+
+    def _members(self, tree: Any) -> Any:
+        return jax.tree.map(lambda x: np.asarray(x)[0] if self._alone else np.asarray(x), tree)
 
 
 def targets(view: Callable, rows: Mapping[str, Any]) -> list[str]:

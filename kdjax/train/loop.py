@@ -1,7 +1,7 @@
 """The one training loop."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
@@ -101,10 +101,10 @@ def _train(name, stage, run, identity, given, results, splits, order) -> Result:
         if stage.teacher_cache and step < stage.steps:
             outputs = teacher_outputs(name, stage, run, given, keys[0] if own else keys)
             arrays = None if arrays is None else arrays | {"teacher": place(outputs.everything(), run.devices)}
+        refresh = _refresher(stage, run, splits, arrays)
+        moving = moving if found else refresh(moving, frozen, step)
         with closing(feed(stage, run, own, step, outputs)) as chunks:
             while step < stage.steps:
-                if stage.refresh and stage.refresh_every and step % stage.refresh_every == 0:
-                    moving = place(_refreshed(stage, run, join(moving, frozen), step), run.devices, lead=1)
                 began = time.perf_counter()
                 end = min(step - step % stage.pace.block + stage.pace.block, stage.steps)
                 moving, line, images, damaged = _advance(compiled, moving, (frozen, arrays, keys), chunks, step, end)
@@ -116,6 +116,7 @@ def _train(name, stage, run, identity, given, results, splits, order) -> Result:
                 spent = time.perf_counter() - began
                 run.records.time(name, end, seconds=spent, images_per_second=images / spent)
                 step, due = end, end == stage.steps
+                moving = refresh(moving, frozen, step)
                 if due or step % stage.pace.evaluate == 0:
                     measured = stage.evaluate(ask(join(moving, frozen)), validation, False)
                     _check_measured(name, measured, score, {"select='best'": best, "a sweep that chooses": stage.choose})
@@ -226,12 +227,25 @@ def _noise_keys(stage: Stage, run: Run, own: bool) -> jax.Array:
     return jnp.stack(keys) if own else keys[0]
 
 
-def _refreshed(stage: Stage, run: Run, state: Any, step: int) -> Any:
-    """What moves, after a refresh of every member with a key of its own."""
-    assert stage.refresh is not None
-    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(run.data_seed), 2), step)
-    keys = [jax.random.fold_in(key, seed) for seed in seeds_of(stage, run.seed)]
-    return split(stack([stage.refresh(one, step, k) for one, k in zip(unstack(within_process(state)), keys, strict=True)]))[0]
+def _refresher(stage: Stage, run: Run, splits: dict, arrays: Any) -> Callable:
+    """Makes `(moving, frozen, step) -> moving`: at the steps of a refresh, after that of every member with a key of its own."""
+    if stage.refresh is None or not stage.refresh_every:
+        return lambda moving, frozen, step: moving
+    # The teacher's outputs are no rows.
+    rows = None if arrays is None else {name: x for name, x in arrays.items() if name != "teacher"}
+    own = {} if stage.source is None else {"train": rows or stage.source}
+    ask = Collector(stage.method.predict, run, splits | own, stage.view, needs=stage.method.needs)
+
+    def refresh(moving, frozen, step):
+        if step % stage.refresh_every and step < stage.steps:
+            return moving
+        key, states = jax.random.fold_in(jax.random.fold_in(jax.random.key(run.data_seed), 2), step), []
+        for one, seed in zip(unstack(within_process(join(moving, frozen))), seeds_of(stage, run.seed), strict=True):
+            collect = ask(place(stack([one]), run.devices, lead=1), alone=True)
+            states.append(stage.refresh(collect, one, step, jax.random.fold_in(key, seed)))
+        return place(split(stack(states))[0], run.devices, lead=1)
+
+    return refresh
 
 
 def _all_finite(name: str, step: int, line: dict) -> bool:

@@ -52,8 +52,9 @@ class Stage(NamedTuple):
       warm_start: `(state, result, member) -> state`: a member starts from weights of the stage `warm_start_from`; in a sweep,
         member is the number of its seed.
       start: networks that start from weights of elsewhere; what `warm_start` brings comes after.
-      refresh: `(state, step, key) -> state` of one member, every `refresh_every` steps (k-means, prototypes, banks); host code
-        is fine.
+      refresh: `(collect, state, step, key) -> state` of one member, after `init` and every `refresh_every` steps and after the last
+        one, before the State is evaluated and saved (k-means, prototypes, statistics of batch norm); host code is fine. `collect`
+        is a `collect.Collect` of this member alone, whose split `"train"` holds the rows of the stage.
       refresh_every: a multiple of `pace.block`; 0 is never.
       members: how many are trained side by side.
       seeds: how many different seeds the members have: member i starts from seed + i modulo this; 0 is one each.
