@@ -69,7 +69,7 @@ def test_maps_that_do_not_pair_are_refused_in_one_line():
     with pytest.raises(InputError, match=r"^tap 'stage2' is not one of the student's; it has stage1$"):
         pairs(one, ("stage2=stage1",))
     several = {f"teacher{k}/{name}": x for k in range(2) for name, x in TEACHER.items()}
-    with pytest.raises(InputError, match=r"the teacher's none; let each teacher have a stream of its own"):
+    with pytest.raises(InputError, match=r"the teacher's none; let each teacher have a loss of its own"):
         pairs(look(STUDENT, several))
     with pytest.raises(InputError, match=r"it has teacher0/stage1, .*; let each teacher have a stream"):
         tap("teacher", several, "stage1")

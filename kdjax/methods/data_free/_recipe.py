@@ -106,7 +106,12 @@ def data_free(
         metrics = {f"student_{k}": jnp.mean(v) for k, v in learned.items()} | {f"generator_{k}": v for k, v in made.items()}
         return DataFree(learner, maker, state.teacher, state.step + 1), metrics
 
-    return Method(init, step, *read_by_name(student=student, teacher=teacher), needs=("teacher",))
+    predict, weights_of = read_by_name(student=student, teacher=teacher)
+
+    def weights_of_all(state):
+        return weights_of(state) | {"generator": (state.generator.params, state.generator.stats)}
+
+    return Method(init, step, predict, weights_of_all, needs=("teacher",))
 
 
 def _is_zero(weight: Any) -> bool:

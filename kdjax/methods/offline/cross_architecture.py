@@ -158,7 +158,10 @@ def cakd(
         judged, told = learn(tell, state.critic, tx, real, made, axis_name=axis_name, micro=micro)
         return CrossArchitecture(learner, judged, state.given, state.step + 1), {**told, **metrics}
 
-    return Method(init, step, plain.predict, plain.weights, plain.needs)
+    def weights_of(state):
+        return plain.weights(state) | {"critic": (state.critic.params, state.critic.stats)}
+
+    return Method(init, step, plain.predict, weights_of, plain.needs)
 
 
 def moved(key: jax.Array, image: jax.Array) -> jax.Array:

@@ -150,7 +150,8 @@ def hsakd(
 
     def weights(state):
         learner, frozen = state.learner, state.given["teacher"]
-        return {"student": (learner.params["net"], learner.stats["net"]), "teacher": (frozen.params, frozen.stats)}
+        own, heads = ((learner.params[part], learner.stats[part]) for part in ("net", "heads"))
+        return {"student": own, "teacher": (frozen.params, frozen.stats), "branches": heads}
 
     return Method(init, step, _predict(weights, student=student, teacher=teacher), weights, ("teacher",))
 

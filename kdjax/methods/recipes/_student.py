@@ -48,7 +48,8 @@ def student(
       objective: what the net is asked for; `combine` sums several.
       teacher: the frozen net behind `given["teacher"]`, run in evaluation mode; where a batch holds its taps (`"teacher"`) these
         are taken instead. None: there is none.
-      name: of the trained network in `predict` and `weights`.
+      name: of the trained network in `predict` and `weights`, beside `"teacher"`. The adapter is no network of its own: it has a
+        meaning only between these two.
       axis_name: mapped axis that holds the batch, or None.
       micro: slices of the batch to accumulate gradients over.
     """

@@ -67,6 +67,8 @@ def views(
 ) -> Method:
     """Builds a method of views from its objective.
 
+    All nets are among the method's `weights`: the online ones and the probe by their names, the followers as `"target_<name>"`.
+
     One step: the followers, and then the online nets, see the views one after the other, each with batch statistics of its own; the
     online ones learn; then the followers move towards the online parameters *after* their update. The running statistics of the
     followers come from their own passes.
@@ -143,7 +145,9 @@ def views(
         return {ship: found}
 
     def weights_of(state):
-        return {ship: (state.online.params[ship], state.online.stats[ship])}
+        online, target = state.online, state.target
+        found = {name: (online.params[name], online.stats[name]) for name in (*names, *(("probe",) if probe else ()))}
+        return found | {f"target_{name}": (target.params[name], target.stats[name]) for name in follow}
 
     return Method(init, step, predict, weights_of)
 
