@@ -138,11 +138,20 @@ def test_the_loss_falls(compiled):
     assert np.mean(values[-3:]) < 0.9 * np.mean(values[:3])
 
 
-def test_predictions_and_weights_name_the_same_networks(compiled):
+BESIDE = {  # the networks that a method trains, or that follow, beside those of `predict`
+    "byol": ["projector", "predictor", "probe", "target_encoder", "target_projector"],
+    "cakd": ["critic"],
+    "dafl": ["generator"],
+    "hsakd": ["branches"],
+}
+
+
+def test_weights_name_the_networks_of_predict_and_then_all_others(compiled):
     case, state = compiled.case, compiled.state
     x = jnp.asarray(np.random.default_rng(3).uniform(size=(6, 8, 8, 1)), jnp.float32)
     weights, order = case.method.weights(state), []
-    assert list(weights) == list(case.nets)
+    assert list(weights) == [*case.nets, *BESIDE.get(compiled.name.partition("+")[0], [])]
+    assert all(jax.tree.leaves(params) for params, _ in weights.values())
 
     @jax.jit
     def predictions(state, weights, x):

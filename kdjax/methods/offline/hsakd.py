@@ -176,6 +176,7 @@ def _joint_cross_entropy(exits, labels):
 
 def _predict(weights, **nets):
     def predict(state, inputs):
-        return {name: nets[name].apply(*trained, inputs, train=False)[0] for name, trained in weights(state).items()}
+        found = weights(state)
+        return {name: net.apply(*found[name], inputs, train=False)[0] for name, net in nets.items() if name in found}
 
     return predict
