@@ -38,8 +38,8 @@ class Method(_Functions):
         sources count here: a run shows zeros in their place. What needs their values reads them in `step`, `predict`, `weights`.
       step: `(state, batch, key) -> (State, Metrics)`; pure, jittable, one optimisation step as the paper has it.
       predict: `(state, inputs) -> {name: taps}` in evaluation mode; the first name is the network one would ship.
-      weights: `state -> {name: (params, stats)}` of every network, those of `predict` first and in their order, then what is trained
-        or follows beside them (projectors, targets, generators, critics): what is saved, loaded, taught from, started from.
+      weights: `state -> {name: (params, stats)}` of every network, those of `predict` first and in their order, then what is
+        trained or follows beside them (projectors, targets, generators, critics): what is saved, loaded, taught from, started from.
       needs: the names that `given` must hold, such as `("teacher",)`.
     """
 
