@@ -15,7 +15,7 @@ from kdjax.core.state import Learner
 
 
 def mean_grad(
-    loss: Callable, params: Any, *args: Any, axis_name: str | None = None, rows: bool = False, micro: int = 1
+    loss: Callable, params: Any, *args: Any, axis_name: str | None = None, rows: Any = False, micro: int = 1
 ) -> tuple[tuple[jax.Array, Any], Any]:
     """The gradient of the mean loss over the global batch, the same on one device and on many.
 
@@ -27,7 +27,8 @@ def mean_grad(
       params: what to differentiate by.
       *args: pytrees whose arrays share one leading axis of rows.
       axis_name: mapped axis that holds the batch, or None.
-      rows: the parameters are sharded with the batch (latents, pixels being inverted): their gradient is not averaged.
+      rows: which parameters are sharded with the batch (latents, pixels being inverted), whose gradient is not averaged: a bool, or
+        a tree of them, each for an array or a whole part of `params`.
       micro: slices of the batch to accumulate over; each sees its own batch statistics.
 
     Returns:
@@ -41,20 +42,24 @@ def mean_grad(
     (4.0, 2.0)
     """
     check_option("micro", micro, lambda n: isinstance(n, int) and n >= 1, "a whole number of at least 1")
-    if rows and micro > 1:
-        raise InputError(f"micro={micro} is not accepted with rows=True: parameters sharded with the batch need micro=1")
+    some = any(jax.tree.leaves(rows))
+    if some and micro > 1:
+        raise InputError(f"micro={micro} is not accepted with rows={rows}: parameters sharded with the batch need micro=1")
 
     def averaged(params, *args):
         value, aux = loss(params, *args)
-        return (_varying(value, axis_name) if rows else pmean(value, axis_name)), aux
+        return (_varying(value, axis_name) if some else pmean(value, axis_name)), aux
 
     def one(*args):
-        (value, aux), grads = jax.value_and_grad(averaged, has_aux=True)(params, *args)
-        if not rows:
+        # Beside rows, what all devices share is each one's own copy: its gradients are then averaged in every mode.
+        held = _each(lambda row, x: x if row or not some else _varying(x, axis_name), rows, params)
+        (value, aux), grads = jax.value_and_grad(averaged, has_aux=True)(held, *args)
+        if not some:
             return (value, pmean(aux, axis_name)), pmean(grads, axis_name)
         # Each row's gradient of the *global* mean: the local one over the number of devices.
         devices = 1 if axis_name is None else lax.axis_size(axis_name)
-        return (pmean(value, axis_name), pmean(aux, axis_name)), jax.tree.map(lambda g: g / devices, grads)
+        grads = _each(lambda row, g: g / devices if row else pmean(g, axis_name), rows, grads)
+        return (pmean(value, axis_name), pmean(aux, axis_name)), grads
 
     if micro == 1:
         return one(*args)
@@ -71,7 +76,7 @@ def learn(
     tx: optax.GradientTransformation,
     *args: Any,
     axis_name: str | None = None,
-    rows: bool = False,
+    rows: Any = False,
     micro: int = 1,
 ) -> tuple[Learner, dict]:
     """One optimiser step on the mean of `loss` over the global batch.
@@ -104,8 +109,13 @@ def new_learner(key: jax.Array, net: Net, tx: optax.GradientTransformation, x: A
     return Learner(params, stats, tx.init(params))
 
 
+def _each(f, rows, params):
+    """`f(row, array)` of every array, `row` that of the part of `rows` it lies in."""
+    return jax.tree.map(lambda row, part: jax.tree.map(lambda x: f(row, x), part), rows, params)
+
+
 def _varying(x, axis_name):
-    """Marks a scalar as the device's own, so that its gradient is a plain sum over devices in every mode."""
+    """Marks an array as the device's own, so that its gradient is a plain sum over devices in every mode."""
     # Adding a zero that differs in kind, not in value, works with and without shard_map's checks.
     return x if axis_name is None else x + 0 * lax.axis_index(axis_name).astype(x.dtype)
 

@@ -89,6 +89,26 @@ def test_the_step_is_the_same_in_six_modes(problem, loss, mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("loss", [per_example, batch_coupled, statistic_inside])
+def test_latents_and_weights_learn_together(mode, loss):
+    """The latents lie with the batch, the weights on every device: each gets the gradient of the global mean."""
+    z, w = jax.random.normal(jax.random.key(1), (2 * N, 3)), {"w": jax.random.normal(jax.random.key(2), (3, 2))}
+
+    def gradients(shared, z, axis_name):
+        def both(params, x):
+            value, h = loss(params["shared"], params["z"] * x, axis_name)
+            return value, {"h": jnp.mean(h)}
+
+        rows = {"z": True, "shared": False}
+        (value, _), g = core.mean_grad(both, {"z": z, "shared": shared}, jnp.ones_like(z), axis_name=axis_name, rows=rows)
+        return value, {"shared": g["shared"], "z": core.gather_replicated(g["z"], axis_name)}
+
+    wanted = jax.jit(jax.value_and_grad(lambda p: loss(p["shared"], p["z"], None)[0]))({"z": z, "shared": w})
+    for a, b in zip(jax.tree.leaves(run(mode, gradients, w, z)), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_rows_get_the_gradient_of_the_global_mean(mode):
     """Latents sharded with the batch: no average of their gradient, with and without terms that couple rows."""
     z, w = jax.random.normal(jax.random.key(1), (8, 3)), jax.random.normal(jax.random.key(2), (3, 4))
