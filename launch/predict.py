@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 from configs._parts import view
-from kdjax import load, models
+from kdjax import models
 from kdjax.core import InputError, Net, check_memory
 from kdjax.core.files import parse_json, read_json, write_text
 from kdjax.core.given import given_path
@@ -25,6 +25,7 @@ from kdjax.core.shown import printable
 from kdjax.data import Damaged
 from kdjax.data.classes import some
 from kdjax.data.image import TYPES, decode
+from kdjax.train.load import read_run
 from kdjax.train.teacher import read_teacher
 from launch.run import cli
 
@@ -108,6 +109,9 @@ def classify(
         taps = predict(np.concatenate([images, blank]))
         if "logits" not in taps:
             raise InputError(f"{run} holds an encoder without classes: choose another --stage, or another run")
+        if taps["logits"].ndim != 2:
+            shape = "x".join(map(str, taps["logits"].shape[1:]))
+            raise InputError(f"{run} holds no classifier of whole images, its logits are {shape}: choose another --stage")
         if (classes := taps["logits"].shape[-1]) != len(names):
             raise InputError(f"{run} names {len(names)} classes, its network has {classes}")
         for (file, _), p in zip(readable, np.asarray(jax.nn.softmax(taps["logits"])), strict=False):
@@ -129,10 +133,16 @@ class _Images(NamedTuple):
 def _from_run(run: Path, stage: str | None, seed: int) -> tuple[Net, Any, Any, _Images]:
     """A network of a run, and what it was trained on."""
     try:
-        net, params, stats = load(run, stage, member_number=seed)
+        specification, params, stats = read_run(run, stage, member_number=seed)
     except InputError as error:
         raise InputError(str(error).replace("member_number", "--seed")) from None
-    return net, params, stats, _seen(run, lambda: read_json(run / "config.json")["data"])
+    _check_sees_images(run, specification)
+    return models.build(specification), params, stats, _seen(run, lambda: read_json(run / "config.json")["data"])
+
+
+def _check_sees_images(place: Path, specification: Mapping) -> None:
+    if models.generates(specification):
+        raise InputError(f"{place} holds a generator, which does not classify: {cli.command('sample.py', place)} draws from it")
 
 
 def _from_file(file: Path) -> tuple[Net, Any, Any, _Images]:
@@ -142,6 +152,7 @@ def _from_file(file: Path) -> tuple[Net, Any, Any, _Images]:
     images = _seen(file, lambda: {key: parse_json((later | about)[key]) for key in ("names", "shape", "crop", *later)})
     side = images.crop
     found = read_teacher(file, {}, (side, side, images.shape[2]) if side else images.shape)
+    _check_sees_images(file, found.specification)
     return found.net, found.params, found.stats, images
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from kdjax.core.net import Net
 from kdjax.models.branched import ConvBlock, attach, branched, branches
-from kdjax.models.build import DTYPES, LARGEST, build
+from kdjax.models.build import DTYPES, LARGEST, build, generates, input_shape
 from kdjax.models.connector import Connector
 from kdjax.models.conv import canonical_convolution, conv2d, convolution, fan_in_bias, fan_in_uniform, fan_out_uniform, he_normal
 from kdjax.models.conv_net import ConvNet, conv_net
@@ -83,8 +83,11 @@ NETS: dict[str, Callable[..., Net]] = {
     "shrunk": shrunk,
 }
 
+GENERATORS = {"generator": generator}  # nets of latents, whose specification holds their length, `latent`
+
 __all__ = [
     "DTYPES",
+    "GENERATORS",
     "LARGEST",
     "NETS",
     "VGG",
@@ -130,8 +133,10 @@ __all__ = [
     "fan_in_uniform",
     "fan_out_uniform",
     "from_pytorch",
+    "generates",
     "generator",
     "he_normal",
+    "input_shape",
     "last_map",
     "last_stage",
     "linear_head",

@@ -18,8 +18,9 @@ def build(specification: Mapping[str, Any], *, axis_name: str | None = None) -> 
     """The Net that a specification describes.
 
     Args:
-      specification: `name` (one of `NETS`); optionally `mean` and `std` for the input normalisation, `dtype` by name; all else is
-        passed to the net's function. Or `{"name": "ensemble", "nets": [specification, ...]}` with the options of `ensemble`.
+      specification: `name` (one of `NETS` or `GENERATORS`); optionally `mean` and `std` for the input normalisation, `dtype` by
+        name; all else is passed to the net's function. Or `{"name": "ensemble", "nets": [specification, ...]}` with the options
+        of `ensemble`.
       axis_name: mapped axis over which batch statistics are averaged, or None.
 
     Raises:
@@ -27,7 +28,7 @@ def build(specification: Mapping[str, Any], *, axis_name: str | None = None) -> 
 
     >>> net = build({"name": "conv_net", "widths": [4, 8], "classes": 10, "mean": [0.5], "std": [0.25]})
     """
-    from kdjax.models import NETS
+    from kdjax.models import GENERATORS, NETS
 
     _check(specification)
     options: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in specification.items()}
@@ -35,7 +36,7 @@ def build(specification: Mapping[str, Any], *, axis_name: str | None = None) -> 
     try:
         if name == "ensemble":
             return ensemble([build(one, axis_name=axis_name) for one in options.pop("nets")], **options)
-        make = pick("net", name, NETS)
+        make = pick("net", name, {**NETS, **GENERATORS})
         mean, std = options.pop("mean", None), options.pop("std", None)
         options["dtype"] = pick("dtype", str(options.get("dtype", "float32")), DTYPES)
         net = make(**options, axis_name=axis_name)
@@ -44,6 +45,33 @@ def build(specification: Mapping[str, Any], *, axis_name: str | None = None) -> 
     except (TypeError, ValueError, KeyError, AttributeError) as error:  # options of another kind
         raise InputError(f"net {name!r}: {error}") from None
     return net if mean is None and std is None else normalised(net, mean, std)
+
+
+def generates(specification: Mapping[str, Any]) -> bool:
+    """Whether a specification is of a generator: a net of latents that gives images.
+
+    >>> generates({"name": "generator", "latent": 64}), generates({"name": "conv_net"})
+    (True, False)
+    """
+    from kdjax.models import GENERATORS
+
+    return specification.get("name") in GENERATORS
+
+
+def input_shape(specification: Mapping[str, Any], image: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of one input of the net of a specification: that of an image, or of a generator's latent.
+
+    Raises:
+      InputError: for a generator whose specification does not tell the length of its latents.
+
+    >>> input_shape({"name": "generator", "latent": 64}, (32, 32, 3)), input_shape({"name": "conv_net"}, (32, 32, 3))
+    ((64,), (32, 32, 3))
+    """
+    if not generates(specification):
+        return image
+    if not isinstance(latent := specification.get("latent"), int) or latent < 1:
+        raise InputError(f"net {specification['name']!r}: latent={latent!r} is not accepted: expected the length of a latent")
+    return (latent,)
 
 
 def _check(specification: Any) -> None:

@@ -63,6 +63,7 @@ def generator(
     *,
     channels: int = 3,
     features: int = 64,
+    latent: int | None = None,
     dtype: Any = jnp.float32,
     axis_name: str | None = None,
 ) -> Net:
@@ -78,14 +79,15 @@ def generator(
       size: side of the images, or (height, width), in pixels.
       channels: of the images.
       features: "ngf" in the literature.
+      latent: "nz", the length of a latent, for those who make latents for the net; None: `init` reads it off its input.
       dtype: of the computation; the images are float32.
       axis_name: mapped axis over which batch statistics are averaged, or None.
 
     Returns:
-      A Net of latents `[B, nz]` with the tap `"image"` `[B, height, width, channels]`; `init` reads `nz` off its input.
+      A Net of latents `[B, latent]` with the tap `"image"` `[B, height, width, channels]`.
 
     Raises:
-      InputError: for a size, channels or features below 1.
+      InputError: for a size, channels, features or latent below 1, and at latents of another length.
 
     Reference: Fang et al., "Contrastive Model Inversion for Data-Free Knowledge Distillation", IJCAI 2021,
     arXiv 2105.08584 (the form its benchmark gives to the generator of DAFL, arXiv 1904.01186).
@@ -99,4 +101,11 @@ def generator(
     check_option("size", size, lambda _: min(height, width) >= 1, "a side of at least 1, or (height, width)")
     check_option("channels", channels, lambda n: n >= 1, "a whole number of at least 1")
     check_option("features", features, lambda n: n >= 1, "a whole number of at least 1")
-    return from_linen(Generator(height, width, channels, features, dtype=dtype, axis_name=axis_name))
+    check_option("latent", latent, lambda n: n is None or n >= 1, "a whole number of at least 1, or None")
+    net = from_linen(Generator(height, width, channels, features, dtype=dtype, axis_name=axis_name))
+
+    def init(key: jax.Array, z: jax.Array) -> tuple[Any, Any]:
+        check_option("latent", latent, lambda n: n in (None, z.shape[-1]), f"{z.shape[-1]}, the length of what it is given")
+        return net.init(key, z)
+
+    return Net(init, net.apply)

@@ -127,7 +127,7 @@ def wanted_arrays(specification: Mapping[str, Any], shape: tuple[int, ...], arra
     Raises:
       InputError: for a specification, an image or a number of layers that do not fit.
     """
-    net = models.build(specification)
+    net, seen = models.build(specification), models.input_shape(specification, shape)
     check_memory(f"an image of {'x'.join(map(str, shape))}", 4 * math.prod(shape), "smaller images")
     wanted: dict[str, jax.ShapeDtypeStruct] = {}
     calls, most = 0, _LAYERS[0] * arrays + _LAYERS[1]
@@ -153,12 +153,12 @@ def wanted_arrays(specification: Mapping[str, Any], shape: tuple[int, ...], arra
             walk(tree, part)
 
     try:
-        jax.eval_shape(init, jax.random.key(0), jax.ShapeDtypeStruct((1, *shape), jnp.float32))
+        jax.eval_shape(init, jax.random.key(0), jax.ShapeDtypeStruct((1, *seen), jnp.float32))
     except InputError:
         raise
     except Exception as error:  # a normalisation of other channels, a net of other sides: JAX and flax report it in many ways
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise InputError(f"it does not take images {tuple(shape)}: {reason[0]}") from error
+        raise InputError(f"it does not take {'images' if seen == shape else 'latents'} {tuple(seen)}: {reason[0]}") from error
     return wanted
 
 

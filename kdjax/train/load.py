@@ -28,7 +28,8 @@ def load(
       member_number: which seed, counted from 0.
 
     Returns:
-      `(net, params, stats)`; `net.apply(params, stats, images, train=False)` takes images `[B, H, W, C]` in [0, 1].
+      `(net, params, stats)`; `net.apply(params, stats, images, train=False)` takes images `[B, H, W, C]` in [0, 1], or a
+      generator latents `[B, latent]`, standard normal.
 
     Raises:
       InputError: one line that says what is missing or damaged.
@@ -42,15 +43,7 @@ def read_run(
 ) -> tuple[dict, Any, Any]:
     """As `load`, but with the specification of the network in the place of the Net."""
     run_dir = given_path(run_dir)
-    folder, about = run_dir / "models", _about(run_dir)
-    done = _done(run_dir, about)
-    if not done:
-        raise InputError(f"{run_dir} holds no finished run: expected a folder that launch/main.py wrote as its --workdir")
-    if stage is not None and stage not in done:
-        raise InputError(f"stage {stage!r} is not in {run_dir}; accepted: {nearest(stage, done)}")
-    place = folder / (stage or done[-1])
-    weights, notes = read_model(place, None)
-    weights.pop("samples", None)
+    place, weights, notes = _read_stage(run_dir, stage)
     if network is not None and network not in weights:
         raise InputError(f"network {network!r} is not in {place}; accepted: {nearest(network, weights)}")
     name = network or next(iter(weights), "")
@@ -65,11 +58,22 @@ def read_run(
         models.build(specification)
         if "params" not in one:
             raise InputError("it has no params")
-        if shape := _seen(about):
+        if shape := _seen(_about(run_dir)):
             check_same(specification, one["params"], one["stats"], shape)
     except InputError as error:
         raise InputError(printable(f"{place} is refused: network {name!r}: {error}")) from None
     return specification, one["params"], one["stats"]
+
+
+def specifications(run_dir: str | Path, stage: str | None = None) -> dict[str, dict]:
+    """What the networks of a finished stage are made from, by name; of the last stage if none is named.
+
+    Raises:
+      InputError: one line that says what is missing or damaged.
+    """
+    _, weights, notes = _read_stage(given_path(run_dir), stage)
+    nets = _mapping(notes, "nets")
+    return {name: nets[name] for name in weights if isinstance(nets.get(name), dict)}
 
 
 def count_members(run_dir: Path) -> int:
@@ -78,6 +82,19 @@ def count_members(run_dir: Path) -> int:
     weights = read_model(run_dir / "models" / stages[-1], None)[0] if stages else {}
     weights.pop("samples", None)
     return len(jax.tree.leaves(weights)[0]) if weights else 1
+
+
+def _read_stage(run_dir: Path, stage: str | None) -> tuple[Path, dict, dict]:
+    """Where the networks of a stage are, the networks, and the notes that were saved with them."""
+    done = _done(run_dir, _about(run_dir))
+    if not done:
+        raise InputError(f"{run_dir} holds no finished run: expected a folder that launch/main.py wrote as its --workdir")
+    if stage is not None and stage not in done:
+        raise InputError(f"stage {stage!r} is not in {run_dir}; accepted: {nearest(stage, done)}")
+    place = run_dir / "models" / (stage or done[-1])
+    weights, notes = read_model(place, None)
+    weights.pop("samples", None)
+    return place, weights, notes
 
 
 def _done(run_dir: Path, about: Mapping) -> list[str]:

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 import kdjax
-from kdjax import methods
+from kdjax import methods, models
 from kdjax.core.shown import printable
 from kdjax.evaluate import Measure, measure_of
 from kdjax.evaluate.classifier import sampling_error
@@ -18,6 +18,7 @@ from launch.run.checks import fields
 from launch.table import protocol
 from launch.table.markdown import cell, escaped
 from launch.table.measures import known_measures, label, score_of, words
+from launch.table.task import CLASSIFY, FEATURES, GENERATE, task_of
 
 
 def files_of(nets: Mapping[str, Any], members: int) -> Iterator[tuple[str, str, int]]:
@@ -54,7 +55,7 @@ def card(about: dict, summary: dict, stage: str, result: Any, made: Any) -> str:
     own = {key.partition("/")[2]: found for key, found in summary["results"].items() if key.startswith(f"{stage}/")}
     nets = {k: v for k, v in made.nets.items() if k in result.weights}
     members = members_of(result.weights[next(iter(nets))])
-    task = _task(next(iter(nets.values())))
+    task = task_of(next(iter(nets.values())))
     alone = [] if "teacher" in made.method.needs else ["teacher"]
     parts = [
         _front(about, summary, name, method, own, task),
@@ -66,7 +67,7 @@ def card(about: dict, summary: dict, stage: str, result: Any, made: Any) -> str:
         "## Results\n\n" + _results(about, summary, stage, own, nets, members),
         "## Protocol\n\n" + "; ".join(map(escaped, protocol.words(about, summary, [stage], skip=alone))) + ".",
         "## Intended use and limits\n\n" + _limits(summary, data, stage, own, task),
-        "## Loading\n\n" + _loading(data),
+        "## Loading\n\n" + _loading(data, next(iter(nets.values()))),
     ]
     if reference := _reference(method, made.recipe):
         parts.append(f"## Reference\n\n{reference}")
@@ -87,12 +88,18 @@ from kdjax.models.pretrained import nested
 
 found = models.read_weights("seed0.safetensors")
 net, weights = models.build(json.loads(found.metadata["kdjax"])), nested(found.arrays)
-images = np.zeros((1, {height}, {width}, {channels}), np.float32)  # in [0, 1]; the network itself takes off mean and std
-taps, _ = net.apply(weights["params"], weights.get("stats", {{}}), images, train=False)
+{inputs}
+taps, _ = net.apply(weights["params"], weights.get("stats", {{}}), inputs, train=False)
 print({{name: tap.shape for name, tap in taps.items()}})
 ```
 
-`python launch/predict.py seed0.safetensors <image or folder>` classifies image files; names of classes are in its metadata."""
+{command}"""
+_IMAGES = "inputs = np.zeros((1, {}, {}, {}), np.float32)  # in [0, 1]; the network itself takes off mean and std"
+_LATENTS = "inputs = np.random.default_rng(0).standard_normal((1, {})).astype(np.float32)  # latents; the tap `image` is in [0, 1]"
+_PREDICT = (
+    "`python launch/predict.py seed0.safetensors <image or folder>` classifies image files; names of classes are in its metadata."
+)
+_SAMPLE = "`python launch/sample.py seed0.safetensors --out=images.png` draws images from it."
 
 
 def _front(about, summary, name, method, own, task) -> str:
@@ -117,11 +124,6 @@ def _front(about, summary, name, method, own, task) -> str:
     return "\n".join([*lines, "---"])
 
 
-def _task(specification: Mapping[str, Any]) -> str:
-    """What a network is for, in the words of Hugging Face."""
-    return "image-classification" if specification.get("classes") else "image-feature-extraction"
-
-
 def _kind(measure: str, known: Mapping[str, Measure]) -> str:
     """The shortest name in the table of measures that ends that of a measure: a kNN accuracy is an accuracy."""
     names = [name for name in known if f"_{measure}".endswith(f"_{name}")]
@@ -136,9 +138,12 @@ def _what(summary, data, stage, method, members) -> str:
     return f"{seeds}: {run}. {first}".strip()
 
 
-def _loading(data: Mapping[str, Any]) -> str:
+def _loading(data: Mapping[str, Any], specification: Mapping[str, Any]) -> str:
     height, width, channels = data["shape"]
-    return _LOADING.format(height=data["crop"] or height, width=data["crop"] or width, channels=channels)
+    shape = models.input_shape(specification, (data["crop"] or height, data["crop"] or width, channels))
+    if task_of(specification) == GENERATE:
+        return _LOADING.format(inputs=_LATENTS.format(*shape), command=_SAMPLE)
+    return _LOADING.format(inputs=_IMAGES.format(*shape), command=_PREDICT)
 
 
 def _network(name, specification, weights) -> str:
@@ -224,8 +229,9 @@ def _results(about, summary, stage, own, nets, members) -> str:
 
 
 _USES = {
-    "image-classification": "Classifies images like those it was trained on",
-    "image-feature-extraction": "Gives features (the tap `pooled`) of images like those it was trained on",
+    GENERATE: "Makes up images like those it was trained on",
+    CLASSIFY: "Classifies images like those it was trained on",
+    FEATURES: "Gives features (the tap `pooled`) of images like those it was trained on",
 }
 
 

@@ -20,6 +20,7 @@ from kdjax.train.sweep import members_by_point
 from launch.run import cli
 from launch.table import protocol
 from launch.table.measures import known_measures, label
+from launch.table.task import CLASSIFY, GENERATE
 
 
 def tell(console: Console, text: object) -> None:
@@ -137,9 +138,11 @@ def summary_table(summary: dict, folder: Path) -> None:
         tell(console, f"{name}: chosen by {_label(score, known)}: {tried}")
     kept = f"kept in {folder}: report.md, summary.json, metrics.jsonl, plots/, models/"
     tell(console, kept)
-    if any(key.endswith("test_accuracy") for key in summary["results"]):
-        next_step = f"classify images with it: {cli.command('predict.py', folder)} <image or folder>"
-        tell(console, next_step)
+    tasks = [task for own in summary.get("tasks", {}).values() for task in own]
+    if CLASSIFY in tasks:
+        tell(console, f"classify images with it: {cli.command('predict.py', folder)} <image or folder>")
+    if GENERATE in tasks:
+        tell(console, f"draw images from it: {cli.command('sample.py', folder)} --out=images.png")
 
 
 def _pair(result: str, baseline: str, known: Mapping[str, Measure]) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from kdjax.evaluate import MEASURES, Measure, alike, measure_of, paired_interval
 from kdjax.train.sweep import members_by_point
 from launch.table import look
+from launch.table.images import grid
 from launch.table.measures import AT_BEST, curve_of, known_measures, score_of, words
 
 
@@ -21,7 +22,7 @@ def draw(folder: Path, lines: list[dict], summary: dict, results: dict, experime
     _scores(plots / "scores.png", summary, list(experiment.stages), about)
     for name, result in results.items():
         if result.samples is not None:
-            _images(plots / f"{name}_images.png", np.asarray(result.samples), f"{look.shown(name)}: images made up for it")
+            grid(plots / f"{name}_images.png", np.asarray(result.samples), f"{look.shown(name)}: images made up for it")
         if "test_rank_me" in result.measures:
             _embedding(plots / f"{name}_embedding.png", name, result, experiment.stages[name].nets, experiment.dataset)
 
@@ -192,24 +193,6 @@ def _row(name: str) -> str:
     """A row's name, its network in words."""
     labels, space, network = name.rpartition(" ")
     return look.text(labels) + space + look.shown(network)
-
-
-def _images(path: Path, images: np.ndarray, title: str) -> None:
-    """A square grid of images in [0, 1], its title above."""
-    from PIL import Image, ImageDraw, ImageFont
-
-    side = int(np.sqrt(len(images)))
-    images = np.clip(images[: side * side], 0, 1)
-    images = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=1.0)
-    _, height, width, channels = images.shape
-    grid = images.reshape(side, side, height, width, channels).swapaxes(1, 2).reshape(side * height, side * width, channels)
-    zoom = max(1, 512 // grid.shape[0])
-    pixels = np.repeat(np.repeat(np.round(grid * 255).astype(np.uint8), zoom, 0), zoom, 1)
-    picture = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
-    whole = Image.new(picture.mode, (picture.width, picture.height + 32), "white")
-    whole.paste(picture, (0, 32))
-    ImageDraw.Draw(whole).text((6, 5), title, fill="black", font=ImageFont.load_default(20))
-    whole.save(path)
 
 
 def _embedding(path: Path, name: str, result: Any, nets: dict, dataset: Any) -> None:

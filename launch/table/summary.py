@@ -11,6 +11,7 @@ from kdjax.core.files import read_json
 from kdjax.evaluate import paired_interval
 from kdjax.train.stage import known_measures
 from launch.table.measures import are_measures, told
+from launch.table.task import task_of
 
 
 def written(config: Any, experiment: Any, source: dict, measures: Mapping[str, Mapping[str, Sequence[float]]]) -> dict:
@@ -33,6 +34,7 @@ def written(config: Any, experiment: Any, source: dict, measures: Mapping[str, M
         "seeds": [config.seed + i for i in range(config.seeds)],
         "protocol": protocol(config, experiment),
         "scores": scores,
+        "tasks": {name: [task_of(one) for one in stage.nets.values()] for name, stage in experiment.stages.items()},
         "measures": told(known_measures(experiment.stages.values()), found),
         "results": found,
         "comparisons": comparisons(found, experiment.compare),
@@ -51,7 +53,7 @@ def read(folder: Path) -> dict:
     if all(isinstance(found.get(name), kind) for name, kind in kinds.items()) and found["results"]:
         points = found.get("points", {})
         cells = all(map(_is_cell, found["results"].items())) and all(map(_is_pair, found["comparisons"]))
-        known = isinstance(found.get("scores", {}), dict) and are_measures(found.get("measures", {}))
+        known = all(isinstance(found.get(x, {}), dict) for x in ("scores", "tasks")) and are_measures(found.get("measures", {}))
         if cells and known and isinstance(points, dict) and all(map(_is_sweep, points.values())):
             return found
     raise InputError(f"{file} is damaged: {advice}")

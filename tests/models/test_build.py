@@ -53,3 +53,13 @@ def test_what_is_not_known_is_refused(changed, said):
 @pytest.mark.parametrize("name", models.NETS)
 def test_every_net_takes_what_specifications_hold(name):
     assert {"classes", "dtype", "axis_name"} <= set(inspect.signature(models.NETS[name]).parameters)
+
+
+def test_a_generator_is_built_and_takes_latents():
+    specification = {"name": "generator", "size": [4, 6], "channels": 2, "features": 2, "latent": 3}
+    assert models.generates(specification) and models.input_shape(specification, (4, 6, 2)) == (3,)
+    net, z = models.build(specification), jnp.zeros((5, 3))
+    made = jax.eval_shape(lambda key: net.apply(*net.init(key, z), z, train=False)[0]["image"], jax.random.key(0))
+    assert made.shape == (5, 4, 6, 2)
+    with pytest.raises(InputError, match="net 'generator': latent=None is not accepted"):
+        models.input_shape({**specification, "latent": None}, (4, 6, 2))

@@ -51,8 +51,14 @@ def test_double_repeats_pixels():
 
 
 @pytest.mark.parametrize(
-    ("options", "named"), [({"size": 0}, "size=0"), ({"channels": 0}, "channels=0"), ({"features": 0}, "features=0")]
+    ("options", "named"),
+    [({"size": 0}, "size=0"), ({"channels": 0}, "channels=0"), ({"features": 0}, "features=0"), ({"latent": 0}, "latent=0")],
 )
 def test_bad_options_are_refused(options, named):
     with pytest.raises(InputError, match=named):
         generator(**options)
+
+
+def test_latents_of_another_length_are_refused():
+    with pytest.raises(InputError, match="latent=3 is not accepted: expected 4"):
+        jax.eval_shape(generator(6, latent=3).init, jax.random.key(0), jnp.zeros((2, 4)))

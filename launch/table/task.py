@@ -1,0 +1,19 @@
+"""What a network is for, in the words of Hugging Face."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from kdjax import models
+
+CLASSIFY, FEATURES, GENERATE = "image-classification", "image-feature-extraction", "unconditional-image-generation"
+
+
+def task_of(specification: Mapping[str, Any]) -> str:
+    """The task of the net of a specification.
+
+    >>> task_of({"name": "conv_net", "classes": 10}), task_of({"name": "generator", "latent": 64})
+    ('image-classification', 'unconditional-image-generation')
+    """
+    if models.generates(specification):
+        return GENERATE
+    return CLASSIFY if specification.get("classes") else FEATURES
