@@ -18,18 +18,22 @@ published one see `configs/cifar100.py`, whose data, nets and training sections 
 
 from ml_collections import ConfigDict
 
-from configs import _benchmark as benchmark
-from configs import _sections as sections
+from configs.offline import METHODS, build
+from kdjax.experiment import sections
+from kdjax.experiment.entry import methods_section
+
+__all__ = ["METHODS", "build", "get_config"]
 
 EPOCHS = 30
-METHODS = (
+PUBLISHED_EPOCHS = 240  # what warm-ups and first stages are told for
+NAMES = (
     "kd/wsld/dkd/dist/lskd/mlkd/fitnet/fitnet_two_stage/at/sp/cc/vid/rkd/pkt/nst/ab/ft/ofd/reviewkd/srrl/simkd/ickd/crd/crd+kd/"
     "hsakd/tst"
 )
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    chosen = sections.variant(variant, methods=METHODS, student="conv_net", teacher="conv_net")
+    chosen = sections.variant(variant, methods=NAMES, student="conv_net", teacher="conv_net")
     data = sections.data_section("tfds:fashion_mnist", batch=64, val_fraction=0.1, image_size=14)
     return ConfigDict(
         {
@@ -49,9 +53,6 @@ def get_config(variant: str = "") -> ConfigDict:
             "student_training": sections.training_section(
                 chosen["student"], widths=(4, 8, 16), epochs=EPOCHS, optimiser=sections.sgd_section(0.2)
             ),
-            "methods": benchmark.sections_of(chosen["methods"].split("/"), epochs=EPOCHS, negatives=64),
+            "methods": methods_section(tuple(chosen["methods"].split("/")), METHODS, share=EPOCHS / PUBLISHED_EPOCHS, negatives=64),
         }
     )
-
-
-build = benchmark.build

@@ -9,12 +9,11 @@ and method, and the last batch of an epoch, are those of `configs/cifar100.py`; 
 
 from ml_collections import ConfigDict
 
-from configs import _distillation as distillation
 from configs import cifar100
+from configs.cifar100 import METHODS, build
+
+__all__ = ["METHODS", "build", "get_config"]
 
 
 def get_config(variant: str = "") -> ConfigDict:
     return cifar100.get_config(variant, source="npz:cifar10.npz", mean=(), std=())
-
-
-build = distillation.build

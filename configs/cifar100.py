@@ -13,21 +13,61 @@ students and teachers, also of RepDistiller's files, are normalised by its const
 nets for 480 or 960 epochs; `ft`: the rate of the paraphraser) is the default with that method; the student alone obeys it too.
 """
 
+from typing import Any
+
 from ml_collections import ConfigDict
 
-from configs import _distillation as distillation
-from configs import _methods
-from configs import _published as authors
-from configs import _sections as sections
+from configs.offline import METHODS, build
+from kdjax.experiment import sections
+from kdjax.experiment.entry import method_section
+
+__all__ = ["METHODS", "build", "get_config"]
 
 MEAN, STD = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)
+EPOCHS, DROPS = 240, (150, 180, 210)
+LIGHT = ("mobilenet_v2", "mobilenet_v2_half", "shufflenet_v1", "shufflenet_v2")
+
+
+def rate(net: str) -> float:
+    """The benchmark's learning rate for a net, as a student and as a teacher."""
+    return 0.01 if net in LIGHT else 0.05
+
+
+def training_section(net: str, *, epochs: int = EPOCHS, learning_rate: float = 0.0, **options: Any) -> dict:
+    """One network and how the benchmark trains it, or what an author does instead; drops stay at their epochs."""
+    drops = tuple(epoch / epochs for epoch in DROPS)
+    optimiser = sections.sgd_section(learning_rate or rate(net), kind="steps", drops=drops, **options)
+    return sections.training_section(net, epochs=epochs, optimiser=optimiser)
+
+
+def ft(student: str, teacher: str) -> dict:
+    """RepDistiller's helper/pretrain.py: a ResNet's or WRN's paraphraser is trained at 0.01, others at the student's rate."""
+    return {} if student.startswith(("resnet", "wrn")) else {"first": {"learning_rate": 0.0}}
+
+
+def hsakd(student: str, teacher: str) -> dict:
+    """HSAKD's train_*_cifar.py: Nesterov; a teacher's branches at the teacher's rate, whatever the student is."""
+    return {"nesterov": True, "first": {"learning_rate": rate(teacher)}}
+
+
+def mlkd(student: str, teacher: str) -> dict:
+    """Multi-Level-Logit-Distillation's configs/cifar100/ours: half the rate; light nets two or four times as long."""
+    if student not in LIGHT:
+        return {"learning_rate": 0.025}
+    long = student.startswith("shufflenet") and not teacher.startswith("wrn")
+    return {"learning_rate": 0.01, "epochs": 960 if long else 480}
+
+
+# What authors do otherwise than the benchmark, by name: epochs, options of the optimiser, and of a first stage under `first`.
+AUTHORS = {"ft": ft, "hsakd": hsakd, "mlkd": mlkd}
 
 
 def get_config(
     variant: str = "", source: str = "npz:cifar100.npz", mean: tuple[float, ...] = MEAN, std: tuple[float, ...] = STD
 ) -> ConfigDict:
     chosen = sections.variant(variant, method="kd", student="resnet8x4", teacher="resnet32x4")
-    changed = _methods.published(**chosen)
+    authors = AUTHORS.get(chosen["method"])
+    changed = authors(chosen["student"], chosen["teacher"]) if authors else {}
     first = changed.pop("first", {})
     data = sections.data_section(
         source, batch=64, val_fraction=0.0, augmentation="crop_flip", keep_last_batch=True, mean=mean, std=std
@@ -40,11 +80,8 @@ def get_config(
             **sections.teacher_section(),
             **sections.teachers_section(),
             "cache": sections.cache_section(),
-            "teacher_training": authors.training_section(chosen["teacher"]),
-            "student_training": authors.training_section(chosen["student"], **changed),
-            "method": _methods.section(chosen["method"], first=first),
+            "teacher_training": training_section(chosen["teacher"]),
+            "student_training": training_section(chosen["student"], **changed),
+            "method": method_section(chosen["method"], METHODS, first=first),
         }
     )
-
-
-build = distillation.build

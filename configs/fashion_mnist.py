@@ -12,9 +12,11 @@ distilled 86.0.
 
 from ml_collections import ConfigDict
 
-from configs import _distillation as distillation
-from configs import _methods
-from configs import _sections as sections
+from configs.offline import METHODS, build
+from kdjax.experiment import sections
+from kdjax.experiment.entry import method_section
+
+__all__ = ["METHODS", "build", "get_config"]
 
 
 def get_config(variant: str = "") -> ConfigDict:
@@ -33,9 +35,6 @@ def get_config(variant: str = "") -> ConfigDict:
             "student_training": sections.training_section(
                 chosen["student"], widths=(4, 8, 16), epochs=10, optimiser=sections.sgd_section(0.2)
             ),
-            "method": _methods.section(chosen["method"]),
+            "method": method_section(chosen["method"], METHODS),
         }
     )
-
-
-build = distillation.build

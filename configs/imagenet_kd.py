@@ -12,9 +12,11 @@ training sees random resized crops of 224 and flips, evaluation the central 224.
 
 from ml_collections import ConfigDict
 
-from configs import _distillation as distillation
-from configs import _methods
-from configs import _sections as sections
+from configs.offline import METHODS, build
+from kdjax.experiment import sections
+from kdjax.experiment.entry import method_section
+
+__all__ = ["METHODS", "build", "get_config"]
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PUBLISHED = {  # where the papers' ImageNet runs differ from their CIFAR-100 ones
@@ -41,9 +43,6 @@ def get_config(variant: str = "") -> ConfigDict:
             "cache": sections.cache_section(),
             "teacher_training": sections.training_section(chosen["teacher"], stem="imagenet", patch=16, epochs=100, optimiser=sgd),
             "student_training": sections.training_section(chosen["student"], stem="imagenet", patch=16, epochs=100, optimiser=sgd),
-            "method": _methods.section(chosen["method"], **PUBLISHED.get(chosen["method"], {})),
+            "method": method_section(chosen["method"], METHODS, **PUBLISHED.get(chosen["method"], {})),
         }
     )
-
-
-build = distillation.build

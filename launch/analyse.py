@@ -17,14 +17,14 @@ import numpy as np
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from configs._distillation import teacher_stage
-from configs._parts import load_data, view
-from configs._sections import data_section
 from kdjax import data, evaluate, models
 from kdjax.core import InputError, Net, nearest
 from kdjax.core.files import write_json
 from kdjax.core.given import given_path
 from kdjax.core.net import NORM
+from kdjax.experiment.data import load_data, view
+from kdjax.experiment.sections import data_section
+from kdjax.experiment.teaching import teacher_of
 from kdjax.train.load import read_run
 from launch.run import cli
 from launch.run.caches import use_caches
@@ -234,7 +234,7 @@ def _networks(
     if "teacher" in run.about["stages"]:
         found["teacher"] = weights(*_trained_teacher(run, config))
     elif config.get("teacher"):
-        teacher = teacher_stage(config, dataset).outside
+        teacher = teacher_of(config, dataset).outside
         if teacher is None or teacher.sha256 != run.about.get("teacher", {}).get("sha256"):
             raise InputError(f"{config.teacher} has changed since {run.folder}: expected the teacher of that run")
         found["teacher"] = weights(teacher.specification, teacher.params, teacher.stats)

@@ -65,20 +65,22 @@ def _fields(config) -> str:
 
 
 def _listed() -> str:
-    from configs import _parts as parts
-    from configs._methods import METHODS
+    from configs import data_free, offline, ssl
     from kdjax import methods, models
     from kdjax.data.load import FORMS
+    from kdjax.experiment.data import AUGMENTATIONS
     from kdjax.train.optimiser import OPTIMISERS
 
     configs = sorted((cli.ROOT / "configs").glob("[!_]*.py"))
     rows = {
         "methods": methods.__all__,
-        "methods of teacher and student, `method=`": METHODS,
+        "methods of teacher and student, `method=`": offline.METHODS,
+        "methods without labels, `method=` of configs/ssl.py": ssl.METHODS,
+        "methods without data, `method=` of configs/data_free.py": data_free.METHODS,
         "nets": models.NETS,
         "data sources": FORMS,
         "optimisers": OPTIMISERS,
-        "augmentations": parts.AUGMENTATIONS,
+        "augmentations": AUGMENTATIONS,
         "configs": [f"configs/{p.name}" for p in configs],
     }
     return "\n".join(f"{title}: {', '.join(names)}" for title, names in rows.items())

@@ -16,8 +16,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import jax
 import numpy as np
 
-from configs._parts import view
 from kdjax import models
+from kdjax import load, models
 from kdjax.core import InputError, Net, check_memory
 from kdjax.core.files import parse_json, read_json, write_text
 from kdjax.core.given import given_path
@@ -26,6 +26,7 @@ from kdjax.data import Damaged
 from kdjax.data.classes import some
 from kdjax.data.image import TYPES, decode
 from kdjax.train.load import read_run
+from kdjax.experiment.data import view
 from kdjax.train.teacher import read_teacher
 from launch.run import cli
 

@@ -1,45 +1,41 @@
 """Every method by name; a folder is a family, and says in its README who trains whom. What they are made of is in `recipes`."""
 
-from kdjax.methods.data_free import dafl
-from kdjax.methods.mutual import dml
-from kdjax.methods.offline import (
-    ab,
-    at,
-    cakd,
-    cc,
-    crd,
-    deit,
-    dist,
-    dkd,
-    fitnet,
-    fitnet_hint,
-    fsp,
-    ft,
-    hsakd,
-    hsakd_teacher,
-    ickd,
-    kd,
-    lskd,
-    mlkd,
-    nst,
-    ofd,
-    paraphraser,
-    pixel,
-    pkt,
-    proc_kd,
-    pursuhint,
-    reviewkd,
-    rkd,
-    simkd,
-    sp,
-    srrl,
-    tinymim,
-    tst,
-    vid,
-    wsld,
-)
-from kdjax.methods.siamese import byol
-from kdjax.methods.supervised import supervised
+from kdjax.methods.data_free.dafl import dafl
+from kdjax.methods.labels.supervised import supervised
+from kdjax.methods.mutual.dml import dml
+from kdjax.methods.offline.ab import ab
+from kdjax.methods.offline.at import at
+from kdjax.methods.offline.cc import cc
+from kdjax.methods.offline.crd import crd
+from kdjax.methods.offline.cross_architecture import cakd
+from kdjax.methods.offline.deit import deit
+from kdjax.methods.offline.dist import dist
+from kdjax.methods.offline.dkd import dkd
+from kdjax.methods.offline.fitnet import fitnet, fitnet_hint
+from kdjax.methods.offline.fsp import fsp
+from kdjax.methods.offline.ft import ft
+from kdjax.methods.offline.hsakd import hsakd, hsakd_teacher
+from kdjax.methods.offline.ickd import ickd
+from kdjax.methods.offline.kd import kd
+from kdjax.methods.offline.lskd import lskd
+from kdjax.methods.offline.mlkd import mlkd
+from kdjax.methods.offline.nst import nst
+from kdjax.methods.offline.ofd import ofd
+from kdjax.methods.offline.paraphraser import paraphraser
+from kdjax.methods.offline.pixel import pixel
+from kdjax.methods.offline.pkt import pkt
+from kdjax.methods.offline.prockd import proc_kd
+from kdjax.methods.offline.pursuhint import pursuhint
+from kdjax.methods.offline.reviewkd import reviewkd
+from kdjax.methods.offline.rkd import rkd
+from kdjax.methods.offline.simkd import simkd
+from kdjax.methods.offline.sp import sp
+from kdjax.methods.offline.srrl import srrl
+from kdjax.methods.offline.tinymim import tinymim
+from kdjax.methods.offline.tst import tst
+from kdjax.methods.offline.vid import vid
+from kdjax.methods.offline.wsld import wsld
+from kdjax.methods.siamese.byol import byol
 
 __all__ = [
     "ab", "at", "byol", "cakd", "cc", "crd", "dafl", "deit", "dist", "dkd", "dml", "fitnet", "fitnet_hint", "fsp", "ft",

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from configs import _parts as parts
-from configs import _sections as sections
 from kdjax import augment, methods, models
 from kdjax.core import Frozen, InputError, jit_fast_compile, pick, split
 from kdjax.data import Dataset, Source, array_source, epochs, load, resident
 from kdjax.data.load import FORMS
+from kdjax.experiment import sections
+from kdjax.experiment.data import AUGMENTATIONS
 from kdjax.train import Pace, Records, Run, Stage, resolve, stack
 from kdjax.train.block import block
 from kdjax.train.devices import Devices, find_devices, place
@@ -40,7 +40,7 @@ USAGE = f"""python launch/benchmark.py cache --source=<source> [--teacher=<net>]
   --student=<net>             default conv_net.
   --teacher-widths=<numbers>  of a conv_net; default 32,64,128.
   --student-widths=<numbers>  of a conv_net; default 8,16.
-  --augment=<name>            {", ".join(parts.AUGMENTATIONS)}; default crop_flip.
+  --augment=<name>            {", ".join(AUGMENTATIONS)}; default crop_flip.
   --views=<number>            in how many views every image comes back; default 4, without augmentation 1.
   --taps=<names>              what is kept besides the table's logits, for a line of its own: stage2,stage3.
   --top=<number>              how many logits are kept in the line of the largest ones; default 3.
@@ -101,7 +101,7 @@ def main(words: Sequence[str]) -> None:
     epochs(min(data.train.size, images or data.train.size), numbers["batch"])  # refuses a batch that is too large
     source = _few(data.train, images)
     nets = {side: _specification(side, args, data) for side in ("teacher", "student")}
-    transforms = pick("augmentation", args.augment, parts.AUGMENTATIONS)(min(data.shape[:2]))
+    transforms = pick("augmentation", args.augment, AUGMENTATIONS)(min(data.shape[:2]))
     kinds = {"logits": {}, "logits, float16": {"dtype": "float16"}, f"{numbers['top']} largest logits": {"top": numbers["top"]}}
     if args.taps:
         taps = ("logits", *args.taps.split(","))

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator
 from shlex import quote
 from typing import Any
 
-from configs import _parts as parts
-from configs._sections import cache_section, data_section, swept
 from kdjax import models
 from kdjax.core import InputError, check_option, nearest
 from kdjax.data.load import CORRUPT, FORMS, READERS
+from kdjax.experiment.data import AUGMENTATIONS
+from kdjax.experiment.sections import cache_section, data_section, swept
 from kdjax.train import HOW
 from kdjax.train.devices import PARALLEL
 from kdjax.train.optimiser import OPTIMISERS
@@ -25,7 +25,7 @@ NAMES = {
     "precision": tuple(models.DTYPES),
     "select": ("last", "best"),
     "teachers_combine": ("ensemble", "separate"),
-    "data.augment": tuple(parts.AUGMENTATIONS),
+    "data.augment": tuple(AUGMENTATIONS),
     "cache.dtype": DTYPES,
     "net.name": tuple(models.NETS),
     "optimiser.name": tuple(OPTIMISERS),
@@ -121,7 +121,8 @@ def check(config: Any, file: str) -> None:
     for path in (*_NEEDED, *(f"data.{name}" for name in data_section("", batch=1, val_fraction=0.0))):
         if path not in dict(fields(config)):
             raise InputError(
-                f"config file {file!r} has no field {path}: expected those of configs/_sections.py's run_section, data_section"
+                f"config file {file!r} has no field {path}: expected those of run_section and data_section in "
+                "kdjax/experiment/sections.py"
             )
     for path, value in fields(config):
         names, number = _rule(NAMES, path), _number(path)

@@ -209,7 +209,7 @@ def _set(module: Any, config: Any, field: str, text: str) -> None:
 
 def _refuse_method(module: Any, at: str, present: str, text: str) -> NoReturn:
     """The name of a method comes with its options, so that another name needs other fields."""
-    from configs._methods import METHODS
+    from configs.offline import METHODS
 
     own = getattr(module, "METHODS", None)
     for part in text.split("+"):

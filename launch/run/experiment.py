@@ -12,11 +12,11 @@ from typing import Any
 
 import jax
 
-from configs._init import recorded, started
 from kdjax.core import InputError
 from kdjax.core.files import naming, write_json, write_text
 from kdjax.data import decoding_threads
 from kdjax.evaluate.classifier import near_chance
+from kdjax.experiment.start import recorded, started
 from kdjax.train import Diverged, Records, Result, Run, resolve, run_stages
 from kdjax.train.devices import Devices, find_devices
 from kdjax.train.fingerprint import of_platform

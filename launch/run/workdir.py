@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from configs._parts import lasting
 from kdjax.core import InputError
 from kdjax.core.files import read_json
+from kdjax.experiment.config import lasting
 
 
 def same_run(folder: Path, plain: dict, source: dict) -> bool:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from configs._parts import FREE
+from kdjax.experiment.config import FREE
 from launch.run.checks import fields
 from launch.table.measures import score_of
 from launch.table.measures import words as in_words

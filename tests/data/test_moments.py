@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
+from configs._parts import net_specification
 from made import encoded, pixels
 from ml_collections import ConfigDict
 
-from configs._parts import net_specification
 from kdjax.data import array_source, channel_moments, load
 from kdjax.data import moments as of_module
 

@@ -1,8 +1,8 @@
 """What plans are made from, on 30 black images."""
 
 import numpy as np
-
 from configs._setting import Setting
+
 from kdjax import models
 from kdjax.data import Dataset, Source
 

@@ -3,10 +3,10 @@
 import json
 
 import pytest
+from configs._cache import teacher_cache
 from launching import TINY, call
 
 from configs import quickstart
-from configs._cache import teacher_cache
 from kdjax.core.files import read_lines
 from kdjax.data import load
 from kdjax.models import conv_net

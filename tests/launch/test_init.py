@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from configs._init import recorded, started
 from launching import TINY
 
 import kdjax
 from configs import quickstart
-from configs._init import recorded, started
 from kdjax import models
 from kdjax.core import InputError
 from kdjax.models import to_pytorch, write_weights

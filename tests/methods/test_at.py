@@ -6,7 +6,7 @@ from cases import defaults, look, unweighted
 
 from kdjax import methods
 from kdjax.core import InputError
-from kdjax.methods.offline import at_objective
+from kdjax.methods.offline.at import at_objective
 
 RNG = np.random.default_rng(0)
 MAP = jnp.asarray(RNG.normal(size=(6, 4, 4, 3)), jnp.float32)

@@ -6,7 +6,7 @@ from cases import CASES, defaults, look, start
 
 from kdjax import losses, methods
 from kdjax.core import InputError
-from kdjax.methods.offline import crd_objective
+from kdjax.methods.offline.crd import crd_objective
 
 RNG = np.random.default_rng(0)
 STUDENT, TEACHER = (jnp.asarray(RNG.normal(size=(2, d)), jnp.float32) for d in (5, 6))

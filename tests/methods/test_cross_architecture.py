@@ -7,7 +7,8 @@ from cases import CASES, close, defaults, images, look, staged, start, student_o
 
 from kdjax import augment, methods
 from kdjax.core import InputError, example_keys
-from kdjax.methods.offline import cakd_objective, moved
+from kdjax.methods.offline.cross_architecture import moved
+from kdjax.methods.offline.cross_attention import cakd_objective
 
 KEY = jax.random.key(5)
 NOTHING = {"attention": 0.0, "value": 0.0, "feature": 0.0, "adversarial": 0.0}

@@ -5,8 +5,7 @@ import pytest
 from cases import defaults, images, look, staged
 
 from kdjax.core import InputError
-from kdjax.methods.offline import cakd_objective
-from kdjax.methods.offline.cross_attention import patches_of
+from kdjax.methods.offline.cross_attention import cakd_objective, patches_of
 from kdjax.models import vit
 
 NAMES = ("query", "key", "value", "feature")

@@ -4,7 +4,7 @@ import numpy as np
 from cases import defaults, look, unweighted
 
 from kdjax import methods
-from kdjax.methods.offline import dist_objective
+from kdjax.methods.offline.dist import dist_objective
 
 RNG = np.random.default_rng(0)
 TEACHER = jnp.asarray(3 * RNG.normal(size=(16, 4)), jnp.float32)

@@ -7,7 +7,7 @@ from cases import LABELS, defaults, look, unweighted
 from kdjax import methods
 from kdjax.core import InputError
 from kdjax.losses import kl_distillation
-from kdjax.methods.offline import dkd_objective
+from kdjax.methods.offline.dkd import dkd_objective
 
 RNG = np.random.default_rng(0)
 STUDENT, TEACHER = (jnp.asarray(3 * RNG.normal(size=(16, 4)), jnp.float32) for _ in range(2))

@@ -7,7 +7,7 @@ from cases import CASES, close, defaults, look, staged, start, student_of, super
 
 from kdjax import methods
 from kdjax.core import InputError
-from kdjax.methods.offline import fitnet_objective
+from kdjax.methods.offline.fitnet import fitnet_objective
 
 KEY = jax.random.key(5)
 

@@ -6,7 +6,7 @@ from cases import defaults, look, unweighted
 
 from kdjax import methods
 from kdjax.core import InputError
-from kdjax.methods.offline import fsp_objective
+from kdjax.methods.offline.fsp import fsp_objective
 
 RNG = np.random.default_rng(0)
 LOW, HIGH = (jnp.asarray(RNG.normal(size=(6, 4, 4, c)), jnp.float32) for c in (3, 5))

@@ -6,7 +6,7 @@ from cases import defaults, look
 
 from kdjax import methods
 from kdjax.core import Frozen, InputError
-from kdjax.methods.offline import ft_objective
+from kdjax.methods.offline.ft import ft_objective
 
 
 def layers(g, part, names):

@@ -5,7 +5,7 @@ from cases import defaults, look, unweighted
 
 from kdjax import losses, methods
 from kdjax.core import InputError
-from kdjax.methods.offline import nst_objective
+from kdjax.methods.offline.nst import nst_objective
 
 RNG = np.random.default_rng(0)
 LOW, HIGH = (jnp.asarray(RNG.normal(size=(3, side, side, 4)), jnp.float32) for side in (4, 2))

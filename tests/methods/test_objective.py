@@ -11,7 +11,7 @@ from cases import close, equal, frozen, labelled_images, look, small, staged, st
 
 from kdjax import methods, models
 from kdjax.core import Frozen, InputError, Net, jit_fast_compile
-from kdjax.methods.offline import kd_objective
+from kdjax.methods.offline.kd import kd_objective
 from kdjax.methods.recipes import Objective, combine, each_teacher, labels_objective, method_of, pairs, student, tap
 
 KEY = jax.random.key(5)
@@ -118,15 +118,15 @@ def several(count, seeds):
 
 
 def test_streams_of_equal_teachers_are_one_teacher():
-    alone, _ = taught_by(staged(width=6), frozen(staged(width=6)), methods.offline.at_objective(weight=10.0))
+    alone, _ = taught_by(staged(width=6), frozen(staged(width=6)), methods.offline.at.at_objective(weight=10.0))
     nets, given = several(2, (9, 9))
-    both, metrics = taught_by(nets, given, each_teacher(methods.offline.at_objective(weight=10.0), 2))
+    both, metrics = taught_by(nets, given, each_teacher(methods.offline.at.at_objective(weight=10.0), 2))
     close(both, alone, atol=1e-6)
     assert metrics["attention_teacher0"] == metrics["attention_teacher1"]
     nets, given = several(2, (9, 4))
-    other, metrics = taught_by(nets, given, each_teacher(methods.offline.at_objective(weight=10.0), 2))
+    other, metrics = taught_by(nets, given, each_teacher(methods.offline.at.at_objective(weight=10.0), 2))
     assert metrics["attention_teacher0"] != metrics["attention_teacher1"] and not equal(other, alone)
-    first, _ = taught_by(nets, given, each_teacher(methods.offline.at_objective(weight=10.0), 2, weights=(3.0, 0.0)))
+    first, _ = taught_by(nets, given, each_teacher(methods.offline.at.at_objective(weight=10.0), 2, weights=(3.0, 0.0)))
     close(first, alone, atol=1e-6)
 
 
@@ -134,7 +134,7 @@ def test_each_stream_has_an_adapter_and_the_weights_of_its_teacher():
     _, given = several(2, (9, 4))
     seen = look(STUDENT, {f"teacher{k}/{name}": x + k for k in range(2) for name, x in TEACHER.items()})
     seen = seen.replace(given={"teacher": given})
-    whole = each_teacher(methods.offline.fitnet_objective(layer="stage1"), 2)
+    whole = each_teacher(methods.offline.fitnet.fitnet_objective(layer="stage1"), 2)
     params, _ = whole.adapter.init(KEY, seen)
     kernels = [params[f"{k}"]["Connector_0"]["conv"]["kernel"] for k in range(2)]
     assert not equal(*kernels)

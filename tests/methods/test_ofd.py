@@ -6,7 +6,7 @@ from cases import defaults, images, look, unweighted
 
 from kdjax import methods, models
 from kdjax.core import InputError
-from kdjax.methods.offline import norm_in_front, ofd_objective
+from kdjax.methods.offline.ofd import norm_in_front, ofd_objective
 
 RNG = np.random.default_rng(0)
 

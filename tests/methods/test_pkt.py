@@ -5,7 +5,7 @@ from cases import defaults, look, unweighted
 
 from kdjax import methods
 from kdjax.core import InputError
-from kdjax.methods.offline import pkt_objective
+from kdjax.methods.offline.pkt import pkt_objective
 
 RNG = np.random.default_rng(0)
 POOLED = jnp.asarray(RNG.normal(size=(6, 4)), jnp.float32)

@@ -8,7 +8,9 @@ from cases import close, defaults, look, offline, start
 
 from kdjax import methods
 from kdjax.core import InputError
-from kdjax.methods.offline import at_objective, fitnet_objective, pursuhint_objective
+from kdjax.methods.offline.at import at_objective
+from kdjax.methods.offline.fitnet import fitnet_objective
+from kdjax.methods.offline.pursuhint import pursuhint_objective
 
 KEY = jax.random.key(5)
 RNG = np.random.default_rng(0)

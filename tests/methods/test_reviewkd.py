@@ -8,7 +8,7 @@ from cases import defaults, look, unweighted
 
 from kdjax import methods
 from kdjax.core import InputError
-from kdjax.methods.offline import reviewkd_objective
+from kdjax.methods.offline.reviewkd import reviewkd_objective
 
 
 def taps(maps):

@@ -3,7 +3,7 @@ import numpy as np
 from cases import defaults, look, unweighted
 
 from kdjax import losses, methods
-from kdjax.methods.offline import rkd_objective
+from kdjax.methods.offline.rkd import rkd_objective
 
 RNG = np.random.default_rng(0)
 POOLED = jnp.asarray(RNG.normal(size=(6, 4)), jnp.float32)

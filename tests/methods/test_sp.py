@@ -3,7 +3,7 @@ import numpy as np
 from cases import defaults, look, unweighted
 
 from kdjax import methods
-from kdjax.methods.offline import sp_objective
+from kdjax.methods.offline.sp import sp_objective
 
 RNG = np.random.default_rng(0)
 MAP = jnp.asarray(RNG.normal(size=(6, 3, 3, 4)), jnp.float32)

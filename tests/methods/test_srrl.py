@@ -6,7 +6,7 @@ from cases import defaults, look
 
 from kdjax import methods
 from kdjax.core import InputError
-from kdjax.methods.offline import srrl_objective
+from kdjax.methods.offline.srrl import srrl_objective
 
 RNG = np.random.default_rng(0)
 KERNEL, BIAS, POOLED, OTHER = (RNG.normal(size=shape).astype(np.float32) for shape in ((5, 3), (3,), (4, 5), (4, 5)))

@@ -6,7 +6,7 @@ from cases import defaults, images, look, transformer
 
 from kdjax import losses, methods
 from kdjax.core import InputError
-from kdjax.methods.offline import tinymim_objective
+from kdjax.methods.offline.tinymim import tinymim_objective
 
 
 def blocks(g, who, tokens):

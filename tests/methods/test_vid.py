@@ -6,8 +6,7 @@ from cases import defaults, look, unweighted
 
 from kdjax import methods
 from kdjax.core import InputError
-from kdjax.methods.offline import vid_objective
-from kdjax.methods.offline.vid import _Guess
+from kdjax.methods.offline.vid import _Guess, vid_objective
 
 
 def test_golden_through_the_regressor(golden):

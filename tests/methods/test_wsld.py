@@ -3,7 +3,7 @@ import numpy as np
 from cases import LABELS, defaults, look, unweighted
 
 from kdjax import losses, methods
-from kdjax.methods.offline import wsld_objective
+from kdjax.methods.offline.wsld import wsld_objective
 
 RNG = np.random.default_rng(0)
 STUDENT, TEACHER = (jnp.asarray(3 * RNG.normal(size=(16, 4)), jnp.float32) for _ in range(2))

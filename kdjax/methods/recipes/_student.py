@@ -108,6 +108,8 @@ one_student = student  # where `student` is a network
 def method_of(objective: Callable[..., Objective], *, label_weight: float | None = 1.0) -> Callable[..., Method]:
     """The method of one objective beside the labels: `(student, teacher, tx, *, label_weight, ..., axis_name, micro) -> Method`.
 
+    It has the objective as its attribute `objective`.
+
     Args:
       objective: a function of keyword options; the method takes the same ones.
       label_weight: the default weight of the cross-entropy; None: a method without labels, which has no such option.
@@ -133,6 +135,7 @@ def method_of(objective: Callable[..., Objective], *, label_weight: float | None
     method.__name__ = method.__qualname__ = objective.__name__.removesuffix("_objective")
     method.__module__ = objective.__module__
     method.__doc__ = objective.__doc__
+    method.objective = objective  # type: ignore[attr-defined]
     method.__signature__ = inspect.Signature([*first, *given, *own, *last])  # type: ignore[attr-defined]
     return method
 

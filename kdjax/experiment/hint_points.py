@@ -6,18 +6,18 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
-from configs._setting import Entry, Setting
 from kdjax import data, evaluate, models
 from kdjax.core import InputError, Method, check_option, pick
 from kdjax.evaluate.hint_points import UPDATES
 from kdjax.evaluate.teacher_layers import METRICS
+from kdjax.experiment.student import StudentContext
 from kdjax.train import Stage
 
 BATCH = 250  # images a pass
 
 
 def at_hint_points(
-    entry: Entry, setting: Setting, *, metric: str = "r2_cca", images: int = 10_000, update: str = "mean_index"
+    c: StudentContext, *, metric: str = "r2_cca", images: int = 10_000, update: str = "mean_index"
 ) -> dict[str, Stage]:
     """One stage: the ends of the student's stages learn from as many of the teacher's blocks.
 
@@ -25,8 +25,7 @@ def at_hint_points(
     centres of clusters, found when the stage begins: by then a teacher of the same run is trained.
 
     Args:
-      entry: of the method.
-      setting: what its stage is made from.
+      c: what the stage is made from.
       metric: of the likeness of two layers, as in `evaluate.choose_hint_points`, and so is the last one.
       images: how many of the training images it is measured on, evenly spaced.
       update: of the centres.
@@ -34,11 +33,9 @@ def at_hint_points(
     pick("metric", metric, METRICS)
     pick("update", update, UPDATES)
     check_option("images", images, lambda n: n >= 2, "a number of images, 2 or more")
-    options = dict(setting.options)
-    layers = list(options.pop("layers"))
-    student, teacher = setting.build(setting.student), setting.teacher
-    ends = models.stage_names(setting.taps(student))
-    blocks = evaluate.candidate_layers(list(setting.taps(teacher)))
+    layers, teacher = list(c.settings["layers"]), c.teacher
+    ends = models.stage_names(c.taps(c.student))
+    blocks = evaluate.candidate_layers(list(c.taps(teacher)))
     if not layers and not 1 <= len(ends) <= len(blocks):
         raise InputError(
             f"layers=() is not accepted: the student has {len(ends)} stages to hint, the teacher {len(blocks)} layers "
@@ -46,11 +43,11 @@ def at_hint_points(
         )
     found = {"layers": layers}
 
-    def make(tx, **how):
+    def make(c: StudentContext) -> Method:
         def now() -> Method:
             # Before the choice, the first blocks stand in: a rehearsal has shapes alone.
             pairs = found["layers"] or _paired(ends, blocks)
-            return entry.method(student, teacher, tx, layers=pairs, **options, **how)
+            return c.entry.method(c.student, c.teacher, c.tx, **{**c.options, "layers": pairs})
 
         return Method(
             init=lambda *args: now().init(*args),
@@ -60,20 +57,19 @@ def at_hint_points(
             needs=("teacher",),
         )
 
-    stage = setting.stage(make, {"student": setting.student}, given=setting.given)
-
     def given(results):
-        weights = setting.given(results)
+        weights = c.teaching.given(results)
         rehearsed = isinstance(jnp.zeros(()), Tracer)
         if not found["layers"] and not rehearsed:
-            frozen, seen = weights["teacher"], _images(setting.dataset.train, images, stage.view)
+            frozen, seen = weights["teacher"], _images(c.dataset.train, images, stages[c.name].view)
             chosen = evaluate.choose_hint_points(
                 teacher, frozen.params, frozen.stats, seen, len(ends), metric=metric, update=update
             )
             found["layers"] = _paired(ends, chosen)
         return weights
 
-    return {setting.name: stage._replace(given=given)}
+    stages = c.stage(make, given=given)
+    return stages
 
 
 def _paired(ends, points) -> list[str]:

@@ -1,8 +1,12 @@
 """Stages whose networks start from weights of elsewhere: `config.init`."""
 
-from configs._parts import Config, Experiment, seen_shape, with_options
+import re
+
 from kdjax.core import InputError, nearest
 from kdjax.core.given import given_path
+from kdjax.experiment.config import Config
+from kdjax.experiment.context import Experiment
+from kdjax.experiment.data import seen_shape
 from kdjax.train.start import read_start
 
 
@@ -69,3 +73,17 @@ def _asked(text: str, stages: dict) -> dict[str, str]:
             )
         found[name] = path
     return found
+
+
+def with_options(text: str, which: str) -> str:
+    """What is told of a file of weights, with the options of this config in the place of the reader's.
+
+    >>> with_options("part=ema takes the averaged ones", "teacher")
+    '--config.teacher_part=ema takes the averaged ones'
+    """
+    options = {"part": f"{which}_part", "resize": f"{which}_resize"}
+    if which == "teacher":
+        options["net.stem"] = "teacher_training.net.stem"
+    for name, option in options.items():
+        text = re.sub(rf"(^|(?<= )){re.escape(name)}=", f"--config.{option}=", text)
+    return text

@@ -1,7 +1,7 @@
 """Sections of a config, with their defaults."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from kdjax import models
@@ -145,18 +145,6 @@ def _is_transformer(net):
 
 def _optimiser_section(name, rate, kind, drops, warmup_epochs, options):
     return {"name": name, "learning_rate": rate, "schedule": kind, "drops": drops, "warmup_epochs": warmup_epochs, **options}
-
-
-def method_section(name: str, table: dict[str, Callable], **changed: Any) -> dict:
-    """A method's name and its keyword defaults, so that each can be overridden."""
-    return {"name": name, **keyword_defaults(pick("method", name, table)), **changed}
-
-
-def keyword_defaults(builder: Callable) -> dict:
-    """The options of a method that a config sets, with their defaults."""
-    elsewhere = {"axis_name", "micro", "steps", "probe"}
-    options = {k: p for k, p in inspect.signature(builder).parameters.items() if p.kind is p.KEYWORD_ONLY and k not in elsewhere}
-    return {k: p.default for k, p in options.items() if p.default is not p.empty}
 
 
 def swept(text: str, options: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:

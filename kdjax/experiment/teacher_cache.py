@@ -1,10 +1,10 @@
 """From the section `cache` to what a stage is told: whose outputs are computed once, for which images."""
 
-from configs._parts import Config
 from kdjax import data
 from kdjax.core import InputError, Net
 from kdjax.core.files import check_folder
 from kdjax.core.given import given_path
+from kdjax.experiment.config import Config
 from kdjax.train.teacher_cache.spec import TeacherCache, check_teacher_cache
 
 

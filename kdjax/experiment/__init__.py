@@ -1,0 +1,1 @@
+"""From a filled config to data, networks, optimisers and stages."""

@@ -1,0 +1,173 @@
+"""What an entry of a table of methods makes its stages from."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from kdjax import data, models
+from kdjax.core import Method, Net, check_option
+from kdjax.experiment.config import Config
+from kdjax.experiment.data import seen_shape
+from kdjax.experiment.entry import KNOWN, Entry
+from kdjax.experiment.optimiser import make_optimiser
+from kdjax.train import Pace, Stage, sweep
+from kdjax.train.devices import AXIS
+from kdjax.train.teacher import Teacher
+
+
+class Experiment(NamedTuple):
+    """What `build(config)` returns.
+
+    Attributes:
+      stages: in the order they run.
+      dataset: for evaluation and for the records.
+      compare: pairs of results `stage/measure`, the second the baseline, whose paired difference over seeds is reported.
+      outside: a teacher that no stage trains: its accuracy is measured before it is used.
+    """
+
+    stages: dict[str, Stage]
+    dataset: data.Dataset
+    compare: tuple[tuple[str, str], ...] = ()
+    outside: Teacher | None = None
+
+
+def axis_name(config: Config) -> str | None:
+    """What methods and nets are built with: the mapped axis of `shard_map` and `pmap`."""
+    return None if config.parallel == "jit" else AXIS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What a method may need, each when it is asked for; a family adds its networks and views.
+
+    Attributes:
+      config: the whole config.
+      dataset: its data.
+      name: of the stage.
+      entry: of the method, with a `make`.
+      settings: the method's options as the config has them.
+      training: how the stage is trained, as plain values: `epochs`, `micro`, `optimiser`.
+      specification: of the net that is trained.
+      steps_per_epoch: of the stage.
+      source: the images that it learns from.
+      members: how many networks are trained side by side.
+      axis_name: mapped axis of the batch, for nets and methods, or None.
+      swept: numbers of one point of a sweep, in the place of the options and the learning rate.
+    """
+
+    config: Config
+    dataset: data.Dataset
+    name: str
+    entry: Entry
+    settings: Mapping[str, Any]
+    training: Mapping[str, Any]
+    specification: dict
+    steps_per_epoch: int
+    source: data.Source
+    members: int
+    axis_name: str | None
+    swept: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def epochs(self) -> int:
+        """Of the stage."""
+        return self.training["epochs"]
+
+    @property
+    def steps(self) -> int:
+        """Of the stage."""
+        return self.epochs * self.steps_per_epoch
+
+    @property
+    def micro(self) -> int:
+        """Slices of a batch to accumulate gradients over."""
+        return self.training["micro"]
+
+    @property
+    def tx(self) -> optax.GradientTransformation:
+        """The optimiser."""
+        rate = {name: self.swept[name] for name in ("learning_rate",) if name in self.swept}
+        return make_optimiser({**self.training["optimiser"], **rate}, self.steps, self.steps_per_epoch)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The class numbers `[N]` of the images, below 0 where there is none."""
+        return self.source.labels()
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """The `"index"` `[N]` of the images in batches."""
+        return data.numbers_of(self.source)
+
+    @property
+    def mean(self) -> Sequence[float]:
+        """What images are normalised with."""
+        return self.specification["mean"]
+
+    @property
+    def std(self) -> Sequence[float]:
+        """What images are normalised with."""
+        return self.specification["std"]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of `entry.method`: those of the config, and those that the experiment knows by itself."""
+        return self.asked | self.known(self.entry.method)
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The options of the config, at one point of a sweep the numbers of that."""
+        return {**self.settings, **{name: x for name, x in self.swept.items() if name != "learning_rate"}}
+
+    def known(self, builder: Callable) -> dict[str, Any]:
+        """The options of a builder that no config shows."""
+        takes = inspect.signature(builder).parameters
+        return {name: getattr(self, name) for name in KNOWN if name in takes}
+
+    def build(self, specification: dict) -> Net:
+        """The net of a specification."""
+        return models.build(specification, axis_name=self.axis_name)
+
+    def taps(self, net: Net) -> dict[str, jax.Array]:
+        """The shapes of a net's outputs for one image."""
+        image = jnp.zeros((1, *seen_shape(self.config.data, self.dataset)))
+        return jax.eval_shape(lambda: net.apply(*net.init(jax.random.key(0), image), image, train=False)[0])
+
+
+def make_stage(
+    c: Context, make: Callable[..., Any] | None, *, grid: Mapping[str, Sequence[float]] | None = None, **fields: Any
+) -> Stage:
+    """One stage.
+
+    Args:
+      c: what it is made from.
+      make: `c -> Method`, or `c -> (Method, augmentation)`, asked at every point of a sweep; None: that of the entry.
+      grid: values to try by name, the learning rate or options of the method; every seed with each point in one program, and
+        validation images choose.
+      **fields: of `Stage`.
+    """
+    asked = make or c.entry.make
+    assert asked is not None
+
+    def made(**swept: Any) -> tuple[Method, Callable | None]:
+        found = asked(replace(c, swept=swept))
+        return (found, None) if isinstance(found, Method) else found
+
+    method, augmentation = made()
+    if augmentation:
+        fields["augment"] = augmentation
+    members = fields.pop("members", c.members)
+    if grid:
+        check_option("learning_rate", grid.get("learning_rate", (1,)), lambda rates: min(rates) > 0, "numbers above 0")
+        method, hyper = sweep(lambda **swept: made(**swept)[0], grid, members)
+        fields |= {"seeds": members, "hyper": hyper, "choose": "accuracy"}
+        members = len(next(iter(hyper.values())))
+    each = c.steps_per_epoch
+    pace = Pace(each, each * c.config.evaluate_epochs, each * c.config.save_epochs)
+    return Stage(**{"method": method, "steps": c.steps, "pace": pace, "members": members, **fields})

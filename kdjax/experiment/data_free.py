@@ -1,0 +1,110 @@
+"""The experiment of a teacher without its data: its student sees images that a generator makes."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import optax
+
+from kdjax import models
+from kdjax.core import Net, check_option, pick
+from kdjax.experiment.config import Config, lasting, plain
+from kdjax.experiment.context import Context, Experiment, axis_name, make_stage
+from kdjax.experiment.data import load_data
+from kdjax.experiment.entry import Table
+from kdjax.experiment.nets import net_specification
+from kdjax.experiment.optimiser import make_optimiser
+from kdjax.experiment.teaching import Teaching, teacher_of
+from kdjax.train import Stage
+from kdjax.train.measures import classification
+
+SAMPLES = 64  # images of a generator to look at
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataFreeContext(Context):
+    """What a student is taught from without data; an epoch has `config.steps_per_epoch` steps of the generator.
+
+    Attributes:
+      teaching: its teacher.
+    """
+
+    teaching: Teaching
+
+    @property
+    def student(self) -> Net:
+        """The net."""
+        return self.build(self.specification)
+
+    @property
+    def teacher(self) -> Net:
+        """The teacher, which tells the classes of the data apart."""
+        self.teaching.check_classes(self.dataset.classes)
+        return self.teaching.net
+
+    @property
+    def tx(self) -> optax.GradientTransformation:
+        """The student's optimiser, for its `student_steps` in each step."""
+        often = self.settings.get("student_steps", 1)
+        return make_optimiser(self.training["optimiser"], self.steps * often, self.steps_per_epoch * often)
+
+    @property
+    def generator(self) -> Net:
+        """From latent vectors to images of the data's shape."""
+        (height, width, channels), dtype = self.dataset.shape, models.DTYPES[self.config.precision]
+        features = self.config.generator.features
+        return models.generator((height, width), channels=channels, features=features, dtype=dtype, axis_name=self.axis_name)
+
+    @property
+    def generator_tx(self) -> optax.GradientTransformation:
+        """The generator's optimiser."""
+        return make_optimiser(plain(self.config.generator.optimiser), self.steps, self.steps_per_epoch)
+
+    def stage(self, make: Callable[..., Any] | None = None, **fields: Any) -> dict[str, Stage]:
+        """One stage by its name.
+
+        Args:
+          make: `c -> Method`; None: that of the entry.
+          **fields: others of `Stage` than those of all students without data.
+        """
+        generator = replace(self, axis_name=None).generator
+
+        def samples(state, key):
+            z = jax.random.normal(key, (SAMPLES, self.settings["latent"]))
+            return generator.apply(state.generator.params, state.generator.stats, z, train=True)[0]["image"]
+
+        usual = {
+            "batch": self.config.data.batch,
+            "recipe": {"config": lasting(plain(self.config)), "method": self.config.method.name},
+            "nets": {"student": self.specification},
+            "source": None,
+            "evaluate": classification,
+            "given": self.teaching.given,
+            "samples": samples,
+        }
+        return {self.name: make_stage(self, make, **(usual | fields))}
+
+
+def build(config: Config, table: Table) -> Experiment:
+    """A teacher, and a student that never sees its data.
+
+    Args:
+      config: filled.
+      table: of the methods by name.
+    """
+    training, settings = plain(config.student_training), plain(config.method)
+    entry = pick("method", settings.pop("name"), table)
+    if "micro" not in inspect.signature(entry.method).parameters:
+        micro = "1: this method does not accumulate gradients"
+        check_option("--config.student_training.micro", training["micro"], lambda n: n == 1, micro)
+    dataset = load_data(config)
+    teaching = teacher_of(config, dataset)
+    c = DataFreeContext(
+        config=config, dataset=dataset, name="student", entry=entry, settings=settings, training=training, teaching=teaching,
+        specification=net_specification(config.student_training.net, dataset, config), steps_per_epoch=config.steps_per_epoch,
+        source=dataset.train, members=config.seeds, axis_name=axis_name(config),
+    )  # fmt: skip
+    stages = entry.stages(c) if entry.stages else c.stage()
+    return Experiment(teaching.stages | stages, dataset, outside=teaching.outside)

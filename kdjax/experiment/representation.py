@@ -1,0 +1,107 @@
+"""The experiment of an encoder that learns without labels, and is probed with few."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from kdjax import augment, models
+from kdjax.core import Net, check_option, pick
+from kdjax.data import Dataset, few_labels
+from kdjax.experiment.config import Config, lasting, plain
+from kdjax.experiment.context import Context, Experiment, axis_name, make_stage
+from kdjax.experiment.data import load_data, sampler, steps_per_epoch
+from kdjax.experiment.entry import Table
+from kdjax.experiment.nets import net_specification
+from kdjax.train import Stage
+from kdjax.train.measures import Probed, probed_rows, representation
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepresentationContext(Context):
+    """What an encoder is trained from.
+
+    Attributes:
+      probe: a linear classifier that is trained alongside as a monitor, or None.
+    """
+
+    probe: Net | None
+
+    @property
+    def encoder(self) -> Net:
+        """The net."""
+        return self.build(self.specification)
+
+    def mlp_head(self) -> Net:
+        """A projector or predictor of two layers, as wide as the section `head` has it."""
+        head, dtype = self.config.head, models.DTYPES[self.config.precision]
+        return models.mlp_head(head.hidden, head.out, dtype=dtype, axis_name=self.axis_name)
+
+    def grey_views(self) -> Callable:
+        """Two views of grey images, as the section `views` has them."""
+        return augment.views(*augment.grey_views(**self.config.views))
+
+    def stage(self, make: Callable[..., Any] | None = None, **fields: Any) -> dict[str, Stage]:
+        """One stage by its name.
+
+        Args:
+          make: `c -> Method`, or `c -> (Method, augmentation)`; None: that of the entry.
+          **fields: others of `Stage` than those of all encoders.
+        """
+        usual = {
+            "batch": self.config.data.batch,
+            "recipe": {"config": lasting(plain(self.config)), "training": dict(self.training), "method": self.config.method.name},
+            "nets": {"encoder": self.specification},
+            "source": self.source,
+            "sampler": sampler(self.config, self.source),
+            "evaluate": representation(**self.config.probe, images=self.dataset),
+        }
+        return {self.name: make_stage(self, make, **(usual | fields))}
+
+
+def build(config: Config, table: Table) -> Experiment:
+    """The encoder before training, its batch statistics taken from the images, and after it.
+
+    Args:
+      config: filled.
+      table: of the methods by name.
+    """
+    training, settings = plain(config.encoder_training), plain(config.method)
+    entry = pick("method", settings.pop("name"), table)
+    check_option("--config.select", config.select, lambda s: s == "last", "'last': without labels there is no validation accuracy")
+    if "micro" not in inspect.signature(entry.method).parameters:
+        micro = "1: this method does not accumulate gradients"
+        check_option("--config.encoder_training.micro", training["micro"], lambda n: n == 1, micro)
+    dataset = load_data(config, labels=False)
+    labels = dataset.train.labels()
+    probed = probed_rows(labels, dataset.test.labels())
+    if probed:  # what the measures would refuse after training
+        rows = len(probed.known)
+        few_labels((dataset.test.labels() if probed.halved else labels)[probed.known], config.probe.per_class, 0)
+        check_option("--config.probe.neighbours", config.probe.neighbours, lambda k: k <= rows, f"1 to {rows}, the labelled images")
+    dataset = dataset._replace(notes=(*dataset.notes, *_told(probed, dataset)))
+    c = RepresentationContext(
+        config=config, dataset=dataset, name="encoder", entry=entry, settings=settings, training=training,
+        specification=net_specification(config.encoder_training.net, dataset, config, classes=0),
+        steps_per_epoch=steps_per_epoch(config, dataset), source=dataset.train, members=config.seeds, axis_name=axis_name(config),
+        probe=models.linear_head(dataset.classes) if probed and not probed.halved else None,
+    )  # fmt: skip
+    # At rate 0 its batch statistics settle and its weights stay.
+    still = {**training, "epochs": 5, "optimiser": {**training["optimiser"], "learning_rate": 0.0, "warmup_epochs": 0.0}}
+    train = entry.stages or RepresentationContext.stage
+    stages = train(replace(c, name="untrained", training=still)) | train(c)
+    shown = "encoder/test_probe_accuracy"
+    compare = tuple((shown, floor) for floor in ("untrained/test_probe_accuracy", "encoder/test_pixels_probe_accuracy"))
+    return Experiment(stages, dataset, compare if probed else ())
+
+
+def _told(probed: Probed | None, dataset: Dataset) -> tuple[str, ...]:
+    """What is to be known of a probe whose labels are not those of all training images."""
+    if probed is None:
+        return ("no labels of two classes: the probe and kNN are left out, and only rank_me is measured",)
+    if probed.halved:
+        parted = f"probe and kNN learn from {len(probed.known)} of the test images and are scored on the other {len(probed.scored)}"
+        return (f"training images have no labels: {parted}",)
+    if len(probed.known) < dataset.train.size:
+        return (f"{len(probed.known)} of {dataset.train.size} training images have labels: probe and kNN learn from these",)
+    return ()

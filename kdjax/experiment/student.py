@@ -1,0 +1,118 @@
+"""What the stages of a student are made from: its teacher, its images and views, its options."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from kdjax import models
+from kdjax.core import Frozen, InputError, Method, Net
+from kdjax.experiment.classifier import ClassifierContext
+from kdjax.experiment.data import weak_and_strong
+from kdjax.experiment.entry import PACE, Entry
+from kdjax.experiment.sections import swept
+from kdjax.experiment.teacher_cache import teacher_cache
+from kdjax.experiment.teaching import Teaching
+from kdjax.train import Stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudentContext(ClassifierContext):
+    """What a student is taught from.
+
+    Attributes:
+      teaching: its teacher.
+      trained: specification of what is trained, where that is more than the student's own net.
+      intermediate: whether the stage is one on the way to the student's.
+    """
+
+    teaching: Teaching
+    trained: dict | None = None
+    intermediate: bool = False
+
+    @property
+    def student(self) -> Net:
+        """What is trained."""
+        return self.build(self.trained or self.specification)
+
+    @property
+    def teacher(self) -> Net:
+        """The teacher, which tells the classes of the data apart."""
+        self.teaching.check_classes(self.dataset.classes)
+        return self.teaching.net
+
+    @property
+    def teacher_of_any_classes(self) -> Net:
+        """The teacher, which may know other classes than the data has, or none."""
+        return self.teaching.net
+
+    def weak_and_strong(self) -> Callable:
+        """The augmentation that adds a weak and a strong view."""
+        return weak_and_strong(self.config.data, self.dataset)
+
+    def branches(self, net: dict) -> Net:
+        """Branches behind the stages of a net."""
+        return models.branches(net, axis_name=self.axis_name)
+
+    def taught_by(self, net: Net, given: Callable[[dict], dict[str, Frozen]]) -> "StudentContext":
+        """The same with another teacher, whose weights come from an earlier stage."""
+        return replace(self, teaching=self.teaching._replace(net=net, given=given, classes=()))
+
+    def first(self, builder: Callable[..., Method], options: Mapping[str, Any], make: Callable | None = None) -> "StudentContext":
+        """What a stage before this one is made from.
+
+        Args:
+          builder: of its method.
+          options: of the builder, and how the stage is trained, as `first_stage` shows them.
+          make: `c -> Method`; None: the student beside its teacher.
+        """
+        settings = dict(options)
+        epochs, *pace = [settings.pop(name) for name in PACE]
+        changed = {name: value for name, value in zip(list(PACE)[1:], pace, strict=True) if value}
+        training = {**self.training, "epochs": epochs, "optimiser": {**self.training["optimiser"], **changed}}
+        entry = Entry(builder, make or beside_teacher)
+        return replace(self, name=f"{self.name}_first", entry=entry, settings=settings, training=training, intermediate=True)
+
+    def stage(
+        self,
+        make: Callable[..., Any] | None = None,
+        *,
+        student: dict | None = None,
+        given: Callable[[dict], dict[str, Frozen]] | None = None,
+        alone: bool = False,
+        cached: bool = True,
+        **fields: Any,
+    ) -> dict[str, Stage]:
+        """One stage by its name.
+
+        Args:
+          make: `c -> Method`, or `c -> (Method, augmentation)`; None: that of the entry.
+          student: specification of what is trained, where that is more than the student's own net.
+          given: weights that come from earlier stages; None: those of the teacher.
+          alone: whether nobody teaches it.
+          cached: whether the teacher's outputs may be computed once.
+          **fields: others of `Stage` than those of all classifiers.
+        """
+        views = self.config.cache.views if "cache" in self.config else 0
+        if views and not cached:
+            why = f"{self.method} asks a teacher about other images than those of a batch, or another teacher"
+            raise InputError(f"--config.cache.views={views} is not accepted: {why}; expected 0")
+        c = replace(self, trained=student or self.trained)
+        usual: dict[str, Any] = {"nets": {"student": c.trained or c.specification}}
+        if not alone:
+            cache = teacher_cache(self.config, self.dataset, self.teaching.net, self.teaching.specification)
+            usual |= {"given": given or self.teaching.given, "teacher_cache": cache}
+        if self.intermediate:
+            usual |= {"intermediate": True, "evaluate": _nothing}
+        else:
+            usual["grid"] = swept(self.config.sweep, self.settings)
+        return ClassifierContext.stage(c, make, **(usual | fields))
+
+
+def beside_teacher(c: StudentContext) -> Method:
+    """The usual method: a student beside its teacher."""
+    return c.entry.method(c.student, c.teacher, c.tx, **c.options)
+
+
+def _nothing(collect, split, final):
+    """What is measured of a network on the way to another."""
+    return {}

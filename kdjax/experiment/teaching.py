@@ -1,0 +1,135 @@
+"""The teacher of an experiment: trained here, or read from elsewhere; one, or several."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from kdjax import data, methods, models
+from kdjax.core import Frozen, InputError, Net
+from kdjax.core.given import given_path
+from kdjax.experiment.classifier import ClassifierContext
+from kdjax.experiment.config import Config, plain
+from kdjax.experiment.context import axis_name
+from kdjax.experiment.data import seen_shape, steps_per_epoch
+from kdjax.experiment.entry import Entry
+from kdjax.experiment.nets import given_normalisation, net_specification
+from kdjax.experiment.start import with_options
+from kdjax.train import Stage
+from kdjax.train.measures import classification, classification_together
+from kdjax.train.teacher import Teacher, ensemble_of, read_teacher, together
+
+
+class Teaching(NamedTuple):
+    """A teacher as `teacher_of` gives it.
+
+    Attributes:
+      net: takes images in [0, 1].
+      stages: that train it; none where it comes from outside.
+      given: of a student's stage.
+      specification: of the net; of several teachers, of their ensemble.
+      outside: where it comes from, with its sha256; None where it is trained here.
+      separate: shares of several teachers that each have a loss of their own, else ().
+      classes: how many each teacher from outside tells apart, by its path; 0: it is an encoder.
+    """
+
+    net: Net
+    stages: dict[str, Stage]
+    given: Callable[[dict], dict[str, Frozen]]
+    specification: dict
+    outside: Teacher | None = None
+    separate: tuple[float, ...] = ()
+    classes: tuple[tuple[str, int], ...] = ()
+
+    def check_classes(self, there: int) -> None:
+        """Refuses a teacher from outside that tells other classes apart than the data has."""
+        for path, classes in self.classes:
+            if not classes:
+                raise InputError(f"--config.teacher={path} is not accepted: it holds an encoder without classes")
+            if classes != there:
+                raise InputError(f"--config.teacher={path} is not accepted: it has {classes} classes, the data has {there}")
+
+
+def supervised(c: ClassifierContext) -> Any:
+    """A network that learns from labels alone."""
+    return methods.supervised(c.network, c.tx, **c.options)
+
+
+ALONE = Entry(methods.supervised, supervised)
+
+
+def teacher_of(config: Config, dataset: data.Dataset) -> Teaching:
+    """The teacher: trained here, or read from `config.teacher`; or several, as the section `teachers` has them."""
+    section = config.teacher_training
+    own = {"mean": config.get("teacher_mean", ()), "std": config.get("teacher_std", ())}
+    specification = net_specification(section.net, dataset, config) | given_normalisation(own, "teacher_", dataset)
+    paths = _paths(config.teacher) if "teachers" in config else [config.teacher] * bool(config.teacher)
+    count, shares = _several(config, len(paths))
+    separate = shares if count > 1 and config.teachers_combine == "separate" else ()
+    if paths:
+        read = [_read(config, path, specification, dataset) for path in paths]
+        classes = tuple((path, found) for path, (_, found) in zip(paths, read, strict=True))
+        teachers = [teacher for teacher, _ in read]
+        teacher = teachers[0] if count == 1 else together(teachers, _ensemble([one.specification for one in teachers], shares))
+        frozen = teacher.frozen()
+        return Teaching(teacher.net, {}, lambda results: {"teacher": frozen}, teacher.specification, teacher, separate, classes)
+    whole = specification if count == 1 else _ensemble([specification] * count, shares)
+    axis = axis_name(config)
+    c = ClassifierContext(
+        config=config, dataset=dataset, name="teacher", method="supervised", entry=ALONE, settings={}, training=plain(section),
+        specification=specification, steps_per_epoch=steps_per_epoch(config, dataset),
+        source=dataset.train, members=count, axis_name=axis,
+    )  # fmt: skip
+
+    def given(results):
+        trained = [results["teacher"].frozen(member=k) for k in range(count)]
+        return {"teacher": trained[0] if count == 1 else ensemble_of(trained, whole)}
+
+    stages = c.stage(evaluate=classification if count == 1 else classification_together(whole))
+    return Teaching(models.build(whole, axis_name=axis), stages, given, whole, separate=separate)
+
+
+def _paths(text):
+    """The teachers that `config.teacher` names; a comma parts them, where it is not a part of one path."""
+    if not text or given_path(text).exists():
+        return [text] * bool(text)
+    return [path.strip() for path in text.split(",")]
+
+
+def _several(config, paths):
+    """How many teachers there are, and their shares."""
+    trained, weights = config.get("teachers", 1), tuple(config.get("teacher_weights", ()))
+    if paths and trained > 1:
+        advice = "expected 1, as teachers come from outside"
+        raise InputError(f"--config.teachers={trained} is not accepted with --config.teacher={config.teacher}: {advice}")
+    count = max(paths, trained)
+    if weights and count == 1:
+        raise InputError(f"--config.teacher_weights={weights} is not accepted with one teacher: expected ()")
+    try:
+        return count, models.shares(count, weights)
+    except InputError as error:
+        raise InputError(f"--config.teacher_{error}") from None
+
+
+def _ensemble(specifications, shares):
+    return {"name": "ensemble", "nets": list(specifications), "weights": list(shares)}
+
+
+def _read(config, path, specification, dataset):
+    """A teacher from outside, and how many classes it tells apart."""
+    given, shape = f"--config.teacher={path}", seen_shape(config.data, dataset)
+    part, resize = config.get("teacher_part", ""), config.get("teacher_resize", False)
+    try:
+        teacher = read_teacher(path, specification, shape, part=part, resize=resize)
+    except InputError as error:
+        raise InputError(f"{given} is not accepted: {with_options(str(error), 'teacher')}") from None
+    teacher = teacher._replace(told=with_options(teacher.told, "teacher"))
+    images = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+    try:
+        taps = jax.eval_shape(lambda p, s, x: teacher.net.apply(p, s, x, train=False)[0], teacher.params, teacher.stats, images)
+    except Exception as error:  # flax reports a shape that does not fit in many ways
+        raise InputError(f"{given} is not accepted: it does not take images {shape}: {str(error).splitlines()[0]}") from error
+    if teacher.format in ("run", "kdjax") and config.get("teacher_mean"):
+        raise InputError(f"--config.teacher_mean={config.teacher_mean} is not accepted: {path} has its own; leave it ()")
+    return teacher, taps["logits"].shape[-1] if "logits" in taps else 0
