@@ -59,6 +59,7 @@ class Context:
       members: how many networks are trained side by side.
       axis_name: mapped axis of the batch, for nets and methods, or None.
       swept: numbers of one point of a sweep, in the place of the options and the learning rate.
+      nets: those that were built, by specification and axis.
     """
 
     config: Config
@@ -73,6 +74,7 @@ class Context:
     members: int
     axis_name: str | None
     swept: Mapping[str, Any] = field(default_factory=dict)
+    nets: dict[tuple[str, str | None], Net] = field(default_factory=dict)
 
     @property
     def epochs(self) -> int:
@@ -131,8 +133,11 @@ class Context:
         return {name: getattr(self, name) for name in KNOWN if name in takes}
 
     def build(self, specification: dict) -> Net:
-        """The net of a specification."""
-        return models.build(specification, axis_name=self.axis_name)
+        """The net of a specification, built once."""
+        key = repr(specification), self.axis_name
+        if key not in self.nets:
+            self.nets[key] = models.build(specification, axis_name=self.axis_name)
+        return self.nets[key]
 
     def taps(self, net: Net) -> dict[str, jax.Array]:
         """The shapes of a net's outputs for one image."""

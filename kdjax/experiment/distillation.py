@@ -39,6 +39,7 @@ def build(config: Config, table: Table) -> Experiment:
         "config": config, "dataset": dataset, "training": plain(config.student_training),
         "specification": net_specification(config.student_training.net, dataset, config),
         "steps_per_epoch": steps_per_epoch(config, dataset), "members": config.seeds, "axis_name": axis_name(config),
+        "nets": {},
     }  # fmt: skip
     stages = students_alone(config, shared | {"source": labelled})
     alone, many = list(stages), "methods" in config

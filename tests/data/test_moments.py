@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
-from configs._parts import net_specification
 from made import encoded, pixels
 from ml_collections import ConfigDict
 
 from kdjax.data import array_source, channel_moments, load
 from kdjax.data import moments as of_module
+from kdjax.experiment.nets import net_specification
 
 
 def of(images):

@@ -3,12 +3,12 @@
 import json
 
 import pytest
-from configs._cache import teacher_cache
 from launching import TINY, call
 
 from configs import quickstart
 from kdjax.core.files import read_lines
 from kdjax.data import load
+from kdjax.experiment.teacher_cache import teacher_cache
 from kdjax.models import conv_net
 from launch import benchmark
 from launch.bench import cache as benchmark_cache

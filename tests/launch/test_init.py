@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from configs._init import recorded, started
 from launching import TINY
 
 import kdjax
 from configs import quickstart
 from kdjax import models
 from kdjax.core import InputError
+from kdjax.experiment.start import recorded, started
 from kdjax.models import to_pytorch, write_weights
 from launch.run import cli
 from tests.torch_file import torch_file

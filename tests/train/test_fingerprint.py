@@ -84,5 +84,5 @@ def test_installed_packages_are_no_part_of_a_program(program, tmp_path, monkeypa
 def test_a_name_does_not_change_a_program(tmp_path):
     files = [tmp_path / "a.py", tmp_path / "b.py"]
     for file in files:
-        file.write_text("from configs import _parts")
+        file.write_text("from configs import quickstart")
     assert fingerprint.of_program(files[0]) == fingerprint.of_program(files[1])
