@@ -24,8 +24,9 @@ HEIGHT = {
     "methods": 2,
     "evaluate": 2,
     "train": 3,
-    "configs": 4,
-    "launch": 5,
+    "experiment": 4,
+    "configs": 5,
+    "launch": 6,
 }
 HEAVY = {"tensorflow_datasets", "sklearn", "matplotlib", "grain", "PIL", "orbax", "scipy", "skimage", "pandas"}
 NEVER = {"tensorflow", "torch", "torchvision", "keras"}
