@@ -12,12 +12,12 @@ from functools import partial
 from ml_collections import ConfigDict
 
 from kdjax import methods
+from kdjax.evaluate.classifier import classification
 from kdjax.experiment import distillation, sections, student_nets
 from kdjax.experiment.entry import Entry, first_stage, method_section
 from kdjax.experiment.hint_points import at_hint_points
 from kdjax.experiment.hints import after_hints
 from kdjax.methods.offline import cross_attention, deit, tinymim, tst
-from kdjax.train.measures import classification
 
 
 def train_ab(c, *, first=first_stage(methods.ab, schedule="constant")):

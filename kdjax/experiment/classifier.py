@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from kdjax.core import Net
+from kdjax.evaluate.classifier import classification
 from kdjax.experiment.config import lasting, plain
 from kdjax.experiment.context import Context, make_stage
 from kdjax.experiment.data import augmentation, sampler, view
 from kdjax.train import Stage
-from kdjax.train.measures import classification
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -171,7 +171,7 @@ def make_stage(
     if grid:
         check_option("learning_rate", grid.get("learning_rate", (1,)), lambda rates: min(rates) > 0, "numbers above 0")
         method, hyper = sweep(lambda **swept: made(**swept)[0], grid, members)
-        fields |= {"seeds": members, "hyper": hyper, "choose": "accuracy"}
+        fields |= {"seeds": members, "hyper": hyper, "choose": True}
         members = len(next(iter(hyper.values())))
     each = c.steps_per_epoch
     pace = Pace(each, each * c.config.evaluate_epochs, each * c.config.save_epochs)

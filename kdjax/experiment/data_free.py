@@ -10,6 +10,7 @@ import optax
 
 from kdjax import models
 from kdjax.core import Net, check_option, pick
+from kdjax.evaluate.classifier import classification
 from kdjax.experiment.config import Config, lasting, plain
 from kdjax.experiment.context import Context, Experiment, axis_name, make_stage
 from kdjax.experiment.data import load_data
@@ -18,7 +19,6 @@ from kdjax.experiment.nets import net_specification
 from kdjax.experiment.optimiser import make_optimiser
 from kdjax.experiment.teaching import Teaching, teacher_of
 from kdjax.train import Stage
-from kdjax.train.measures import classification
 
 SAMPLES = 64  # images of a generator to look at
 

@@ -8,13 +8,13 @@ from typing import Any
 from kdjax import augment, models
 from kdjax.core import Net, check_option, pick
 from kdjax.data import Dataset, few_labels
+from kdjax.evaluate.encoder import Probed, probed_rows, representation
 from kdjax.experiment.config import Config, lasting, plain
 from kdjax.experiment.context import Context, Experiment, axis_name, make_stage
 from kdjax.experiment.data import load_data, sampler, steps_per_epoch
 from kdjax.experiment.entry import Table
 from kdjax.experiment.nets import net_specification
 from kdjax.train import Stage
-from kdjax.train.measures import Probed, probed_rows, representation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,10 +22,15 @@ class RepresentationContext(Context):
     """What an encoder is trained from.
 
     Attributes:
-      probe: a linear classifier that is trained alongside as a monitor, or None.
+      probed: the images whose labels the measures know, or None.
     """
 
-    probe: Net | None
+    probed: Probed | None
+
+    @property
+    def probe(self) -> Net | None:
+        """A linear classifier that is trained alongside as a monitor, or None."""
+        return models.linear_head(self.dataset.classes) if self.probed and not self.probed.halved else None
 
     @property
     def encoder(self) -> Net:
@@ -55,6 +60,7 @@ class RepresentationContext(Context):
             "source": self.source,
             "sampler": sampler(self.config, self.source),
             "evaluate": representation(**self.config.probe, images=self.dataset),
+            "score": "probe_accuracy" if self.probed else "rank_me",
         }
         return {self.name: make_stage(self, make, **(usual | fields))}
 
@@ -84,7 +90,7 @@ def build(config: Config, table: Table) -> Experiment:
         config=config, dataset=dataset, name="encoder", entry=entry, settings=settings, training=training,
         specification=net_specification(config.encoder_training.net, dataset, config, classes=0),
         steps_per_epoch=steps_per_epoch(config, dataset), source=dataset.train, members=config.seeds, axis_name=axis_name(config),
-        probe=models.linear_head(dataset.classes) if probed and not probed.halved else None,
+        probed=probed,
     )  # fmt: skip
     # At rate 0 its batch statistics settle and its weights stay.
     still = {**training, "epochs": 5, "optimiser": {**training["optimiser"], "learning_rate": 0.0, "warmup_epochs": 0.0}}

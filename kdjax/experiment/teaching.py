@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from kdjax import data, methods, models
 from kdjax.core import Frozen, InputError, Net
 from kdjax.core.given import given_path
+from kdjax.evaluate.classifier import classification, classification_together
 from kdjax.experiment.classifier import ClassifierContext
 from kdjax.experiment.config import Config, plain
 from kdjax.experiment.context import axis_name
@@ -17,7 +18,6 @@ from kdjax.experiment.entry import Entry
 from kdjax.experiment.nets import given_normalisation, net_specification
 from kdjax.experiment.start import with_options
 from kdjax.train import Stage
-from kdjax.train.measures import classification, classification_together
 from kdjax.train.teacher import Teacher, ensemble_of, read_teacher, together
 
 

