@@ -17,7 +17,6 @@ import jax
 import numpy as np
 
 from kdjax import models
-from kdjax import load, models
 from kdjax.core import InputError, Net, check_memory
 from kdjax.core.files import parse_json, read_json, write_text
 from kdjax.core.given import given_path
@@ -25,8 +24,8 @@ from kdjax.core.shown import printable
 from kdjax.data import Damaged
 from kdjax.data.classes import some
 from kdjax.data.image import TYPES, decode
-from kdjax.train.load import read_run
 from kdjax.experiment.data import view
+from kdjax.train.load import read_run
 from kdjax.train.teacher import read_teacher
 from launch.run import cli
 
