@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from kdjax import methods, models
-from launch import analyse, pack, predict, report
+from launch import analyse, pack, predict, report, sample
 from launch import main as launcher
 from launch.bench import cache as benchmark_cache
 from launch.bench import readers as benchmark_readers
@@ -106,7 +106,7 @@ def test_fields_named_in_the_text_exist(flag):
 
 
 def test_usage_texts_hold_the_flags_of_the_readme():
-    usages = "".join(x.USAGE for x in (launcher, predict, report, pack, analyse, benchmark_readers, benchmark_cache))
+    usages = "".join(x.USAGE for x in (launcher, predict, sample, report, pack, analyse, benchmark_readers, benchmark_cache))
     known = {"--config", *re.findall(r"--[a-z]+", usages)}
     lines = [*PROSE.splitlines(), *COMMANDS]
     ours = "\n".join(line.partition("launch/")[2] if "launch/" in line else line for line in lines)

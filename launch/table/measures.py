@@ -60,6 +60,15 @@ def words(measure: str) -> str:
     return measure.removeprefix("val_").removeprefix("test_").replace("_", " ")
 
 
+def best_step(scores: Iterable[str]) -> str:
+    """How a step is chosen by the scores of networks, in words.
+
+    >>> best_step(["accuracy", "accuracy"])
+    'best validation accuracy, mean over seeds'
+    """
+    return f"best validation {' or '.join(dict.fromkeys(map(words, scores))) or 'score'}, mean over seeds"
+
+
 def curve_of(score: str, names: Iterable[str]) -> str:
     """Of the columns of a curve the one that shows a score: on validation images if there, or one that is alike; empty for none.
 

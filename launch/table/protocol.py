@@ -6,8 +6,7 @@ from typing import Any
 
 from kdjax.experiment.config import FREE
 from launch.run.checks import fields
-from launch.table.measures import score_of
-from launch.table.measures import words as in_words
+from launch.table.measures import best_step, score_of
 
 # What a comparison may be about (the method, its optimiser, its tuning), which seeds there are, and what changes results by
 # rounding at most (both readers see the same rows in the same order, and a normalisation measured by one rule). Every other field
@@ -148,8 +147,8 @@ def left_out(summary: Mapping[str, Any]) -> str:
 def step_taken(about: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
     """Which step of a run its results are from."""
     select = about.get("config", {}).get("select") or summary.get("protocol", {}).get("step", "last")
-    scores = dict.fromkeys(in_words(score_of(summary, stage)) for stage in about.get("stages", ()))
-    return "last step" if select == "last" else f"step with the best validation {' or '.join(scores) or 'score'}, mean over seeds"
+    scores = [score_of(summary, stage) for stage in about.get("stages", ())]
+    return "last step" if select == "last" else f"step with the {best_step(scores)}"
 
 
 def device_of(about: Mapping[str, Any], summary: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from kdjax.core import InputError
 from kdjax.core.files import read_json
 from kdjax.evaluate import paired_interval
 from kdjax.train.stage import known_measures
-from launch.table.measures import are_measures, told
+from launch.table.measures import are_measures, best_step, told
 from launch.table.task import task_of
 
 
@@ -32,7 +32,7 @@ def written(config: Any, experiment: Any, source: dict, measures: Mapping[str, M
         "data": config.data.source,
         "steps": {name: stage.steps for name, stage in experiment.stages.items()},
         "seeds": [config.seed + i for i in range(config.seeds)],
-        "protocol": protocol(config, experiment),
+        "protocol": protocol(config, experiment, scores),
         "scores": scores,
         "tasks": {name: [task_of(one) for one in stage.nets.values()] for name, stage in experiment.stages.items()},
         "measures": told(known_measures(experiment.stages.values()), found),
@@ -84,14 +84,14 @@ def comparisons(found: dict, pairs: Sequence[tuple[str, str]]) -> list[dict]:
     return compared
 
 
-def protocol(config: Any, experiment: Any) -> dict:
+def protocol(config: Any, experiment: Any, scores: Mapping[str, str]) -> dict:
     """What the numbers depend on, in words: what a table has to say beside them."""
     found = {
         "data": config.data.source,
         "train_images": experiment.dataset.train.size,
         "validation_images": 0 if experiment.dataset.val is None else experiment.dataset.val.size,
         "test_images": experiment.dataset.test.size,
-        "step": config.select,
+        "step": "last" if config.select == "last" else best_step(scores.values()),
         "seeds_share": config.seeds_share,
         "precision": config.precision,
     }

@@ -96,7 +96,7 @@ def test_the_card_says_what_it_is_how_it_came_about_and_what_is_not_known(export
         "temperature 4, weight 0.9", "sgd, learning_rate 0.2", "72 steps of 64 rows; weights of step 72",
         "- teacher: the stage `teacher` of the same run, sha256 e0e0e0",
         "| seed2.safetensors | 9 | 95.00 | 95.00 |", "| mean ± std |  | 93.83 ± 1.04 |", "+2.83, 95% interval [+1.40, +4.27]",
-        "450 test images leave an accuracy uncertain by about 2.22 points", "Not measured: calibration",
+        "450 test images leave the accuracy uncertain by about 2.22 points", "Not measured: calibration",
         "Hinton, Vinyals and Dean", "arXiv 1503.02531", "commit c0ffee", "results at the last step",
     ):  # fmt: skip
         assert phrase in text, phrase
