@@ -7,14 +7,15 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.core.check import InputError
-from kdjax.core.net import NORM, Net
+from kdjax.core.net import NORM, Net, at_of
 
 
 def chain(*, taps: Mapping[str, str] | None = None, **nets: Net) -> Net:
     """Nets in a row by name: `chain(encoder=..., projector=..., predictor=...)`.
 
     The taps of all are kept, of those behind the first also as `"<name>/<tap>"`; where plain names meet, the later one's win.
-    Params and stats are `{name: ...}`, and so `"norm/<path>"` becomes `"norm/<name>/<path>"`.
+    Params and stats are `{name: ...}`, and so `"norm/<path>"` becomes `"norm/<name>/<path>"`. With a family of nets among them
+    (`Net.at`) the row is a family.
 
     Args:
       taps: name -> the tap of those before it that a net sees; else `"embedding"`, or `"pooled"` where there is none.
@@ -54,4 +55,7 @@ def chain(*, taps: Mapping[str, str] | None = None, **nets: Net) -> Net:
             seen = add(seen, name, found)
         return seen, new
 
-    return Net(init, apply)
+    def again(*others):
+        return chain(taps=taps, **dict(zip(nets, others, strict=True)))
+
+    return Net(init, apply, at_of(again, *nets.values()))

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kdjax.core.check import check_option, check_rows
+from kdjax.core.check import InputError, check_option, check_rows
 from kdjax.core.switch import ON, Switch, check_switch, switched, usual, without_switch
 
 NORM = "norm/"  # taps of the inputs of batch-norm layers are named norm/<path of the layer>
@@ -21,6 +21,16 @@ class Apply(Protocol):
         ...
 
 
+def alone(**options: Any) -> "Net":
+    """The `at` of a net that is no family.
+
+    Raises:
+      InputError: always.
+    """
+    asked = ", ".join(f"{name}={value}" for name, value in options.items())
+    raise InputError(f"net.at({asked}) is not accepted: this net is no family, it has one width and precision")
+
+
 class Net(NamedTuple):
     """A network: two pure functions.
 
@@ -28,10 +38,25 @@ class Net(NamedTuple):
       init: `(key, x) -> (params, stats)`.
       apply: `(params, stats, x, *, train, key=None) -> (taps, stats)`. `x` is any pytree; `taps` is a plain dict of arrays
         (`"stem"`, `"stage1"`, ..., `"pooled"`, `"logits"`). Under `jit`, taps that nobody uses cost nothing.
+      at: of a family of nets that share their params, `(width=..., bits=..., ...) -> Net`: another member, with the same params.
     """
 
     init: Callable[[jax.Array, Any], tuple[Any, Any]]
     apply: Apply
+    at: Callable[..., "Net"] = alone
+
+
+def at_of(make: Callable[..., Net], *nets: Net) -> Callable[..., Net]:
+    """The `at` of a net that is made of others: what `make` makes of theirs, where one of them is a family.
+
+    >>> plain = Net(lambda key, x: ({}, {}), lambda params, stats, x, *, train, key=None: ({"logits": x}, stats))
+    >>> half = plain._replace(at=lambda *, width: plain)
+    >>> at_of(lambda a, b: (a, b), half, plain)(width=0.5) == (plain, plain)
+    True
+    """
+    if all(net.at is alone for net in nets):
+        return alone
+    return lambda **options: make(*(net if net.at is alone else net.at(**options) for net in nets))
 
 
 def from_linen(module: Any, *, train: Switch | None = None) -> Net:
@@ -202,7 +227,7 @@ def normalised(net: Net, mean: Any, std: Any) -> Net:
     def apply(params, stats, x, *, train, key=None):
         return net.apply(params, stats, scaled(x), train=train, key=key)
 
-    return Net(lambda key, x: net.init(key, scaled(x)), apply)
+    return Net(lambda key, x: net.init(key, scaled(x)), apply, at_of(lambda other: normalised(other, mean, std), net))
 
 
 _ABOVE_0 = "finite numbers above 0"

@@ -117,7 +117,7 @@ def training_section(net: str, *, epochs: int, optimiser: dict, **options: Any) 
     """One network and how it is trained; of `options`, those that it takes. A transformer, which SGD hardly moves, has AdamW."""
     if _is_transformer(net):
         optimiser = adam_section(1e-3, weight_decay=0.05, warmup_epochs=epochs / 20)
-    takes = inspect.signature(pick("net", net, models.NETS)).parameters
+    takes = inspect.signature(pick("net", net, models.CLASSIFIERS)).parameters
     sizes = {"depth": 4, "width": 64, "heads": 4} if net == "vit" else {"depth": 16, "width": 2 if net == "wrn" else 1.0}
     small = {"widths": (32, 64, 128), "stem": "cifar", "patch": 4, "drop_path": 0.0, "distillation": False}
     small |= {"positions": "learned", "pool": "cls", "last_heads": 0}

@@ -1,4 +1,4 @@
-"""Backbones with named taps, heads and generators, as functions that return a `Net`."""
+"""Backbones with named taps, heads, dense nets, generators and critics, as functions that return a `Net`."""
 
 from collections.abc import Callable
 
@@ -8,9 +8,11 @@ from kdjax.models.build import DTYPES, LARGEST, build, generates, input_shape
 from kdjax.models.connector import Connector
 from kdjax.models.conv import canonical_convolution, conv2d, convolution, fan_in_bias, fan_in_uniform, fan_out_uniform, he_normal
 from kdjax.models.conv_net import ConvNet, conv_net
+from kdjax.models.critic import Critic, critic
 from kdjax.models.deit import deit_base, deit_small, deit_tiny
 from kdjax.models.depthwise import depthwise_convolution
 from kdjax.models.ensemble import ensemble, shares
+from kdjax.models.fcn import FCN, fcn
 from kdjax.models.generator import Generator, generator
 from kdjax.models.heads import LinearHead, MLPHead, linear_head, mlp_head, pooled_and_logits
 from kdjax.models.mobilenet_v2 import InvertedResidual, MobileNetV2, mobilenet_v2, mobilenet_v2_half
@@ -41,8 +43,8 @@ from kdjax.models.vgg import VGG, vgg8, vgg11, vgg13, vgg16, vgg19
 from kdjax.models.vit import vit, vit_base, vit_small, vit_tiny
 from kdjax.models.wide_resnet import PreactBlock, WideResNet, wrn, wrn_16_1, wrn_16_2, wrn_28_10, wrn_40_1, wrn_40_2
 
-# Image classifiers by name, for configs and for loading a saved run: each takes `classes`, `dtype` and `axis_name`.
-NETS: dict[str, Callable[..., Net]] = {
+# Nets by name, for configs and for loading a saved run. Image classifiers each take `classes`, `dtype` and `axis_name`.
+CLASSIFIERS: dict[str, Callable[..., Net]] = {
     "conv_net": conv_net,
     "mobilenet_v2": mobilenet_v2,
     "mobilenet_v2_half": mobilenet_v2_half,
@@ -82,12 +84,20 @@ NETS: dict[str, Callable[..., Net]] = {
     "branched": branched,
     "shrunk": shrunk,
 }
-
-GENERATORS = {"generator": generator}  # nets of latents, whose specification holds their length, `latent`
+DENSE: dict[str, Callable[..., Net]] = {"fcn": fcn}  # a prediction for every pixel
+HEADS: dict[str, Callable[..., Net]] = {"linear_head": linear_head, "mlp_head": mlp_head}
+GENERATORS: dict[str, Callable[..., Net]] = {"generator": generator}  # of latents, whose length a specification holds, `latent`
+CRITICS: dict[str, Callable[..., Net]] = {"critic": critic}
+NETS: dict[str, Callable[..., Net]] = CLASSIFIERS | DENSE | HEADS | GENERATORS | CRITICS
 
 __all__ = [
+    "CLASSIFIERS",
+    "CRITICS",
+    "DENSE",
     "DTYPES",
+    "FCN",
     "GENERATORS",
+    "HEADS",
     "LARGEST",
     "NETS",
     "VGG",
@@ -96,6 +106,7 @@ __all__ = [
     "Connector",
     "ConvBlock",
     "ConvNet",
+    "Critic",
     "DownUnit",
     "Generator",
     "InvertedResidual",
@@ -124,6 +135,7 @@ __all__ = [
     "conv2d",
     "conv_net",
     "convolution",
+    "critic",
     "deit_base",
     "deit_small",
     "deit_tiny",
@@ -132,6 +144,7 @@ __all__ = [
     "fan_in_bias",
     "fan_in_uniform",
     "fan_out_uniform",
+    "fcn",
     "from_pytorch",
     "generates",
     "generator",

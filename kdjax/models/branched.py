@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.core.check import InputError, check_option, nearest, pick
-from kdjax.core.net import NORM, Net, from_linen
+from kdjax.core.net import NORM, Net, at_of, from_linen
 from kdjax.models.build import DTYPES, build
 from kdjax.models.conv import conv2d, fan_in_uniform
 from kdjax.models.conv_net import halve
@@ -194,7 +194,7 @@ def attach(net: Net, heads: Net) -> Net:
         more, new_heads = heads.apply(params["heads"], stats["heads"], taps, train=train, key=keys[1])
         return {**_within("net", taps), **_within("heads", more)}, {"net": new, "heads": new_heads}
 
-    return Net(init, apply)
+    return Net(init, apply, at_of(attach, net, heads))
 
 
 def branched(net: Mapping[str, Any], classes: int, *, dtype: Any = jnp.float32, axis_name: str | None = None) -> Net:

@@ -1,5 +1,6 @@
 """From a specification in plain values to a Net: what configs hold and what saved runs are loaded by."""
 
+import inspect
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -18,9 +19,9 @@ def build(specification: Mapping[str, Any], *, axis_name: str | None = None) -> 
     """The Net that a specification describes.
 
     Args:
-      specification: `name` (one of `NETS` or `GENERATORS`); optionally `mean` and `std` for the input normalisation, `dtype` by
-        name; all else is passed to the net's function. Or `{"name": "ensemble", "nets": [specification, ...]}` with the options
-        of `ensemble`.
+      specification: `name` (one of `NETS`); optionally `mean` and `std` for the input normalisation, `dtype` by name, and `input`,
+        the shape of one row of what a head sees (`[64]`), by which saved weights are checked; all else is passed to the net's
+        function. Or `{"name": "ensemble", "nets": [specification, ...]}` with the options of `ensemble`.
       axis_name: mapped axis over which batch statistics are averaged, or None.
 
     Raises:
@@ -28,7 +29,7 @@ def build(specification: Mapping[str, Any], *, axis_name: str | None = None) -> 
 
     >>> net = build({"name": "conv_net", "widths": [4, 8], "classes": 10, "mean": [0.5], "std": [0.25]})
     """
-    from kdjax.models import GENERATORS, NETS
+    from kdjax.models import NETS
 
     _check(specification)
     options: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in specification.items()}
@@ -36,10 +37,11 @@ def build(specification: Mapping[str, Any], *, axis_name: str | None = None) -> 
     try:
         if name == "ensemble":
             return ensemble([build(one, axis_name=axis_name) for one in options.pop("nets")], **options)
-        make = pick("net", name, {**NETS, **GENERATORS})
-        mean, std = options.pop("mean", None), options.pop("std", None)
-        options["dtype"] = pick("dtype", str(options.get("dtype", "float32")), DTYPES)
-        net = make(**options, axis_name=axis_name)
+        make = pick("net", name, NETS)
+        mean, std, _ = options.pop("mean", None), options.pop("std", None), options.pop("input", None)
+        dtype = pick("dtype", str(options.pop("dtype", "float32")), DTYPES)
+        takes = inspect.signature(make).parameters  # a linear head has neither
+        net = make(**options, **{k: v for k, v in {"dtype": dtype, "axis_name": axis_name}.items() if k in takes})
     except InputError:
         raise
     except (TypeError, ValueError, KeyError, AttributeError) as error:  # options of another kind
@@ -59,14 +61,18 @@ def generates(specification: Mapping[str, Any]) -> bool:
 
 
 def input_shape(specification: Mapping[str, Any], image: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of one input of the net of a specification: that of an image, or of a generator's latent.
+    """The shape of one input of the net of a specification: that of an image, of a generator's latent, or what a head says.
 
     Raises:
-      InputError: for a generator whose specification does not tell the length of its latents.
+      InputError: for a generator whose specification does not tell the length of its latents, or a shape that is none.
 
     >>> input_shape({"name": "generator", "latent": 64}, (32, 32, 3)), input_shape({"name": "conv_net"}, (32, 32, 3))
     ((64,), (32, 32, 3))
     """
+    if (own := specification.get("input")) is not None:
+        if not isinstance(own, list | tuple) or not all(isinstance(n, int) and n >= 1 for n in own):
+            raise InputError(f"net {specification['name']!r}: input={own!r} is not accepted: expected a shape, such as [64]")
+        return tuple(own)
     if not generates(specification):
         return image
     if not isinstance(latent := specification.get("latent"), int) or latent < 1:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.core.check import InputError, check_option
-from kdjax.core.net import Net
+from kdjax.core.net import Net, at_of
 from kdjax.models.build import build
 
 
@@ -38,7 +38,7 @@ def shrink(net: Net, factor: int) -> Net:
     def apply(params, stats, x, *, train, key=None):
         return net.apply(params, stats, smaller(x), train=train, key=key)
 
-    return Net(lambda key, x: net.init(key, smaller(x)), apply)
+    return Net(lambda key, x: net.init(key, smaller(x)), apply, at_of(lambda other: shrink(other, factor), net))
 
 
 def shrunk(

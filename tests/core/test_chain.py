@@ -48,3 +48,25 @@ def test_chain_splits_its_key():
     out = net.apply(params, stats, ones, train=True, key=KEY)[0]["logits"]
     assert abs(float(jnp.mean(out == 4.0)) - 0.25) < 0.05  # two independent masks, not one mask twice
     same(net.apply(params, stats, X, train=False)[0]["logits"], X)
+
+
+def scaled(factor=1.0):
+    """A family of nets over one parameter: `at(width=)` takes other multiples of it."""
+
+    def apply(params, stats, x, *, train, key=None):
+        return {"pooled": factor * params["w"] * x}, stats
+
+    return core.Net(lambda key, x: ({"w": jnp.float32(2.0)}, {}), apply, lambda *, width: scaled(width))
+
+
+def test_a_family_stays_one_in_a_row_and_behind_a_normalisation():
+    plain = core.Net(lambda key, x: ({}, {}), lambda params, stats, x, *, train, key=None: ({"logits": x + 1}, stats))
+    net = core.chain(first=core.normalised(scaled(), 1.0, 2.0), then=plain)
+    x = jnp.array([[5.0]])
+    params, stats = net.init(KEY, x)
+    for width, wanted in ((1.0, 5.0), (0.5, 3.0)):
+        assert net.at(width=width).apply(params, stats, x, train=False)[0]["logits"].item() == wanted
+    assert net.at(width=0.5).at(width=1.0).apply(params, stats, x, train=False)[0]["logits"].item() == 5
+    for alone in (plain, core.chain(first=plain), core.normalised(plain, 0.0, 1.0)):
+        with pytest.raises(core.InputError, match=r"^net.at\(width=0.5, bits=4\) is not accepted: this net is no family"):
+            alone.at(width=0.5, bits=4)

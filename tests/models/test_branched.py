@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kdjax.core import InputError, batch_norms
-from kdjax.models import attach, branched, branches, build, conv_net
+from kdjax.core import InputError, Net, batch_norms
+from kdjax.models import attach, branched, branches, build, conv_net, shrink
 
 CONV = {"name": "conv_net", "widths": [3, 4, 5]}
 
@@ -151,3 +151,13 @@ def test_attach_takes_any_pair(drawn):
     net, x = attach(conv_net((2,), 3), heads), jnp.ones((1, 4, 4, 1))
     taps, _ = net.apply(*drawn(net, x), x, train=False)
     np.testing.assert_array_equal(taps["twice"], 2 * taps["pooled"])
+
+
+def test_a_family_stays_one_with_heads_and_on_smaller_images():
+    family = conv_net((2,), 3)._replace(at=lambda *, width: conv_net((width,), 3))
+    net = attach(
+        family, Net(lambda key, taps: ({}, {}), lambda p, s, taps, *, train, key=None: ({"mean": taps["stage1"].mean(-1)}, s))
+    )
+    wide = shrink(net, 2).at(width=5)
+    shapes = jax.eval_shape(lambda x: wide.apply(*wide.init(jax.random.key(0), x), x, train=False)[0], jnp.zeros((2, 8, 8, 1)))
+    assert shapes["stage1"].shape == (2, 4, 4, 5) and shapes["mean"].shape == (2, 4, 4)

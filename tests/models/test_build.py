@@ -50,9 +50,9 @@ def test_what_is_not_known_is_refused(changed, said):
         models.build(SPECIFICATION | changed)
 
 
-@pytest.mark.parametrize("name", models.NETS)
-def test_every_net_takes_what_specifications_hold(name):
-    assert {"classes", "dtype", "axis_name"} <= set(inspect.signature(models.NETS[name]).parameters)
+@pytest.mark.parametrize("name", models.CLASSIFIERS)
+def test_every_classifier_takes_what_specifications_hold(name):
+    assert {"classes", "dtype", "axis_name"} <= set(inspect.signature(models.CLASSIFIERS[name]).parameters)
 
 
 def test_a_generator_is_built_and_takes_latents():
@@ -63,3 +63,23 @@ def test_a_generator_is_built_and_takes_latents():
     assert made.shape == (5, 4, 6, 2)
     with pytest.raises(InputError, match="net 'generator': latent=None is not accepted"):
         models.input_shape({**specification, "latent": None}, (4, 6, 2))
+
+
+@pytest.mark.parametrize(
+    ("specification", "shape", "tap"),
+    [
+        ({"name": "fcn", "widths": [2, 3], "classes": 4, "mean": [0.5], "std": [0.5]}, (4, 4, 1), (4, 4, 4)),
+        ({"name": "linear_head", "classes": 3, "input": [5]}, (5,), (3,)),
+        ({"name": "mlp_head", "hidden": 4, "out": 2, "input": [5], "dtype": "bfloat16"}, (5,), (2,)),
+        ({"name": "generator", "size": 6, "channels": 1, "features": 2, "latent": 5}, (5,), (6, 6, 1)),
+        ({"name": "critic", "widths": [2]}, (4, 4, 1), ()),
+    ],
+)
+def test_other_nets_than_classifiers(specification, shape, tap):
+    net, x = models.build(json.loads(json.dumps(specification))), jnp.zeros((2, *shape))
+    assert models.input_shape(specification, (4, 4, 1)) == shape
+    taps = jax.eval_shape(lambda x: net.apply(*net.init(jax.random.key(0), x), x, train=True)[0], x)
+    name = {"mlp_head": "embedding", "generator": "image", "critic": "logit"}.get(specification["name"], "logits")
+    assert taps[name].shape == (2, *tap)
+    with pytest.raises(InputError, match=specification["name"]):
+        models.build(specification | {"sizes": 3})

@@ -5,15 +5,15 @@ import jax.numpy as jnp
 import pytest
 
 from kdjax.core import InputError
-from kdjax.models import NETS
+from kdjax.models import CLASSIFIERS
 from kdjax.models.pretrained.names import layers_of
 
-MAPPED = [name for name in NETS if name not in ("conv_net", "projected", "branched", "shrunk")]
+MAPPED = [name for name in CLASSIFIERS if name not in ("conv_net", "projected", "branched", "shrunk")]
 
 
 def params_of(name):
     options = {"wrn": {"depth": 10, "width": 2}, "vit": {"patch": 4, "width": 8, "depth": 11, "heads": 2, "distillation": True}}
-    net = NETS[name](classes=3, **options.get(name, {}))
+    net = CLASSIFIERS[name](classes=3, **options.get(name, {}))
     return jax.eval_shape(net.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32))[0]
 
 

@@ -11,7 +11,7 @@ from jax import lax
 from kdjax import models
 from kdjax.core.check import InputError
 from kdjax.core.net import batch_norms, from_linen
-from kdjax.models import NETS, BasicBlock, Bottleneck, ResNet
+from kdjax.models import CLASSIFIERS, BasicBlock, Bottleneck, ResNet
 
 CIFAR = {"stem": 16, "stage1": 16, "stage2": 32, "stage3": 64}
 WIDE = {"stem": 32, "stage1": 64, "stage2": 128, "stage3": 256}
@@ -77,10 +77,10 @@ def images(side, batch=2, channels=3):
     return jax.ShapeDtypeStruct((batch, side, side, channels), jnp.float32)
 
 
-@pytest.mark.parametrize("name", [name for name in NETS if name not in (*TRANSFORMERS, *NESTED)])
+@pytest.mark.parametrize("name", [name for name in CLASSIFIERS if name not in (*TRANSFORMERS, *NESTED)])
 def test_taps_shapes_and_batch_norms(name, shapes):
     options, side, expected, norms = EXPECTED[name]
-    _, stats, taps, new = shapes(NETS[name](classes=7, **options), images(side))
+    _, stats, taps, new = shapes(CLASSIFIERS[name](classes=7, **options), images(side))
     stages = [k for k in taps if k.removeprefix("stage").isdigit()]
     assert stages == [f"stage{i + 1}" for i in range(len(stages))]
     for tap, (size, channels) in expected.items():
@@ -97,7 +97,7 @@ def test_taps_shapes_and_batch_norms(name, shapes):
 @pytest.mark.parametrize("name", EXPECTED)
 def test_every_block_has_its_tap_and_the_last_is_the_stage(name):
     options, side, _, _ = EXPECTED[name]
-    net = NETS[name](classes=7, **options)
+    net = CLASSIFIERS[name](classes=7, **options)
 
     def check(x):
         params, stats = net.init(jax.random.key(0), x)
@@ -112,31 +112,31 @@ def test_every_block_has_its_tap_and_the_last_is_the_stage(name):
     jax.eval_shape(check, images(side))
 
 
-@pytest.mark.parametrize(("name", "classes"), [(name, 0) for name in NETS if name != "branched"] + [("conv_net", None)])
+@pytest.mark.parametrize(("name", "classes"), [(name, 0) for name in CLASSIFIERS if name != "branched"] + [("conv_net", None)])
 def test_encoders_have_no_logits_and_take_grey_images(name, classes, shapes):
-    params, _, taps, _ = shapes(NETS[name](classes=classes, **OPTIONS[name]), images(32, channels=1), train=False)
+    params, _, taps, _ = shapes(CLASSIFIERS[name](classes=classes, **OPTIONS[name]), images(32, channels=1), train=False)
     assert "logits" not in taps
     assert "classifier" not in params
     assert taps["pooled"].shape[0] == 2
 
 
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("name", CLASSIFIERS)
 def test_bfloat16_computes_in_bfloat16_and_keeps_float32(name, shapes):
-    params, stats, taps, new = shapes(NETS[name](classes=7, dtype=jnp.bfloat16, **OPTIONS[name]), images(32))
+    params, stats, taps, new = shapes(CLASSIFIERS[name](classes=7, dtype=jnp.bfloat16, **OPTIONS[name]), images(32))
     assert {leaf.dtype for leaf in jax.tree.leaves((params, stats, new))} == {jnp.dtype("float32")}
     wide = ("pooled", "logits", "joint1", "joint2", "joint3", *(BEHIND_THE_LAST_NORM if name in TRANSFORMERS else ()))
     for tap, value in taps.items():
         assert value.dtype == (jnp.float32 if tap.removeprefix("then/") in wide else jnp.bfloat16), tap
 
 
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("name", CLASSIFIERS)
 def test_a_negative_number_of_classes_is_refused(name):
     with pytest.raises(InputError, match="classes=-1"):
-        NETS[name](classes=-1, **OPTIONS[name])
+        CLASSIFIERS[name](classes=-1, **OPTIONS[name])
 
 
 def test_names_are_the_functions():
-    assert all(f is getattr(models, name) for name, f in NETS.items())
+    assert all(f is getattr(models, name) for name, f in CLASSIFIERS.items())
     assert all(hasattr(models, name) for name in models.__all__)
 
 

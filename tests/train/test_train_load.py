@@ -7,7 +7,7 @@ from tiny import TEST, assert_same, linear, run, sgd, stage
 
 from kdjax import methods, models
 from kdjax.augment import as_float
-from kdjax.core import InputError
+from kdjax.core import Frozen, InputError
 from kdjax.train import load, run_stages
 
 SPECIFICATION = {"name": "conv_net", "widths": [4], "classes": 3, "mean": [0.5], "std": [0.25]}
@@ -35,6 +35,22 @@ def test_a_network_comes_back_with_its_weights(folder):
         logits = net.apply(params, stats, as_float(jax.numpy.asarray(rows["image"])), train=False)[0]["logits"]
         right = 100 * np.mean(np.argmax(logits, -1) == rows["label"])
         assert right == pytest.approx(result.measures["test_accuracy"][i])
+
+
+def test_every_network_of_a_stage_comes_back_a_generator_too(tmp_path):
+    maker = {"name": "generator", "size": 4, "channels": 1, "features": 2, "latent": 3}
+    plain, nets = models.build(SPECIFICATION), {"student": SPECIFICATION, "generator": maker}
+    method = methods.dafl(plain, plain, models.build(maker), sgd(), sgd(), latent=3, student_steps=1)
+    teacher = Frozen(*plain.init(jax.random.key(1), np.zeros((1, 4, 4, 1))), "teacher")
+    only = stage(method, steps=2, batch=4, source=None, nets=nets, given=lambda results: {"teacher": teacher})
+    result = run_stages({"student": only}, run(tmp_path))["student"]
+    (tmp_path / "config.json").write_text(json.dumps({"stages": ["student"], "data": {"shape": [4, 4, 1]}}))
+    for name in nets:
+        net, params, stats = load(tmp_path, network=name)
+        assert_same(params, jax.tree.map(lambda x: x[0], result.weights[name]["params"]))
+    image = net.apply(params, stats, jax.random.normal(jax.random.key(0), (5, 3)), train=False)[0]["image"]
+    assert image.shape == (5, 4, 4, 1) and 0 <= image.min() < image.max() <= 1
+    assert_same(load(tmp_path)[1], load(tmp_path, network="student")[1])  # what is shipped
 
 
 @pytest.mark.parametrize(
