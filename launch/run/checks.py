@@ -131,7 +131,8 @@ def check(config: Any, file: str) -> None:
         if number:
             check_option(f"--config.{path}", value, *number)
         if path.endswith(".net.name"):
-            _check_fit(config, path, models.CLASSIFIERS[value], {"name"}, f"use the variant, --config={quote(f'{file}:<which>={value}')}")
+            advice = f"use the variant, --config={quote(f'{file}:<which>={value}')}"
+            _check_fit(config, path, models.CLASSIFIERS[value], {"name"}, advice)
         if path.endswith("optimiser.name"):
             _check_fit(config, path, OPTIMISERS[value], _KEPT, f"write that section into a copy of {file}")
         if path.endswith("optimiser.drops") and value and (kind := _section(config, path, 1).schedule) != "steps":
