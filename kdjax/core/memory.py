@@ -1,6 +1,7 @@
 """How much memory there is, so that what cannot fit is refused before it is begun."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,8 +88,7 @@ def _left_in_groups(root: Path) -> Iterator[int]:
 
 def _numbers(file: Path) -> dict[str, int]:
     """Lines that begin with a name and a whole number."""
-    words = (line.split() for line in _text(file).splitlines())
-    return {w[0]: int(w[1]) for w in words if len(w) > 1 and w[1].isdecimal()}
+    return {name: int(number) for name, number in re.findall(r"^(\S+)[ \t]+([0-9]+)(?!\S)", _text(file), re.MULTILINE)}
 
 
 def _text(file: Path) -> str:

@@ -51,14 +51,13 @@ class Context:
       dataset: its data.
       name: of the stage.
       entry: of the method, with a `make`.
-      settings: the method's options as the config has them.
+      settings: the method's options as the config has them; in a sweep, those of one point.
       training: how the stage is trained, as plain values: `epochs`, `micro`, `optimiser`.
       specification: of the net that is trained.
       steps_per_epoch: of the stage.
       source: the images that it learns from.
       members: how many networks are trained side by side.
       axis_name: mapped axis of the batch, for nets and methods, or None.
-      swept: numbers of one point of a sweep, in the place of the options and the learning rate.
       nets: those that were built, by specification and axis.
     """
 
@@ -73,7 +72,6 @@ class Context:
     source: data.Source
     members: int
     axis_name: str | None
-    swept: Mapping[str, Any] = field(default_factory=dict)
     nets: dict[tuple[str, str | None], Net] = field(default_factory=dict)
 
     @property
@@ -84,7 +82,7 @@ class Context:
     @property
     def steps(self) -> int:
         """Of the stage."""
-        return self.epochs * self.steps_per_epoch
+        return self.training["epochs"] * self.steps_per_epoch
 
     @property
     def micro(self) -> int:
@@ -94,8 +92,7 @@ class Context:
     @property
     def tx(self) -> optax.GradientTransformation:
         """The optimiser."""
-        rate = {name: self.swept[name] for name in ("learning_rate",) if name in self.swept}
-        return make_optimiser({**self.training["optimiser"], **rate}, self.steps, self.steps_per_epoch)
+        return make_optimiser(self.training["optimiser"], self.steps, self.steps_per_epoch)
 
     @property
     def labels(self) -> np.ndarray:
@@ -120,12 +117,7 @@ class Context:
     @property
     def options(self) -> dict[str, Any]:
         """The options of `entry.method`: those of the config, and those that the experiment knows by itself."""
-        return self.asked | self.known(self.entry.method)
-
-    @property
-    def asked(self) -> dict[str, Any]:
-        """The options of the config, at one point of a sweep the numbers of that."""
-        return {**self.settings, **{name: x for name, x in self.swept.items() if name != "learning_rate"}}
+        return {**self.settings, **self.known(self.entry.method)}
 
     def known(self, builder: Callable) -> dict[str, Any]:
         """The options of a builder that no config shows."""
@@ -161,7 +153,9 @@ def make_stage(
     assert asked is not None
 
     def made(**swept: Any) -> tuple[Method, Callable | None]:
-        found = asked(replace(c, swept=swept))
+        rate = swept.pop("learning_rate", c.training["optimiser"]["learning_rate"])
+        training = {**c.training, "optimiser": {**c.training["optimiser"], "learning_rate": rate}}
+        found = asked(replace(c, settings={**c.settings, **swept}, training=training))
         return (found, None) if isinstance(found, Method) else found
 
     method, augmentation = made()

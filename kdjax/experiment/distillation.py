@@ -111,7 +111,7 @@ def _sum(method: str, settings: dict, table: Table, shares: tuple[float, ...]) -
     objectives = {part: objective_of(part, table) for part in parts}
 
     def make(c: StudentContext) -> Method:
-        options = c.asked
+        options = dict(c.settings)
         label_weight = options.pop("label_weight")
         of_parts = options if len(parts) > 1 else {method: options}
         terms = [objective(**of_parts[part], **c.known(objective)) for part, objective in objectives.items()]

@@ -80,7 +80,7 @@ def members_by_point(hyper: Mapping[str, np.ndarray]) -> list[tuple[dict[str, fl
     """
     members: dict[tuple, list[int]] = {}
     for i, point in enumerate(zip(*hyper.values(), strict=True)):
-        members.setdefault(tuple(float(x) for x in point), []).append(i)
+        members.setdefault(tuple(map(float, point)), []).append(i)
     return [(dict(zip(hyper, point, strict=True)), own) for point, own in members.items()]
 
 
