@@ -26,14 +26,13 @@ __all__ = ["METHODS", "build", "get_config"]
 
 EPOCHS = 30
 PUBLISHED_EPOCHS = 240  # what warm-ups and first stages are told for
-NAMES = (
-    "kd/wsld/dkd/dist/lskd/mlkd/fitnet/fitnet_two_stage/at/sp/cc/vid/rkd/pkt/nst/ab/ft/ofd/reviewkd/srrl/simkd/ickd/crd/crd+kd/"
-    "hsakd/tst"
-)
+# Of transformers, of maps of one size, of blocks to choose from, of smaller images: not for the nets and images of the default.
+OTHERS = ("cakd", "deit", "fsp", "pixel", "pixel_chain", "proc_kd", "pursuhint", "tinymim")
+NAMES = (*(name for name in METHODS if name not in OTHERS), "crd+kd")
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    chosen = sections.variant(variant, methods=NAMES, student="conv_net", teacher="conv_net")
+    chosen = sections.variant(variant, methods="/".join(NAMES), student="conv_net", teacher="conv_net")
     data = sections.data_section("tfds:fashion_mnist", batch=64, val_fraction=0.1, image_size=14)
     return ConfigDict(
         {

@@ -80,7 +80,8 @@ def deit(
       axis_name: mapped axis that holds the batch, or None.
       micro: slices of the batch to accumulate gradients over.
 
-    Reference: as `deit_objective`.
+    Reference: Touvron et al., Training data-efficient image transformers & distillation through attention, ICML 2021 (arXiv
+    2012.12877).
     """
     check_option("alpha", alpha, lambda a: 0 <= a <= 1, "a number from 0 to 1")
     asked = deit_objective(weight=alpha, kind=kind, token=token, temperature=temperature, reduction=reduction)
