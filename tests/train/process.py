@@ -13,8 +13,7 @@ if __name__ == "__main__":
 import conftest  # noqa: E402, F401  the settings of all tests
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
-from test_damaged import broken  # noqa: E402
-from tiny import TRAIN, after, run, sgd, stage  # noqa: E402
+from tiny import TRAIN, after, broken, run, sgd, stage  # noqa: E402
 
 from kdjax import methods, models  # noqa: E402
 from kdjax.core import InputError  # noqa: E402

@@ -1,23 +1,10 @@
 import numpy as np
 import pytest
-from tiny import TEST, TRAIN, accuracy, assert_same, run, stage
+from tiny import TEST, TRAIN, accuracy, assert_same, broken, run, stage
 
 from kdjax.core import InputError
-from kdjax.data import Damaged
 from kdjax.train import Stopped, run_stages
 from kdjax.train.run import name_damaged, skips_damaged
-
-
-def broken(source, *bad):
-    """The same source with rows that cannot be decoded."""
-
-    def read(rows):
-        for position, row in enumerate(rows):
-            if row in bad:
-                raise Damaged(f"image {row}.png: cannot be decoded", position)
-        return source.read(rows)
-
-    return source._replace(read=read)
 
 
 def test_a_damaged_row_stops_a_run_by_its_name(tmp_path):

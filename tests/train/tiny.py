@@ -9,7 +9,7 @@ import optax
 
 from kdjax import augment, methods
 from kdjax.core import Net
-from kdjax.data import array_source
+from kdjax.data import Damaged, array_source
 from kdjax.train import Pace, Records, Run, Stage
 from kdjax.train.devices import one_device
 
@@ -65,6 +65,18 @@ def run(folder, said=None, devices=None, **changed):
         "stop": lambda: False, "say": (said if said is not None else []).append, "progress": lambda *_: None,
     }  # fmt: skip
     return Run(**(fields | changed))
+
+
+def broken(source, *bad):
+    """The same source with rows that cannot be decoded."""
+
+    def read(rows):
+        for position, row in enumerate(rows):
+            if row in bad:
+                raise Damaged(f"image {row}.png: cannot be decoded", position)
+        return source.read(rows)
+
+    return source._replace(read=read)
 
 
 def after(blocks):
