@@ -58,5 +58,6 @@ class ClassifierContext(Context):
             "augment": augmentation(images, self.dataset),
             "view": lambda batch: seen(batch["image"]),
             "evaluate": classification,
+            "score": "accuracy",
         }  # fmt: skip
         return {self.name: make_stage(self, make, grid=grid, **(usual | fields))}

@@ -28,13 +28,18 @@ class Experiment(NamedTuple):
       stages: in the order they run.
       dataset: for evaluation and for the records.
       compare: pairs of results `stage/measure`, the second the baseline, whose paired difference over seeds is reported.
-      outside: a teacher that no stage trains: its accuracy is measured before it is used.
+      outside: a teacher that no stage trains: it is measured before it is used.
     """
 
     stages: dict[str, Stage]
     dataset: data.Dataset
     compare: tuple[tuple[str, str], ...] = ()
     outside: Teacher | None = None
+
+    def judge(self) -> Stage | None:
+        """The stage by whose measures a teacher from outside is judged: the first with results that learns from it."""
+        learning = (stage for stage in self.stages.values() if "teacher" in stage.method.needs and not stage.intermediate)
+        return next(learning, None)
 
 
 def axis_name(config: Config) -> str | None:

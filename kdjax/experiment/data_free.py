@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import optax
 
-from kdjax import models
 from kdjax.core import Net, check_option, pick
 from kdjax.evaluate.classifier import classification
 from kdjax.experiment.config import Config, lasting, plain
@@ -51,11 +50,16 @@ class DataFreeContext(Context):
         return make_optimiser(self.training["optimiser"], self.steps * often, self.steps_per_epoch * often)
 
     @property
+    def generator_specification(self) -> dict:
+        """Of a net from latents to images of the data's shape."""
+        (*size, channels), latent = self.dataset.shape, self.settings["latent"]
+        own = {"name": "generator", "size": size, "channels": channels, "latent": latent, "dtype": self.config.precision}
+        return own | {"features": self.config.generator.features}
+
+    @property
     def generator(self) -> Net:
-        """From latent vectors to images of the data's shape."""
-        (height, width, channels), dtype = self.dataset.shape, models.DTYPES[self.config.precision]
-        features = self.config.generator.features
-        return models.generator((height, width), channels=channels, features=features, dtype=dtype, axis_name=self.axis_name)
+        """From latents to images."""
+        return self.build(self.generator_specification)
 
     @property
     def generator_tx(self) -> optax.GradientTransformation:
@@ -78,9 +82,10 @@ class DataFreeContext(Context):
         usual = {
             "batch": self.config.data.batch,
             "recipe": {"config": lasting(plain(self.config)), "method": self.config.method.name},
-            "nets": {"student": self.specification},
+            "nets": {"student": self.specification, "generator": self.generator_specification},
             "source": None,
             "evaluate": classification,
+            "score": "accuracy",
             "given": self.teaching.given,
             "samples": samples,
         }

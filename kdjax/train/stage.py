@@ -75,7 +75,7 @@ class Stage(NamedTuple):
     nets: Mapping[str, dict]
     source: Source | None
     evaluate: Callable[..., dict[str, np.ndarray]]
-    score: str = "accuracy"
+    score: str
     measures: tuple[Measure, ...] = ()
     augment: Callable = per_image()
     sampler: Sampler | None = None

@@ -217,8 +217,9 @@ def _measured(experiment: Any, run: Run) -> dict[str, dict]:
     if (known := teacher.specification.get("classes", experiment.dataset.classes)) != experiment.dataset.classes:
         run.say(f"{weights}, for {known or 'no'} classes, which are not those of this data: not measured")
         return {}
-    stages = list(experiment.stages.values())
-    stage = next((one for one in stages if "teacher" in one.method.needs), stages[-1])
+    stage = experiment.judge()
+    if stage is None:
+        return {}
     measures = measure_teacher(teacher, run, stage)
     if (score := f"test_{stage.score}") in measures:
         run.say(f"{weights}, test {words(score)} {score_of(stage).shown(measures[score][0])}")

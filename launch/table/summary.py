@@ -24,8 +24,8 @@ def written(config: Any, experiment: Any, source: dict, measures: Mapping[str, M
       measures: of every stage, and of a teacher from outside.
     """
     found, scores = results(measures), {name: stage.score for name, stage in experiment.stages.items()}
-    learns = next((stage for stage in experiment.stages.values() if "teacher" in stage.method.needs), None)
-    scores |= {name: learns.score for name in measures if learns and name not in scores}  # a teacher from outside
+    if judge := experiment.judge():
+        scores |= {name: judge.score for name in measures if name not in scores}  # a teacher from outside
     return {
         "method": config.method.name if "method" in config else source["file"].removesuffix(".py"),
         "config": source,

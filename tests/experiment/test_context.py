@@ -27,6 +27,7 @@ def test_a_point_of_a_sweep_stands_in_the_place_of_the_options():
     stage = make_stage(
         c, None, grid={"temperature": (1.0, 2.0), "learning_rate": (0.1,)}, batch=2, recipe={}, nets={}, source=ROWS,
         evaluate=lambda *_: {},
+        score="accuracy",
     )  # fmt: skip
     assert [x["temperature"] for x, _ in asked] == [4.0, 1.0, 2.0] and [rate for _, rate in asked] == [0.2, 0.1, 0.1]
     assert all(x["weight"] == 0.5 for x, _ in asked) and stage.members == 2 and stage.choose

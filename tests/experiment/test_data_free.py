@@ -23,6 +23,13 @@ def test_the_student_has_no_rows_and_epochs_of_the_generator(config):
     assert stage.source is None and stage.steps == 30 * 10 and stage.method.needs == ("teacher",)
 
 
+def test_its_generator_can_be_loaded(config):
+    nets = data_free.build(config).stages["student"].nets
+    assert list(nets) == ["student", "generator"]
+    made = {"name": "generator", "size": [8, 8], "channels": 1, "latent": 8, "features": 4, "dtype": "float32"}
+    assert nets["generator"] == made
+
+
 def test_made_images_can_be_looked_at(config):
     stages = data_free.build(config).stages
 

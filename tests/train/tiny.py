@@ -52,6 +52,7 @@ def stage(method=None, **changed):
     fields = {
         "method": method or methods.supervised(linear(), sgd()), "steps": 12, "batch": 16, "pace": Pace(2, 4, 4),
         "recipe": {"name": "tiny"}, "nets": {}, "source": TRAIN, "augment": augment.per_image(noisy), "evaluate": accuracy,
+        "score": "accuracy",
     }  # fmt: skip
     return Stage(**(fields | changed))
 
