@@ -169,6 +169,13 @@ def test_augment_takes_the_key_first_and_options_by_name(name):
 
 
 @pytest.mark.parametrize("name", methods.__all__)
+def test_a_method_and_its_file_do_not_hide_each_other(name):
+    place = getattr(methods, name).__module__
+    above, _, file = place.rpartition(".")
+    assert getattr(importlib.import_module(above), file) is importlib.import_module(place)
+
+
+@pytest.mark.parametrize("name", methods.__all__)
 def test_methods_take_hyperparameters_by_name(name):
     signature = inspect.signature(getattr(methods, name))
     positional = [p for p in signature.parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]

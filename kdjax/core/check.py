@@ -1,6 +1,6 @@
 """The one place where options are checked and refused."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -74,7 +74,7 @@ def nearest(name: str, accepted: Iterable[str]) -> str:
     return ", ".join(close + [n for n in names if n not in close])
 
 
-def pick(kind: str, name: str, table: dict[str, Any]) -> Any:
+def pick(kind: str, name: str, table: Mapping[str, Any]) -> Any:
     """`table[name]`, or an `InputError` that lists what the table holds.
 
     >>> pick("optimiser", "sgd", {"sgd": 1})

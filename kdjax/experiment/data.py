@@ -77,7 +77,7 @@ def _transforms(section: Config, dataset: data.Dataset) -> tuple[Callable, ...]:
     return transforms
 
 
-def seen_shape(section: Config, dataset: data.Dataset) -> tuple[int, int, int]:
+def seen_shape(section: Config, dataset: data.Dataset) -> tuple[int, ...]:
     """The shape of one image as networks see it."""
     return (section.crop, section.crop, dataset.shape[-1]) if section.crop else dataset.shape
 

@@ -26,4 +26,4 @@ def test_a_row_has_the_words_of_the_docstring_the_options_and_the_paper():
 
 
 def test_the_benchmark_s_default_is_what_its_nets_can_be_taught_with():
-    assert len(benchmark.NAMES) == 26 and set(benchmark.NAMES) | set(benchmark.OTHERS) == {*offline.METHODS, "crd+kd"}
+    assert set(benchmark.NAMES) | set(benchmark.OTHERS) == {*offline.METHODS, "crd+kd"}
