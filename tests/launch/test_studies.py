@@ -72,7 +72,7 @@ def test_labels_move_with_their_images(squares):
     image = np.zeros((1, 12, 12, 1), np.float32)
     image[:, 2:6, 3:7] = 0.8
     found = np.asarray(net.apply(params, stats, image, train=False)[0]["logits"]).argmax(-1)
-    # Trained on images inverted as often as not at all, or with labels left behind, it would be no better than chance.
+    # With labels left behind by the images that are moved, it would hardly tell one class from the other.
     assert (found == (image[..., 0] > 0.5)).mean() > 0.9
 
 

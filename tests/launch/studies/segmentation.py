@@ -46,7 +46,9 @@ def build(config):
         recipe={},
         source=dataset.train,
         sampler=sampler(config, dataset.train),
-        augment=augment.jointly([augment.flip, partial(augment.pad_crop, padding=2)], [augment.invert], masks=["label"]),
+        augment=augment.jointly(
+            [augment.flip, partial(augment.pad_crop, padding=2)], [partial(augment.gaussian_noise, std=0.05)], masks=["label"]
+        ),
         evaluate=measure,
         score="mean_iou",
         members=config.seeds,
