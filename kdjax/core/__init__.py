@@ -14,7 +14,7 @@ from kdjax.core.net import Net, batch_norms, from_linen, from_nnx, normalised
 from kdjax.core.pool import average_pool, match_sizes, nearest_resize
 from kdjax.core.queue import Queue, new_queue, push
 from kdjax.core.state import Follower, Frozen, Learner, join, map_by_kind, split
-from kdjax.core.terms import masked_loss, weighted_sum, with_label_weights
+from kdjax.core.terms import masked_loss, weighted_sum, weights_at, with_label_weights
 
 __all__ = [
     "Batch", "Follower", "Frozen", "InputError", "Learner", "Method", "Metrics", "Net", "Queue", "apply_gradients",
@@ -22,5 +22,5 @@ __all__ = [
     "from_linen", "from_nnx", "gather", "gather_replicated", "jit_fast_compile", "join", "learn", "linear_warmup",
     "map_by_kind", "masked_loss", "match_sizes", "mean", "mean_grad", "memory_available", "nearest", "nearest_resize",
     "new_learner", "new_queue", "normalised", "offset", "on_parts", "pick", "pmean", "psum", "push", "read_by_name", "row_keys",
-    "row_normal", "split", "weighted_sum", "with_label_weights",
+    "row_normal", "split", "weighted_sum", "weights_at", "with_label_weights",
 ]  # fmt: skip

@@ -47,6 +47,15 @@ def weighted_sum(
     return sum(weighted, start=jnp.zeros(())), means
 
 
+def weights_at(weights: Mapping[str, Any], step: jax.Array) -> dict[str, Any]:
+    """Weights of terms at a step: those that are functions of it get it.
+
+    >>> weights_at({"a": 2.0, "b": lambda step: step / 10}, 5)
+    {'a': 2.0, 'b': 0.5}
+    """
+    return {name: weight(step) if callable(weight) else weight for name, weight in weights.items()}
+
+
 def with_label_weights(batch: dict[str, Any], axis_name: str | None = None) -> dict[str, Any]:
     """Adds to a batch what makes plain means over rows, or over their positions, means over those that count.
 

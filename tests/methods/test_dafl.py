@@ -12,6 +12,7 @@ from jax import lax
 
 from kdjax import losses, methods
 from kdjax.core import Frozen, InputError, Net, batch_norms, chain
+from kdjax.methods.data_free._recipe import data_free
 from kdjax.models import conv_net, generator, linear_head
 
 KEY = jax.random.key(5)
@@ -279,3 +280,36 @@ def test_a_teacher_without_batch_norm():
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(InputError, match=rf"^{next(iter(options))}="):
         dafl(**options)
+
+
+# The recipe
+
+
+def test_objectives_see_the_step_and_a_memory_and_weights_follow_the_step():
+    """A bank of one image: the student learns from what the generator made a step before."""
+    pictures = jnp.full((4, 2, 2, 1), 0.5)
+    net = Net(lambda key, x: (jnp.float32(1.0), {}), lambda p, s, x, *, train, key=None: ({"logits": p * x[:, 0, 0]}, s))
+
+    def invent(seen):
+        return {"bright": -jnp.mean(seen.images, (1, 2, 3)), "late": jnp.mean(seen.images) + 0.0 * seen.step}, seen.images[:1]
+
+    def distil(seen):
+        assert seen.memory.shape == (1, 2, 2, 1)
+        return {"imitation": jnp.sum((seen.student["logits"] - 2 * seen.teacher["logits"]) ** 2, -1) + 0.0 * seen.images.sum()}
+
+    method = data_free(
+        net, net, easel(pictures), optax.sgd(0.0), optax.sgd(1.0), invent, distil,
+        weights={"late": lambda step: 1.0 * (step == 1)}, latent=1, student_steps=1,
+        memory=lambda key, seen: jnp.zeros((1, *seen.images.shape[1:])),
+        replay=lambda memory, key, images: jnp.broadcast_to(memory, images.shape),
+    )  # fmt: skip
+    given = {"teacher": Frozen(jnp.float32(3.0), {}, "t")}
+    state = method.init(KEY, {"index": jnp.arange(4)}, given)
+    assert not state.memory.any()
+    step = jax.jit(method.step)
+    for number in range(3):
+        before = state.generator.params
+        state, metrics = step(state, {"index": jnp.arange(4)}, KEY)
+        np.testing.assert_array_equal(state.memory, before[:1])  # what the objective saw, before the generator moved
+        np.testing.assert_allclose(metrics["student_imitation"], 25 * before[0, 0, 0, 0] ** 2, rtol=1e-6)
+        assert (state.generator.params[0, 0, 0, 0] == before[0, 0, 0, 0]) == (number == 1)  # where both terms cancel

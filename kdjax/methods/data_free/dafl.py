@@ -58,20 +58,21 @@ def dafl(
     Reference: Chen et al., Data-Free Learning of Student Networks, ICCV 2019 (arXiv 1904.01186).
     """
 
-    def invent(taps_t, stats_t, taps_s, images):
-        layers = batch_norms(taps_t, stats_t)
+    def invent(seen):
+        layers = batch_norms(seen.teacher, seen.teacher_stats)
         if not layers and batch_norm:
             raise InputError(f"batch_norm={batch_norm} is not accepted: this teacher has no batch-norm layers")
+        student, teacher = seen.student["logits"], seen.teacher["logits"]
         return {
-            "one_hot": losses.one_hot_confidence(taps_t["logits"]),
-            "balance": losses.class_balance(taps_t["logits"], base=log_base, axis_name=axis_name),
-            "activation": losses.activation_norm(taps_t["pooled"]),
+            "one_hot": losses.one_hot_confidence(teacher),
+            "balance": losses.class_balance(teacher, base=log_base, axis_name=axis_name),
+            "activation": losses.activation_norm(seen.teacher["pooled"]),
             "batch_norm": sum(losses.batch_norm_statistics(*layer, axis_name=axis_name) for layer in layers),
-            "adversarial": -losses.kl_distillation(taps_s["logits"], taps_t["logits"], temperature=1.0, stop_teacher=False),
-        }
+            "adversarial": -losses.kl_distillation(student, teacher, temperature=1.0, stop_teacher=False),
+        }, ()
 
-    def distil(taps_s, taps_t):
-        return {"distillation": losses.kl_distillation(taps_s["logits"], taps_t["logits"], temperature=temperature)}
+    def distil(seen):
+        return {"distillation": losses.kl_distillation(seen.student["logits"], seen.teacher["logits"], temperature=temperature)}
 
     weights = {
         "one_hot": one_hot,

@@ -39,7 +39,7 @@ class Objective(NamedTuple):
     Attributes:
       terms: `(seen, adapted) -> {name: term}`, terms as in `core.weighted_sum`: `[B]`, `[B, T]` of positions, or a
         scalar where rows see each other.
-      weights: factors of the terms by name.
+      weights: factors of the terms by name, numbers or functions of the step.
       adapter: a Net of `Outputs`, trained with the student and not shipped; its taps are `adapted`, its stats are kept from step
         to step (batch norm, banks). None: `adapted` is empty.
       needs: the names in `given`.

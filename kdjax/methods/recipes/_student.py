@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from kdjax.core import Frozen, Learner, Method, Net, learn, weighted_sum, with_label_weights
+from kdjax.core import Frozen, Learner, Method, Net, learn, weighted_sum, weights_at, with_label_weights
 from kdjax.core.images import inputs_of
 from kdjax.methods.recipes._objective import Objective, Outputs, combine, labels_objective
 
@@ -83,7 +83,8 @@ def student(
             if adapter:
                 adapted, stats["adapter"] = adapter.apply(params["adapter"], stats["adapter"], outputs, train=True, key=outputs.key)
             terms, here = objective.terms(outputs, adapted), batch.get("where_weight")
-            value, metrics = weighted_sum(terms, objective.weights, micro=micro, where_weight=here)
+            weights = weights_at(objective.weights, state.step)
+            value, metrics = weighted_sum(terms, weights, micro=micro, where_weight=here)
             return value, (stats, metrics)
 
         learner, metrics = learn(loss, state.learner, tx, with_label_weights(batch, axis_name), axis_name=axis_name, micro=micro)

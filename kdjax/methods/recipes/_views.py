@@ -10,7 +10,7 @@ from flax import struct
 from jax import lax
 
 from kdjax import losses
-from kdjax.core import Follower, Learner, Method, Net, chain, ema, learn, masked_loss, weighted_sum, with_label_weights
+from kdjax.core import Follower, Learner, Method, Net, chain, ema, learn, masked_loss, weighted_sum, weights_at, with_label_weights
 
 
 class Views(NamedTuple):
@@ -78,7 +78,7 @@ def views(
       tx: the optimiser of all of them.
       objective: `outputs -> (terms, memory)`, terms as in `core.weighted_sum`, memory for the next step.
       taps: which tap each of them sees, where it is not that of `core.chain`.
-      weights: factors of the terms by name; a term without one counts once.
+      weights: factors of the terms by name, numbers or functions of the step; a term without one counts once.
       follow: the nets that the followers copy, the first ones in order; (): there are none.
       decay: `step -> ` how much of themselves the followers keep, in [0, 1].
       seen_by_target: how many views they see, the first ones; None: all.
@@ -125,7 +125,7 @@ def views(
                 seen = lax.stop_gradient(outputs.online[0]["pooled"])
                 found, stats["probe"] = probe.apply(params["probe"], stats["probe"], seen, train=True)
                 terms = {**terms, "probe": masked_loss(losses.cross_entropy, found["logits"], batch)}
-            value, metrics = weighted_sum(terms, weights or {})
+            value, metrics = weighted_sum(terms, weights_at(weights or {}, state.step))
             return value, ((stats, slow_stats, lax.stop_gradient(memory)), metrics)
 
         learner, metrics = learn(loss, state.online, tx, with_label_weights(batch, axis_name), axis_name=axis_name)
