@@ -14,7 +14,7 @@ from kdjax import data, models
 from kdjax.core import Method, Net, check_option
 from kdjax.experiment.config import Config
 from kdjax.experiment.data import seen_shape
-from kdjax.experiment.entry import KNOWN, Entry
+from kdjax.experiment.entry import KNOWN, Entry, keyword_defaults
 from kdjax.experiment.optimiser import make_optimiser
 from kdjax.train import Pace, Stage, sweep
 from kdjax.train.devices import AXIS
@@ -140,6 +140,15 @@ class Context:
         """The shapes of a net's outputs for one image."""
         image = jnp.zeros((1, *seen_shape(self.config.data, self.dataset)))
         return jax.eval_shape(lambda: net.apply(*net.init(jax.random.key(0), image), image, train=False)[0])
+
+
+def stages_of(c: Any) -> dict[str, Stage]:
+    """The stages of an entry by name: its `stages` with their own options, or the one of its `make`."""
+    if c.entry.stages is None:
+        return c.stage()
+    settings = dict(c.settings)
+    own = {name: settings.pop(name) for name in keyword_defaults(c.entry.stages)}
+    return c.entry.stages(replace(c, settings=settings), **own)
 
 
 def make_stage(

@@ -11,7 +11,7 @@ import optax
 from kdjax.core import Net, check_option, pick
 from kdjax.evaluate.classifier import classification
 from kdjax.experiment.config import Config, lasting, plain
-from kdjax.experiment.context import Context, Experiment, axis_name, make_stage
+from kdjax.experiment.context import Context, Experiment, axis_name, make_stage, stages_of
 from kdjax.experiment.data import load_data
 from kdjax.experiment.entry import Table
 from kdjax.experiment.nets import net_specification
@@ -111,5 +111,4 @@ def build(config: Config, table: Table) -> Experiment:
         specification=net_specification(config.student_training.net, dataset, config), steps_per_epoch=config.steps_per_epoch,
         source=dataset.train, members=config.seeds, axis_name=axis_name(config),
     )  # fmt: skip
-    stages = entry.stages(c) if entry.stages else c.stage()
-    return Experiment(teaching.stages | stages, dataset, outside=teaching.outside)
+    return Experiment(teaching.stages | stages_of(c), dataset, outside=teaching.outside)

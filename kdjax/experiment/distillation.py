@@ -6,9 +6,9 @@ from kdjax import data
 from kdjax.core import InputError, Method, check_option, pick
 from kdjax.experiment.classifier import ClassifierContext
 from kdjax.experiment.config import Config, plain
-from kdjax.experiment.context import Experiment, axis_name
+from kdjax.experiment.context import Experiment, axis_name, stages_of
 from kdjax.experiment.data import load_data, steps_per_epoch
-from kdjax.experiment.entry import Entry, Table, keyword_defaults, objective_of
+from kdjax.experiment.entry import Entry, Table, objective_of
 from kdjax.experiment.nets import net_specification
 from kdjax.experiment.student import StudentContext, beside_teacher
 from kdjax.experiment.teaching import ALONE, Teaching, teacher_of
@@ -96,9 +96,7 @@ def student_stages(name: str, section: Config, table: Table, teaching: Teaching,
     else:
         entry = pick("method", method, table)
         entry = entry._replace(make=entry.make or beside_teacher)
-    own = {option: settings.pop(option) for option in keyword_defaults(entry.stages)}
-    c = StudentContext(name=name, method=method, entry=entry, settings=settings, teaching=teaching, **shared)
-    return entry.stages(c, **own) if entry.stages else c.stage()
+    return stages_of(StudentContext(name=name, method=method, entry=entry, settings=settings, teaching=teaching, **shared))
 
 
 def _sum(method: str, settings: dict, table: Table, shares: tuple[float, ...]) -> Entry:

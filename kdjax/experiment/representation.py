@@ -10,7 +10,7 @@ from kdjax.core import Net, check_option, pick
 from kdjax.data import Dataset, few_labels
 from kdjax.evaluate.encoder import Probed, probed_rows, representation
 from kdjax.experiment.config import Config, lasting, plain
-from kdjax.experiment.context import Context, Experiment, axis_name, make_stage
+from kdjax.experiment.context import Context, Experiment, axis_name, make_stage, stages_of
 from kdjax.experiment.data import load_data, sampler, steps_per_epoch
 from kdjax.experiment.entry import Table
 from kdjax.experiment.nets import net_specification
@@ -94,8 +94,7 @@ def build(config: Config, table: Table) -> Experiment:
     )  # fmt: skip
     # At rate 0 its batch statistics settle and its weights stay.
     still = {**training, "epochs": 5, "optimiser": {**training["optimiser"], "learning_rate": 0.0, "warmup_epochs": 0.0}}
-    train = entry.stages or RepresentationContext.stage
-    stages = train(replace(c, name="untrained", training=still)) | train(c)
+    stages = stages_of(replace(c, name="untrained", training=still)) | stages_of(c)
     shown = "encoder/test_probe_accuracy"
     compare = tuple((shown, floor) for floor in ("untrained/test_probe_accuracy", "encoder/test_pixels_probe_accuracy"))
     return Experiment(stages, dataset, compare if probed else ())

@@ -1,7 +1,6 @@
 """Optimisers and learning-rate schedules as the papers run them, composed from optax."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import jax
@@ -77,7 +76,7 @@ def schedule(kind: str, rate: float, *, steps: int, warmup: int = 0, drops: Sequ
     >>> [round(float(rate(step)), 3) for step in (4, 5)]
     [0.1, 0.01]
     """
-    if any(not 0 < d < 1 for d in drops) or any(a >= b for a, b in pairwise(drops)):
+    if drops and list(drops) != sorted({drop for drop in drops if 0 < drop < 1}):
         raise InputError(f"drops={tuple(drops)} is not accepted: expected fractions of the run, above 0 and below 1, ascending")
     if not 0 <= warmup < max(steps, 1):
         raise InputError(f"warmup={warmup} is not accepted: expected steps, fewer than the {steps} of the run")

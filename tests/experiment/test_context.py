@@ -3,7 +3,7 @@
 from contexts import ROWS, STUDENT, context, shared
 
 from kdjax import methods, models
-from kdjax.experiment.context import axis_name, make_stage
+from kdjax.experiment.context import axis_name, make_stage, stages_of
 from kdjax.experiment.entry import Entry
 from kdjax.experiment.student import beside_teacher
 
@@ -43,3 +43,13 @@ def test_the_axis_is_that_of_the_devices():
     assert axis_name(config) is None
     config.parallel = "pmap"
     assert axis_name(config) == "data"
+
+
+def test_stages_take_their_own_options_and_leave_the_others():
+    def stages(c, *, factor=2):
+        return {"seen": (c.settings, factor)}
+
+    assert stages_of(context(TEACHER, Entry(methods.kd, stages=stages), {"weight": 0.5, "factor": 3})) == {
+        "seen": ({"weight": 0.5}, 3)
+    }
+    assert list(stages_of(context(TEACHER, Entry(methods.kd, beside_teacher)))) == ["student"]

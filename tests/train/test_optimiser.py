@@ -133,19 +133,19 @@ def test_names_that_are_not_known_are_refused():
 
 @pytest.mark.parametrize("name", OPTIMISERS)
 def test_what_the_loss_does_not_reach_is_left_alone(name):
-    """Weight decay would wear it down; what is skip_zero_gradients learns as without."""
+    """Weight decay would wear it down; what is reached learns as without."""
     options = {"sgd": {"momentum": 0.9}, "adam": {}, "lars": {"momentum": 0.9}}[name]
     tx = OPTIMISERS[name](rate, weight_decay=0.05, **options)
-    params = {"skip_zero_gradients": jnp.asarray(START["w"]), "above": jnp.asarray(START["w"])}
+    params = {"reached": jnp.asarray(START["w"]), "above": jnp.asarray(START["w"])}
 
     def after(tx):
         found, state = params, tx.init(params)
         for g in GRADS:
-            updates, state = tx.update({"skip_zero_gradients": g["w"], "above": 0 * g["w"]}, state, found)
+            updates, state = tx.update({"reached": g["w"], "above": 0 * g["w"]}, state, found)
             found = jax.tree.map(jnp.add, found, updates)
         return found
 
     kept, worn = after(skip_zero_gradients(tx)), after(tx)
     np.testing.assert_array_equal(kept["above"], params["above"])
     assert np.all(worn["above"] != params["above"])
-    np.testing.assert_array_equal(kept["skip_zero_gradients"], worn["reached"])
+    np.testing.assert_array_equal(kept["reached"], worn["reached"])
