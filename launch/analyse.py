@@ -20,8 +20,8 @@ from rich.console import Console
 from kdjax import data, evaluate, models
 from kdjax.core import InputError, Net, nearest
 from kdjax.core.files import write_json
-from kdjax.core.given import given_path
 from kdjax.core.net import NORM
+from kdjax.core.paths import user_path
 from kdjax.experiment.data import load_data, view
 from kdjax.experiment.sections import data_section
 from kdjax.experiment.teaching import teacher_of
@@ -29,7 +29,7 @@ from kdjax.train.load import read_run
 from launch.run import cli
 from launch.run.caches import use_caches
 from launch.run.progress import tell
-from launch.table import analysis_shown, runs
+from launch.table import analysis_plots, runs
 
 USAGE = """python launch/analyse.py <run> [--what=<a>,<b>] [--images=<n>] [--stage=<a>,<b>] [--seed=<number>]
 
@@ -74,7 +74,7 @@ def main() -> None:
     stages = None if args.stage is None else _words("--stage", args.stage)
     images, seed = cli.whole("--images", args.images, 2), cli.whole("--seed", args.seed, 0)
     use_caches()
-    analyse(given_path(args.runs[0]), what, stages, images=images, seed=seed)
+    analyse(user_path(args.runs[0]), what, stages, images=images, seed=seed)
 
 
 def analyse(folder: Path, what: tuple[str, ...], stages: tuple[str, ...] | None, *, images: int, seed: int) -> None:
@@ -106,8 +106,8 @@ def analyse(folder: Path, what: tuple[str, ...], stages: tuple[str, ...] | None,
     place = folder / "analysis"
     place.mkdir(exist_ok=True)
     write_json(place / "analysis.json", {**about, "networks": found})
-    analysis_shown.draw(place, found, dataset.names, run.about["stages"])
-    analysis_shown.table(console, found, about)
+    analysis_plots.draw(place, found, dataset.names, run.about["stages"])
+    analysis_plots.table(console, found, about)
     tell(console, f"kept in {place}: analysis.json and plots")
 
 

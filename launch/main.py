@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from kdjax.core.given import given_path
+from kdjax.core.paths import user_path
 from launch.run import cli, distributed
 from launch.run.caches import use_caches
 
@@ -53,7 +53,7 @@ def main() -> None:
         name = Path(path).stem
         default = f"runs/{name}" + (f"-{variant.replace(',', '-')}" if variant else "")
         source = {"file": name + ".py", "variant": variant}
-        run(module.build, config, given_path(args.workdir or default), path=path, source=source, code=of_program(Path(path)))
+        run(module.build, config, user_path(args.workdir or default), path=path, source=source, code=of_program(Path(path)))
 
 
 def _fields(config) -> str:

@@ -19,10 +19,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from kdjax.core import InputError, nearest
 from kdjax.core.files import whole_folder
-from kdjax.core.given import given_path
+from kdjax.core.paths import user_path
 from kdjax.data import Damaged, Source
+from kdjax.data.array_record import ENCODINGS, FORMAT, Contents, open_packed, sha256
 from kdjax.data.load import CORRUPT, FORMS, open_source
-from kdjax.data.packed import ENCODINGS, FORMAT, Contents, open_packed, sha256
 from kdjax.data.source import Opened, further_columns
 from kdjax.data.stream import stream
 from launch.run import cli
@@ -83,7 +83,7 @@ def main() -> None:
     quality = cli.whole("--quality", args.quality or "95", 1, 100)
     size = None if args.image_size is None else cli.whole("--image-size", args.image_size, 1, 65_500)
     workers, shard = cli.whole("--workers", args.workers, 0, 1024), cli.whole("--shard-size", args.shard_size, 1, 2**20)
-    out = given_path(args.out).resolve()
+    out = user_path(args.out).resolve()
     _check_target(out)
     skip = args.corrupt == "skip"
     try:

@@ -19,8 +19,8 @@ import numpy as np
 from kdjax import models
 from kdjax.core import InputError, Net, check_memory
 from kdjax.core.files import parse_json, read_json, write_text
-from kdjax.core.given import given_path
-from kdjax.core.shown import printable
+from kdjax.core.paths import user_path
+from kdjax.core.printable import printable
 from kdjax.data import Damaged
 from kdjax.data.classes import some
 from kdjax.data.image import TYPES, decode
@@ -58,11 +58,11 @@ def main() -> None:
         return print(USAGE)
     if not args.run or not args.images:
         raise InputError("expected a run's folder and at least one image; --help tells more")
-    table_at, run = cli.file_to_write("--csv", args.csv), given_path(args.run)
+    table_at, run = cli.file_to_write("--csv", args.csv), user_path(args.run)
     if run.is_file() and (args.stage or args.seed is not None):
         raise InputError(f"--{'stage' if args.stage else 'seed'} is not accepted: {args.run} holds one network")
     top, seed = cli.whole("--top", args.top, 1), cli.whole("--seed", "0" if args.seed is None else args.seed, 0)
-    found, skipped = classify(run, [given_path(p) for p in args.images], args.stage, seed, top)
+    found, skipped = classify(run, [user_path(p) for p in args.images], args.stage, seed, top)
     if skipped:
         files = f"{len(skipped)} of {len(skipped) + len(found)} files"
         cli.tell(f"skipped: {files} in folders are no images that can be read ({some(skipped)})", file=sys.stderr)

@@ -13,8 +13,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from kdjax.core import InputError
 from kdjax.core.files import write_text
-from kdjax.core.given import given_path
-from kdjax.core.shown import printable
+from kdjax.core.paths import user_path
+from kdjax.core.printable import printable
 from launch.run import cli
 from launch.table import plots, runs
 from launch.table.markdown import LONG, bars, long, markdown, plain
@@ -64,7 +64,7 @@ def main() -> None:
             cli.tell(f"left out: {', '.join(run.label for run in group)}: no {args.results}", file=sys.stderr)
     made, titles = map(list, zip(*[(one, title) for one, title in zip(made, titles, strict=True) if one.rows], strict=True))
     if args.out:
-        _write(given_path(args.out), made, titles)
+        _write(user_path(args.out), made, titles)
     else:
         print("\n".join(markdown(t, title) for t, title in zip(made, titles, strict=True)), end="")
     if lines_at:

@@ -14,7 +14,7 @@ import numpy as np
 
 from kdjax import load, models
 from kdjax.core import InputError, Net, check_memory, nearest
-from kdjax.core.given import given_path
+from kdjax.core.paths import user_path
 from kdjax.train.load import specifications
 from kdjax.train.teacher import read_teacher
 from launch.run import cli
@@ -45,7 +45,7 @@ def main() -> None:
         return print(USAGE)
     if not args.run:
         raise InputError("expected a run's folder; --help tells more")
-    run, out = given_path(args.run), cli.file_to_write("--out", args.out)
+    run, out = user_path(args.run), cli.file_to_write("--out", args.out)
     if out is None or out.suffix != ".png":
         raise InputError(f"--out={args.out} is not accepted: expected the name of a file that ends in .png")
     for name in ("stage", "network", "seed"):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from kdjax.core.check import InputError
-from kdjax.core.shown import printable
+from kdjax.core.printable import printable
 
 SHOWN = 10  # names that one line lists
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from kdjax.core.check import InputError, nearest
-from kdjax.core.given import given_path
+from kdjax.core.paths import user_path
 from kdjax.data.damaged import Damaged
 from kdjax.data.image import TYPES, decode, fit, header, unfilled
 from kdjax.data.sampler import TEST_SPLIT, spread_rows
@@ -68,7 +68,7 @@ def open_folder(
     >>> opened.train.size, opened.shape, opened.names
     (8, (4, 4, 1), ('cat', 'dog'))
     """
-    root = given_path(directory)
+    root = user_path(directory)
     _check_directory(directory, root)
     unread = Unread()
     names, files, labels, parts = _split(root, unread)

@@ -9,13 +9,13 @@ import numpy as np
 
 from kdjax.core.check import InputError, check_option, nearest
 from kdjax.core.memory import check_memory
+from kdjax.data.array_record import open_packed
 from kdjax.data.classes import empty_classes
 from kdjax.data.digits import read_digits
 from kdjax.data.folder import HEADERS, open_folder
 from kdjax.data.image import in_words, unfilled
 from kdjax.data.memory import Decoded, decode_all, step_over
 from kdjax.data.npz import read_npz
-from kdjax.data.packed import open_packed
 from kdjax.data.resize import resize_crop
 from kdjax.data.sampler import VAL_SPLIT
 from kdjax.data.source import Arrays, Dataset, Opened, Source, column_source, digest, further_columns, row_labels, subset

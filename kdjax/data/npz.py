@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kdjax.core.check import InputError, nearest
-from kdjax.core.given import given_path
 from kdjax.core.memory import check_memory
+from kdjax.core.paths import user_path
 from kdjax.core.plain import open_plain
 from kdjax.data.classes import check_classes
 from kdjax.data.sampler import TEST_SPLIT
@@ -53,7 +53,7 @@ def read_npz(path: str) -> Arrays:
     >>> read_npz(file).train["image"].shape
     (4, 2, 2, 1)
     """
-    file = given_path(path)
+    file = user_path(path)
     if not path:
         raise InputError("npz: no file is named; expected npz:<path>")
     found = _found(file)

@@ -12,7 +12,7 @@ import numpy as np
 
 from kdjax.core.check import InputError, nearest
 from kdjax.core.files import read_json
-from kdjax.core.given import given_path
+from kdjax.core.paths import user_path
 from kdjax.data.classes import check_classes
 from kdjax.data.damaged import Damaged
 from kdjax.data.image import decode, fit, unfilled
@@ -105,7 +105,7 @@ def _find(rest: str, directory: str) -> tuple[str, Path]:
     words = path.split("/")
     if not path or len(words) > 2 or any(w in ("", ".", "..") for w in words):
         raise InputError(f"data source 'tfds:{rest}' is not accepted: {_FORM}")
-    root = given_path(directory or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
+    root = user_path(directory or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
     layout = f"expected --config.data.dir=<dir> with <dir>/{path}/<version>/, as TFDS lays it out"
     if not root.is_dir():
         build = f"tfds build {path} --data_dir={quote(str(root))} --file_format=array_record"

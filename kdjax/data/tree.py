@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kdjax.core.check import InputError
-from kdjax.core.shown import printable
+from kdjax.core.printable import printable
 from kdjax.data.image import TYPES
 
 ENDING = "with another ending than an image's"

@@ -6,7 +6,7 @@ from typing import Any
 
 from kdjax import models
 from kdjax.core import InputError, pick
-from kdjax.core.given import read_number
+from kdjax.core.paths import read_number
 
 
 def run_section(*, seeds: int, select: str = "last", evaluate_epochs: int = 5, save_epochs: int = 10) -> dict:

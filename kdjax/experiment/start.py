@@ -3,7 +3,7 @@
 import re
 
 from kdjax.core import InputError, nearest
-from kdjax.core.given import given_path
+from kdjax.core.paths import user_path
 from kdjax.experiment.config import Config
 from kdjax.experiment.context import Experiment
 from kdjax.experiment.data import seen_shape
@@ -61,7 +61,7 @@ def _asked(text: str, stages: dict) -> dict[str, str]:
     """The paths by stage."""
     if not text:
         return {}
-    if given_path(text).exists():
+    if user_path(text).exists():
         return {list(stages)[-1]: text}
     found = {}
     for part in text.split(","):

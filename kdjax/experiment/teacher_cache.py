@@ -3,7 +3,7 @@
 from kdjax import data
 from kdjax.core import InputError, Net
 from kdjax.core.files import check_folder
-from kdjax.core.given import given_path
+from kdjax.core.paths import user_path
 from kdjax.experiment.config import Config
 from kdjax.train.teacher_cache.spec import TeacherCache, check_teacher_cache
 
@@ -22,7 +22,7 @@ def teacher_cache(config: Config, dataset: data.Dataset, teacher: Net, specifica
         return None
     if section.dir:
         try:
-            check_folder(given_path(section.dir))
+            check_folder(user_path(section.dir))
         except OSError as error:
             raise InputError(
                 f"--config.cache.dir={section.dir} cannot be written ({error.strerror}): expected a folder, or a place for one"

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from kdjax import data, methods, models
 from kdjax.core import Frozen, InputError, Net
-from kdjax.core.given import given_path
+from kdjax.core.paths import user_path
 from kdjax.evaluate.classifier import classification, classification_together
 from kdjax.experiment.classifier import ClassifierContext
 from kdjax.experiment.config import Config, plain
@@ -92,7 +92,7 @@ def teacher_of(config: Config, dataset: data.Dataset) -> Teaching:
 
 def _paths(text):
     """The teachers that `config.teacher` names; a comma parts them, where it is not a part of one path."""
-    if not text or given_path(text).exists():
+    if not text or user_path(text).exists():
         return [text] * bool(text)
     return [path.strip() for path in text.split(",")]
 

@@ -9,11 +9,11 @@ import jax
 from kdjax import models
 from kdjax.core import InputError, Net, nearest
 from kdjax.core.files import read_json
-from kdjax.core.given import given_path
-from kdjax.core.shown import printable
+from kdjax.core.paths import user_path
+from kdjax.core.printable import printable
 from kdjax.train.checkpoint import read_model
-from kdjax.train.fitted import check_same
 from kdjax.train.members import member
+from kdjax.train.weight_files import check_same
 
 
 def load(
@@ -42,7 +42,7 @@ def read_run(
     run_dir: str | Path, stage: str | None = None, *, network: str | None = None, member_number: int = 0
 ) -> tuple[dict, Any, Any]:
     """As `load`, but with the specification of the network in the place of the Net."""
-    run_dir = given_path(run_dir)
+    run_dir = user_path(run_dir)
     place, weights, notes = _read_stage(run_dir, stage)
     if network is not None and network not in weights:
         raise InputError(f"network {network!r} is not in {place}; accepted: {nearest(network, weights)}")
@@ -71,7 +71,7 @@ def specifications(run_dir: str | Path, stage: str | None = None) -> dict[str, d
     Raises:
       InputError: one line that says what is missing or damaged.
     """
-    _, weights, notes = _read_stage(given_path(run_dir), stage)
+    _, weights, notes = _read_stage(user_path(run_dir), stage)
     nets = _mapping(notes, "nets")
     return {name: nets[name] for name in weights if isinstance(nets.get(name), dict)}
 

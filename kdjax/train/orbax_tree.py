@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from kdjax.core import InputError
-from kdjax.core.shown import printable
+from kdjax.core.printable import printable
 from kdjax.models.pretrained import nested
 from kdjax.train.manifest import check_claim
 from kdjax.train.quiet import quieten_orbax

@@ -8,12 +8,12 @@ import jax
 import numpy as np
 
 from kdjax.core import Follower, InputError, Method
-from kdjax.core.given import given_path
-from kdjax.core.shown import printable
+from kdjax.core.paths import user_path
+from kdjax.core.printable import printable
 from kdjax.models.pretrained import flat
 from kdjax.train import fingerprint
-from kdjax.train.fitted import find, fit
 from kdjax.train.load import count_members
+from kdjax.train.weight_files import find, fit
 
 
 class Start(NamedTuple):
@@ -63,7 +63,7 @@ def read_start(
     Raises:
       InputError: one line that names the path, what was found there and what is accepted.
     """
-    path = given_path(path)
+    path = user_path(path)
     count = count_members(path) if (path / "config.json").is_file() else 1
     found = [find(path, part, member_number=i) for i in range(count)]
     try:

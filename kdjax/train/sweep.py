@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kdjax.core import InputError, Method, check_option
-from kdjax.core.given import is_single
+from kdjax.core.paths import is_single
 
 
 class Swept(NamedTuple):

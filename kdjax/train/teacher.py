@@ -8,15 +8,15 @@ import numpy as np
 
 from kdjax import models
 from kdjax.core import Follower, Frozen, InputError, Net, read_by_name
-from kdjax.core.given import given_path
-from kdjax.core.shown import printable
+from kdjax.core.paths import user_path
+from kdjax.core.printable import printable
 from kdjax.train import fingerprint
 from kdjax.train.collect import Collector, on_devices
 from kdjax.train.devices import place
-from kdjax.train.fitted import find, fit
 from kdjax.train.members import stack
 from kdjax.train.run import Run
 from kdjax.train.stage import Stage
+from kdjax.train.weight_files import find, fit
 
 
 class Teacher(NamedTuple):
@@ -86,7 +86,7 @@ def read_teacher(
     Raises:
       InputError: one line that names the path, what was found there and what is accepted.
     """
-    found = find(path := given_path(path), part)
+    found = find(path := user_path(path), part)
     own = dict(specification) if found.specification is None else found.specification
     try:
         fitted = fit(found, own, shape, resize=resize)

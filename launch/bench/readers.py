@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from kdjax.core.check import InputError
-from kdjax.core.given import read_number
+from kdjax.core.paths import read_number
 from kdjax.data import Dataset, Sampler, Source, array_source, epochs, load, resident, stream, take
 from kdjax.data.load import FORMS
 from launch.bench.table import table

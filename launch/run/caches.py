@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 
 from kdjax.core import InputError
-from kdjax.core.given import given_path
+from kdjax.core.paths import user_path
 
 _ADVICE = "set KDJAX_CACHE to a folder of your own"
 
@@ -43,8 +43,8 @@ def cache_folder() -> Path:
       InputError: where the user has no home.
     """
     if own := os.environ.get("KDJAX_CACHE"):
-        return given_path(own)
-    return given_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "kdjax"
+        return user_path(own)
+    return user_path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "kdjax"
 
 
 def _found() -> tuple[Path | None, str]:

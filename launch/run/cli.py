@@ -21,8 +21,8 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # config files import each other from the checkout
 
 from kdjax.core import InputError, nearest, pick  # noqa: E402
-from kdjax.core.given import given_path, is_single, read_number, read_whole  # noqa: E402
-from kdjax.core.shown import printable  # noqa: E402
+from kdjax.core.paths import is_single, read_number, read_whole, user_path  # noqa: E402
+from kdjax.core.printable import printable  # noqa: E402
 from launch.run.streams import any_text  # noqa: E402
 
 
@@ -110,7 +110,7 @@ def file_to_write(name: str, text: str | None) -> Path | None:
     """The file that a flag names, refused before any work where it cannot be written; None where nothing is named."""
     if not text:
         return None
-    place = given_path(text)
+    place = user_path(text)
     if place.is_dir():
         raise InputError(f"{name}={text} is a folder: expected a file")
     if not place.absolute().parent.is_dir():
@@ -153,7 +153,7 @@ def config_place(text: str) -> tuple[str, str]:
     A colon may be a part of the path.
     """
     for end in [*(i for i, c in enumerate(text) if c == ":"), len(text)]:
-        path = given_path(text[:end])
+        path = user_path(text[:end])
         for found in (path, ROOT / path):
             if found.is_file():
                 return str(found), text[end + 1 :]

@@ -11,7 +11,7 @@ import numpy as np
 import kdjax
 from kdjax import models
 from kdjax.core.files import remove, write_text
-from kdjax.core.shown import printable
+from kdjax.core.printable import printable
 from launch.run.model_card import card, files_of, members_of, seed_of
 from launch.table import protocol
 

@@ -11,7 +11,7 @@ import numpy as np
 
 import kdjax
 from kdjax import methods, models
-from kdjax.core.shown import printable
+from kdjax.core.printable import printable
 from kdjax.evaluate import Measure, measure_of
 from kdjax.evaluate.classifier import sampling_error
 from launch.run.checks import fields

@@ -13,7 +13,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
-from kdjax.core.shown import printable
+from kdjax.core.printable import printable
 from kdjax.evaluate import Measure, alike, measure_of
 from kdjax.train.stage import score_of
 from kdjax.train.sweep import members_by_point

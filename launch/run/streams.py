@@ -4,7 +4,7 @@ import codecs
 import io
 import sys
 
-from kdjax.core.shown import printable
+from kdjax.core.printable import printable
 
 _PLAIN = {"±": "+-", "–": "-", "—": "-", "…": "...", "×": "x"}
 

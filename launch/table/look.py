@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kdjax.core.shown import printable
+from kdjax.core.printable import printable
 from kdjax.evaluate import MEASURES, Measure, measure_of
 
 DPI = 120

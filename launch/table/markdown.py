@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kdjax.core.shown import printable
+from kdjax.core.printable import printable
 from kdjax.evaluate import MEASURES, Measure, measure_of
 from launch.table import protocol, runs
 from launch.table.measures import label, words

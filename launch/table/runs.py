@@ -8,7 +8,7 @@ import numpy as np
 
 from kdjax.core import InputError
 from kdjax.core.files import read_json, read_lines
-from kdjax.core.given import given_path
+from kdjax.core.paths import user_path
 from kdjax.evaluate import measure_of
 from launch.run.checks import fields
 from launch.table.measures import are_measures, curve_of, known_measures, score_of
@@ -60,7 +60,7 @@ def find(places: Sequence[str], say: Callable[[str], None]) -> list[Finished]:
       InputError: one line for a folder that is not there, holds no run, or is itself an unfinished or damaged one.
     """
     found: dict[Path, Finished] = {}
-    for place in map(given_path, places):
+    for place in map(user_path, places):
         if not place.is_dir():
             raise InputError(f"{place} is not there: expected a run's folder, or a folder of runs")
         inside = _inside(place)

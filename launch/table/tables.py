@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kdjax.core import InputError, nearest
-from kdjax.core.given import given_path
+from kdjax.core.paths import user_path
 from kdjax.evaluate import Interval, Measure, measure_of, paired_interval
 from launch.table import runs
 from launch.table.measures import AT_BEST, known_measures, score_of
@@ -160,7 +160,7 @@ def _named_baseline(row, measure, baseline, group, everywhere) -> tuple[Finished
     stages = {key.partition("/")[0] for run in everywhere for key in run.summary["results"]}
 
     def run_of(name):
-        return named.get(name) or named.get(str(given_path(name).resolve()))
+        return named.get(name) or named.get(str(user_path(name).resolve()))
 
     above, _, last = baseline.rpartition("/")
     if run := run_of(baseline):

@@ -19,7 +19,7 @@ from PIL import Image
 
 from kdjax.core import InputError
 from kdjax.data import load, read_sound
-from kdjax.data.packed import FORMAT, Contents, sha256
+from kdjax.data.array_record import FORMAT, Contents, sha256
 from tests.made import IMAGE, LABEL, example, pixels, write_shard, write_tfds
 
 SECONDS = 60  # that one case may take

@@ -18,7 +18,7 @@ from safetensors.numpy import save
 
 from kdjax import models
 from kdjax.core import InputError
-from kdjax.core.shown import printable
+from kdjax.core.printable import printable
 from kdjax.models import to_pytorch, write_weights
 from kdjax.train import fingerprint, load
 from kdjax.train.checkpoint import Checkpoints

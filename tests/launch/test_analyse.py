@@ -16,7 +16,7 @@ from kdjax import augment, data, evaluate, models
 from kdjax.train.checkpoint import Checkpoints
 from kdjax.train.fingerprint import of_json
 from launch import analyse
-from launch.table import analysis_shown
+from launch.table import analysis_plots
 
 NET = {"name": "conv_net", "widths": [2, 3], "classes": 3, "mean": [0.3], "std": [0.4], "dtype": "float32"}
 WIDE = NET | {"widths": [4, 4, 4]}
@@ -323,5 +323,5 @@ def test_damaged_and_unfinished_runs_are_refused(copy, fine, tmp_path):
 
 def test_many_classes_are_drawn_without_their_numbers(tmp_path):
     correlation = {"difference": np.zeros((40, 40)).tolist(), "gap": 0.0, "agreement": 100.0}
-    analysis_shown.draw(tmp_path, {"student": {"correlation": correlation}}, [str(i) for i in range(40)])
+    analysis_plots.draw(tmp_path, {"student": {"correlation": correlation}}, [str(i) for i in range(40)])
     assert [p.name for p in tmp_path.iterdir()] == ["correlation.png"]

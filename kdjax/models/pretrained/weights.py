@@ -12,8 +12,8 @@ import numpy as np
 
 from kdjax.core import InputError, check_memory
 from kdjax.core.files import parse_json, write_bytes
-from kdjax.core.given import given_path
-from kdjax.core.shown import printable
+from kdjax.core.paths import user_path
+from kdjax.core.printable import printable
 from kdjax.models.pretrained.pytorch_file import read_checkpoint
 
 _CODES = {
@@ -75,7 +75,7 @@ def write_weights(
     ('kdjax', '{"name": "conv_net", "widths": [2], "classes": 3}', 'params/classifier/bias')
     """
     arrays = {f"params/{k}": x for k, x in flat(params).items()} | {f"stats/{k}": x for k, x in flat(stats).items()}
-    write_bytes(given_path(path), _safetensors(arrays, {"kdjax": json.dumps(dict(specification)), **(about or {})}))
+    write_bytes(user_path(path), _safetensors(arrays, {"kdjax": json.dumps(dict(specification)), **(about or {})}))
 
 
 def read_weights(path: str | Path, *, part: str = "") -> WeightFile:
@@ -94,7 +94,7 @@ def read_weights(path: str | Path, *, part: str = "") -> WeightFile:
     Raises:
       InputError: one line that names the file and what is wrong with it.
     """
-    path = given_path(path)
+    path = user_path(path)
     if not path.is_file():
         raise InputError(f"{path} is {'a folder' if path.is_dir() else 'not there'}: expected a file of weights")
     try:

@@ -16,7 +16,7 @@ from jax.sharding import PartitionSpec as P
 
 from kdjax.core import Frozen, InputError
 from kdjax.core.files import refusing
-from kdjax.core.given import given_path
+from kdjax.core.paths import user_path
 from kdjax.data import padded_batches
 from kdjax.train import fingerprint
 from kdjax.train.block import augmented
@@ -111,7 +111,7 @@ def folder_of(cache: TeacherCache, run: Run, wanted: Mapping[str, Any]) -> Path:
     Several processes have only the run's folder in common: the cache of finished stages may lie on one machine.
     """
     if cache.folder:
-        return given_path(cache.folder)
+        return user_path(cache.folder)
     above = run.cache if run.cache and jax.process_count() == 1 else run.folder
     return above / f"outputs-{fingerprint.of_json([wanted, machine_of(run), fingerprint.of_code(), run.code])[:32]}"
 

@@ -11,7 +11,7 @@ from PIL import Image
 from kdjax.data import Dataset, array_source
 from kdjax.train.sweep import members_by_point
 from launch.run import progress
-from launch.table import analysis_shown, look, plots
+from launch.table import analysis_plots, look, plots
 
 RATES = np.repeat([0.1, 0.5, 2.0], 2)
 STAGES = {
@@ -83,7 +83,7 @@ def drawn(figures, tmp_path, monkeypatch):
     taps = lambda params, stats, x, train: ({"pooled": x.reshape(len(x), -1)}, stats)  # noqa: E731
     monkeypatch.setattr("kdjax.models.build", lambda net: SimpleNamespace(apply=taps))
     plots.draw(tmp_path, LINES, SUMMARY, results, SimpleNamespace(stages=STAGES, dataset=dataset))
-    analysis_shown.draw(tmp_path / "plots", {"teacher": analysed(), "student": analysed()}, dataset.names, list(STAGES))
+    analysis_plots.draw(tmp_path / "plots", {"teacher": analysed(), "student": analysed()}, dataset.names, list(STAGES))
     return figures, tmp_path / "plots"
 
 

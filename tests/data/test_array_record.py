@@ -13,7 +13,7 @@ from made import encoded, pixels, write_shard
 
 from kdjax.core.check import InputError
 from kdjax.data import Damaged, load, read_sound
-from kdjax.data.packed import FORMAT, Contents, open_packed, sha256
+from kdjax.data.array_record import FORMAT, Contents, open_packed, sha256
 from kdjax.data.resize import resize_crop
 
 IMAGES, LABELS = pixels(7, size=6), np.arange(7, dtype=np.int32) % 3
@@ -48,7 +48,7 @@ def held(tmp_path):
 @pytest.fixture
 def unhashed(monkeypatch):
     """Sets are too large for their sha256 to be compared."""
-    monkeypatch.setattr("kdjax.data.packed.SMALL", 0)
+    monkeypatch.setattr("kdjax.data.array_record.SMALL", 0)
 
 
 def refused(folder, *words, **options):
@@ -184,7 +184,7 @@ def test_a_flipped_byte_is_found_at_once_or_when_it_is_read(tmp_path, monkeypatc
     data[data.index(records[2]) + 50] ^= 1
     file.write_bytes(data)
     refused(folder, f"{file} is damaged: its sha256 is not that of dataset.json")
-    monkeypatch.setattr("kdjax.data.packed.SMALL", 0)
+    monkeypatch.setattr("kdjax.data.array_record.SMALL", 0)
     refused(folder, "its sha256", verify=True)
     opened = open_packed(str(folder))
     with pytest.raises(Damaged, match=f"record 2 of {file}: cannot be read .chunk data hash mismatch") as error:

@@ -13,7 +13,7 @@ import numpy as np
 from kdjax import models
 from kdjax.core import InputError, check_memory
 from kdjax.core.files import parse_json
-from kdjax.core.shown import printable
+from kdjax.core.printable import printable
 from kdjax.models.pretrained import flat, nested
 from kdjax.models.pretrained.convert import fit_pytorch
 from kdjax.models.pretrained.fit import Fitted, advice, is_head, leftover, resized

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from kdjax.core import InputError
-from kdjax.core.given import given_path, read_number, read_whole
+from kdjax.core.paths import read_number, read_whole, user_path
 
 
 @pytest.mark.parametrize("text", ["1_0", "１", "²", " 1", "1 ", "", "-", "+1", "1.0", "0x1", "1\n", 20 * "9"])
@@ -25,7 +25,7 @@ def test_numbers():
 
 def test_home_is_expanded_and_nothing_else(monkeypatch):
     monkeypatch.setenv("HOME", "/somewhere")
-    assert given_path("~/a") == Path("/somewhere/a")
-    assert given_path("a/~/b") == Path("a/~/b")
+    assert user_path("~/a") == Path("/somewhere/a")
+    assert user_path("a/~/b") == Path("a/~/b")
     with pytest.raises(InputError, match="'~nobody-of-this-name/x' is not accepted: there is no home"):
-        given_path("~nobody-of-this-name/x")
+        user_path("~nobody-of-this-name/x")

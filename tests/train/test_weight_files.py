@@ -12,8 +12,8 @@ from kdjax import models
 from kdjax.core import InputError
 from kdjax.models import to_pytorch, write_weights
 from kdjax.models.pretrained import flat
-from kdjax.train.fitted import find, fit
 from kdjax.train.teacher import read_teacher
+from kdjax.train.weight_files import find, fit
 from tests.torch_file import torch_file
 
 SPECIFICATION = {"name": "resnet8", "classes": 5}

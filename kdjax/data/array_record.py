@@ -14,7 +14,7 @@ import numpy as np
 
 from kdjax.core.check import InputError
 from kdjax.core.files import read_json
-from kdjax.core.given import given_path
+from kdjax.core.paths import user_path
 from kdjax.data.classes import check_classes
 from kdjax.data.damaged import Damaged
 from kdjax.data.image import decode, fit, unfilled
@@ -71,7 +71,7 @@ def open_packed(directory: str, image_size: int | None = None, *, verify: bool =
     Raises:
       InputError: naming the file, what was found and what is accepted.
     """
-    root = given_path(directory)
+    root = user_path(directory)
     contents = _contents(directory, root)
     parts = {name: contents.splits[name] for name in SPLITS if name in contents.splits}
     check_classes(f"array_record {root}", len(contents.names), parts["train"]["rows"], "dataset.json")

@@ -35,13 +35,13 @@ def is_single(value: float) -> bool:
     return value == 0 or 1.2e-38 <= abs(value) <= 3.4e38
 
 
-def given_path(text: str | Path) -> Path:
+def user_path(text: str | Path) -> Path:
     """A path as a user gives it: a `~` or `~name` at its beginning is a home folder, wherever no shell has seen it.
 
     Raises:
       InputError: where there is no such home.
 
-    >>> given_path("runs/a").as_posix()
+    >>> user_path("runs/a").as_posix()
     'runs/a'
     """
     try:

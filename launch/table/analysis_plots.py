@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from kdjax.core.shown import printable
+from kdjax.core.printable import printable
 from launch.table import look
 
 LEGIBLE = 12  # rows and columns up to which the numbers of a heat map are written into it, and classes named

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from kdjax.core.shown import printable
+from kdjax.core.printable import printable
 
 
 @pytest.mark.parametrize("text", ["cat", "größer als — 猫 🙂", "a b", "50 % $x$ <b>|`"])
