@@ -18,7 +18,7 @@ from launch.run.checks import fields
 from launch.table import protocol
 from launch.table.markdown import cell, escaped
 from launch.table.measures import known_measures, label, score_of, words
-from launch.table.task import CLASSIFY, FEATURES, GENERATE, task_of
+from launch.table.task import CLASSIFY, FEATURES, GENERATE, SEGMENT, task_of
 
 
 def files_of(nets: Mapping[str, Any], members: int) -> Iterator[tuple[str, str, int]]:
@@ -143,7 +143,8 @@ def _loading(data: Mapping[str, Any], specification: Mapping[str, Any]) -> str:
     shape = models.input_shape(specification, (data["crop"] or height, data["crop"] or width, channels))
     if task_of(specification) == GENERATE:
         return _LOADING.format(inputs=_LATENTS.format(*shape), command=_SAMPLE)
-    return _LOADING.format(inputs=_IMAGES.format(*shape), command=_PREDICT)
+    command = _PREDICT * (task_of(specification) == CLASSIFY)
+    return _LOADING.format(inputs=_IMAGES.format(*shape), command=command).strip()
 
 
 def _network(name, specification, weights) -> str:
@@ -229,6 +230,7 @@ def _results(about, summary, stage, own, nets, members) -> str:
 
 
 _USES = {
+    SEGMENT: "Tells the class of every pixel of images like those it was trained on",
     GENERATE: "Makes up images like those it was trained on",
     CLASSIFY: "Classifies images like those it was trained on",
     FEATURES: "Gives features (the tap `pooled`) of images like those it was trained on",

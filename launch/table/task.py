@@ -5,7 +5,8 @@ from typing import Any
 
 from kdjax import models
 
-CLASSIFY, FEATURES, GENERATE = "image-classification", "image-feature-extraction", "unconditional-image-generation"
+CLASSIFY, FEATURES = "image-classification", "image-feature-extraction"
+SEGMENT, GENERATE = "image-segmentation", "unconditional-image-generation"
 
 
 def task_of(specification: Mapping[str, Any]) -> str:
@@ -16,4 +17,6 @@ def task_of(specification: Mapping[str, Any]) -> str:
     """
     if models.generates(specification):
         return GENERATE
+    if specification["name"] in models.DENSE:
+        return SEGMENT
     return CLASSIFY if specification.get("classes") else FEATURES
