@@ -3,6 +3,7 @@
 `python -m launch.table.methods` writes them.
 """
 
+import importlib
 import inspect
 import re
 from pathlib import Path
@@ -75,8 +76,7 @@ def _paper(builder) -> str:
 
 
 def _package(family: str) -> str:
-    text = (ROOT / "kdjax" / "methods" / family / "__init__.py").read_text()
-    return text.strip().strip('"').removesuffix(".")
+    return (importlib.import_module(f"kdjax.methods.{family}").__doc__ or "").removesuffix(".")
 
 
 def _with_table(text: str, head: str, rows: list[str]) -> str:
