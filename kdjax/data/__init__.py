@@ -10,7 +10,7 @@ from kdjax.data.moments import channel_moments
 from kdjax.data.pair import pairs, positive_pairs
 from kdjax.data.resident import padded_batches, resident, take
 from kdjax.data.sampler import Sampler, epoch_of, epoch_order, epoch_rows, epoch_steps, epochs, pieces, process_rows, spread_rows
-from kdjax.data.source import Dataset, Source, array_source, numbers_of, subset
+from kdjax.data.source import Dataset, Source, array_source, column_source, numbers_of, subset
 from kdjax.data.split import few_labels, keep_labels, stratified
 from kdjax.data.stream import stream
 
@@ -22,6 +22,7 @@ __all__ = [
     "array_source",
     "channel_moments",
     "clips",
+    "column_source",
     "decoding_threads",
     "domains",
     "episodes",

@@ -12,7 +12,7 @@ from tiny import TEST, TRAIN, after, assert_close, assert_same, linear, run, sgd
 
 from kdjax import augment, methods, models
 from kdjax.core import Frozen, InputError, Net
-from kdjax.data import epoch_rows, epochs, subset
+from kdjax.data import column_source, epoch_rows, epochs, subset
 from kdjax.evaluate import Measure
 from kdjax.train import Diverged, Pace, Stopped, feed, run_stages, sweep
 from kdjax.train.devices import find_devices
@@ -42,6 +42,37 @@ def remembering(source=TRAIN, shown=lambda batch, key: {"index": batch["index"]}
 
 
 # --- one run
+
+
+@pytest.mark.parametrize("resident", [True, False])
+def test_columns_of_any_kind_reach_the_method_and_the_measure(tmp_path, resident):
+    """Tokens with a label each, weights of positions and padding; a set without images."""
+    tokens, draw = np.arange(200).reshape(40, 5) % 6, np.random.default_rng(0)
+    columns = {"tokens": tokens, "label": (tokens + 1) % 6, "where": draw.random((40, 5)) < 0.8, "mark": np.arange(40)}
+    source = column_source(columns | {"label": np.where(draw.random((40, 5)) < 0.7, columns["label"], -1)})
+
+    def init(key, x):
+        return {"table": jnp.zeros((6, 6))}, {}
+
+    def apply(params, stats, x, *, train, key=None):
+        return {"logits": params["table"][x]}, stats
+
+    plain = methods.supervised(Net(init, apply), sgd(3.0))
+
+    def step(state, batch, key):
+        new, logged = plain.step(state, batch, key)
+        return new, logged | {"same": jnp.all(batch["mark"] == batch["index"]).astype(jnp.float32)}
+
+    def measure(collect, split, final):
+        outputs, found = collect(split, "logits")
+        right = np.argmax(next(iter(outputs.values()))["logits"], -1) == found["label"]
+        return {"accuracy": 100 * right[:, found["where"]].mean(-1)}
+
+    only = stage(plain._replace(step=step), source=source, augment=augment.per_image(), evaluate=measure)
+    splits = {"test": column_source(columns)}
+    result = run_stages({"only": only}, run(tmp_path, resident=resident, splits=splits))["only"]
+    assert result.measures["test_accuracy"] == [100]
+    assert [json.loads(x)["same"] for x in metrics(tmp_path).splitlines()] == [[1.0]] * 6
 
 
 def test_a_run_leaves_its_records_and_networks(tmp_path):
