@@ -80,7 +80,8 @@ def read_teacher(
         (a tree with `params`, and `batch_stats` or `stats`; or `params` alone), or that of a manager, whose last step is taken.
       specification: of the net, for `models.build`.
       shape: of one image, `(H, W, C)`.
-      part: which of several networks in a PyTorch file: its key, its prefix of names, or `"ema"` for averaged weights.
+      part: which of several networks: of a run by its name (`"target_encoder"`); in a PyTorch file by its key, its prefix of names,
+        or `"ema"` for averaged weights.
       resize: whether the positions of a transformer are resized to these images, bicubically as timm does it.
 
     Raises:

@@ -50,7 +50,8 @@ def find(path: Path, part: str = "", member_number: int = 0) -> Found:
 
     Args:
       path: a run's folder, whose last stage is taken; a safetensors file; a PyTorch checkpoint; the folder of an Orbax checkpoint.
-      part: as `models.read_weights` and `models.from_pytorch` take it.
+      part: of a run the name of one of the networks of that stage, else the first is taken; of a file as `models.read_weights` and
+        `models.from_pytorch` take it.
       member_number: of a run.
 
     Raises:
@@ -59,9 +60,9 @@ def find(path: Path, part: str = "", member_number: int = 0) -> Found:
     if (path / "config.json").is_file():
         from kdjax.train.load import read_run
 
-        specification, params, stats = read_run(path, member_number=member_number)
+        specification, params, stats = read_run(path, network=part or None, member_number=member_number)
         arrays = flat({"params": params, "stats": stats})
-        return Found(arrays, "run", fingerprint.of_tree((params, stats)), specification, part=part)
+        return Found(arrays, "run", fingerprint.of_tree((params, stats)), specification)
     if path.is_dir():
         arrays = read_orbax(path)
         if arrays is None:

@@ -173,3 +173,17 @@ def test_the_mean_of_teachers_is_distilled_as_one():
     both, _ = taught_by(nets, given, kd_objective())
     alone, _ = taught_by(staged(width=6), frozen(staged(width=6)), kd_objective())
     close(both, alone, atol=1e-6)
+
+
+def test_weights_may_be_functions_of_the_step():
+    def terms(outputs, adapted):
+        return {"sum": jnp.sum(outputs.student["logits"], -1)}
+
+    objective = Objective(terms, {"sum": lambda step: 1.0 * (step % 2)}, needs=())
+    method = student(small(), optax.sgd(0.1), objective)
+    batch = {"image": jnp.ones((2, 8, 8, 1))}
+    state, step, losses = method.init(jax.random.key(0), batch, {}), jax.jit(method.step), []
+    for _ in range(3):
+        state, metrics = step(state, batch, jax.random.key(1))
+        losses.append((metrics["loss"] / metrics["sum"]).item())
+    assert losses == [0, 1, 0]

@@ -9,6 +9,8 @@ from kdjax import methods, models
 from kdjax.augment import as_float
 from kdjax.core import Frozen, InputError
 from kdjax.train import load, run_stages
+from kdjax.train.start import begin, read_start
+from kdjax.train.teacher import read_teacher
 
 SPECIFICATION = {"name": "conv_net", "widths": [4], "classes": 3, "mean": [0.5], "std": [0.25]}
 
@@ -51,6 +53,15 @@ def test_every_network_of_a_stage_comes_back_a_generator_too(tmp_path):
     image = net.apply(params, stats, jax.random.normal(jax.random.key(0), (5, 3)), train=False)[0]["image"]
     assert image.shape == (5, 4, 4, 1) and 0 <= image.min() < image.max() <= 1
     assert_same(load(tmp_path)[1], load(tmp_path, network="student")[1])  # what is shipped
+    teachers = {part: read_teacher(tmp_path, SPECIFICATION, (4, 4, 1), part=part) for part in ("", "student", "generator")}
+    assert_same(teachers["generator"].params, params)
+    assert teachers["generator"].specification["name"] == "generator"
+    assert teachers[""].frozen().source == teachers["student"].frozen().source != teachers["generator"].frozen().source
+    begun = read_start(tmp_path, "generator", maker, (4, 4, 1), part="generator")
+    state = begin(method, method.init(jax.random.key(5), {"index": np.arange(4)}, {"teacher": teacher}), begun)
+    assert_same(state.generator.params, params)
+    with pytest.raises(InputError, match=r"network 'critic' is not in .*; accepted: .*generator"):
+        read_teacher(tmp_path, SPECIFICATION, (4, 4, 1), part="critic")
 
 
 @pytest.mark.parametrize(
