@@ -49,7 +49,8 @@ def test_wheel_holds_the_package_and_nothing_else(wheel):
 def test_wheel_works_away_from_the_checkout(wheel, tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path)
-    code = "import kdjax; from kdjax import losses, methods; print(kdjax.__file__); print(kdjax.losses.kd.__module__)"
+    code = "import kdjax; from kdjax.experiment import distillation; print(kdjax.__file__, kdjax.losses.kd.__module__)"
+    code += "; print(distillation.__file__)"
     found = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
@@ -58,7 +59,10 @@ def test_wheel_works_away_from_the_checkout(wheel, tmp_path):
         text=True,
         check=True,
     )
-    assert found.stdout.split() == [str(tmp_path / "kdjax" / "__init__.py"), "kdjax.losses.logits"]
+    package = tmp_path / "kdjax"
+    assert found.stdout.split() == [
+        str(package / "__init__.py"), "kdjax.losses.logits", str(package / "experiment" / "distillation.py"),
+    ]  # fmt: skip
 
 
 def test_metadata(metadata):
