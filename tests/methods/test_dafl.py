@@ -313,3 +313,27 @@ def test_objectives_see_the_step_and_a_memory_and_weights_follow_the_step():
         np.testing.assert_array_equal(state.memory, before[:1])  # what the objective saw, before the generator moved
         np.testing.assert_allclose(metrics["student_imitation"], 25 * before[0, 0, 0, 0] ** 2, rtol=1e-6)
         assert (state.generator.params[0, 0, 0, 0] == before[0, 0, 0, 0]) == (number == 1)  # where both terms cancel
+
+
+def test_several_generators_make_the_images_together():
+    bright, dark = jnp.full((4, 2, 2, 1), 0.8), jnp.full((4, 2, 2, 1), 0.2)
+    net = Net(lambda key, x: (jnp.float32(1.0), {}), lambda p, s, x, *, train, key=None: ({"logits": p * x[:, 0, 0]}, s))
+
+    def invent(seen):
+        assert seen.images.shape == (8, 2, 2, 1) and seen.teacher["logits"].shape == (8, 1)
+        return {"range": jnp.mean(seen.images[4:]) - jnp.mean(seen.images[:4])}, ()
+
+    def distil(seen):
+        return {"imitation": jnp.mean(seen.images, (1, 2, 3))}
+
+    method = data_free(
+        net, net, {"bright": easel(bright), "dark": easel(dark)}, optax.sgd(0.0), optax.sgd(0.1), invent, distil,
+        weights={}, latent=1, student_steps=1,
+    )  # fmt: skip
+    _, new, metrics = one_step(method, {"teacher": Frozen(jnp.float32(3.0), {}, "t")}, {"index": jnp.arange(4)})
+    weights = method.weights(new)
+    assert list(weights) == ["student", "teacher", "bright", "dark"]
+    slope = 0.1 / bright.size
+    np.testing.assert_allclose(weights["bright"][0], bright + slope, rtol=1e-6)
+    np.testing.assert_allclose(weights["dark"][0], dark - slope, rtol=1e-6)
+    np.testing.assert_allclose(metrics["student_imitation"], 0.5, rtol=1e-6)

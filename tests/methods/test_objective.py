@@ -71,7 +71,7 @@ def test_maps_that_do_not_pair_are_refused_in_one_line():
     several = {f"teacher{k}/{name}": x for k in range(2) for name, x in TEACHER.items()}
     with pytest.raises(InputError, match=r"the teacher's none; let each teacher have a loss of its own"):
         pairs(look(STUDENT, several))
-    with pytest.raises(InputError, match=r"it has teacher0/stage1, .*; let each teacher have a stream"):
+    with pytest.raises(InputError, match=r"it has teacher0/stage1, .*; let each teacher have a loss"):
         tap("teacher", several, "stage1")
     assert tap("teacher", TEACHER, "stage1") is TEACHER["stage1"]
 

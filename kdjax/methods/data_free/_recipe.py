@@ -69,7 +69,7 @@ class Imagined(struct.PyTreeNode):
 def data_free(
     student: Net,
     teacher: Net,
-    generator: Net,
+    generator: Net | Mapping[str, Net],
     student_tx: optax.GradientTransformation,
     generator_tx: optax.GradientTransformation,
     invent: Callable[[Imagined], tuple[Mapping[str, Any], Any]],
@@ -92,10 +92,12 @@ def data_free(
     Args:
       student: the net to train.
       teacher: the frozen net.
-      generator: latents `[B, latent]` to the tap `"image"`, in [0, 1].
+      generator: latents `[B, latent]` to the tap `"image"`, in [0, 1]; or several by name, all of which see the latents and whose
+        images are those of the batch, `[generators B, ...]` in their order.
       student_tx: the student's optimiser.
       generator_tx: the generator's optimiser.
-      invent: `seen -> ({name: term}, memory)`: what the generator minimises, and the memory for the next step.
+      invent: `seen -> ({name: term}, memory)`: what the generator minimises, and the memory for the next step, the same on all
+        devices (`core.gather_replicated`).
       distil: `seen -> {name: term}`, what the student minimises; it sees the new memory.
       weights: factors of the terms by name, numbers or functions of the step; one that is the number 0 leaves its term out.
       latent: length of a latent vector, standard normal.
@@ -109,17 +111,20 @@ def data_free(
     check_option("student_steps", student_steps, lambda n: n >= 1, "a whole number of at least 1")
     check_option("latent", latent, lambda n: n >= 1, "a whole number of at least 1")
 
+    several = None if isinstance(generator, Net) else dict(generator)
+    maker_net = _together(several) if several else generator
+
     def latents(key, batch):
         return jax.vmap(lambda k: jax.random.normal(k, (latent,)))(example_keys(key, batch["index"]))
 
     def generate(learner, params, z):
-        taps, stats = generator.apply(params, learner.stats, z, train=True)
+        taps, stats = maker_net.apply(params, learner.stats, z, train=True)
         return taps["image"], stats
 
     def init(key, batch, given):
         a, b = jax.random.split(key)
         z = jnp.zeros((batch["index"].shape[0], latent))
-        maker = new_learner(a, generator, generator_tx, z)
+        maker = new_learner(a, maker_net, generator_tx, z)
         image = jax.eval_shape(lambda m: generate(m, m.params, z)[0], maker)
         images = jnp.zeros(image.shape, image.dtype)
         state = DataFree(new_learner(b, student, student_tx, images), maker, given["teacher"], (), jnp.int32(0))
@@ -174,9 +179,26 @@ def data_free(
     predict, weights_of = read_by_name(student=student, teacher=teacher)
 
     def weights_of_all(state):
-        return weights_of(state) | {"generator": (state.generator.params, state.generator.stats)}
+        params, stats = state.generator.params, state.generator.stats
+        made = {name: (params[name], stats[name]) for name in several} if several else {"generator": (params, stats)}
+        return weights_of(state) | made
 
     return Method(init, step, predict, weights_of_all, needs=("teacher",))
+
+
+def _together(generators: Mapping[str, Net]) -> Net:
+    """Several generators as one, of the same latents, one's images behind the other's."""
+
+    def init(key, z):
+        made = {name: net.init(jax.random.fold_in(key, number), z) for number, (name, net) in enumerate(generators.items())}
+        return {name: params for name, (params, _) in made.items()}, {name: stats for name, (_, stats) in made.items()}
+
+    def apply(params, stats, z, *, train, key=None):
+        made = {name: net.apply(params[name], stats[name], z, train=train, key=key) for name, net in generators.items()}
+        images = jnp.concatenate([taps["image"] for taps, _ in made.values()])
+        return {"image": images}, {name: new for name, (_, new) in made.items()}
+
+    return Net(init, apply)
 
 
 def _is_zero(weight: Any) -> bool:
