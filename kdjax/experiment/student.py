@@ -99,8 +99,9 @@ class StudentContext(ClassifierContext):
         c = replace(self, trained=student or self.trained)
         usual: dict[str, Any] = {"nets": {"student": c.trained or c.specification}}
         if not alone:
-            cache = teacher_cache(self.config, self.dataset, self.teaching.net, self.teaching.specification)
-            usual |= {"given": given or self.teaching.given, "teacher_cache": cache}
+            usual["given"] = given or self.teaching.given
+            if views:
+                usual["teacher_cache"] = teacher_cache(self.config, self.dataset, self.teaching.net, self.teaching.specification)
         if self.intermediate:
             usual |= {"intermediate": True, "evaluate": _nothing}
         else:

@@ -104,8 +104,10 @@ def _several(config, paths):
         advice = "expected 1, as teachers come from outside"
         raise InputError(f"--config.teachers={trained} is not accepted with --config.teacher={config.teacher}: {advice}")
     count = max(paths, trained)
-    if weights and count == 1:
-        raise InputError(f"--config.teacher_weights={weights} is not accepted with one teacher: expected ()")
+    if count == 1:
+        if weights:
+            raise InputError(f"--config.teacher_weights={weights} is not accepted with one teacher: expected ()")
+        return 1, ()
     try:
         return count, models.shares(count, weights)
     except InputError as error:
