@@ -47,13 +47,12 @@ def main() -> None:
         raise cli.InputError("--workdir='' is not accepted: expected a folder, which is made if it is not there")
     use_caches()
     with distributed.joined(args):
-        from kdjax.train.fingerprint import of_program
         from launch.run.experiment import run
 
         name = Path(path).stem
         default = f"runs/{name}" + (f"-{variant.replace(',', '-')}" if variant else "")
         source = {"file": name + ".py", "variant": variant}
-        run(module.build, config, user_path(args.workdir or default), path=path, source=source, code=of_program(Path(path)))
+        run(module.build, config, user_path(args.workdir or default), path=path, source=source)
 
 
 def _fields(config) -> str:

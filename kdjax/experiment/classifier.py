@@ -6,7 +6,6 @@ from typing import Any
 
 from kdjax.core import Net
 from kdjax.evaluate.classifier import classification
-from kdjax.experiment.config import lasting, plain
 from kdjax.experiment.context import Context, make_stage
 from kdjax.experiment.data import augmentation, sampler, view
 from kdjax.train import Stage
@@ -48,9 +47,9 @@ class ClassifierContext(Context):
         nets = {"network": self.specification} if nets is None else nets
         usual = {
             "batch": min(images.batch, self.source.size),
-            "recipe": {
-                "training": dict(self.training), "data": lasting(plain(images), "data."), "nets": nets, "method": self.method,
-                **self.settings, "labels_per_class": self.config.get("labels_per_class", 0),
+            "about": {
+                "training": dict(self.training), "method": self.method, **self.settings,
+                "labels_per_class": self.config.get("labels_per_class", 0),
             },
             "nets": nets,
             "source": self.source,

@@ -166,21 +166,25 @@ def make_stage(
     asked = make or c.entry.make
     assert asked is not None
 
-    def made(**swept: Any) -> tuple[Method, Callable | None]:
+    def made(c: Context, **swept: Any) -> tuple[Method, Callable | None]:
         rate = swept.pop("learning_rate", c.training["optimiser"]["learning_rate"])
         training = {**c.training, "optimiser": {**c.training["optimiser"], "learning_rate": rate}}
         found = asked(replace(c, settings={**c.settings, **swept}, training=training))
         return (found, None) if isinstance(found, Method) else found
 
-    method, augmentation = made()
+    method, augmentation = made(c)
+    unmapped = replace(c, axis_name=None)
+    methods = {"method": method, "unmapped": made(unmapped)[0] if c.axis_name else None}
     if augmentation:
         fields["augment"] = augmentation
     members = fields.pop("members", c.members)
     if grid:
         check_option("learning_rate", grid.get("learning_rate", (1,)), lambda rates: min(rates) > 0, "numbers above 0")
-        method, hyper = sweep(lambda **swept: made(**swept)[0], grid, members)
+        methods["method"], hyper = sweep(lambda **swept: made(c, **swept)[0], grid, members)
+        if c.axis_name:
+            methods["unmapped"], _ = sweep(lambda **swept: made(unmapped, **swept)[0], grid, members)
         fields |= {"seeds": members, "hyper": hyper, "choose": True}
         members = len(next(iter(hyper.values())))
     each = c.steps_per_epoch
     pace = Pace(each, each * c.config.evaluate_epochs, each * c.config.save_epochs)
-    return Stage(**{"method": method, "steps": c.steps, "pace": pace, "members": members, **fields})
+    return Stage(**{**methods, "steps": c.steps, "pace": pace, "members": members, **fields})

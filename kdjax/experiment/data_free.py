@@ -10,7 +10,7 @@ import optax
 
 from kdjax.core import Net, check_option, pick
 from kdjax.evaluate.classifier import classification
-from kdjax.experiment.config import Config, lasting, plain
+from kdjax.experiment.config import Config, plain
 from kdjax.experiment.context import Context, Experiment, axis_name, make_stage, stages_of
 from kdjax.experiment.data import load_data
 from kdjax.experiment.entry import Table
@@ -81,7 +81,7 @@ class DataFreeContext(Context):
 
         usual = {
             "batch": self.config.data.batch,
-            "recipe": {"config": lasting(plain(self.config)), "method": self.config.method.name},
+            "about": {"method": self.config.method.name},
             "nets": {"student": self.specification, "generator": self.generator_specification},
             "source": None,
             "evaluate": classification,

@@ -9,7 +9,7 @@ from kdjax import augment, models
 from kdjax.core import Net, check_option, pick
 from kdjax.data import Dataset, few_labels
 from kdjax.evaluate.encoder import Probed, probed_rows, representation
-from kdjax.experiment.config import Config, lasting, plain
+from kdjax.experiment.config import Config, plain
 from kdjax.experiment.context import Context, Experiment, axis_name, make_stage, stages_of
 from kdjax.experiment.data import load_data, sampler, steps_per_epoch
 from kdjax.experiment.entry import Table
@@ -55,7 +55,7 @@ class RepresentationContext(Context):
         """
         usual = {
             "batch": self.config.data.batch,
-            "recipe": {"config": lasting(plain(self.config)), "training": dict(self.training), "method": self.config.method.name},
+            "about": {"training": dict(self.training), "method": self.config.method.name},
             "nets": {"encoder": self.specification},
             "source": self.source,
             "sampler": sampler(self.config, self.source),

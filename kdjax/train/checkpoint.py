@@ -16,25 +16,28 @@ from kdjax.core import InputError
 from kdjax.core.files import refusing, remove
 from kdjax.models.pretrained import nested
 from kdjax.train import fingerprint
+from kdjax.train.identity import Identity, cause
 from kdjax.train.manifest import check_members, content_of
 from kdjax.train.processes import first, primary
 from kdjax.train.quiet import quieten_orbax
+
+BESIDE = ("samples", "state")  # what a finished stage saves beside its networks
 
 
 class Checkpoints:
     """The checkpoints of one stage: asynchronous, the newest kept and the best by validation.
 
     Orbax by itself restores a flipped byte and another dtype without complaint. So each checkpoint holds a manifest: path,
-    shape, dtype and sha256 of every array, the fingerprint of the stage that wrote it, and a sha256 of all that.
+    shape, dtype and sha256 of every array, the identity of the stage that wrote it, and a sha256 of all that.
 
     Args:
       folder: where they are, one sub-folder a step.
-      stage: the fingerprint of the stage; None takes any (to read what another run has left).
+      stage: the identity of the stage; None takes any (to read what another run has left).
       keep: how many of the newest to keep.
       best: whether the one with the largest score is kept as well; scores are read from the manifests.
     """
 
-    def __init__(self, folder: Path, stage: str | None, *, keep: int = 2, best: bool = False):
+    def __init__(self, folder: Path, stage: Identity | None, *, keep: int = 2, best: bool = False):
         import orbax.checkpoint as ocp
 
         def preserved(checkpoints, *, context):
@@ -69,6 +72,7 @@ class Checkpoints:
         Raises:
           InputError: where this one or the one before cannot be written; those on disk stay.
         """
+        assert self._stage is not None
         if not primary():
             return
         found = jax.tree_util.tree_leaves_with_path(state)
@@ -83,7 +87,7 @@ class Checkpoints:
             for (path, _), x in zip(found, arrays.values(), strict=True)
         ]
         score = score if score is not None and math.isfinite(score) else None
-        content = {"stage": self._stage, "step": step, "leaves": leaves, "notes": notes, "score": score}
+        content = {"stage": self._stage.written(), "step": step, "leaves": leaves, "notes": notes, "score": score}
         manifest = {"content": content, "sha256": fingerprint.of_json(content)}
         args = self._ocp.args.Composite(state=self._ocp.args.StandardSave(arrays), manifest=self._ocp.args.JsonSave(manifest))
         with self._writing():
@@ -105,8 +109,8 @@ class Checkpoints:
         """
         place = f"checkpoint {self._folder.name}/{step}"
         manifest = self._manifest(step, place)
-        if self._stage is not None and manifest["stage"] != self._stage:
-            raise InputError(f"{place} is refused: it was written by another configuration")
+        if self._stage is not None and (different := cause(manifest["stage"], self._stage)):
+            raise InputError(f"{place} is refused: it was written with {different}")
         if template is not None:
             _check_leaves(place, manifest["leaves"], template)
         shapes = {f"{i:05d}": jax.ShapeDtypeStruct(x["shape"], x["dtype"]) for i, x in enumerate(manifest["leaves"])}
@@ -128,7 +132,7 @@ class Checkpoints:
         Raises:
           InputError: where there are checkpoints and none is good.
         """
-        found = {}
+        found, reasons = {}, []
 
         def newest_good():
             for left in self._folder.iterdir():
@@ -139,12 +143,14 @@ class Checkpoints:
                     found[step] = self.restore(step, template)
                 except InputError as error:
                     say(str(error))
+                    reasons.append(str(error).removeprefix(f"checkpoint {self._folder.name}/").replace(" is refused", "", 1))
                     continue
                 for refused in (s for s in self.steps() if s > step):
                     self._manager.delete(refused)
                 return step
             if self.steps():
-                raise InputError(f"no checkpoint in {self._folder} can be used; remove that folder to start this stage afresh")
+                advice = "remove that folder to start this stage afresh"
+                raise InputError(f"no checkpoint in {self._folder} can be used (step {reasons[0]}); {advice}")
             return None
 
         step = first(newest_good)
@@ -213,22 +219,32 @@ class Checkpoints:
             raise InputError(f"{what} cannot be read ({reason[0][:160]})") from error
 
 
-def read_model(folder: Path, identity: str | None) -> tuple[dict, dict]:
+def read_model(folder: Path, identity: Identity | None = None) -> tuple[dict, dict]:
     """The networks a finished stage has saved, verified: `(weights, notes)`.
 
     Raises:
       InputError: one line that says what is wrong with them.
+    """
+    weights, _, notes = read_finished(folder, identity)
+    return weights, notes
+
+
+def read_finished(folder: Path, identity: Identity | None) -> tuple[dict, dict, dict]:
+    """What a finished stage has saved, verified: `(weights, beside, notes)`, with all that is none of its networks in `beside`.
+
+    Raises:
+      InputError: one line that says what is wrong with it.
     """
     saved = Checkpoints(folder, identity)
     try:
         weights, notes = saved.restore(0)
     finally:
         saved.close()
+    beside = {name: weights.pop(name) for name in BESIDE if name in weights}
     for name, network in weights.items():
-        if name != "samples":
-            check_members(network, f"{folder} is refused: its network {name!r}")
-            network.setdefault("stats", {})
-    return weights, notes
+        check_members(network, f"{folder} is refused: its network {name!r}")
+        network.setdefault("stats", {})
+    return weights, beside, notes
 
 
 def _check_leaves(place, leaves, template):

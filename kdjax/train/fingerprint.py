@@ -1,18 +1,16 @@
-"""Digests: of arrays, of settings, of the code that ran."""
+"""Digests: of arrays, of settings, of rows."""
 
-import ast
 import hashlib
 import json
-import sys
-from collections.abc import Iterator
 from functools import lru_cache
-from importlib.machinery import ModuleSpec, PathFinder
-from importlib.util import resolve_name
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+
+from kdjax.data import Sampler, Source, numbers_of, read_sound, spread_rows
+
+SOME = 6  # rows or steps that stand for all where looking at all would take long
 
 
 def of_array(x: Any) -> str:
@@ -33,66 +31,27 @@ def of_json(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-@lru_cache
-def of_code() -> str:
-    """sha256 over the sources of the package: another code, another result."""
-    root = Path(__file__).parents[1]
-    return of_json({str(p.relative_to(root.parent)): p.read_text() for p in sorted(root.rglob("*.py"))})
+@lru_cache(maxsize=16)
+def of_rows(source: Source) -> str:
+    """sha256 over which rows of a data set a source has, their labels, and some of them as they are read.
 
-
-def of_program(file: Path) -> str:
-    """sha256 over a file of Python and all that it imports, however far away, by the names of modules.
-
-    Left out are the standard library and installed packages, which `of_platform` tells the versions of, and kdjax (`of_code`).
-    What is imported by a name that the program makes up, and files that it reads, are not seen.
+    What the whole set holds, its own digest tells.
     """
-    digests: dict[str, str] = {}
-    waiting = [("", "", file)]
-    while waiting:
-        name, package, path = waiting.pop()
-        if name in digests:
-            continue
-        content = path.read_bytes()
-        digests[name] = hashlib.sha256(content).hexdigest()
-        if path.suffix == ".py":
-            waiting += [one for imported in _imported(content, package) for one in _own_modules(imported)]
-    return of_json(digests)
+    return of_json([source.size, of_array(source.labels()), of_inputs(source)])
 
 
-def _imported(content: bytes, package: str) -> Iterator[str]:
-    """What import statements name; `from a import b` names `a.b`, which may be a module or not."""
-    for node in ast.walk(ast.parse(content)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and (package or not node.level):
-            above = resolve_name("." * node.level + (node.module or ""), package) if node.level else node.module
-            yield from (f"{above}.{alias.name}" for alias in node.names)
+@lru_cache(maxsize=16)
+def of_inputs(source: Source) -> str:
+    """sha256 over the numbers of a source's rows, and over some of them as they are read, labels left out."""
+    some, _ = read_sound(source, spread_rows(source.size, SOME), skip=True)
+    return of_json([of_array(numbers_of(source)), of_tree({name: x for name, x in some.items() if name != "label"})])
 
 
-def _own_modules(name: str) -> Iterator[tuple[str, str, Path]]:
-    """`(module, package, file)` of a dotted name and of the packages above it, as far as they are no installed ones."""
-    parts, places = name.split("."), None
-    if parts[0] in sys.stdlib_module_names or parts[0] == "kdjax":
-        return
-    for i in range(len(parts)):
-        module = ".".join(parts[: i + 1])
-        spec = _spec(module, places)
-        if spec is None:
-            return
-        file = Path(spec.origin or "")
-        if {"site-packages", "dist-packages"} & set(file.parts):
-            return
-        if spec.has_location:  # a folder without __init__.py has none
-            yield module, spec.parent or "", file
-        places = spec.submodule_search_locations
-        if places is None:
-            return
-
-
-def _spec(module: str, places: Any) -> ModuleSpec | None:
-    """Where a module lies; nothing is imported to find out."""
-    loaded = getattr(sys.modules.get(module), "__spec__", None)
-    return loaded or PathFinder.find_spec(module, places)
+def of_sampler(sampler: Sampler, steps: int) -> str:
+    """sha256 over the rows that some of the steps see, and the epochs these lie in."""
+    some = sorted({1, *spread_rows(steps, SOME).tolist()})
+    seen = [[of_array(sampler.rows(0, step)), int(sampler.epoch_of(step))] for step in some]
+    return of_json([sampler.batch, sampler.group, sampler.rest, seen])
 
 
 @lru_cache

@@ -79,8 +79,7 @@ def specifications(run_dir: str | Path, stage: str | None = None) -> dict[str, d
 def count_members(run_dir: Path) -> int:
     """How many members the last stage of a run has."""
     stages = _done(run_dir, _about(run_dir))
-    weights = read_model(run_dir / "models" / stages[-1], None)[0] if stages else {}
-    weights.pop("samples", None)
+    weights = read_model(run_dir / "models" / stages[-1])[0] if stages else {}
     return len(jax.tree.leaves(weights)[0]) if weights else 1
 
 
@@ -92,7 +91,7 @@ def _read_stage(run_dir: Path, stage: str | None) -> tuple[Path, dict, dict]:
     if stage is not None and stage not in done:
         raise InputError(f"stage {stage!r} is not in {run_dir}; accepted: {nearest(stage, done)}")
     place = run_dir / "models" / (stage or done[-1])
-    weights, notes = read_model(place, None)
+    weights, notes = read_model(place)
     weights.pop("samples", None)
     return place, weights, notes
 

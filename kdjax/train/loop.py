@@ -13,14 +13,15 @@ from kdjax.core import InputError, jit_fast_compile, join, split
 from kdjax.data import resident
 from kdjax.train.block import block
 from kdjax.train.checkpoint import Checkpoints
-from kdjax.train.collect import Collector, on_devices
+from kdjax.train.collect import Collect, Collector, on_devices
 from kdjax.train.devices import on_host, place, within_process
 from kdjax.train.feed import Chunk, feed
+from kdjax.train.identify import identity_of
 from kdjax.train.members import stack, unstack
 from kdjax.train.processes import first, gathered
 from kdjax.train.run import Run, Stopped, name_damaged
 from kdjax.train.stage import Result, Stage, blank_batch, check_stage, score_of, seeds_of
-from kdjax.train.stage_cache import clear, identity_of, keep, machine_of, read_back
+from kdjax.train.stage_cache import clear, keep, machine_of, read_back
 from kdjax.train.start import begin
 from kdjax.train.sweep import choose
 from kdjax.train.teacher_cache.compute import check_outputs, teacher_outputs
@@ -53,17 +54,20 @@ def run_stages(stages: dict[str, Stage], run: Run) -> dict[str, Result]:
     for name, stage in stages.items():
         try:
             given = stage.given(results)
-            identity = identity_of(stage, run, given, results)
+            check_stage(name, stage, given)
+            identity = identity_of(name, stage, run, given, results)
         except KeyError as missing:
             if missing.args[0] not in left_out:
                 raise
             left_out.add(name)
             run.say(f"{name} is left out: it is built on {missing.args[0]}")
             continue
-        check_stage(name, stage, given)
-        finished = read_back(name, stage, run, identity, given, list(stages))
+        found = read_back(name, stage, run, identity, given, list(stages))
         try:
-            results[name] = finished or _train(name, stage, run, identity, given, results, splits, list(stages))
+            if found is None:
+                results[name] = _train(name, stage, run, identity, given, results, splits, list(stages))
+            else:
+                results[name] = found.result if found.state is None else _measured_again(name, stage, run, identity, found, splits)
         except Diverged as error:
             if not stage.optional:
                 raise
@@ -142,13 +146,28 @@ def _train(name, stage, run, identity, given, results, splits, order) -> Result:
             scores = stage.evaluate(ask(state), "val", False)[score]
             kept, points = choose(stage.hyper or {}, f"val_{score}", scores, sign=sign)
             state = stack([unstack(state)[i] for i in kept])
-        measures = _measured("test", stage.evaluate(ask(state), "test", True))
-        if "val" in splits:
-            measures |= _measured("val", stage.evaluate(ask(state), "val", False))
-            measures |= _at_best(run.records.of(name), kept, score, sign) if run.test_curve else {}
+        measures = _final(stage, ask(state), splits)
+        if "val" in splits and run.test_curve:
+            measures |= _at_best(run.records.of(name), kept, score, sign)
     finally:
         checkpoints.close()
     return keep(name, stage, run, identity, state, measures, step, points, share=len(notes["machines"]) == 1)
+
+
+def _measured_again(name, stage, run, identity, found, splits) -> Result:
+    """A finished stage whose measures have changed since; its curve stays as it was measured on the way."""
+    run.say(f"{name}: its measures have changed since it was trained, so it is measured again")
+    ask = Collector(stage.method.predict, run, splits, stage.view, needs=stage.method.needs)
+    moving, frozen = split(found.state)
+    state = join(place(moving, run.devices, lead=1), place(frozen, run.devices))
+    measures, result = _final(stage, ask(state), splits), found.result
+    return keep(name, stage, run, identity, state, measures, result.step, result.points, share=found.shared)
+
+
+def _final(stage: Stage, collect: Collect, splits: dict) -> dict[str, list[float]]:
+    """What is measured at the end."""
+    measures = _measured("test", stage.evaluate(collect, "test", True))
+    return measures | (_measured("val", stage.evaluate(collect, "val", False)) if "val" in splits else {})
 
 
 def _advance(compiled, moving: Any, held: tuple, chunks: Iterator[Chunk], step: int, end: int) -> tuple[Any, dict, int, list[str]]:

@@ -41,7 +41,6 @@ class Run(NamedTuple):
       corrupt: `"stop"` at a row that cannot be read, or `"skip"` it for the next one.
       workers: processes that read ahead; 0 reads with threads.
       threads: how many.
-      code: digest of the program that made the stages, beside kdjax itself.
       test_curve: whether the score on test images is measured at every evaluation too, for the one at the best validation score.
     """
 
@@ -64,7 +63,6 @@ class Run(NamedTuple):
     corrupt: str = "stop"
     workers: int = 0
     threads: int = 1
-    code: str = ""
     test_curve: bool = False
 
 

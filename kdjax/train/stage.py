@@ -38,7 +38,6 @@ class Stage(NamedTuple):
       steps: optimisation steps.
       batch: rows a step, over all devices; the last step of an epoch may have fewer (`Sampler.rest`).
       pace: log, evaluation and save points.
-      recipe: JSON values that, with the weights given, fix the result: the stage's part of its fingerprint.
       nets: network name -> the specification `models.build` makes it from (`{"name", ...}`), for `kdjax.load`.
       source: rows to learn from; None for a data-free stage, whose batch holds only row numbers.
       augment: `(keys [B], batch) -> batch`.
@@ -65,13 +64,14 @@ class Stage(NamedTuple):
       samples: `(state of one member, key) -> images [N, H, W, C]` to look at, or None.
       teacher_cache: how the outputs of the teacher are computed once; batches then hold them, `{"teacher": {tap: [B, ...]}}`, and
         come in so many views. None: no outputs are kept, and every epoch draws anew.
+      unmapped: the same method built for no mapped axis, where `method` is built for one: identity is traced from it.
+      about: the name and the options of the method, JSON values by name, for records and cards. They count for nothing.
     """
 
     method: Method
     steps: int
     batch: int
     pace: Pace
-    recipe: dict
     nets: Mapping[str, dict]
     source: Source | None
     evaluate: Callable[..., dict[str, np.ndarray]]
@@ -94,6 +94,8 @@ class Stage(NamedTuple):
     optional: bool = False
     samples: Callable | None = None
     teacher_cache: TeacherCache | None = None
+    unmapped: Method | None = None
+    about: Mapping[str, Any] = {}
 
 
 class Result(NamedTuple):

@@ -1,44 +1,26 @@
-"""Finished stages on disk: their fingerprint, the way out and the way back."""
+"""Finished stages on disk: the way out and the way back."""
 
 from collections import OrderedDict
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from kdjax.core import Frozen, InputError
 from kdjax.core.files import copy_folder, remove, remove_partial
+from kdjax.data import read_sound
 from kdjax.train import fingerprint
-from kdjax.train.checkpoint import Checkpoints, read_model
+from kdjax.train.checkpoint import Checkpoints, read_finished
 from kdjax.train.devices import within_process
+from kdjax.train.identity import Identity
+from kdjax.train.kept_state import beside_networks, networks, state_shapes, whole_state
 from kdjax.train.members import unstack
 from kdjax.train.processes import first, gathered
 from kdjax.train.run import Run
-from kdjax.train.stage import Result, Stage, blank_batch, score_of
+from kdjax.train.stage import Result, Stage
 
-
-def identity_of(stage: Stage, run: Run, given: dict[str, Frozen], results: dict[str, Result]) -> str:
-    """The fingerprint of all that a stage's result depends on, but for the machine."""
-    shared = {
-        "seed": run.seed,
-        "data_seed": run.data_seed,
-        "share": run.share,
-        "how": run.how,
-        "select": "last" if stage.intermediate else run.select,
-        "test_curve": run.test_curve,
-    }
-    own = {"steps": stage.steps, "batch": stage.batch, "pace": stage.pace, "members": stage.members, "recipe": stage.recipe}
-    numbers = {name: np.asarray(values, np.float64).tolist() for name, values in (stage.hyper or {}).items()}
-    weights = {name: value.source for name, value in given.items()}
-    adopted = results[stage.warm_start_from].digest if stage.warm_start else ""
-    own |= {"seeds": stage.seeds, "choose": stage.choose, "score": score_of(stage), "refresh": stage.refresh_every}
-    cache = stage.teacher_cache and [*stage.teacher_cache[1:4], stage.teacher_cache.dtype]
-    own |= {"teacher_cache": cache}
-    more = {"hyper": numbers, "given": weights, "adopted": adopted, "nets": dict(stage.nets)}
-    more |= {"start": [one.source() for one in stage.start]} if stage.start else {}
-    return fingerprint.of_json({**shared, **own, **more, "data": run.digest, "code": [fingerprint.of_code(), run.code]})
+_NOTES = ("measures", "digest", "step", "points", "lines", "damaged", "measured", "machine")
 
 
 def clear(run: Run) -> None:
@@ -53,34 +35,46 @@ def machine_of(run: Run) -> str:
     return fingerprint.of_json({**run.devices.label, **fingerprint.of_platform()})
 
 
-def read_back(name: str, stage: Stage, run: Run, identity: str, given: dict[str, Frozen], order: list[str]) -> Result | None:
-    """The result of a stage that this run, or another one with the same cache, has finished. All processes get the same."""
+class Finished(NamedTuple):
+    """A finished stage that was read back.
+
+    Attributes:
+      result: what it leaves to later stages.
+      state: its State with members, where the code of its measures is not what measured it, so that it is to be measured again.
+      shared: whether it may be shared with other runs on this machine.
+    """
+
+    result: Result
+    state: Any = None
+    shared: bool = False
+
+
+def read_back(name: str, stage: Stage, run: Run, identity: Identity, given: dict[str, Frozen], order: list[str]) -> Finished | None:
+    """A stage that this run, or another one with the same cache, has finished. All processes get the same."""
     own = run.folder / "models" / name
-
-    def shapes():
-        return jax.eval_shape(lambda key: _networks(stage, stage.method.init(key, blank_batch(stage), given)), jax.random.key(0))
-
-    if not first(lambda: own.exists() or _from_cache(name, run, identity, shapes)):
+    if not first(lambda: own.exists() or _from_cache(name, stage, run, identity, given)):
         return None
     try:
-        weights, samples, notes = _read(own, identity, shapes)
+        found = _read(own, stage, run, identity, given)
     except InputError as error:
-        weights, samples, notes = None, None, {}
+        found = None
         run.say(str(error))
-    if not all(gathered(weights is not None)):
+    if not all(gathered(found is not None)):
         return None
-    assert weights is not None
+    assert found is not None
+    weights, samples, state, notes = found
     run.records.put(order, name, notes["lines"])
     run.damaged.update(notes["damaged"])
     run.progress(name, stage.steps, {})
-    return Result(weights, notes["measures"], notes["digest"], notes["step"], samples, tuple(notes["points"]))
+    result = Result(weights, notes["measures"], notes["digest"], notes["step"], samples, tuple(notes["points"]))
+    return Finished(result, state, notes["machine"] == machine_of(run))
 
 
 def keep(
     name: str,
     stage: Stage,
     run: Run,
-    identity: str,
+    identity: Identity,
     state: Any,
     measures: dict[str, list[float]],
     step: int,
@@ -90,33 +84,39 @@ def keep(
 ) -> Result:
     """Saves the networks of a finished stage in the run's folder and, with `share`, in the cache."""
     singles = unstack(within_process(state))
-    weights = jax.tree.map(lambda *xs: np.stack([np.asarray(x) for x in xs]), *(_networks(stage, one) for one in singles))
+    weights = jax.tree.map(lambda *xs: np.stack([np.asarray(x) for x in xs]), *(networks(stage, one) for one in singles))
     digest = fingerprint.of_tree(weights)
     samples = None if stage.samples is None else np.asarray(stage.samples(singles[0], jax.random.key(run.data_seed)), np.float32)
     notes = {"nets": dict(stage.nets), "measures": measures, "digest": digest, "step": step, "points": points}
     notes |= {"lines": run.records.of(name), "damaged": sorted(run.damaged)}
-    whole = weights if samples is None else OrderedDict(weights, samples=samples)
-    first(lambda: _write(name, run, identity, whole, notes, share))
+    notes |= {"measured": identity.measures, "machine": machine_of(run) if share else ""}
+    beside = {} if samples is None else {"samples": samples}
+    if not stage.choose and (state := beside_networks(stage, singles, _batch(run))):
+        beside["state"] = state
+    first(lambda: _write(name, run, identity, OrderedDict(weights, **beside), notes, share))
     return Result(weights, measures, digest, step, samples, points)
 
 
-def _from_cache(name: str, run: Run, identity: str, shapes: Callable) -> bool:
-    """Whether another run has left this stage; it is copied into this one."""
+def _from_cache(name: str, stage: Stage, run: Run, identity: Identity, given: dict[str, Frozen]) -> bool:
+    """Whether another run has left this stage; it is copied into this one. What this code has measured comes first."""
     kept = _cached(run, identity)
-    if kept is None or not kept.exists():
+    if kept is None:
         return False
-    try:
-        _read(kept, identity, shapes)
-    except InputError as error:
-        run.say(f"cached {error}")
-        remove(kept)
-        return False
-    copy_folder(kept, run.folder / "models" / name)
-    run.say(f"{name}: taken from the cache of finished stages")
-    return True
+    others = sorted(kept.parent.glob(f"{kept.name.partition('-')[0]}-*"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for place in [kept] * kept.exists() + [other for other in others if other != kept and not stage.choose]:
+        try:
+            _read(place, stage, run, identity, given)
+        except InputError as error:
+            run.say(f"cached {error}")
+            remove(place)
+            continue
+        copy_folder(place, run.folder / "models" / name)
+        run.say(f"{name}: taken from the cache of finished stages")
+        return True
+    return False
 
 
-def _write(name: str, run: Run, identity: str, whole: Any, notes: dict, share: bool) -> None:
+def _write(name: str, run: Run, identity: Identity, whole: Any, notes: dict, share: bool) -> None:
     own = run.folder / "models" / name
     writing = own.with_name(f".{name}.partial")
     remove(writing)
@@ -124,7 +124,7 @@ def _write(name: str, run: Run, identity: str, whole: Any, notes: dict, share: b
     saved = Checkpoints(writing, identity)
     saved.save(0, whole, notes)
     saved.close()
-    remove(own)  # a damaged one
+    remove(own)  # a damaged one, or one of other measures
     writing.rename(own)
     kept = _cached(run, identity)
     if share and kept is not None and not kept.exists():
@@ -135,28 +135,37 @@ def _write(name: str, run: Run, identity: str, whole: Any, notes: dict, share: b
                 run.say(f"the cache of finished stages cannot be written ({error}); going on without it")
 
 
-def _cached(run: Run, identity: str) -> Path | None:
-    return None if run.cache is None else run.cache / fingerprint.of_json([identity, machine_of(run)])
+def _cached(run: Run, identity: Identity) -> Path | None:
+    """Where a finished stage lies: by what it follows from, and by what it was measured with."""
+    if run.cache is None:
+        return None
+    return run.cache / f"{fingerprint.of_json([identity.digest, machine_of(run)])[:40]}-{identity.measures[:24]}"
 
 
-def _networks(stage: Stage, state: Any) -> OrderedDict:
-    """The networks that a stage trains, in the order of the method: the first is the one to ship."""
-    found = stage.method.weights(state)
-    # Plain dicts come out of tree maps in alphabetical order.
-    return OrderedDict((n, {"params": p, "stats": s}) for n, (p, s) in found.items() if n not in stage.method.needs)
-
-
-def _read(folder: Path, identity: str, shapes: Callable) -> tuple[Any, Any, dict]:
-    """`(weights, samples or None, notes)` of a finished stage; `shapes()` is what one member of its networks looks like.
+def _read(folder: Path, stage: Stage, run: Run, identity: Identity, given: dict[str, Frozen]) -> tuple[Any, Any, Any, dict]:
+    """`(weights, samples or None, state or None, notes)` of a finished stage; the state where it is to be measured again.
 
     Raises:
-      InputError: where it is damaged, or holds other networks.
+      InputError: where it is damaged, holds other networks, or cannot be measured again.
     """
-    found, notes = read_model(folder, identity)
-    if missing := [x for x in ("measures", "digest", "step", "points", "lines", "damaged") if x not in notes]:
+    found, beside, notes = read_finished(folder, identity)
+    if missing := [x for x in _NOTES if x not in notes]:
         raise InputError(f"{folder} is refused: its manifest holds no {missing[0]}")
-    samples = found.pop("samples", None)
-    return _like(shapes(), found, folder), samples, notes
+    weights = _like(jax.eval_shape(lambda state: networks(stage, state), state_shapes(stage, given)), found, folder)
+    if notes["measured"] == identity.measures:
+        return weights, beside.get("samples"), None, notes
+    try:
+        if stage.choose:
+            raise InputError("its measures are others than those by which it chose among the points of a sweep")
+        state = whole_state(stage, given, weights, beside.get("state", {}), _batch(run))
+    except InputError as error:
+        raise InputError(f"{folder} is refused: {error}") from None
+    return weights, beside.get("samples"), state, notes
+
+
+def _batch(run: Run) -> Any:
+    """A batch of one row, as it is read."""
+    return read_sound(run.splits["test"], np.zeros(1, np.int32), skip=True)[0]
 
 
 def _like(shapes: Any, found: dict, folder: Path) -> Any:

@@ -196,7 +196,7 @@ def _stage(nets: dict[str, dict], source: Source, transform: Callable, numbers: 
     frozen = Frozen(params, stats, "random")
     return Stage(
         method=methods.kd(student, teacher, sgd(0.05, momentum=0.9, weight_decay=5e-4)),
-        steps=1, batch=numbers["batch"], pace=Pace(1, 1, 1), recipe={}, nets={}, source=source, augment=transform,
+        steps=1, batch=numbers["batch"], pace=Pace(1, 1, 1), nets={}, source=source, augment=transform,
         evaluate=lambda *_: {}, score="", given=lambda _: {"teacher": frozen}, members=numbers["seeds"],
     )  # fmt: skip
 

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from kdjax.core import InputError
+from kdjax.core.difference import difference
 from launch.run import cli
-from launch.run.workdir import difference
 
 FLAGS = ("distributed", "coordinator", "processes", "process")
 
@@ -87,17 +87,17 @@ def _told(error: BaseException) -> int:
         return 1
 
 
-def check_agreement(config: dict, source: dict, code: str) -> None:
+def check_agreement(config: dict, source: dict) -> None:
     """Refuses processes that were not started for the same run.
 
     Raises:
       InputError: on all of them, naming the process and what differs.
     """
-    from kdjax.train.fingerprint import of_code, of_platform
+    from kdjax.train.fingerprint import of_platform
     from kdjax.train.processes import gathered
 
     versions = {k: v for k, v in of_platform().items() if k != "devices"}
-    own: dict[str, Any] = {"config file": source, "config": config, "code": [of_code(), code], "platform": versions}
+    own: dict[str, Any] = {"config file": source, "config": config, "platform": versions}
     wanted, *others = gathered(own)
     for process, other in enumerate(others, 1):
         for part, value in wanted.items():

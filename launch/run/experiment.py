@@ -36,7 +36,7 @@ from launch.table import markdown, plots, summary
 from launch.table.measures import words
 
 
-def run(build: Callable, config: Any, folder: Path, *, path: str, source: dict, code: str) -> None:
+def run(build: Callable, config: Any, folder: Path, *, path: str, source: dict) -> None:
     """Runs, resumes, or shows what is finished.
 
     Args:
@@ -45,10 +45,9 @@ def run(build: Callable, config: Any, folder: Path, *, path: str, source: dict, 
       folder: the run's folder.
       path: of the config's file.
       source: `{"file", "variant"}` of the config, for the records.
-      code: digest of the config file and of what it imports.
     """
     plain = json.loads(config.to_json())
-    check_agreement(plain, source, code)
+    check_agreement(plain, source)
     if first(lambda: same_run(folder, plain, source) and is_finished(folder, cli.tell)):
         if primary():
             written = summary.read(folder)
@@ -64,7 +63,7 @@ def run(build: Callable, config: Any, folder: Path, *, path: str, source: dict, 
     with ExitStack() as held:
         first(lambda: _begun(folder, about, held))
         together(lambda: _check_shared(folder))
-        _carry_out(config, experiment, about, folder, devices, code, expected)
+        _carry_out(config, experiment, about, folder, devices, expected)
 
 
 def _about(config: Any, experiment: Any, devices: Devices) -> dict[str, Any]:
@@ -119,7 +118,7 @@ def _begun(folder: Path, about: dict, held: ExitStack) -> None:
     write_json(folder / "config.json", about)
 
 
-def _carry_out(config: Any, experiment: Any, about: dict, folder: Path, devices: Devices, code: str, expected: list[str]) -> None:
+def _carry_out(config: Any, experiment: Any, about: dict, folder: Path, devices: Devices, expected: list[str]) -> None:
     """Runs all stages; the first process then writes what a person looks at."""
     dataset = experiment.dataset
     splits = {"train": dataset.train, "test": dataset.test} | ({} if dataset.val is None else {"val": dataset.val})
@@ -141,7 +140,7 @@ def _carry_out(config: Any, experiment: Any, about: dict, folder: Path, devices:
             how=about["members"], select=config.select, splits=splits, digest=dataset.digest, devices=devices, cache=stage_cache(),
             stop=signals.came, say=progress.say, progress=advance, damaged=set(),
             resident=dataset.resident, corrupt=config.data.corrupt, workers=config.data.workers,
-            threads=max(1, decoding_threads(dataset.shape)), test_curve=config.test_curve, code=code,
+            threads=max(1, decoding_threads(dataset.shape)), test_curve=config.test_curve,
         )  # fmt: skip
         for note in _notes(dataset, config):
             shared.say(f"data: {note}")
@@ -174,7 +173,7 @@ def _conclude(config, experiment, about, run: Run, given: dict, results: dict[st
     folder = run.folder
     about |= {
         "weights": {name: result.digest for name, result in results.items()},
-        "methods": {name: stage.recipe.get("method") for name, stage in experiment.stages.items()},
+        "methods": {name: stage.about.get("method") for name, stage in experiment.stages.items()},
         "stages": list(experiment.stages),
         "metrics_sha256": digest_of_lines(folder),
     }

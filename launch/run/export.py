@@ -37,7 +37,7 @@ def export(folder: Path, about: dict, summary: dict, results: Mapping[str, Any],
         place.mkdir()
         for file, network, i in files_of(nets, members_of(result.weights[next(iter(nets))])):
             weights = jax.tree.map(lambda x, i=i: np.asarray(x[i]), result.weights[network])
-            told = _metadata(about, summary, stage, network, i, stages[stage].recipe)
+            told = _metadata(about, summary, stage, network, i, stages[stage].about)
             models.write_weights(place / file, weights["params"], weights["stats"], nets[network], about=told)
         write_text(place / "README.md", card(about, summary, stage, result, stages[stage]))
     if not any(writing.iterdir()):
@@ -46,7 +46,7 @@ def export(folder: Path, about: dict, summary: dict, results: Mapping[str, Any],
     writing.rename(folder / "export")
 
 
-def _metadata(about, summary, stage, network, i, recipe) -> dict[str, str]:
+def _metadata(about, summary, stage, network, i, made) -> dict[str, str]:
     """What a program needs to know of a file, and a person who has nothing but it."""
     measures = {key.partition("/")[2]: x["values"] for key, x in summary["results"].items() if key.startswith(f"{stage}/")}
     return {
@@ -58,7 +58,7 @@ def _metadata(about, summary, stage, network, i, recipe) -> dict[str, str]:
         "data_sha256": about["data"]["digest"],
         "stage": stage,
         "network": network,
-        "method": str(recipe.get("method", summary["method"])),
+        "method": str(made.get("method", summary["method"])),
         "seed": str(seed_of(summary, i)),
         "results": json.dumps({name: values[i] for name, values in measures.items() if i < len(values)}),
         "version": kdjax.__version__,

@@ -50,7 +50,7 @@ def card(about: dict, summary: dict, stage: str, result: Any, made: Any) -> str:
       made: its Stage.
     """
     config, data = dict(fields(about["config"])), about["data"]
-    method = made.recipe.get("method", summary["method"])
+    method = made.about.get("method", summary["method"])
     name = f"{protocol.network_of(stage, config).split(' ')[0] or 'network'}, {stage.replace('_', ' ')}"
     own = {key.partition("/")[2]: found for key, found in summary["results"].items() if key.startswith(f"{stage}/")}
     nets = {k: v for k, v in made.nets.items() if k in result.weights}
@@ -69,7 +69,7 @@ def card(about: dict, summary: dict, stage: str, result: Any, made: Any) -> str:
         "## Intended use and limits\n\n" + _limits(summary, data, stage, own, task),
         "## Loading\n\n" + _loading(data, next(iter(nets.values()))),
     ]
-    if reference := _reference(method, made.recipe):
+    if reference := _reference(method, made.about):
         parts.append(f"## Reference\n\n{reference}")
     versions = ", ".join(f"{k} {v}" for k, v in about["platform"].items() if k not in ("device", "devices"))
     made_with = (
@@ -177,14 +177,13 @@ def _data(about, summary, config, specification) -> str:
 
 def _training(about, summary, stage, result, made, method) -> str:
     config, lines = about["config"], [f"- method: {method}"]
-    known = ("method", "training", "data", "nets", "config")
-    options = {k: v for k, v in made.recipe.items() if k not in known}
+    options = {k: v for k, v in made.about.items() if k not in ("method", "training")}
     if config.get("method", {}).get("name") == method:
         options |= {k: v for k, v in config["method"].items() if k != "name"}
     if options:
         lines.append("- options: " + ", ".join(f"{k} {protocol.shown(v)}" for k, v in options.items()))
     section = protocol.section_of(stage, dict(fields(config)))
-    training = made.recipe.get("training") or config.get(f"{section}_training", {})
+    training = made.about.get("training") or config.get(f"{section}_training", {})
     if optimiser := training.get("optimiser"):
         chosen = result.points[0] if result.points else {}
         told = {k: chosen.get(k, v) for k, v in optimiser.items() if k != "name"}
@@ -253,11 +252,11 @@ def _limits(summary, data, stage, own, task) -> str:
     return "\n".join(lines)
 
 
-def _reference(method: str, recipe: Mapping[str, Any]) -> str:
+def _reference(method: str, options: Mapping[str, Any]) -> str:
     if method not in methods.__all__:
         return ""
     text = inspect.getdoc(getattr(methods, method)) or ""
     found = re.search(r"^Reference: (.+?)(?:\n\n|\Z)", text, re.M | re.S)
     reference = " ".join(found[1].split()) if found else ""
     about_option = re.match(r"(\w+): ", reference)  # a paper behind one option, not behind the method
-    return reference if not about_option or recipe.get(about_option[1]) else ""
+    return reference if not about_option or options.get(about_option[1]) else ""

@@ -7,11 +7,13 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from kdjax.core import InputError
+from kdjax.core.difference import difference
 from kdjax.core.files import read_json
-from kdjax.experiment.config import lasting
+
+# Fields of a config that say where a run computes and finds things: it may go on with others.
+PLACES = ("devices", "fsdp", "parallel", "data.dir", "data.workers", "cache.dir")
 
 
 def same_run(folder: Path, plain: dict, source: dict) -> bool:
@@ -31,7 +33,7 @@ def same_run(folder: Path, plain: dict, source: dict) -> bool:
     theirs, ours = (f"{x['file']}:{x['variant']}".removesuffix(":") for x in (kept, source))
     if theirs != ours:
         raise InputError(f"--workdir={folder} holds a run of {theirs}, this command is one of {ours}: choose another --workdir")
-    if different := difference(lasting(kept["config"]), lasting(plain)):
+    if different := difference(kept["config"], plain, skip=PLACES):
         raise InputError(f"--workdir={folder} holds a run with {different}: choose another --workdir, or repeat its command")
     return True
 
@@ -90,15 +92,3 @@ def locked(folder: Path) -> Iterator[None]:
         except OSError:  # a file system without locks
             pass
         yield
-
-
-def difference(old: Any, new: Any, at: str = "config", other: str = "this command") -> str:
-    """The first thing that differs between two JSON values, in words; empty where nothing does."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in [*old, *new]:
-            if key not in old or key not in new:
-                return f"{'no ' if key not in old else ''}{at}.{key}"
-            if found := difference(old[key], new[key], f"{at}.{key}", other):
-                return found
-        return ""
-    return "" if old == new else f"{at}={old}, {other} has {new}"

@@ -4,15 +4,15 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from kdjax.experiment.config import FREE
 from launch.run.checks import fields
+from launch.run.workdir import PLACES
 from launch.table.measures import best_step, score_of
 
 # What a comparison may be about (the method, its optimiser, its tuning), which seeds there are, and what changes results by
 # rounding at most (both readers see the same rows in the same order, and a normalisation measured by one rule). Every other field
 # of a config is protocol; so is the teacher, by its weights, and the data, by their bytes.
 _FREE = {
-    *FREE, "seed", "seeds", "members", "evaluate_epochs", "save_epochs", "baseline_rates", "smoothing", "sweep",
+    *PLACES, "seed", "seeds", "members", "evaluate_epochs", "save_epochs", "baseline_rates", "smoothing", "sweep",
     "test_curve", "teacher", "init", "data.source", "data.reader", "data.corrupt", "data.exif_orientation",
 }  # fmt: skip
 TURNED = "images turned as their EXIF orientation says"

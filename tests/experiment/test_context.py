@@ -1,11 +1,17 @@
 """What an entry makes its stages from."""
 
-from contexts import ROWS, STUDENT, context, shared
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+from contexts import ROWS, STUDENT, context, shared, weights_of
 
 from kdjax import methods, models
 from kdjax.experiment.context import axis_name, make_stage, stages_of
 from kdjax.experiment.entry import Entry
 from kdjax.experiment.student import beside_teacher
+from kdjax.train.traced import trace
 
 TEACHER = models.conv_net((3, 4), 4)
 
@@ -25,12 +31,29 @@ def test_a_point_of_a_sweep_stands_in_the_place_of_the_options():
 
     c = context(TEACHER, Entry(methods.kd, make), {"temperature": 4.0, "weight": 0.5})
     stage = make_stage(
-        c, None, grid={"temperature": (1.0, 2.0), "learning_rate": (0.1,)}, batch=2, recipe={}, nets={}, source=ROWS,
+        c, None, grid={"temperature": (1.0, 2.0), "learning_rate": (0.1,)}, batch=2, nets={}, source=ROWS,
         evaluate=lambda *_: {},
         score="accuracy",
     )  # fmt: skip
     assert [x["temperature"] for x, _ in asked] == [4.0, 1.0, 2.0] and [rate for _, rate in asked] == [0.2, 0.1, 0.1]
     assert all(x["weight"] == 0.5 for x, _ in asked) and stage.members == 2 and stage.choose
+
+
+@pytest.mark.parametrize("grid", [None, {"temperature": (1.0, 2.0)}])
+def test_a_stage_for_a_mapped_axis_has_the_method_for_none_beside_it(grid):
+    fields = {"batch": 2, "nets": {}, "source": ROWS, "evaluate": lambda *_: {}, "score": "accuracy", "grid": grid}
+    c = context(TEACHER, Entry(methods.kd, beside_teacher), {"temperature": 4.0})
+    alone, mapped = (make_stage(x, None, **fields) for x in (c, replace(c, axis_name="data")))
+    assert alone.unmapped is None and mapped.unmapped is not None
+    given, batch = {"teacher": weights_of(TEACHER)}, {"label": np.zeros(2, np.int32), **ROWS.read(np.arange(2))}
+
+    def program(method):
+        state = jax.eval_shape(lambda: method.init(jax.random.key(0), batch, given))
+        return trace(method.step, state, batch, jax.random.key(0))
+
+    assert program(mapped.unmapped) == program(alone.method)
+    with pytest.raises(NameError, match="data"):
+        program(mapped.method)
 
 
 def test_taps_are_shapes_of_one_image():

@@ -142,7 +142,7 @@ def _left(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {"summary": {k: v for k, v in summary.items() if k != "wall_seconds"}}
     found |= {name: (folder / name).read_bytes() for name in ("metrics.jsonl", "report.md", "config.json")}
     for model in sorted((folder / "models").iterdir()):
-        weights, notes = read_model(model, None)
+        weights, notes = read_model(model)
         found[f"models/{model.name}"] = fingerprint.of_tree(weights), notes
     exports = [p for p in (folder / "export").rglob("*") if p.is_file()]
     return found | {str(p.relative_to(folder)): p.read_bytes() for p in exports}

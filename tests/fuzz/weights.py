@@ -22,6 +22,7 @@ from kdjax.core.printable import printable
 from kdjax.models import to_pytorch, write_weights
 from kdjax.train import fingerprint, load
 from kdjax.train.checkpoint import Checkpoints
+from kdjax.train.identity import Identity
 from kdjax.train.teacher import read_teacher
 from tests.torch_file import torch_file
 
@@ -49,7 +50,7 @@ def _good(form):
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "place"
         if form == "run":
-            saved = Checkpoints(place / "models" / "student", "identity")
+            saved = Checkpoints(place / "models" / "student", Identity({"settings": {}, "inputs": {}, "programs": {}}))
             params, stats = _weights("conv_net")
             weights = jax.tree.map(lambda x: x[None], {"network": {"params": params, "stats": stats}})
             saved.save(0, weights, {"nets": {"network": NETS["conv_net"]}})

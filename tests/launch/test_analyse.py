@@ -15,6 +15,7 @@ from PIL import Image
 from kdjax import augment, data, evaluate, models
 from kdjax.train.checkpoint import Checkpoints
 from kdjax.train.fingerprint import of_json
+from kdjax.train.identity import Identity
 from launch import analyse
 from launch.table import analysis_plots
 
@@ -37,7 +38,7 @@ def keep(run, stage, specification, *members):
     """The networks of a finished stage, as training leaves them."""
     stacked = jax.tree.map(lambda *xs: np.stack(xs), *[{"params": p, "stats": s} for p, s in members])
     shutil.rmtree(run / "models" / stage, ignore_errors=True)
-    saved = Checkpoints(run / "models" / stage, "made up")
+    saved = Checkpoints(run / "models" / stage, Identity({"settings": {}, "inputs": {}, "programs": {}}))
     saved.save(0, {"network": stacked}, {"nets": {"network": specification}})
     saved.close()
 

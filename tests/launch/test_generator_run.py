@@ -67,7 +67,7 @@ def fid(collect, split, final):
 def build(config):
     found = quickstart.build(config)
     stage = Stage(
-        method=mean_image(models.build(SPECIFICATION), optax.adam(0.02)), steps=24, batch=64, pace=Pace(4, 8, 8), recipe={},
+        method=mean_image(models.build(SPECIFICATION), optax.adam(0.02)), steps=24, batch=64, pace=Pace(4, 8, 8),
         nets={"maker": SPECIFICATION}, source=found.dataset.train, view=latents, evaluate=fid, score="fid", members=config.seeds,
     )
     return found._replace(stages={"maker": stage}, compare=())

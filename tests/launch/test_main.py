@@ -18,9 +18,9 @@ from PIL import Image
 import kdjax
 from kdjax import augment, data, evaluate
 from kdjax.core import jit_fast_compile
+from kdjax.train.checkpoint import read_model
 from kdjax.train.devices import find_devices, one_device
 from kdjax.train.stage import blank_batch
-from kdjax.train.stage_cache import read_model
 from launch.run import cli, experiment, progress
 from launch.run.rehearsal import rehearse
 
@@ -68,7 +68,7 @@ def test_metrics_hold_one_object_a_log_point_and_times_lie_apart(run):
 
 def test_config_json_holds_the_digests_of_the_weights(run):
     kept = read(run[0], "config.json")["weights"]
-    assert kept == {stage: read_model(run[0] / "models" / stage, None)[1]["digest"] for stage in STAGES}
+    assert kept == {stage: read_model(run[0] / "models" / stage)[1]["digest"] for stage in STAGES}
 
 
 def test_the_student_alone_sees_the_labelled_images_and_the_distilled_one_all():
@@ -106,7 +106,7 @@ def test_plots_models_and_checkpoints_are_there(run):
             assert image.size > (200, 200) and len(image.convert("L").getcolors()) > 20
     for stage in STAGES:
         assert list((run[0] / "checkpoints" / stage).iterdir())
-        weights, notes = read_model(run[0] / "models" / stage, None)
+        weights, notes = read_model(run[0] / "models" / stage)
         assert weights and notes["measures"].keys() >= {"test_accuracy"}
     assert sorted(p.name for p in run[0].iterdir() if p.name != ".lock") == [
         "checkpoints", "config.json", "export", "metrics.jsonl", "models", "plots", "report.md", "summary.json", "tensorboard",

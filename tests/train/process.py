@@ -13,7 +13,7 @@ if __name__ == "__main__":
 import conftest  # noqa: E402, F401  the settings of all tests
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
-from tiny import TRAIN, after, broken, run, sgd, stage  # noqa: E402
+from tiny import TRAIN, after, broken, mapped, run, sgd, stage  # noqa: E402
 
 from kdjax import methods, models  # noqa: E402
 from kdjax.core import InputError  # noqa: E402
@@ -42,12 +42,18 @@ def flat(hidden, out, axis=None):
 
 def stages(devices, source=TRAIN):
     """A teacher and two students of it."""
-    axis = devices.axis_name
-    net, shared = flat(8, 3, axis), {"source": source, "pace": Pace(2, 6, 6)}
+    shared = {"source": source, "pace": Pace(2, 6, 6)}
     given = lambda results: {"teacher": results["teacher"].frozen()}  # noqa: E731
+
+    def teacher(axis):
+        return methods.supervised(flat(8, 3, axis), sgd(), axis_name=axis)
+
+    def student(axis):
+        return methods.kd(flat(8, 3, axis), flat(8, 3, axis), sgd(), axis_name=axis)
+
     return {
-        "teacher": stage(methods.supervised(net, sgd(), axis_name=axis), **shared),
-        "student": stage(methods.kd(net, net, sgd(), axis_name=axis), given=given, members=2, **shared),
+        "teacher": mapped(teacher, devices, **shared),
+        "student": mapped(student, devices, given=given, members=2, **shared),
     }
 
 

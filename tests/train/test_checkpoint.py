@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import assert_same
+from tiny import assert_same, named
 
 from kdjax.core import Frozen, InputError, Learner, split
 from kdjax.train import Checkpoints
@@ -29,7 +29,7 @@ def moving(shift=0.0):
 @pytest.fixture
 def folder(tmp_path):
     """Three steps saved, of which the last two are kept."""
-    checkpoints = Checkpoints(tmp_path / "student", "stage one")
+    checkpoints = Checkpoints(tmp_path / "student", named("one"))
     for step in (4, 8, 12):
         checkpoints.save(step, moving(step), {"note": [step, "x"]})
     checkpoints.close()
@@ -42,18 +42,18 @@ NOISE = {"noise": np.random.default_rng(0).standard_normal(20000).astype(np.floa
 @pytest.fixture
 def single(tmp_path):
     """Steps 8 and 12 of a State of one array, large enough for a file of its own."""
-    checkpoints = Checkpoints(tmp_path / "student", "stage one")
+    checkpoints = Checkpoints(tmp_path / "student", named("one"))
     for step in (8, 12):
         checkpoints.save(step, {"noise": NOISE["noise"] + step}, {"note": step})
     checkpoints.close()
     return tmp_path / "student"
 
 
-def opened(folder, stage="stage one", **options):
+def opened(folder, stage=named("one"), **options):
     return Checkpoints(folder, stage, **options)
 
 
-def refused(folder, step=12, template=None, stage="stage one"):
+def refused(folder, step=12, template=None, stage=named("one")):
     """The one line a restore is refused with."""
     with pytest.raises(InputError) as info:
         opened(folder, stage).restore(step, moving() if template is None else template)
@@ -132,7 +132,7 @@ def test_a_nested_description_of_a_step_is_refused(folder):
 def test_a_plain_file_is_refused(tmp_path):
     (tmp_path / "c").write_text("x")
     with pytest.raises(InputError, match="c is a file: expected a folder of checkpoints"):
-        Checkpoints(tmp_path / "c", "s")
+        Checkpoints(tmp_path / "c", named("s"))
 
 
 @pytest.fixture
@@ -205,7 +205,7 @@ def test_another_tree_is_refused(folder):
 
 
 def test_another_stage_is_refused(folder):
-    assert "written by another configuration" in refused(folder, stage="stage two")
+    assert "it was written with name=one, this run has two" in refused(folder, stage=named("two"))
     assert opened(folder, None).restore(12, moving())[1] == {"note": [12, "x"]}
 
 
@@ -222,68 +222,68 @@ def test_newest_falls_back_to_a_good_one_and_removes_the_bad(single):
 def test_newest_raises_where_none_is_good(folder, tmp_path):
     said = []
     with pytest.raises(InputError, match=r"no checkpoint in .*student can be used"):
-        opened(folder, "stage two").newest(moving(), said.append)
+        opened(folder, named("two")).newest(moving(), said.append)
     assert len(said) == 2
-    assert Checkpoints(tmp_path / "empty", "stage one").newest(moving(), said.append) is None
+    assert Checkpoints(tmp_path / "empty", named("one")).newest(moving(), said.append) is None
 
 
 def test_the_last_two_and_the_best_are_kept(tmp_path):
-    checkpoints = Checkpoints(tmp_path / "c", "s", best=True)
+    checkpoints = Checkpoints(tmp_path / "c", named("s"), best=True)
     for step, value in ((1, -30.0), (2, -9.0), (3, -9.0), (4, -10.0), (5, float("nan"))):
         checkpoints.save(step, {"x": jnp.float32(step)}, {}, value)
     checkpoints.save(6, {"x": jnp.float32(6)}, {})  # saved between evaluations
     assert checkpoints.best() == 3
     checkpoints.close()
-    again = Checkpoints(tmp_path / "c", "s", best=True)
+    again = Checkpoints(tmp_path / "c", named("s"), best=True)
     assert again.steps() == [6, 5, 3] and again.best() == 3
     again.save(7, {"x": jnp.float32(7)}, {}, -8.0)
     assert again.best() == 7
     again.close()
-    assert Checkpoints(tmp_path / "c", "s", best=True).steps() == [7, 6]
+    assert Checkpoints(tmp_path / "c", named("s"), best=True).steps() == [7, 6]
 
 
 def test_the_best_one_follows_the_manifests_alone(tmp_path):
     """A score that is not what was written counts no more than other damage."""
-    checkpoints = Checkpoints(tmp_path / "c", "s", best=True)
+    checkpoints = Checkpoints(tmp_path / "c", named("s"), best=True)
     for step, value in ((1, 30.0), (2, 20.0), (3, 10.0)):
         checkpoints.save(step, {"x": jnp.float32(step)}, {}, value)
     checkpoints.close()
     path = tmp_path / "c" / "3" / "manifest" / "metadata"
     path.write_text(path.read_text().replace("10.0", "99.0"))
-    assert Checkpoints(tmp_path / "c", "s", best=True).best() == 1
+    assert Checkpoints(tmp_path / "c", named("s"), best=True).best() == 1
 
 
 def test_a_save_survives_the_donation_of_its_arrays(tmp_path):
-    checkpoints = Checkpoints(tmp_path / "c", "s", keep=8)
+    checkpoints = Checkpoints(tmp_path / "c", named("s"), keep=8)
     add = jax.jit(lambda tree: jax.tree.map(lambda x: x + 1, tree), donate_argnums=0)
     tree = {"a": jnp.zeros((300, 300)), "b": jnp.zeros(5, jnp.int32)}
     for step in range(8):
         checkpoints.save(step, tree, {})
         tree = add(tree)
     checkpoints.close()
-    again = Checkpoints(tmp_path / "c", "s")
+    again = Checkpoints(tmp_path / "c", named("s"))
     for step in range(8):
         found, _ = again.restore(step, tree)
         assert np.all(found["a"] == step) and np.all(found["b"] == step)
 
 
-def test_read_model_gives_empty_stats_back(tmp_path):
-    saved = Checkpoints(tmp_path / "m", "s")
+def test_read_model_gives_empty_stats_back_and_networks_alone(tmp_path):
+    saved = Checkpoints(tmp_path / "m", named("s"))
     weights = {
         "network": {"params": {"w": np.ones((2, 3), np.float32)}, "stats": {}},
         "samples": np.zeros((1, 2, 2, 1), np.float32),
     }
     saved.save(0, weights, {"nets": {"network": {"name": "conv_net"}}, "nan": float("nan")})
     saved.close()
-    found, notes = read_model(tmp_path / "m", "s")
-    assert_same(found, weights)
+    found, notes = read_model(tmp_path / "m", named("s"))
+    assert_same(found, {"network": weights["network"]})
     assert notes["nets"] == {"network": {"name": "conv_net"}} and np.isnan(notes["nan"])
-    with pytest.raises(InputError, match="another configuration"):
-        read_model(tmp_path / "m", "t")
+    with pytest.raises(InputError, match="it was written with name=s, this run has t"):
+        read_model(tmp_path / "m", named("t"))
 
 
 def test_the_manifest_can_be_read_by_a_person(folder):
     content = json.loads((folder / "12" / "manifest" / "metadata").read_text())["content"]
-    assert content["stage"] == "stage one" and content["step"] == 12
+    assert content["stage"] == named("one").written() and content["step"] == 12
     kernel = next(x for x in content["leaves"] if x["path"] == "student/params/kernel")
     assert kernel["shape"] == [2, 3] and kernel["dtype"] == "float32" and len(kernel["sha256"]) == 64

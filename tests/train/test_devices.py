@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
-from tiny import TRAIN, assert_close, assert_same, linear, run, sgd, stage
+from tiny import TRAIN, assert_close, assert_same, linear, mapped, run, sgd, stage
 
 from kdjax import methods, models
 from kdjax.core import Frozen, InputError
@@ -88,18 +88,21 @@ def test_rows_lie_on_all_devices_in_order():
         assert [shards[d][0].tolist() for d in jax.devices()] == [[2 * i, 2 * i + 1] for i in range(8)]
 
 
+def supervised(axis):
+    return methods.supervised(models.conv_net((4,), 3, axis_name=axis), sgd(), axis_name=axis)
+
+
 def distilled(folder, devices):
     """A teacher and two students of it, through the whole loop."""
-    axis = devices.axis_name
-    net = models.conv_net((4,), 3, axis_name=axis)
 
     def given(results):
         return {"teacher": results["teacher"].frozen()}
 
-    stages = {
-        "teacher": stage(methods.supervised(net, sgd(), axis_name=axis)),
-        "student": stage(methods.kd(net, net, sgd(), axis_name=axis), given=given, members=2),
-    }
+    def student(axis):
+        net = models.conv_net((4,), 3, axis_name=axis)
+        return methods.kd(net, net, sgd(), axis_name=axis)
+
+    stages = {"teacher": mapped(supervised, devices), "student": mapped(student, devices, given=given, members=2)}
     return run_stages(stages, run(folder, devices=devices))
 
 
@@ -142,9 +145,8 @@ def test_cut_weights_of_teacher_and_student_train_as_whole_ones(tmp_path):
 @pytest.mark.parametrize("parallel", PARALLEL)
 def test_a_smaller_last_batch_is_spread_over_devices_too(tmp_path, parallel):
     def trained(devices, **how):
-        net = models.conv_net((4,), 3, axis_name=devices.axis_name)
-        method = methods.supervised(net, sgd(), axis_name=devices.axis_name)
-        one = stage(method, steps=6, sampler=epochs(TRAIN.size, 16, keep_last=True), pace=Pace(3, 3, 3))  # 16, 16 and 8 rows
+        sampler = epochs(TRAIN.size, 16, keep_last=True)  # 16, 16 and 8 rows
+        one = mapped(supervised, devices, steps=6, sampler=sampler, pace=Pace(3, 3, 3))
         return run_stages({"only": one}, run(tmp_path / f"{devices.size}{how}", devices=devices, **how))["only"].weights
 
     many = find_devices(parallel, count=4)

@@ -1,14 +1,11 @@
 """Digests that change when, and only when, what they stand for does."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
+from kdjax.data import Sampler, array_source, epochs, subset
 from kdjax.train import fingerprint
 
 X = np.arange(6, dtype=np.float32)
@@ -34,55 +31,37 @@ def test_json_ignores_the_order_of_names_only():
     assert len({fingerprint.of_json(v) for v in (value, {"a": [2, 1], "b": 0.5}, {"a": [1, 2], "b": 0.25}, {"a": [1, 2]})}) == 4
 
 
-def test_code_is_the_same_in_another_process_and_platform_is_json():
-    code = "from kdjax.train import fingerprint; print(fingerprint.of_code())"
-    root = Path(__file__).parents[2]
-    found = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == fingerprint.of_code()
+def test_platform_is_json():
     assert {"device", "devices", "jax", "flax", "optax"} <= set(json.loads(json.dumps(fingerprint.of_platform())))
 
 
-@pytest.fixture
-def program(tmp_path, monkeypatch):
-    """`program(file, changed)`: the digest of a program of several files once one of them reads otherwise."""
-    monkeypatch.syspath_prepend(str(tmp_path))
-    files = {
-        "main.py": "from kdjax_own import near\nimport numpy, kdjax",
-        "kdjax_own/__init__.py": "",
-        "kdjax_own/near.py": "def f():\n    from . import far  # not imported before it is called",
-        "kdjax_own/far.py": "import kdjax_loose.inner, missing_module",
-        "kdjax_loose/inner.py": "rate = 0.1",  # a package without __init__.py
-        "kdjax_own/other.py": "",
-        "site-packages/kdjax_installed.py": "",
-    }
-
-    def digest(file="main.py", changed=""):
-        for name, text in (files | {file: files[file] + changed}).items():
-            (tmp_path / name).parent.mkdir(exist_ok=True)
-            (tmp_path / name).write_text(text)
-        return fingerprint.of_program(tmp_path / "main.py")
-
-    return digest
+def test_rows_count_by_their_numbers_labels_and_content():
+    images, labels = np.zeros((9, 2, 2, 1), np.uint8), np.arange(9)
+    whole = array_source(images, labels)
+    assert fingerprint.of_rows(whole) == fingerprint.of_rows(array_source(images.copy(), labels.copy()))
+    others = (subset(whole, np.arange(8)), subset(whole, np.arange(9)[::-1]), array_source(images, labels // 2))
+    brighter = whole._replace(read=lambda rows: {k: x + (k == "image") for k, x in whole.read(rows).items()})
+    assert len({fingerprint.of_rows(x) for x in (whole, *others, brighter)}) == 5
 
 
-def test_a_program_counts_with_all_that_it_imports(program):
-    changed = "\nrate = 0.0"
-    wanted = program()
-    files = ("main.py", "kdjax_own/__init__.py", "kdjax_own/near.py", "kdjax_own/far.py", "kdjax_loose/inner.py")
-    assert len({wanted, *(program(file, changed) for file in files)}) == 6
-    assert program("kdjax_own/other.py", changed) == wanted == program()
-    assert "kdjax_own" not in sys.modules
+def test_inputs_count_without_their_labels():
+    images = np.zeros((9, 2, 2, 1), np.uint8)
+    assert fingerprint.of_inputs(array_source(images, np.arange(9))) == fingerprint.of_inputs(
+        array_source(images, np.zeros(9, int))
+    )
+    assert fingerprint.of_inputs(array_source(images, np.arange(9))) != fingerprint.of_inputs(
+        array_source(images + 1, np.arange(9))
+    )
 
 
-def test_installed_packages_are_no_part_of_a_program(program, tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(tmp_path / "site-packages"))
-    wanted = program("main.py", "\nimport kdjax_installed")
-    (tmp_path / "site-packages" / "kdjax_installed.py").write_text("rate = 0.0")
-    assert fingerprint.of_program(tmp_path / "main.py") == wanted
-
-
-def test_a_name_does_not_change_a_program(tmp_path):
-    files = [tmp_path / "a.py", tmp_path / "b.py"]
-    for file in files:
-        file.write_text("from configs import quickstart")
-    assert fingerprint.of_program(files[0]) == fingerprint.of_program(files[1])
+def test_samplers_count_by_the_rows_they_give():
+    one = epochs(9, 4)
+    same = Sampler(lambda seed, step: epochs(9, 4).rows(seed, step), one.epoch_of, 4)
+    assert fingerprint.of_sampler(one, 12) == fingerprint.of_sampler(same, 12)
+    others = (
+        epochs(9, 3),
+        epochs(9, 4, keep_last=True),
+        epochs(8, 4),
+        one._replace(rows=lambda seed, step: one.rows(seed + 1, step)),
+    )
+    assert len({fingerprint.of_sampler(x, 12) for x in (one, *others)}) == 5

@@ -44,7 +44,7 @@ def finished(process):
 def same(a, b, stages):
     assert (a / "metrics.jsonl").read_bytes() == (b / "metrics.jsonl").read_bytes()
     for name in stages:
-        (one, notes), (other, wanted) = (read_model(x / "models" / name, None) for x in (a, b))
+        (one, notes), (other, wanted) = (read_model(x / "models" / name) for x in (a, b))
         assert_same(one, other)
         assert notes == wanted
 

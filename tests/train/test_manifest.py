@@ -5,6 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from tiny import named
 
 from kdjax import models
 from kdjax.core import InputError
@@ -20,7 +21,7 @@ def whole(tmp_path_factory):
     """A run's folder with one finished stage, made without training."""
     folder = tmp_path_factory.mktemp("run")
     params, stats = models.build(SPECIFICATION).init(jax.random.key(0), np.zeros((1, 4, 4, 1), np.float32))
-    saved = Checkpoints(folder / "models" / "teacher", "identity")
+    saved = Checkpoints(folder / "models" / "teacher", named("teacher"))
     weights = jax.tree.map(lambda x: np.asarray(x)[None], {"network": {"params": params, "stats": stats}})
     saved.save(0, weights, {"nets": {"network": SPECIFICATION}})
     saved.close()

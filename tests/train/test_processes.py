@@ -68,7 +68,7 @@ def told(folder, what):
 
 def same_as(one, folder):
     for name, result in one[1].items():
-        found, notes = read_model(folder / "models" / name, None)
+        found, notes = read_model(folder / "models" / name)
         assert_close(found, dict(result.weights), 1e-6)
         assert_close(notes["measures"], result.measures, 1e-6)
     lines, wanted = (read_lines(f / "metrics.jsonl") for f in (folder, one[0]))
@@ -94,7 +94,7 @@ def test_a_run_of_four_processes_goes_on_with_two(folder, one):
 
 def test_weights_that_several_processes_hold_together(folder, tmp_path):
     whole = run_stages(wide(), run(tmp_path, splits={"test": WIDE}))["only"]
-    found, _ = read_model(folder / "2" / "fsdp" / "models" / "only", None)
+    found, _ = read_model(folder / "2" / "fsdp" / "models" / "only")
     assert_close(found, dict(whole.weights), 1e-5)
 
 

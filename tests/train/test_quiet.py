@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 from kdjax.core import InputError
 from kdjax.train import Checkpoints
+from kdjax.train.identity import Identity
 
 many = {f"array{i}": np.full(3000, i, np.float32) for i in range(30)}
-saved = Checkpoints(Path(sys.argv[1]) / "c", "s")
+saved = Checkpoints(Path(sys.argv[1]) / "c", Identity({"settings": {}, "inputs": {}, "programs": {}}))
 saved.save(1, many, {})
 saved.close()
 for path in (Path(sys.argv[1]) / "c/1/state/d").iterdir():
     path.write_bytes(b"xx")
 for _ in range(5):
-    found = Checkpoints(Path(sys.argv[1]) / "c", "s")
+    found = Checkpoints(Path(sys.argv[1]) / "c", Identity({"settings": {}, "inputs": {}, "programs": {}}))
     try:
         found.newest(many, lambda line: None)
     except InputError:

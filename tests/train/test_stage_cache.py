@@ -1,14 +1,19 @@
 import json
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import after, assert_same, linear, run, sgd, stage, untrainable
+from tiny import accuracy, after, assert_same, linear, run, sgd, stage, untrainable
 
 from kdjax import methods
-from kdjax.core import InputError
-from kdjax.train import Stopped, run_stages, stage_cache
+from kdjax.core import InputError, Net
+from kdjax.train import Stopped, run_stages, stage_cache, sweep
+from kdjax.train.checkpoint import read_model
 
 
 @pytest.fixture
@@ -74,11 +79,10 @@ def test_what_changes_a_result_changes_its_place_in_the_cache(tmp_path, cache):
         return new
 
     places = [
-        place(0, stage(recipe={"name": "other"})),
+        place(0, stage(methods.supervised(linear(), sgd(0.2)))),
         place(1, stage(steps=6)),
         place(3, stage(), seed=9),
         place(4, stage(), digest="other data"),
-        place(5, stage(), code="another config file"),
         place(6, stage(nets={"network": {"name": "other"}})),
     ]
     assert len(set(places)) == len(places)
@@ -104,19 +108,34 @@ def test_a_damaged_cache_entry_is_refused_trained_anew_and_replaced(tmp_path, ca
     same(run_stages({"teacher": untrainable(stage())}, run(tmp_path / "c", cache=cache)), first)
 
 
-def test_another_network_of_the_same_recipe_is_not_taken(tmp_path, cache):
-    """Two nets that nothing else tells apart: their arrays do."""
-    first = run_stages({"only": stage()}, run(tmp_path / "a", cache=cache))
-    wide, said = stage(methods.supervised(linear(4), sgd())), []
-    other = run_stages({"only": wide}, run(tmp_path / "b", said, cache=cache))
-    assert [x.shape for x in other["only"].weights["network"]["params"]] == [(1, 16, 4), (1, 4)]
-    assert said[0].startswith("cached ") and said[0].endswith(
-        "it holds other networks, network/params/0 is float32[16, 3] where float32[16, 4] is expected"
+def hidden(width):
+    """A Net of two layers."""
+
+    def init(key, x):
+        return {"first": jax.random.normal(key, (16, width)), "last": jnp.ones((width, 3)) / width}, {}
+
+    def apply(params, stats, x, *, train, key=None):
+        return {"logits": jnp.tanh(x.reshape(-1, 16) @ params["first"]) @ params["last"]}, stats
+
+    return Net(init, apply)
+
+
+def test_another_network_is_never_taken(tmp_path, cache):
+    """Two nets that nothing tells apart but what is traced: neither meets the other, in the cache or in a run's folder."""
+    wide, narrow = (stage(methods.supervised(hidden(width), sgd()), steps=4) for width in (16, 4))
+    first, said = run_stages({"only": wide}, run(tmp_path / "a", cache=cache)), []
+    other = run_stages({"only": narrow}, run(tmp_path / "b", said, cache=cache))
+    widths = [x["only"].weights["network"]["params"]["first"].shape[-1] for x in (first, other)]
+    assert widths == [16, 4] and said == [] and len(list(cache.iterdir())) == 2
+    same(run_stages({"only": untrainable(narrow)}, run(tmp_path / "b", cache=cache)), other)
+    with pytest.raises(
+        InputError, match=r"no checkpoint in .*only can be used \(step 4: it was written with another program traced"
+    ):
+        run_stages({"only": narrow}, run(tmp_path / "a", said))
+    assert said[0].endswith(
+        "with another program traced from its initialisation and its step and its prediction, which nothing else explains"
     )
-    same(run_stages({"only": untrainable(wide)}, run(tmp_path / "b", cache=cache)), other)
-    with pytest.raises(InputError, match=r"no checkpoint in .*only can be used"):
-        run_stages({"only": wide}, run(tmp_path / "a"))
-    same(run_stages({"only": untrainable(stage())}, run(tmp_path / "a")), first)
+    same(run_stages({"only": untrainable(wide)}, run(tmp_path / "a")), first)
 
 
 def test_a_network_with_more_or_other_arrays_is_not_taken(tmp_path):
@@ -137,7 +156,7 @@ def test_a_damaged_finished_stage_is_made_again_from_its_checkpoint(tmp_path):
 
 
 def three():
-    return both() | {"after": stage(recipe={"name": "after"})}
+    return both() | {"after": stage(methods.supervised(linear(), sgd(0.3)))}
 
 
 def test_the_lines_of_later_stages_outlive_a_stage_that_is_made_again(tmp_path):
@@ -181,7 +200,8 @@ def test_what_killed_runs_left_is_removed(tmp_path, cache):
 def test_a_finished_stage_of_another_configuration_is_refused_and_kept(tmp_path):
     first = run_stages({"teacher": stage()}, run(tmp_path))
     with pytest.raises(InputError, match=r"no checkpoint in .*teacher can be used"):
-        run_stages({"teacher": stage(recipe={"name": "other"})}, run(tmp_path))
+        run_stages({"teacher": stage(methods.supervised(linear(), sgd(0.2)))}, run(tmp_path, said := []))
+    assert all("another program traced from its step" in line for line in said) and len(said) == 3
     same(run_stages({"teacher": untrainable(stage())}, run(tmp_path)), first)
 
 
@@ -219,3 +239,88 @@ def test_a_stage_taken_from_the_cache_cuts_the_lines_of_an_earlier_try(tmp_path,
     assert text(tmp_path / "a") == text(tmp_path / "b")
     lines = [json.loads(x)["step"] for x in text(tmp_path / "b").splitlines()]
     assert lines == [2, 4, 6, 8, 10, 12]
+
+
+def halved(collect, split, final):
+    """Another measure."""
+    return {"half": accuracy(collect, split, final)["accuracy"] / 2}
+
+
+@pytest.mark.parametrize("there", ["models", "cache"])
+def test_other_measures_measure_again_without_training(tmp_path, cache, there):
+    first, said = run_stages(both(), run(tmp_path / "a", cache=cache)), []
+    stages = {name: untrainable(one._replace(evaluate=halved)) for name, one in both().items()}
+    folder = tmp_path / ("a" if there == "models" else "b")
+    again = run_stages(stages, run(folder, said, cache=cache if there == "cache" else None))
+    for name, result in again.items():
+        assert_same(result.weights, first[name].weights)
+        assert result.digest == first[name].digest
+        assert result.measures == {
+            f"{split}_half": [x / 2 for x in first[name].measures[f"{split}_accuracy"]] for split in ("test", "val")
+        }
+    told = [line for line in said if "measured again" in line]
+    assert len(told) == 2 and len(said) == (2 if there == "models" else 4)
+    same(run_stages(stages, run(folder, said)), again)
+    if there == "cache":  # both are there now, and each is found by its own
+        same(run_stages(stages, run(tmp_path / "c", said, cache=cache)), again)
+        same(run_stages({name: untrainable(s) for name, s in both().items()}, run(tmp_path / "d", said, cache=cache)), first)
+    assert len([line for line in said if "measured again" in line]) == 2
+
+
+def test_a_choice_by_other_measures_is_made_again_from_the_checkpoint(tmp_path, cache):
+    def point(evaluate):
+        method, hyper = sweep(lambda rate: methods.supervised(linear(), sgd(rate)), {"rate": [0.0, 0.1]})
+        return {"only": stage(method, members=2, hyper=hyper, choose=True, evaluate=evaluate)}
+
+    def worst(collect, split, final):
+        return {"accuracy": -accuracy(collect, split, final)["accuracy"]}
+
+    first, said = run_stages(point(accuracy), run(tmp_path, cache=cache)), []
+    stages = {"only": untrainable(point(worst)["only"])}
+    again = run_stages(stages, run(tmp_path, said))
+    assert (first["only"].points[0]["rate"], again["only"].points[0]["rate"]) == (pytest.approx(0.1), 0.0)
+    assert "its measures are others than those by which it chose among the points of a sweep" in said[0]
+    assert run_stages(point(worst), run(tmp_path / "b", said, cache=cache))["only"].points[0]["rate"] == 0.0
+    assert not any("taken from the cache" in line for line in said)
+
+
+AGAIN = """
+import sys
+from pathlib import Path
+sys.path[:0] = sys.argv[2:]
+import kdjax
+from test_stage_cache import both
+from tiny import after, run
+from kdjax.train import Stopped, run_stages
+assert kdjax.__file__.startswith(sys.argv[2])
+try:
+    run_stages(both(), run(Path(sys.argv[1]), said := [], stop=after(9) if sys.argv[4:] else lambda: False))
+except Stopped:
+    pass
+print("\\n".join(said))
+"""
+
+
+def test_code_that_a_stage_does_not_trace_may_change_between_its_parts(tmp_path):
+    """A docstring, a comment in a function that is traced, a new method's file: the rest of a run is as if nothing had been."""
+    own, tree = Path(__file__), tmp_path / "tree"
+    shutil.copytree(own.parents[2] / "kdjax", tree / "kdjax", ignore=shutil.ignore_patterns("__pycache__"))
+
+    def go(*more):
+        words = [sys.executable, "-B", "-c", AGAIN, str(tmp_path / "pieces"), str(tree), str(own.parent), *more]
+        return subprocess.run(words, capture_output=True, text=True, check=True).stdout
+
+    go("stop")
+    kd = tree / "kdjax" / "methods" / "offline" / "kd.py"
+    (kd.parent / "new_method.py").write_text(kd.read_text())
+    kd.write_text(
+        kd.read_text().replace('"""', '"""Something else. ', 1).replace("\n    return ", "\n    # here it ends\n\n    return ")
+    )
+    for file in ("train/loop.py", "train/block.py", "core/learn.py"):
+        path = tree / "kdjax" / file
+        path.write_text(path.read_text() + "\n\ndef unused():\n    return 1\n")
+    assert "student: resumed at step 6 of 12" in go()
+    whole = run_stages(both(), run(tmp_path / "whole"))
+    assert text(tmp_path / "pieces") == text(tmp_path / "whole")
+    for name, result in whole.items():
+        assert read_model(tmp_path / "pieces" / "models" / name)[1]["digest"] == result.digest

@@ -12,6 +12,7 @@ from kdjax.core import Net
 from kdjax.data import Damaged, array_source
 from kdjax.train import Pace, Records, Run, Stage
 from kdjax.train.devices import one_device
+from kdjax.train.identity import Identity
 
 RNG = np.random.default_rng(0)
 LABELS = np.arange(40) % 3
@@ -51,7 +52,7 @@ def stage(method=None, **changed):
     """12 steps in blocks of 2, evaluated and saved every 4; two steps an epoch."""
     fields = {
         "method": method or methods.supervised(linear(), sgd()), "steps": 12, "batch": 16, "pace": Pace(2, 4, 4),
-        "recipe": {"name": "tiny"}, "nets": {}, "source": TRAIN, "augment": augment.per_image(noisy), "evaluate": accuracy,
+        "nets": {}, "source": TRAIN, "augment": augment.per_image(noisy), "evaluate": accuracy,
         "score": "accuracy",
     }  # fmt: skip
     return Stage(**(fields | changed))
@@ -80,6 +81,16 @@ def broken(source, *bad):
     return source._replace(read=read)
 
 
+def mapped(make, devices, **changed):
+    """The stage of the method `make(axis_name)` on the devices of a run."""
+    return stage(make(devices.axis_name), unmapped=make(None), **changed)
+
+
+def named(name):
+    """An identity that nothing but a name makes."""
+    return Identity({"settings": {"name": name}, "inputs": {}, "programs": {}})
+
+
 def after(blocks):
     """A `stop` that asks to stop after so many blocks."""
     left = iter([False] * (blocks - 1) + [True])
@@ -87,12 +98,12 @@ def after(blocks):
 
 
 def untrainable(stage):
-    """The same stage, which fails when it is trained."""
+    """A stage of the same identity, which fails when it is trained."""
 
     def boom(state, batch, key):
         raise AssertionError("this stage was to be read back, not trained")
 
-    return stage._replace(method=stage.method._replace(step=boom))
+    return stage._replace(method=stage.method._replace(step=boom), unmapped=stage.method)
 
 
 def assert_same(a, b):

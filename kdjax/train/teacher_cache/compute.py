@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from jax.sharding import PartitionSpec as P
 from kdjax.core import Frozen, InputError
 from kdjax.core.files import refusing
 from kdjax.core.paths import user_path
-from kdjax.data import padded_batches
+from kdjax.data import padded_batches, read_sound
 from kdjax.train import fingerprint
 from kdjax.train.block import augmented
 from kdjax.train.collect import batches
@@ -26,8 +27,9 @@ from kdjax.train.processes import first, gathered, primary, together
 from kdjax.train.run import Run, Stopped
 from kdjax.train.stage import Stage, seeds_of
 from kdjax.train.stage_cache import machine_of
-from kdjax.train.teacher_cache.spec import TeacherCache, encode
+from kdjax.train.teacher_cache.spec import encode
 from kdjax.train.teacher_cache.store import Manifest, Store, append, begin, disk_bytes, open_store, read_manifest
+from kdjax.train.traced import trace
 
 TOLERANCE = 0.05  # of the largest number, between outputs computed on two machines; those of another image are further apart
 
@@ -47,7 +49,7 @@ def check_outputs(name: str, stage: Stage, run: Run) -> None:
             f"stage {name!r}, cache: not accepted with seeds_share='none': {what}; expected 'batch', or no augmentation"
         )
     if cache.folder:
-        first(lambda: _found(folder_of(cache, run, {}), fingerprint_of(stage, run)))
+        first(lambda: _found(user_path(cache.folder), fingerprint_of(stage, run)))
 
 
 def teacher_outputs(name: str, stage: Stage, run: Run, given: Mapping[str, Frozen], key: jax.Array) -> Store:
@@ -71,7 +73,7 @@ def teacher_outputs(name: str, stage: Stage, run: Run, given: Mapping[str, Froze
     cache = stage.teacher_cache
     assert cache and stage.source
     wanted = {"teacher": given["teacher"].source, **fingerprint_of(stage, run)}
-    folder = folder_of(cache, run, wanted)
+    folder = folder_of(stage, run, given["teacher"], wanted)
     first(lambda: _make(folder))
     ask = _asker(stage, run, given["teacher"], key)
     with _alone(folder, name, run) if primary() else nullcontext():
@@ -103,17 +105,23 @@ def fingerprint_of(stage: Stage, run: Run) -> dict[str, Any]:
     return json.loads(json.dumps({**inputs, **cache.about, **asked}))
 
 
-def folder_of(cache: TeacherCache, run: Run, wanted: Mapping[str, Any]) -> Path:
+def folder_of(stage: Stage, run: Run, teacher: Frozen, wanted: Mapping[str, Any]) -> Path:
     """Where the outputs lie: in the folder that was asked for, or in one of their own among the finished stages of all runs.
 
-    Another machine, version or code has another one; in a folder that was asked for, outputs are compared instead.
+    Another machine or version, other images and another program of augmentation and teacher have another one; in a folder that was
+    asked for, outputs are compared instead.
 
     Several processes have only the run's folder in common: the cache of finished stages may lie on one machine.
     """
+    cache = stage.teacher_cache
+    assert cache and stage.source
     if cache.folder:
         return user_path(cache.folder)
     above = run.cache if run.cache and jax.process_count() == 1 else run.folder
-    return above / f"outputs-{fingerprint.of_json([wanted, machine_of(run), fingerprint.of_code(), run.code])[:32]}"
+    row = read_sound(stage.source, np.zeros(1, np.int32), skip=True)[0]
+    batch = {name: jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype) for name, x in row.items()}
+    program, _ = trace(partial(_ask, stage), teacher.params, teacher.stats, jax.random.key(0), batch, np.int32(0))
+    return above / f"outputs-{fingerprint.of_json([wanted, fingerprint.of_inputs(stage.source), program, machine_of(run)])[:32]}"
 
 
 def _found(folder: Path, wanted: Mapping[str, Any]) -> dict | None:
@@ -133,16 +141,20 @@ def _found(folder: Path, wanted: Mapping[str, Any]) -> dict | None:
 
 def _asker(stage: Stage, run: Run, teacher: Frozen, key: jax.Array) -> Callable[[dict, int], dict]:
     """Makes `(batch, view) -> {name: [B, ...]}`, compiled once."""
-    cache = stage.teacher_cache
-    assert cache
 
     def ask(params, stats, key, batch, view):
-        images = augmented(stage, key, constrain_rows(batch, run.devices), view)["image"]
-        return encode(cache, cache.net.apply(params, stats, images, train=False)[0])
+        return _ask(stage, params, stats, key, constrain_rows(batch, run.devices), view)
 
     compiled = jax.jit(ask, out_shardings=NamedSharding(run.devices.mesh, P()))
     weights = place((teacher.params, teacher.stats), run.devices)
     return lambda batch, view: compiled(*weights, key, batch, np.int32(view))
+
+
+def _ask(stage: Stage, params: Any, stats: Any, key: jax.Array, batch: dict, view: Any) -> dict[str, jax.Array]:
+    """What is kept of a teacher's outputs for a batch in one view."""
+    cache = stage.teacher_cache
+    assert cache
+    return encode(cache, cache.net.apply(params, stats, augmented(stage, key, batch, view)["image"], train=False)[0])
 
 
 def _compute(name, stage, run, ask, folder: Path, wanted: dict, manifest: Manifest | None) -> Manifest:

@@ -28,8 +28,8 @@ class TeacherCache(NamedTuple):
       dtype: how floats are kept, one of `DTYPES`; they come back as float32.
       folder: where; empty: among the finished stages that runs share, or in the run's folder.
       drawn: whether the augmentation draws anything.
-      about: JSON values by name, for the fingerprint: what the outputs follow from beside the data, the weights and the seed (image
-        size, crop, augmentation, the rows of a validation split, the net around the weights).
+      about: JSON values by name, to name what differs where outputs in `folder` are refused: what they follow from beside the data,
+        the weights and the seed (image size, crop, augmentation, the rows of a validation split, the net around the weights).
     """
 
     net: Net

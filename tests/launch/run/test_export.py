@@ -22,7 +22,7 @@ SPECIFICATION = {"name": "conv_net", "widths": [4], "classes": 2, "mean": [0.3],
 POINTS = ({"learning_rate": 0.5, "val_accuracy": 88.0}, {"learning_rate": 0.1, "val_accuracy": 70.0})
 
 
-def made(method, *networks, needs=(), points=(), **recipe):
+def made(method, *networks, needs=(), points=(), **options):
     """A Stage and its Result, as far as an export looks at them: three members of each network."""
     net = models.build(SPECIFICATION)
     key, image = jax.random.key(len(method)), jnp.zeros((1, 8, 8, 1))
@@ -31,10 +31,8 @@ def made(method, *networks, needs=(), points=(), **recipe):
         singles = [net.init(jax.random.fold_in(key, 10 * k + i), image) for i in range(3)]
         stacked = jax.tree.map(lambda *x: np.stack(x), *singles)
         weights[name] = {"params": stacked[0], "stats": stacked[1]}
-    recipe = {"method": method, "training": {"optimiser": {"name": "sgd", "learning_rate": 0.2}}, **recipe}
-    stage = SimpleNamespace(
-        nets=dict.fromkeys(networks, SPECIFICATION), recipe=recipe, batch=64, method=SimpleNamespace(needs=needs)
-    )
+    about = {"method": method, "training": {"optimiser": {"name": "sgd", "learning_rate": 0.2}}, **options}
+    stage = SimpleNamespace(nets=dict.fromkeys(networks, SPECIFICATION), about=about, batch=64, method=SimpleNamespace(needs=needs))
     return stage, SimpleNamespace(weights=weights, digest="d1" * 32, step=72, points=points)
 
 

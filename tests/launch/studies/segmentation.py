@@ -43,7 +43,6 @@ def build(config):
         batch=config.data.batch,
         pace=Pace(each, each, each),
         nets={"network": specification},
-        recipe={},
         source=dataset.train,
         sampler=sampler(config, dataset.train),
         augment=augment.jointly(

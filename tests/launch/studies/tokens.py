@@ -53,7 +53,7 @@ def build(config):
     each = steps_per_epoch(config, dataset)
     teacher, student = (core.from_linen(Bigrams(width, dataset.classes)) for width in (16, 4))
     common = {
-        "steps": config.epochs * each, "batch": config.data.batch, "pace": Pace(each, each, each), "nets": {}, "recipe": {},
+        "steps": config.epochs * each, "batch": config.data.batch, "pace": Pace(each, each, each), "nets": {},
         "source": dataset.train, "sampler": sampler(config, dataset.train), "augment": lambda keys, batch: batch,
         "score": "perplexity", "members": config.seeds,
     }  # fmt: skip
