@@ -183,7 +183,8 @@ class Checkpoints:
                 self._manager.close()
 
     def _best(self) -> int | None:
-        return max(self._scores, key=lambda step: (self._scores[step], step), default=None) if self._scores else None
+        scores = self._scores or {}
+        return max(scores, key=lambda step: (scores[step], step), default=None)
 
     def _scores_on_disk(self):
         for step in self.steps():
