@@ -132,7 +132,7 @@ def blank_batch(stage: Stage) -> dict:
     keys = jax.random.split(jax.random.key(0), stage.batch)
     shapes = jax.eval_shape(stage.augment, keys, stage.source.read(rows))
     if stage.teacher_cache:
-        shapes["teacher"] = blank_taps(stage.teacher_cache, shapes["image"])
+        shapes["teacher"] = blank_taps(stage.teacher_cache, inputs_of(shapes))
     return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
 
 

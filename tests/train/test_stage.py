@@ -1,12 +1,15 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from tiny import linear, sgd, stage
 
 from kdjax import augment, methods
-from kdjax.core import Frozen, InputError
+from kdjax.core import Frozen, InputError, Net
+from kdjax.data import column_source
 from kdjax.train import Pace, Result
 from kdjax.train.stage import blank_batch, check_stage
+from kdjax.train.teacher_cache.spec import TeacherCache
 
 KD = stage(methods.kd(linear(), linear(), sgd()))
 
@@ -48,6 +51,13 @@ def test_a_batch_of_zeros_looks_like_one_of_the_data():
     assert [x.shape for x in batch["views"]] == [(5, 2, 4, 1), (5, 4, 4, 1)]
     assert not any(np.any(x) for x in jax.tree.leaves(batch))
     assert set(blank_batch(stage(source=None))) == {"index"}
+
+
+def test_a_batch_of_tokens_has_the_teacher_s_outputs_for_each():
+    net = Net(lambda key, x: (jnp.zeros((6, 7)), {}), lambda p, s, x, *, train, key=None: ({"logits": p[x]}, s))
+    source = column_source({"tokens": np.zeros((8, 5), np.int32), "label": np.zeros((8, 5), np.int32)})
+    batch = blank_batch(stage(source=source, augment=augment.per_image(), batch=4, teacher_cache=TeacherCache(net)))
+    assert batch["tokens"].shape == batch["label"].shape == (4, 5) and batch["teacher"]["logits"].shape == (4, 5, 7)
 
 
 def test_a_result_gives_one_members_network():

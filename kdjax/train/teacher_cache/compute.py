@@ -17,6 +17,7 @@ from jax.sharding import PartitionSpec as P
 
 from kdjax.core import Frozen, InputError
 from kdjax.core.files import refusing
+from kdjax.core.images import inputs_of
 from kdjax.core.paths import user_path
 from kdjax.data import padded_batches, read_sound
 from kdjax.train import fingerprint
@@ -154,7 +155,8 @@ def _ask(stage: Stage, params: Any, stats: Any, key: jax.Array, batch: dict, vie
     """What is kept of a teacher's outputs for a batch in one view."""
     cache = stage.teacher_cache
     assert cache
-    return encode(cache, cache.net.apply(params, stats, augmented(stage, key, batch, view)["image"], train=False)[0])
+    inputs = inputs_of(augmented(stage, key, batch, view))
+    return encode(cache, cache.net.apply(params, stats, inputs, train=False)[0])
 
 
 def _compute(name, stage, run, ask, folder: Path, wanted: dict, manifest: Manifest | None) -> Manifest:

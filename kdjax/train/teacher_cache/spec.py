@@ -17,7 +17,8 @@ class TeacherCache(NamedTuple):
     Augmentation draws from (seed, epoch, row), so a stage with K views takes `epoch % K` for the epoch: every image comes back in
     K views, which are drawn again from their keys, and the teacher's outputs for them are read. Keys are kept, pixels are not.
 
-    The stage's `augment` must treat every row by itself; the teacher sees `batch["image"]`.
+    The stage's `augment` must treat every row by itself; the teacher sees the images of a batch, or its
+    tokens where it has none.
 
     Attributes:
       net: the teacher's, run in evaluation mode.
@@ -128,14 +129,14 @@ def decode(cache: TeacherCache, found: Mapping[str, jax.Array]) -> dict[str, jax
     return taps
 
 
-def blank_taps(cache: TeacherCache, images: jax.ShapeDtypeStruct) -> dict[str, jax.ShapeDtypeStruct]:
-    """The taps a method sees, as shapes, for images `[B, H, W, C]`."""
+def blank_taps(cache: TeacherCache, inputs: jax.ShapeDtypeStruct) -> dict[str, jax.ShapeDtypeStruct]:
+    """The taps a method sees, as shapes, for images `[B, H, W, C]` or tokens."""
 
     def outputs(x):
         taps, _ = cache.net.apply(*cache.net.init(jax.random.key(0), x), x, train=False)
         return decode(cache, encode(cache, taps))
 
-    return jax.eval_shape(outputs, images)
+    return jax.eval_shape(outputs, inputs)
 
 
 def _stored(x: jax.Array, dtype: str) -> jax.Array:
