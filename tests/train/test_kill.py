@@ -28,7 +28,7 @@ def started(folder, *command):
 def wait_for_lines(process, folder, count):
     """Waits until the run has logged so many lines, or has ended."""
     path = folder / "metrics.jsonl"
-    until = time.monotonic() + 100
+    until = time.monotonic() + 300
     while process.poll() is None and time.monotonic() < until:
         if path.exists() and path.read_bytes().count(b"\n") >= count:
             return
@@ -36,7 +36,7 @@ def wait_for_lines(process, folder, count):
 
 
 def finished(process):
-    output, _ = process.communicate(timeout=100)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     return output
 
@@ -61,7 +61,7 @@ def test_three_kills_change_no_bit(tmp_path, reader):
         time.sleep(chance.random() * 0.15)
         assert process.poll() is None, "the run was over before the kill"
         process.kill()
-        process.communicate(timeout=100)
+        process.communicate(timeout=300)
         assert process.returncode == -signal.SIGKILL
     finished(started(killed, child, str(killed), reader))
     same(killed, whole, ("teacher", "student"))
