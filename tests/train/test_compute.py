@@ -484,7 +484,7 @@ def test_a_full_disk_is_told_in_one_line(tmp_path, monkeypatch):
 
 
 def test_members_that_draw_for_themselves_share_no_outputs(tmp_path):
-    line = "stage 'student', cache: not accepted with seeds_share='none': every member draws its own augmentation"
+    line = "stage 'student', teacher_cache: not accepted with seeds_share='none': every member draws its own augmentation"
     with pytest.raises(InputError, match=line):
         run_stages({"teacher": untrainable(stage()), "student": student(members=2)}, run(tmp_path, share="none"))
     check_outputs("student", student(members=2, teacher_cache=TeacherCache(linear(), drawn=False)), run(tmp_path, share="none"))
@@ -496,7 +496,7 @@ def test_a_stage_without_teacher_or_images_is_refused(tmp_path):
         student(methods.supervised(linear(), sgd()), given=lambda _: {}),
         student(source=None, teacher_cache=TeacherCache(data_free)),
     ):
-        with pytest.raises(InputError, match="is not accepted with cache: it needs a source of images and a teacher"):
+        with pytest.raises(InputError, match="is not accepted with a teacher_cache: it needs a source of images and a teacher"):
             trained(tmp_path, one)
-    with pytest.raises(InputError, match="stage 'student', cache: views=0 is not accepted"):
+    with pytest.raises(InputError, match="stage 'student', teacher_cache: views=0 is not accepted"):
         trained(tmp_path, student(teacher_cache=TeacherCache(linear(), views=0)))

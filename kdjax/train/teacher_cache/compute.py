@@ -47,7 +47,7 @@ def check_outputs(name: str, stage: Stage, run: Run) -> None:
     if cache.drawn and run.share == "none" and stage.members > 1:
         what = "every member draws its own augmentation, so that none could use the teacher's outputs of another"
         raise InputError(
-            f"stage {name!r}, cache: not accepted with seeds_share='none': {what}; expected 'batch', or no augmentation"
+            f"stage {name!r}, teacher_cache: not accepted with seeds_share='none': {what}; expected 'batch', or no augmentation"
         )
     if cache.folder:
         first(lambda: _found(user_path(cache.folder), fingerprint_of(stage, run)))
