@@ -83,7 +83,20 @@ def test_the_student_alone_sees_the_labelled_images_and_the_distilled_one_all():
 
 def test_summary_has_the_keys_that_others_read(run):
     summary = read(run[0], "summary.json")
-    wanted = {"method", "config", "data", "steps", "seeds", "protocol", "results", "wall_seconds", "device"}
+    wanted = {
+        "method",
+        "config",
+        "data",
+        "steps",
+        "seeds",
+        "protocol",
+        "results",
+        "wall_seconds",
+        "device",
+        "scores",
+        "measures",
+        "tasks",
+    }
     assert wanted <= set(summary) <= wanted | {"comparisons", "points", "damaged", "left_out"}
     assert summary["left_out"] == []
     assert (summary["method"], summary["data"], summary["seeds"], summary["device"]) == ("kd", "digits", [0, 1], "cpu")
@@ -101,7 +114,7 @@ def test_summary_has_the_keys_that_others_read(run):
 
 
 def test_plots_models_and_checkpoints_are_there(run):
-    for name in ("curves", "accuracy"):
+    for name in ("curves", "scores"):
         with Image.open(run[0] / f"plots/{name}.png") as image:
             assert image.size > (200, 200) and len(image.convert("L").getcolors()) > 20
     for stage in STAGES:
