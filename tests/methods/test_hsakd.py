@@ -107,7 +107,7 @@ def test_without_imitation_it_is_supervised_training_on_upright_images():
     other = with_student(other, state.learner.params["net"])
     new, _ = jax.jit(method.step)(state, batch, KEY)
     expected, _ = jax.jit(alone.method.step)(other, batch, KEY)
-    close(new.learner.params["net"], student_of(expected)[0], atol=1e-7)
+    close(new.learner.params["net"], student_of(expected)[0], atol=2.5e-7)  # one rounding of numbers up to 4
     assert equal(new.learner.params["heads"], state.learner.params["heads"])
 
 
