@@ -171,20 +171,20 @@ def _source(root: Path, contents: Contents, part: dict[str, Any], image_size: in
     records = records_of(ArrayRecordDataSource([f"{shard.path}[0:{shard.rows}]" for shard in shards]), shards)
     labels = _labels(root, part, len(contents.names))
     columns = {name: root / file["file"] for name, file in part.get("columns", {}).items()}
-    side = contents.shape[:2] if image_size is None else [image_size, image_size]
+    height, width, channels = contents.shape
+    wanted = (height, width, channels) if image_size is None else (image_size, image_size, channels)
     for name, file in columns.items():
-        if image_size is not None and side != contents.shape[:2] and _column(file, part["rows"]).ndim > 1:
+        if image_size is not None and wanted != (height, width, channels) and _column(file, part["rows"]).ndim > 1:
             what = f"image_size={image_size} is not accepted: {name!r} would not move with the images"
             raise InputError(f"array_record {root}: {what}; expected a set packed in the size it is used in")
-    height, width, channels = contents.shape
     shape = (height, width, channels)
 
     def read(rows):
-        images = unfilled(len(rows), (*side, channels))
+        images = unfilled(len(rows), wanted)
         for at, (row, record) in enumerate(zip(rows, records.read(rows), strict=True)):
             name = records.name(int(row))
             image = _decode(record, contents.encoding, shape, name, at)
-            images[at] = fit(image, (*side, channels), image_size, name, others="what dataset.json says")
+            images[at] = fit(image, wanted, image_size, name, others="what dataset.json says")
         index = np.asarray(rows, np.int32)
         # Opened at each reading: a worker process would get a file that is open as all its numbers.
         further = {name: np.array(_column(file, part["rows"])[index]) for name, file in columns.items()}

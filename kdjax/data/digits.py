@@ -34,5 +34,5 @@ def read_digits(rest: str = "") -> Arrays:
     images = np.rint(values.reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
     labels = labels.astype(np.int32)
     train, test = stratified(labels, 0.25, seed=0, stream=TEST_SPLIT)
-    parts = [{"image": images[rows], "label": labels[rows]} for rows in (train, test)]
-    return Arrays(*parts, tuple("0123456789"))
+    learnt, tested = ({"image": images[rows], "label": labels[rows]} for rows in (train, test))
+    return Arrays(learnt, tested, tuple("0123456789"))

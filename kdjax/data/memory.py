@@ -27,7 +27,7 @@ class Decoded(NamedTuple):
     damaged: dict[int, str]
 
 
-def decode_all(sources: Sequence[Source], shape: tuple[int, int, int], *, skip: bool, workers: int = 0) -> list[Decoded]:
+def decode_all(sources: Sequence[Source], shape: tuple[int, ...], *, skip: bool, workers: int = 0) -> list[Decoded]:
     """Reads all rows of some sources.
 
     Without workers, images of 64 x 64 pixels and more are decoded by threads, smaller ones one after the other, because

@@ -55,9 +55,10 @@ class _Told:
     def _tell(self, x: Any) -> Any:
         if isinstance(x, Source):
             return ["source", fingerprint.of_rows(x)]
+        if isinstance(x, jax.Array) and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
+            return fingerprint.of_array(jax.random.key_data(x))
         if isinstance(x, np.ndarray | np.generic | jax.Array):
-            typed = isinstance(x, jax.Array) and jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
-            return fingerprint.of_array(jax.random.key_data(x) if typed else x)
+            return fingerprint.of_array(x)
         if isinstance(x, functools.partial):
             return ["partial", self.of(x.func), self.of(x.args), self.of(x.keywords)]
         if isinstance(x, MethodType):

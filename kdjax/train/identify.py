@@ -44,7 +44,8 @@ def identity_of(name: str, stage: Stage, run: Run, given: Mapping[str, Frozen], 
     parts = {"settings": _settings(stage, run), "inputs": inputs, "programs": _programs(name, stage, run, given)}
     platform = {k: v for k, v in fingerprint.of_platform().items() if k != "devices"}
     told = {"about": dict(stage.about), "platform": platform}
-    own = Identity(*json.loads(json.dumps([parts, told], default=repr)), measures)
+    parts, told = json.loads(json.dumps([parts, told], default=repr))
+    own = Identity(parts, told, measures)
     for process, other in enumerate(gathered(own.written())):
         if different := cause(other, own):
             raise InputError(f"process {process} was started with {different} in stage {name!r}: expected the same everywhere")

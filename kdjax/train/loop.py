@@ -248,7 +248,8 @@ def _noise_keys(stage: Stage, run: Run, own: bool) -> jax.Array:
 
 def _refresher(stage: Stage, run: Run, splits: dict, arrays: Any) -> Callable:
     """Makes `(moving, frozen, step) -> moving`: at the steps of a refresh, after that of every member with a key of its own."""
-    if stage.refresh is None or not stage.refresh_every:
+    renew = stage.refresh
+    if renew is None or not stage.refresh_every:
         return lambda moving, frozen, step: moving
     # The teacher's outputs are no rows.
     rows = None if arrays is None else {name: x for name, x in arrays.items() if name != "teacher"}
@@ -261,7 +262,7 @@ def _refresher(stage: Stage, run: Run, splits: dict, arrays: Any) -> Callable:
         key, states = jax.random.fold_in(jax.random.fold_in(jax.random.key(run.data_seed), 2), step), []
         for one, seed in zip(unstack(within_process(join(moving, frozen))), seeds_of(stage, run.seed), strict=True):
             collect = ask(place(stack([one]), run.devices, lead=1), alone=True)
-            states.append(stage.refresh(collect, one, step, jax.random.fold_in(key, seed)))
+            states.append(renew(collect, one, step, jax.random.fold_in(key, seed)))
         return place(split(stack(states))[0], run.devices, lead=1)
 
     return refresh

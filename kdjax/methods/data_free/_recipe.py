@@ -111,8 +111,8 @@ def data_free(
     check_option("student_steps", student_steps, lambda n: n >= 1, "a whole number of at least 1")
     check_option("latent", latent, lambda n: n >= 1, "a whole number of at least 1")
 
-    several = None if isinstance(generator, Net) else dict(generator)
-    maker_net = _together(several) if several else generator
+    maker_net = generator if isinstance(generator, Net) else _together(generator)
+    several = None if isinstance(generator, Net) else generator
 
     def latents(key, batch):
         return jax.vmap(lambda k: jax.random.normal(k, (latent,)))(example_keys(key, batch["index"]))
