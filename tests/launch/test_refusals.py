@@ -218,7 +218,7 @@ TABLE = {
     "teacher missing": ("--config.teacher={d}/none", "none is not accepted"),
     "teacher no run": ("--config.teacher={d}/foreign", "holds no finished run"),
     "teacher of other classes": (
-        "--config.teacher={run} --config.data.source=npz:{d}/grey8.npz",
+        "--config.teacher={run} --config.data.source=npz:{d}/grey8.npz --config.labels_per_class=0 --config.data.batch=16",
         "it has 10 classes, the data has 3",
     ),
     "teacher of other channels": (
