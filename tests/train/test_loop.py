@@ -435,7 +435,7 @@ def test_a_data_free_stage_sees_row_numbers_only_and_members_equal_single_runs(t
     assert together.samples.shape == (2, 4, 4, 1) and together.samples.dtype == np.float32
     again = run_stages({"only": one._replace(members=2)}, run(tmp_path / "all", share="none"))["only"]
     assert_same(again.samples, together.samples)
-    assert list(again.weights) == ["student"]
+    assert list(again.weights) == ["student", "generator"]
 
 
 def samples(state, key):

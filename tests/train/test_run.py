@@ -37,7 +37,7 @@ def test_what_was_skipped_is_remembered_by_a_resumed_and_by_a_finished_run(tmp_p
         run_stages(stages, run(tmp_path, stop=lambda: next(left), **options))
     for _ in ("resumed", "finished"):
         one = run(tmp_path, **options)
-        run_stages({"only": stage(source=TRAIN)}, one)
+        run_stages(stages, one)
         assert one.damaged == {"image 7.png: cannot be decoded"}
 
 
