@@ -50,7 +50,6 @@ MEASURES: Mapping[str, Measure] = {
         Measure("perplexity", "", "lower", 2),
         Measure("rank_me", "dimensions", "higher", 3),
         Measure("mean_iou", "%", "higher", 2),
-        Measure("miou", "%", "higher", 2),
         Measure("fid", "", "lower", 2),
         Measure("kid", "", "lower", 4),
     )

@@ -1,6 +1,5 @@
 """The experiment of a teacher without its data: its student sees images that a generator makes."""
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -8,12 +7,12 @@ from typing import Any
 import jax
 import optax
 
-from kdjax.core import Net, check_option, pick
+from kdjax.core import Net, pick
 from kdjax.evaluate.classifier import classification
 from kdjax.experiment.config import Config, plain
 from kdjax.experiment.context import Context, Experiment, axis_name, make_stage, stages_of
 from kdjax.experiment.data import load_data
-from kdjax.experiment.entry import Table
+from kdjax.experiment.entry import Table, check_accumulation
 from kdjax.experiment.nets import net_specification
 from kdjax.experiment.optimiser import make_optimiser
 from kdjax.experiment.teaching import Teaching, teacher_of
@@ -101,9 +100,7 @@ def build(config: Config, table: Table) -> Experiment:
     """
     training, settings = plain(config.student_training), plain(config.method)
     entry = pick("method", settings.pop("name"), table)
-    if "micro" not in inspect.signature(entry.method).parameters:
-        micro = "1: this method does not accumulate gradients"
-        check_option("--config.student_training.micro", training["micro"], lambda n: n == 1, micro)
+    check_accumulation(entry, "student_training", training["micro"])
     dataset = load_data(config)
     teaching = teacher_of(config, dataset)
     c = DataFreeContext(

@@ -91,6 +91,19 @@ def methods_section(names: tuple[str, ...], table: Table, *, share: float = 1.0,
     return {name: fitted(method_section(name, table)) for name in names}
 
 
+def check_accumulation(entry: Entry, section: str, micro: int) -> None:
+    """Refuses to slice a batch for a method that does not accumulate gradients.
+
+    Args:
+      entry: of the method.
+      section: of the config, that has `micro`.
+      micro: slices of a batch.
+    """
+    if "micro" not in inspect.signature(entry.method).parameters:
+        what = "1: this method does not accumulate gradients"
+        check_option(f"--config.{section}.micro", micro, lambda n: n == 1, what)
+
+
 def objective_of(name: str, table: Table) -> Callable[..., Objective]:
     """The objective that a method adds to a sum.
 

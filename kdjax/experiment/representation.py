@@ -1,6 +1,5 @@
 """The experiment of an encoder that learns without labels, and is probed with few."""
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +11,7 @@ from kdjax.evaluate.encoder import Probed, probed_rows, representation
 from kdjax.experiment.config import Config, plain
 from kdjax.experiment.context import Context, Experiment, axis_name, make_stage, stages_of
 from kdjax.experiment.data import load_data, sampler, steps_per_epoch
-from kdjax.experiment.entry import Table
+from kdjax.experiment.entry import Table, check_accumulation
 from kdjax.experiment.nets import net_specification
 from kdjax.train import Stage
 
@@ -75,9 +74,7 @@ def build(config: Config, table: Table) -> Experiment:
     training, settings = plain(config.encoder_training), plain(config.method)
     entry = pick("method", settings.pop("name"), table)
     check_option("--config.select", config.select, lambda s: s == "last", "'last': without labels there is no validation accuracy")
-    if "micro" not in inspect.signature(entry.method).parameters:
-        micro = "1: this method does not accumulate gradients"
-        check_option("--config.encoder_training.micro", training["micro"], lambda n: n == 1, micro)
+    check_accumulation(entry, "encoder_training", training["micro"])
     dataset = load_data(config, labels=False)
     labels = dataset.train.labels()
     probed = probed_rows(labels, dataset.test.labels())

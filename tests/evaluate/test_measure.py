@@ -12,7 +12,7 @@ from kdjax.evaluate import MEASURES, Measure, alike, measure_of
         ("test_student2_accuracy", "accuracy"),
         ("test_at_best_val_accuracy", "accuracy"),
         ("val_online_probe_accuracy", "online_probe_accuracy"),
-        ("val_miou", "miou"),
+        ("val_mean_iou", "mean_iou"),
         ("test_mean_iou", "mean_iou"),
         ("test_fid", "fid"),
         ("loss", "loss"),

@@ -4,9 +4,12 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from launching import TINY, call, stop_after
+from PIL import Image
 
+from kdjax import data
 from launch import main, predict
 
 
@@ -49,3 +52,14 @@ def half(stopped, tmp_path, monkeypatch):
     """A copy of the stopped run, to damage, and a cache of its own."""
     monkeypatch.setenv("KDJAX_CACHE", str(tmp_path / "cache"))
     return Path(shutil.copytree(stopped[0], tmp_path / "half"))
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory):
+    """The test digits as image files, in the order of their rows."""
+    folder = tmp_path_factory.mktemp("pictures")
+    test = data.load("digits").test
+    batch = test.read(np.arange(test.size))
+    for i, image in enumerate(batch["image"]):
+        Image.fromarray(image[..., 0]).save(folder / f"{i:04d}.png")
+    return folder, batch["label"]

@@ -2,13 +2,18 @@
 
 import contextlib
 import io
+import json
 import sys
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 
 from launch.run import cli, experiment
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = sorted(p.name for p in (ROOT / "configs").glob("[!_]*.py"))
 
 TINY = (
     "--config.devices=1",
@@ -76,3 +81,19 @@ def write_npz(path, n=64, **options):
     (train, labels), (test, test_labels) = images(n, **options), images(16, **options)
     np.savez(path, train_images=train, train_labels=labels, test_images=test, test_labels=test_labels)
     return path
+
+
+def read(folder, name):
+    """A record of a run."""
+    return json.loads((folder / name).read_text())
+
+
+def lines(folder, name="metrics.jsonl"):
+    """A record of a run that is written line by line."""
+    return [json.loads(x) for x in (folder / name).read_text().splitlines()]
+
+
+def built(file, *words):
+    """The experiment of a file in configs/."""
+    module, config = cli.read_config(str(ROOT / "configs" / file), words)
+    return module.build(config)

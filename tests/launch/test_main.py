@@ -1,40 +1,24 @@
 """What a run leaves behind, how it goes on, and what can be made of it."""
 
-import csv
-import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-from launching import TINY, stop_after, write_npz
+from launching import CONFIGS, ROOT, TINY, built, lines, read, stop_after
 from PIL import Image
 
 import kdjax
 from kdjax import augment, data, evaluate
 from kdjax.core import jit_fast_compile
 from kdjax.train.checkpoint import read_model
-from kdjax.train.devices import find_devices, one_device
 from kdjax.train.stage import blank_batch
 from launch.run import cli, experiment, progress
-from launch.run.rehearsal import rehearse
 
-ROOT = Path(__file__).parents[2]
-CONFIGS = sorted(p.name for p in (ROOT / "configs").glob("[!_]*.py"))
 STAGES = ["teacher", "student_alone", "student"]
-
-
-def read(folder, name):
-    return json.loads((folder / name).read_text())
-
-
-def lines(folder, name="metrics.jsonl"):
-    return [json.loads(x) for x in (folder / name).read_text().splitlines()]
 
 
 def test_config_json_holds_all_that_a_repetition_needs(run):
@@ -265,65 +249,6 @@ def test_an_edited_config_file_is_another_stage(launch, tmp_path):
     assert seen[0][0] == seen[2][0] != seen[1][0] and [cached for _, cached in seen.values()] == [False, False, True]
 
 
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    """The test digits as image files, in the order of their rows."""
-    folder = tmp_path_factory.mktemp("pictures")
-    test = data.load("digits").test
-    batch = test.read(np.arange(test.size))
-    for i, image in enumerate(batch["image"]):
-        Image.fromarray(image[..., 0]).save(folder / f"{i:04d}.png")
-    return folder, batch["label"]
-
-
-def test_predict_skips_broken_files_of_a_folder_and_names_them(classify, run, pictures, tmp_path):
-    good = [pictures[0] / f"{i:04d}.png" for i in range(2)]
-    for file in good:
-        (tmp_path / file.name).write_bytes(file.read_bytes())
-    broken = tmp_path / "0001a.png"
-    broken.write_bytes(good[0].read_bytes()[:40])
-    answer = classify(run[0], tmp_path)
-    assert answer.code == 0 and answer.err == f"skipped: 1 of 3 files in folders are no images that can be read ({broken})\n"
-    alone = classify(run[0], *good)
-    assert answer.out == alone.out.replace(str(pictures[0]), str(tmp_path))
-    assert classify(run[0], tmp_path, broken).code == 2
-    for file in good:
-        (tmp_path / file.name).write_bytes(b"")
-    answer = classify(run[0], tmp_path)
-    assert answer.code == 2 and answer.err.startswith("error: none of 3 files is an image that can be read: ")
-
-
-def test_predict_has_the_recorded_accuracy(classify, run, pictures, tmp_path):
-    folder, labels = pictures
-    answer = classify(run[0], folder, f"--csv={tmp_path / 'x.csv'}", "--seed=1")
-    assert answer.code == 0 and answer.out == f"450 images written to {tmp_path / 'x.csv'}\n"
-    rows = list(csv.DictReader((tmp_path / "x.csv").read_text().splitlines()))
-    assert list(rows[0]) == ["image", "class1", "probability1"] and rows[7]["image"] == str(folder / "0007.png")
-    accuracy = 100 * np.mean([int(r["class1"]) == y for r, y in zip(rows, labels, strict=True)])
-    assert accuracy == pytest.approx(read(run[0], "summary.json")["results"]["student/test_accuracy"]["values"][1], abs=1e-4)
-
-
-def test_predict_names_the_top_classes(classify, run, pictures):
-    folder, _ = pictures
-    answer = classify(run[0], "--top=10", folder / "0000.png", "--stage=teacher", folder / "0001.png")
-    first, second = answer.out.splitlines()
-    assert first.startswith(f"{folder / '0000.png'}: ") and second.startswith(f"{folder / '0001.png'}: ")
-    found = [x.split() for x in first.split(": ")[1].split(", ")]
-    assert sorted(name for name, _ in found) == list("0123456789")
-    shares = [float(p.removesuffix("%")) for _, p in found]
-    assert shares == sorted(shares, reverse=True) and sum(shares) == pytest.approx(100, abs=0.6)
-
-
-def test_predict_takes_images_of_another_size_and_colour(classify, run, pictures, tmp_path):
-    folder, _ = pictures
-    with Image.open(folder / "0000.png") as image:
-        image.resize((80, 80), Image.Resampling.NEAREST).convert("RGB").save(tmp_path / "large.png")
-    plain, large = (
-        classify(run[0], f, "--stage=teacher").out.split(": ")[1] for f in (folder / "0000.png", tmp_path / "large.png")
-    )
-    assert plain.split()[0] == large.split()[0]
-
-
 def test_help_names_every_field(launch, classify):
     config = cli.read_config(str(ROOT / "configs/quickstart.py"), [])[1]
     answer = launch("--help")
@@ -347,46 +272,6 @@ def test_list_names_methods_nets_and_configs(launch):
     assert answer.code == 0 and answer.err == ""
     for word in (*kdjax.methods.__all__, *kdjax.models.NETS, "npz:<path>", "adam", "crop_flip", *(f"configs/{c}" for c in CONFIGS)):
         assert word in answer.out
-
-
-def built(file, *words):
-    module, config = cli.read_config(str(ROOT / "configs" / file), words)
-    return module.build(config)
-
-
-def words_for(file, folder):
-    """Overrides that let a config build without its data set."""
-    if file.startswith(("data_free", "digits", "offline", "quickstart", "ssl")):
-        return ()
-    options = {"size": 8, "channels": 1} if "mnist" in file else {"size": 32, "channels": 3}
-    npz = write_npz(folder / "tiny.npz", n=300, classes=100 if "cifar100" in file else 10, **options)
-    return f"--config.data.source=npz:{npz}", "--config.data.batch=16", "--config.data.train_images=0"
-
-
-VARIANTS = [
-    "quickstart.py:student=resnet8,teacher=wrn_16_1,method=kd",
-    "quickstart.py:student=wrn,teacher=resnet18",
-    "cifar10.py:teacher=resnet20,student=conv_net",
-    "imagenet_kd.py:student=mobilenet_v2",
-    "digits_byol.py:encoder=resnet8",
-    "digits_datafree.py:student=resnet8",
-]
-
-
-@pytest.mark.parametrize("name", [*CONFIGS, *VARIANTS])
-def test_every_config_builds_and_traces(name, tmp_path):
-    stages = built(name, *words_for(name.partition(":")[0], tmp_path)).stages
-    rehearse(stages, one_device())
-    for name, stage in stages.items():
-        assert stage.steps > 0 and (stage.nets or name.endswith("_first"))
-        for specification in stage.nets.values():
-            json.dumps(specification)
-            kdjax.models.build(specification)
-
-
-def test_a_batch_that_devices_cannot_share_is_refused():
-    with pytest.raises(kdjax.core.InputError, match="stage 'teacher' has batches of 64 images: expected a multiple of 3"):
-        rehearse(built("quickstart.py").stages, find_devices(count=3))
 
 
 def test_a_stopped_run_goes_on_with_other_devices(launch, half):
@@ -490,23 +375,3 @@ def test_without_a_name_the_run_lies_in_runs(run, tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "runs/quickstart/summary.json").is_file() and "kept in runs/quickstart" in done.stdout
-
-
-def test_predict_turns_images_where_those_of_the_run_were(classify, run, pictures, tmp_path):
-    with Image.open(pictures[0] / "0000.png") as image:
-        upright, exif = np.asarray(image), Image.Exif()
-    exif[274] = 6
-    Image.fromarray(np.ascontiguousarray(np.rot90(upright, 1))).save(tmp_path / "lying.png", exif=exif)
-    Image.fromarray(np.ascontiguousarray(np.rot90(upright, 1))).save(tmp_path / "untagged.png")
-    turned = tmp_path / "run"
-    shutil.copytree(run[0], turned, ignore=shutil.ignore_patterns("checkpoints", "plots", "export"))
-    about = read(turned, "config.json")
-    about["data"]["exif_orientation"] = True
-    (turned / "config.json").write_text(json.dumps(about))
-
-    def answer(folder, file):
-        return classify(folder, file, "--top=10").out.partition(": ")[2]
-
-    assert answer(turned, tmp_path / "lying.png") == answer(run[0], pictures[0] / "0000.png")
-    assert answer(run[0], tmp_path / "lying.png") == answer(run[0], tmp_path / "untagged.png")
-    assert answer(turned, tmp_path / "lying.png") != answer(run[0], tmp_path / "lying.png")

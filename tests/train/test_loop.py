@@ -1,34 +1,20 @@
-import errno
-import itertools
 import json
-import os
 from queue import SimpleQueue
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from orbax.checkpoint import CheckpointManager
-from tiny import TEST, TRAIN, after, assert_close, assert_same, linear, run, sgd, stage
+from tiny import TEST, TRAIN, assert_close, assert_same, linear, metrics, resumed, run, sgd, stage, weights
 
 from kdjax import augment, methods, models
 from kdjax.core import Frozen, InputError, Net
-from kdjax.data import column_source, epoch_rows, epochs, subset
-from kdjax.evaluate import Measure
-from kdjax.train import Diverged, Pace, Stopped, feed, run_stages, sweep
-from kdjax.train.devices import find_devices
+from kdjax.data import column_source, epoch_rows, subset
+from kdjax.train import Diverged, Pace, feed, run_stages, sweep
 
 
 def with_params(state, params):
     return state._replace(learner=state.learner.replace(params={**state.learner.params, "student": params}))
-
-
-def weights(results, name="network"):
-    return next(iter(results.values())).weights[name]
-
-
-def metrics(folder):
-    return (folder / "metrics.jsonl").read_text()
 
 
 def remembering(source=TRAIN, shown=lambda batch, key: {"index": batch["index"]}):
@@ -130,130 +116,6 @@ def test_the_line_of_a_block_is_the_mean_over_its_chunks(tmp_path, monkeypatch):
     assert [(x["step"], x["epoch"]) for x in whole] == [(x["step"], x["epoch"]) for x in steps] == [(6, 3), (10, 5)]
     for a, b in zip(whole, steps, strict=True):
         np.testing.assert_allclose(a["loss"], b["loss"], rtol=1e-5)
-
-
-# --- resume
-
-
-def resumed(folder, stages, stops, said=None, **options):
-    """The results of a run that is stopped after each of the numbers of blocks, then goes on to the end."""
-    for blocks in stops:
-        with pytest.raises(Stopped, match="is saved at step"):
-            run_stages(stages, run(folder, said, stop=after(blocks), **options))
-    return run_stages(stages, run(folder, said, **options))
-
-
-@pytest.mark.parametrize(
-    ("share", "net", "resident", "keep_last"),
-    [
-        ("batch", linear(), True, False),
-        ("none", models.conv_net((4,), 3), True, False),
-        ("batch", linear(), False, False),
-        ("none", linear(), True, True),  # of 40 rows every third batch has 8, and so no block sees an epoch
-        ("batch", linear(), False, True),
-    ],
-)
-def test_k_steps_saved_and_resumed_are_2k_steps_bit_for_bit(tmp_path, share, net, resident, keep_last):
-    sampler = epochs(TRAIN.size, 16, keep_last=keep_last)
-    stages = {"only": stage(methods.supervised(net, sgd()), steps=11, members=2, sampler=sampler)}
-    said, options = [], {"share": share, "resident": resident}
-    whole = run_stages(stages, run(tmp_path / "whole", **options))
-    pieces = resumed(tmp_path / "pieces", stages, (1, 4), said, **options)
-    assert_same(weights(pieces), weights(whole))
-    assert pieces["only"].digest == whole["only"].digest and pieces["only"].measures == whole["only"].measures
-    assert metrics(tmp_path / "pieces") == metrics(tmp_path / "whole")
-    assert [x for x in said if "resumed" in x] == [f"only: resumed at step {k} of 11" for k in (2, 10)]
-
-
-def test_a_damaged_newest_checkpoint_costs_some_steps_and_no_bit(tmp_path):
-    stages = {"only": stage()}
-    whole, said = run_stages(stages, run(tmp_path / "whole")), []
-    with pytest.raises(Stopped):
-        run_stages(stages, run(tmp_path / "pieces", stop=after(5)))
-    (tmp_path / "pieces" / "checkpoints" / "only" / "10" / "manifest" / "metadata").unlink()
-    pieces = run_stages(stages, run(tmp_path / "pieces", said))
-    assert "checkpoint only/10 is refused" in said[0] and "resumed at step 8 of 12" in said[1]
-    assert_same(weights(pieces), weights(whole))
-    assert metrics(tmp_path / "pieces") == metrics(tmp_path / "whole")
-
-
-def test_a_stage_killed_after_its_last_save_is_finished_from_it(tmp_path):
-    import shutil
-
-    stages = {"only": stage()}
-    whole = run_stages(stages, run(tmp_path))
-    text = metrics(tmp_path)
-    shutil.rmtree(tmp_path / "models" / "only")
-    again = run_stages({"only": stages["only"]}, run(tmp_path))
-    assert_same(weights(again), weights(whole))
-    assert metrics(tmp_path) == text
-
-
-@pytest.mark.parametrize("left", [lambda whole: b"", lambda whole: whole[:-30], lambda whole: b"\xff\n" + whole])
-def test_lines_that_were_lost_come_back_with_the_checkpoint(tmp_path, left):
-    """Also those that the result is chosen by: the test accuracy at the best validation accuracy."""
-    stages, options = {"only": stage()}, {"test_curve": True}
-    whole = run_stages(stages, run(tmp_path / "whole", **options))
-    with pytest.raises(Stopped):
-        run_stages(stages, run(tmp_path / "torn", stop=after(4), **options))
-    path = tmp_path / "torn/metrics.jsonl"
-    path.write_bytes(left(path.read_bytes()))
-    torn = run_stages(stages, run(tmp_path / "torn", **options))
-    assert metrics(tmp_path / "torn") == metrics(tmp_path / "whole")
-    assert torn["only"].measures == whole["only"].measures and "test_at_best_val_accuracy" in torn["only"].measures
-
-
-def test_a_full_disk_ends_a_run_in_one_line_and_the_same_command_goes_on(tmp_path, monkeypatch):
-    """Whatever is written when it is full, at each of the places in turn."""
-    stages = {"only": stage(steps=4)}
-    whole = run_stages(stages, run(tmp_path / "whole"))
-    full, count = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), itertools.count()
-
-    def writes(function, at):
-        def write(*args, **options):
-            if next(count) == at:
-                raise full
-            return function(*args, **options)
-
-        return write
-
-    for at in itertools.count():
-        folder, count = tmp_path / str(at), itertools.count()
-        one = run(folder)
-        with monkeypatch.context() as patched:
-            patched.setattr(os, "fsync", writes(os.fsync, at))
-            patched.setattr(CheckpointManager, "save", writes(CheckpointManager.save, at))
-            try:
-                run_stages(stages, one)
-                break
-            except (OSError, InputError) as error:
-                assert os.strerror(errno.ENOSPC) in str(error) and "\n" not in str(error) and str(folder) in str(error)
-        results = run_stages(stages, run(folder))
-        assert metrics(folder) == metrics(tmp_path / "whole")
-        assert_same({k: x.weights for k, x in results.items()}, {k: x.weights for k, x in whole.items()})
-    assert at > 6
-
-
-def test_another_configuration_does_not_resume(tmp_path):
-    with pytest.raises(Stopped):
-        run_stages({"only": stage()}, run(tmp_path, stop=after(1)))
-    for changed in (stage(methods.supervised(linear(), sgd(0.2))), stage(batch=8), stage(refresh_every=2), stage(members=2)):
-        with pytest.raises(InputError, match=r"no checkpoint in .*only can be used"):
-            run_stages({"only": changed}, run(tmp_path))
-    with pytest.raises(InputError, match=r"no checkpoint in .*only can be used"):
-        run_stages({"only": stage()}, run(tmp_path, data_seed=5))
-
-
-def test_other_devices_resume_and_say_so(tmp_path):
-    stages, said = {"only": stage()}, []
-    whole = run_stages(stages, run(tmp_path / "whole"))
-    with pytest.raises(Stopped):
-        run_stages(stages, run(tmp_path / "pieces", stop=after(2)))
-    (tmp_path / "cache").mkdir()
-    pieces = run_stages(stages, run(tmp_path / "pieces", said, devices=find_devices(count=2), cache=tmp_path / "cache"))
-    assert_close(weights(pieces), weights(whole), 1e-5)
-    assert any("other devices or versions than before" in line for line in said)
-    assert list((tmp_path / "cache").iterdir()) == []  # such a result is no repetition: it is not shared
 
 
 def taken(calls):
@@ -490,59 +352,3 @@ def test_an_nnx_net_is_trained_resumed_and_read_back(tmp_path):
     again = run_stages(stages, run(tmp_path / "whole"))["only"].frozen(member=1)
     taps, _ = net.apply(again.params, again.stats, augment.per_image()(None, TRAIN.read(np.arange(4)))["image"], train=False)
     assert taps["logits"].shape == (4, 3)
-
-
-# --- choice of the step
-
-
-def scored(values):
-    """An evaluation that returns the next of the values on `val`; later ones and those on `test` are not looked at."""
-    left = iter(values)
-    return lambda collect, split, final: {"accuracy": np.array([99.0]) if final else np.array([next(left, 99.0)])}
-
-
-def test_best_takes_the_checkpoint_with_the_best_validation_accuracy(tmp_path):
-    best = stage(steps=14, evaluate=scored([10.0, 30.0, 20.0, 30.0 - 1]))
-    result = run_stages({"only": best}, run(tmp_path / "best", select="best"))["only"]
-    assert result.step == 8
-    until = run_stages({"only": stage(steps=8)}, run(tmp_path / "until"))["only"]
-    assert_same(result.weights, until.weights)
-    last = run_stages({"only": stage(steps=14, evaluate=scored([1.0, 9.0, 2.0, 3.0]))}, run(tmp_path / "last"))["only"]
-    assert last.step == 14
-
-
-def test_best_survives_a_stop_between_evaluations(tmp_path):
-    values = [50.0, 40.0, 30.0]
-    with pytest.raises(Stopped):
-        run_stages({"only": stage(evaluate=scored(values[:1]))}, run(tmp_path, select="best", stop=after(3)))
-    result = run_stages({"only": stage(evaluate=scored(values[1:]))}, run(tmp_path, select="best"))["only"]
-    assert result.step == 4
-
-
-def distance(values):
-    """Fields of a stage whose score is a measure of its own of which less is better."""
-    measure = scored(values)
-    evaluate = lambda *args: {"distance": measure(*args)["accuracy"]}  # noqa: E731
-    return {"evaluate": evaluate, "score": "distance", "measures": (Measure("distance", "", "lower"),)}
-
-
-def test_best_follows_the_score_and_its_direction(tmp_path):
-    one = stage(steps=16, **distance([20.0, 10.0, 30.0, 15.0]))
-    assert run_stages({"only": one}, run(tmp_path, select="best"))["only"].step == 8
-
-
-def test_the_test_curve_follows_the_score_and_its_direction(tmp_path):
-    one = stage(**distance([20.0, 1.0, 10.0, 2.0, 30.0, 3.0]))  # on validation and test images in turn
-    found = run_stages({"only": one}, run(tmp_path, test_curve=True))["only"]
-    assert found.measures["test_at_best_val_distance"] == [2.0]
-
-
-def test_a_measure_without_a_direction_is_refused(tmp_path):
-    with pytest.raises(InputError, match="stage 'only': better='less' of distance is not accepted: expected 'higher' or 'lower'"):
-        run_stages({"only": stage(measures=(Measure("distance", "", "less"),))}, run(tmp_path))
-
-
-def test_best_needs_its_score(tmp_path):
-    one = stage(evaluate=lambda collect, split, final: {"knn": np.array([1.0])})
-    with pytest.raises(InputError, match="stage 'only' measures knn, no accuracy"):
-        run_stages({"only": one}, run(tmp_path, select="best"))

@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 from kdjax import augment, methods
 from kdjax.core import Net
 from kdjax.data import Damaged, array_source
-from kdjax.train import Pace, Records, Run, Stage
+from kdjax.train import Pace, Records, Run, Stage, Stopped, run_stages
 from kdjax.train.devices import one_device
 from kdjax.train.identity import Identity
 
@@ -121,3 +122,19 @@ def assert_close(a, b, tolerance):
     largest = max(1.0, *(np.max(np.abs(x)) for x in jax.tree.leaves(b)))
     for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
         np.testing.assert_allclose(x, y, rtol=0, atol=tolerance * largest)
+
+
+def weights(results, name="network"):
+    return next(iter(results.values())).weights[name]
+
+
+def metrics(folder):
+    return (folder / "metrics.jsonl").read_text()
+
+
+def resumed(folder, stages, stops, said=None, **options):
+    """The results of a run that is stopped after each of the numbers of blocks, then goes on to the end."""
+    for blocks in stops:
+        with pytest.raises(Stopped, match="is saved at step"):
+            run_stages(stages, run(folder, said, stop=after(blocks), **options))
+    return run_stages(stages, run(folder, said, **options))

@@ -1,0 +1,45 @@
+"""Every config builds and traces."""
+
+import json
+
+import pytest
+from launching import CONFIGS, built, write_npz
+
+import kdjax
+from kdjax.train.devices import find_devices, one_device
+from launch.run.rehearsal import rehearse
+
+
+def words_for(file, folder):
+    """Overrides that let a config build without its data set."""
+    if file.startswith(("data_free", "digits", "offline", "quickstart", "ssl")):
+        return ()
+    options = {"size": 8, "channels": 1} if "mnist" in file else {"size": 32, "channels": 3}
+    npz = write_npz(folder / "tiny.npz", n=300, classes=100 if "cifar100" in file else 10, **options)
+    return f"--config.data.source=npz:{npz}", "--config.data.batch=16", "--config.data.train_images=0"
+
+
+VARIANTS = [
+    "quickstart.py:student=resnet8,teacher=wrn_16_1,method=kd",
+    "quickstart.py:student=wrn,teacher=resnet18",
+    "cifar10.py:teacher=resnet20,student=conv_net",
+    "imagenet_kd.py:student=mobilenet_v2",
+    "digits_byol.py:encoder=resnet8",
+    "digits_datafree.py:student=resnet8",
+]
+
+
+@pytest.mark.parametrize("name", [*CONFIGS, *VARIANTS])
+def test_every_config_builds_and_traces(name, tmp_path):
+    stages = built(name, *words_for(name.partition(":")[0], tmp_path)).stages
+    rehearse(stages, one_device())
+    for name, stage in stages.items():
+        assert stage.steps > 0 and (stage.nets or name.endswith("_first"))
+        for specification in stage.nets.values():
+            json.dumps(specification)
+            kdjax.models.build(specification)
+
+
+def test_a_batch_that_devices_cannot_share_is_refused():
+    with pytest.raises(kdjax.core.InputError, match="stage 'teacher' has batches of 64 images: expected a multiple of 3"):
+        rehearse(built("quickstart.py").stages, find_devices(count=3))
