@@ -15,12 +15,15 @@ from kdjax.core.pool import average_pool, match_sizes, nearest_resize
 from kdjax.core.queue import Queue, new_queue, push
 from kdjax.core.state import Follower, Frozen, Learner, join, map_by_kind, split
 from kdjax.core.terms import masked_loss, weighted_sum, weights_at, with_label_weights
+from kdjax.core.unit import unit
+from kdjax.core.updates import by_part, freeze, keep_unit_columns, skip_zero_gradients
 
 __all__ = [
     "Batch", "Follower", "Frozen", "InputError", "Learner", "Method", "Metrics", "Net", "Queue", "apply_gradients",
-    "average_pool", "batch_norms", "chain", "check_memory", "check_option", "cosine_to_one", "donating", "ema", "example_keys",
-    "from_linen", "from_nnx", "gather", "gather_replicated", "jit_fast_compile", "join", "learn", "linear_warmup",
-    "map_by_kind", "masked_loss", "match_sizes", "mean", "mean_grad", "memory_available", "nearest", "nearest_resize",
-    "new_learner", "new_queue", "normalised", "offset", "on_parts", "pick", "pmean", "psum", "push", "read_by_name", "row_keys",
-    "row_normal", "split", "weighted_sum", "weights_at", "with_label_weights",
+    "average_pool", "batch_norms", "by_part", "chain", "check_memory", "check_option", "cosine_to_one", "donating", "ema",
+    "example_keys", "freeze", "from_linen", "from_nnx", "gather", "gather_replicated", "jit_fast_compile", "join",
+    "keep_unit_columns", "learn", "linear_warmup", "map_by_kind", "masked_loss", "match_sizes", "mean", "mean_grad",
+    "memory_available", "nearest", "nearest_resize", "new_learner", "new_queue", "normalised", "offset", "on_parts", "pick",
+    "pmean", "psum", "push", "read_by_name", "row_keys", "row_normal", "skip_zero_gradients", "split", "unit",
+    "weighted_sum", "weights_at", "with_label_weights",
 ]  # fmt: skip

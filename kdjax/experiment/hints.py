@@ -6,10 +6,9 @@ from typing import Any
 import jax
 
 from kdjax import methods
-from kdjax.core import Method
+from kdjax.core import Method, skip_zero_gradients
 from kdjax.experiment.student import StudentContext
 from kdjax.train import Result, Stage
-from kdjax.train.optimiser import skip_zero_gradients
 
 
 def after_hints(

@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from kdjax.core.unit import unit
 from kdjax.losses._check import check_shapes, wide
-from kdjax.losses._geometry import shrink, unit
+from kdjax.losses._geometry import shrink
 
 
 def inter_channel_correlation(student: jax.Array, teacher: jax.Array) -> jax.Array:

@@ -12,8 +12,9 @@ from jax import lax
 
 from kdjax.core.check import check_option
 from kdjax.core.pool import match_sizes
+from kdjax.core.unit import unit
 from kdjax.losses._check import check_flag, check_shapes, wide
-from kdjax.losses._geometry import absolute, root, shrink, unit
+from kdjax.losses._geometry import absolute, root, shrink
 
 
 def attention_transfer(

@@ -14,7 +14,7 @@ from kdjax.models.depthwise import depthwise_convolution
 from kdjax.models.ensemble import ensemble, shares
 from kdjax.models.fcn import FCN, fcn
 from kdjax.models.generator import Generator, generator
-from kdjax.models.heads import LinearHead, MLPHead, linear_head, mlp_head, pooled_and_logits
+from kdjax.models.heads import LinearHead, MLPHead, PrototypeHead, linear_head, mlp_head, pooled_and_logits, prototype_head
 from kdjax.models.mobilenet_v2 import InvertedResidual, MobileNetV2, mobilenet_v2, mobilenet_v2_half
 from kdjax.models.norm import batch_norm
 from kdjax.models.positions import resize_positions, sincos_positions
@@ -85,7 +85,7 @@ CLASSIFIERS: dict[str, Callable[..., Net]] = {
     "shrunk": shrunk,
 }
 DENSE: dict[str, Callable[..., Net]] = {"fcn": fcn}  # a prediction for every pixel
-HEADS: dict[str, Callable[..., Net]] = {"linear_head": linear_head, "mlp_head": mlp_head}
+HEADS: dict[str, Callable[..., Net]] = {"linear_head": linear_head, "mlp_head": mlp_head, "prototype_head": prototype_head}
 GENERATORS: dict[str, Callable[..., Net]] = {"generator": generator}  # of latents, whose length a specification holds, `latent`
 CRITICS: dict[str, Callable[..., Net]] = {"critic": critic}
 NETS: dict[str, Callable[..., Net]] = CLASSIFIERS | DENSE | HEADS | GENERATORS | CRITICS
@@ -115,6 +115,7 @@ __all__ = [
     "MobileNetV2",
     "PreactBlock",
     "Projector",
+    "PrototypeHead",
     "ResNet",
     "ShuffleNetV1",
     "ShuffleNetV2",
@@ -160,6 +161,7 @@ __all__ = [
     "pixel_shuffle",
     "pooled_and_logits",
     "projected",
+    "prototype_head",
     "read_weights",
     "resize_positions",
     "resnet8",

@@ -1,4 +1,4 @@
-"""What follows an encoder: the pooled linear classifier, and the small MLP of siamese methods."""
+"""What follows an encoder: the pooled linear classifier, and the projectors, predictors and prototypes of siamese methods."""
 
 from typing import Any
 
@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from kdjax.core.check import check_option
 from kdjax.core.net import Net, from_linen
+from kdjax.core.unit import unit
 from kdjax.models.conv import fan_in_uniform
 from kdjax.models.norm import batch_norm
 
@@ -38,40 +39,83 @@ def pooled_and_logits(
 
 
 class MLPHead(nn.Module):
-    """Linear layer with bias, batch norm, ReLU, linear layer without bias.
+    """Linear layers, between them batch norm and an activation.
 
     Attributes:
-      hidden: width of the hidden layer.
+      hidden: width of the hidden layers.
       out: width of the output.
+      layers: how many linear layers there are.
+      norm: whether there is batch norm between them.
+      last_norm: what follows the last one: "none", "affine" (batch norm) or "plain" (batch norm without scale and offset).
+      hidden_bias: whether the hidden layers have biases.
+      out_bias: whether the last layer has one.
+      activation: "relu" or "gelu".
       dtype: of the computation.
       axis_name: mapped axis of the batch statistics, or None.
     """
 
     hidden: int
     out: int
+    layers: int = 2
+    norm: bool = True
+    last_norm: str = "none"
+    hidden_bias: bool = True
+    out_bias: bool = False
+    activation: str = "relu"
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> dict[str, jax.Array]:
         """Vectors `[B, D]` to the tap `"embedding"` `[B, out]`, float32."""
-        x = nn.Dense(self.hidden, dtype=self.dtype, name="linear1")(x)
-        x = nn.relu(batch_norm(train, dtype=self.dtype, axis_name=self.axis_name, name="bn")(x))
-        x = nn.Dense(self.out, use_bias=False, dtype=self.dtype, name="linear2")(x)
+        for k in range(1, self.layers):
+            x = nn.Dense(self.hidden, use_bias=self.hidden_bias, dtype=self.dtype, name=f"linear{k}")(x)
+            if self.norm:
+                x = batch_norm(train, dtype=self.dtype, axis_name=self.axis_name, name=f"bn{k}")(x)
+            x = _ACTIVATIONS[self.activation](x)
+        x = nn.Dense(self.out, use_bias=self.out_bias, dtype=self.dtype, name=f"linear{self.layers}")(x)
+        if self.last_norm != "none":
+            affine = self.last_norm == "affine"
+            x = batch_norm(train, affine=affine, dtype=self.dtype, axis_name=self.axis_name, name=f"bn{self.layers}")(x)
         return {"embedding": x.astype(jnp.float32)}
 
 
-def mlp_head(hidden: int, out: int, *, dtype: Any = jnp.float32, axis_name: str | None = None) -> Net:
-    """The projector and the predictor of BYOL: linear with bias, batch norm, ReLU, linear without bias.
+_ACTIVATIONS = {"relu": nn.relu, "gelu": lambda x: nn.gelu(x, approximate=False)}
+_LAST_NORMS = ("none", "affine", "plain")
+
+
+def mlp_head(
+    hidden: int,
+    out: int,
+    *,
+    layers: int = 2,
+    norm: bool = True,
+    last_norm: str = "none",
+    hidden_bias: bool = True,
+    out_bias: bool = False,
+    activation: str = "relu",
+    dtype: Any = jnp.float32,
+    axis_name: str | None = None,
+) -> Net:
+    """A projector or predictor; by default BYOL's: linear with bias, batch norm, ReLU, linear without bias.
 
     Args:
-      hidden: width of the hidden layer (4096 in the paper).
-      out: width of the output (256 in the paper).
+      hidden: width of the hidden layers (4096 in BYOL's paper).
+      out: width of the output (256 in BYOL's paper).
+      layers: how many linear layers there are.
+      norm: whether batch norm follows each hidden one.
+      last_norm: what follows the last one: `"none"`, `"affine"` (batch norm) or `"plain"` (batch norm without scale and offset).
+      hidden_bias: whether the hidden layers have biases.
+      out_bias: whether the last layer has one.
+      activation: `"relu"` or `"gelu"`.
       dtype: of the computation; the output is float32.
       axis_name: mapped axis over which batch statistics are averaged, or None.
 
     Returns:
       A Net of vectors `[B, D]` with the tap `"embedding"` `[B, out]`.
+
+    Raises:
+      InputError: for another norm or activation, or no layer.
 
     Reference: Grill et al., "Bootstrap Your Own Latent", NeurIPS 2020, arXiv 2006.07733.
 
@@ -80,7 +124,62 @@ def mlp_head(hidden: int, out: int, *, dtype: Any = jnp.float32, axis_name: str 
     >>> net.apply(params, stats, jnp.ones((2, 3)), train=False)[0]["embedding"].shape
     (2, 4)
     """
-    return from_linen(MLPHead(hidden, out, dtype=dtype, axis_name=axis_name))
+    check_option("layers", layers, lambda n: n >= 1, "a whole number of at least 1")
+    check_option("last_norm", last_norm, lambda n: n in _LAST_NORMS, ", ".join(map(repr, _LAST_NORMS)))
+    check_option("activation", activation, lambda a: a in _ACTIVATIONS, ", ".join(map(repr, _ACTIVATIONS)))
+    return from_linen(
+        MLPHead(hidden, out, layers, norm, last_norm, hidden_bias, out_bias, activation, dtype=dtype, axis_name=axis_name)
+    )
+
+
+class PrototypeHead(nn.Module):
+    """Cosines with prototypes: the tap `"scores"`.
+
+    Attributes:
+      count: how many prototypes there are.
+      normalise: whether their length is divided out.
+    """
+
+    count: int
+    normalise: bool
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> dict[str, jax.Array]:
+        """Vectors `[B, D]` to the tap `"scores"` `[B, count]`, float32."""
+        kernel = self.param("kernel", _unit_columns, (x.shape[-1], self.count))
+        return {"scores": unit(x) @ (unit(kernel, 0) if self.normalise else kernel)}
+
+
+def prototype_head(count: int, *, normalise: bool = True) -> Net:
+    """The cosines of vectors with prototypes, which are trained.
+
+        scores[b, k] = x[b] . c[k] / (|x[b]| |c[k]|)
+
+    Args:
+      count: how many prototypes there are.
+      normalise: whether the length of a prototype is divided out in the net, through which the gradient then flows (weight norm).
+        If not, they start with length 1 and whoever trains them keeps it, as `core.keep_unit_columns` does.
+
+    Returns:
+      A Net of vectors `[B, D]` with the tap `"scores"` `[B, count]`; its parameter is the `"kernel"` `[D, count]`.
+
+    Raises:
+      InputError: for no prototype.
+
+    Reference: Caron et al., Unsupervised Learning of Visual Features by Contrasting Cluster Assignments, NeurIPS 2020
+    (arXiv 2006.09882); Caron et al., Emerging Properties in Self-Supervised Vision Transformers, ICCV 2021 (arXiv 2104.14294).
+
+    >>> net = prototype_head(4)
+    >>> params, stats = net.init(jax.random.key(0), jnp.zeros((1, 3)))
+    >>> net.apply(params, stats, jnp.ones((2, 3)), train=False)[0]["scores"].shape
+    (2, 4)
+    """
+    check_option("prototypes", count, lambda n: n >= 1, "a whole number of at least 1")
+    return from_linen(PrototypeHead(count, normalise))
+
+
+def _unit_columns(key, shape):
+    return unit(jax.random.normal(key, shape), 0)
 
 
 class LinearHead(nn.Module):

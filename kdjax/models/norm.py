@@ -12,6 +12,7 @@ def batch_norm(
     dtype: Any = jnp.float32,
     axis_name: str | None = None,
     zero_scale: bool = False,
+    affine: bool = True,
     name: str | None = None,
 ) -> nn.BatchNorm:
     """Batch norm over the last axis: running averages keep 0.9, epsilon is 1e-5, statistics are float32.
@@ -23,6 +24,7 @@ def batch_norm(
       dtype: dtype of the result.
       axis_name: mapped axis over which the statistics are averaged, or None.
       zero_scale: whether the scale starts at 0, which makes a residual block start as the identity.
+      affine: whether there are a scale and an offset.
       name: name of the layer in its module.
 
     Returns:
@@ -38,6 +40,8 @@ def batch_norm(
         momentum=0.9,
         epsilon=1e-5,
         dtype=dtype,
+        use_bias=affine,
+        use_scale=affine,
         axis_name=axis_name,
         scale_init=nn.initializers.zeros if zero_scale else nn.initializers.ones,
         name=name,

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
 
 from kdjax.core import InputError, pick
@@ -43,19 +42,6 @@ def lars(schedule: Any, *, momentum: float, weight_decay: float, eta: float = 1e
         optax.trace(momentum),
         optax.scale_by_learning_rate(schedule),
     )
-
-
-def skip_zero_gradients(tx: optax.GradientTransformation) -> optax.GradientTransformation:
-    """The optimiser that leaves arrays alone whose gradient is zero throughout.
-
-    For a loss that ends below the classifier: weight decay alone would wear down the layers above.
-    """
-
-    def update(updates, state, params=None, **extra):
-        moved, state = tx.update(updates, state, params, **extra)
-        return jax.tree.map(lambda g, u: jnp.where(jnp.any(g != 0), u, jnp.zeros_like(u)), updates, moved), state
-
-    return optax.GradientTransformationExtraArgs(tx.init, update)
 
 
 def schedule(kind: str, rate: float, *, steps: int, warmup: int = 0, drops: Sequence[float] = (), factor: float = 0.1) -> Any:

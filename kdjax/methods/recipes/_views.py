@@ -1,7 +1,7 @@
 """What methods share that learn from several views of an image: online nets, followers of some of them, and a memory."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ from jax import lax
 
 from kdjax import losses
 from kdjax.core import Follower, Learner, Method, Net, chain, ema, learn, masked_loss, weighted_sum, weights_at, with_label_weights
+from kdjax.methods.recipes import _passes
 
 
 class Views(NamedTuple):
@@ -33,8 +34,9 @@ class ViewOutputs(struct.PyTreeNode):
     """What an objective sees of one batch.
 
     Attributes:
-      online: the taps of all online nets, a dict a view, in training mode.
-      target: those of the followers, for the views they see; no gradient flows into them.
+      online: the taps of all online nets, a dict for each view they see, in training mode.
+      target: those of the followers likewise; no gradient flows into them.
+      params: the online parameters by the names of the nets.
       memory: what the last step left.
       batch: the batch itself.
       key: for what is drawn, another one for each step.
@@ -44,6 +46,7 @@ class ViewOutputs(struct.PyTreeNode):
 
     online: tuple[dict[str, jax.Array], ...]
     target: tuple[dict[str, jax.Array], ...]
+    params: dict[str, Any]
     memory: Any
     batch: dict[str, Any]
     key: jax.Array
@@ -60,10 +63,15 @@ def views(
     weights: Mapping[str, Any] | None = None,
     follow: Sequence[str] = (),
     decay: Callable[[jax.Array], Any] | None = None,
-    seen_by_target: int | None = None,
+    starts: Literal["copy", "own"] = "copy",
+    online_sees: Sequence[int] | None = None,
+    target_sees: Sequence[int] | None = None,
+    together: bool = False,
+    ships: Literal["online", "target"] = "online",
     memory: Callable[[jax.Array, ViewOutputs], Any] | None = None,
     probe: Net | None = None,
     axis_name: str | None = None,
+    micro: int = 1,
 ) -> Method:
     """Builds a method of views from its objective.
 
@@ -71,7 +79,7 @@ def views(
 
     One step: the followers, and then the online nets, see the views one after the other, each with batch statistics of its own; the
     online ones learn; then the followers move towards the online parameters *after* their update. The running statistics of the
-    followers come from their own passes.
+    followers come from their own passes. Views may differ in size.
 
     Args:
       nets: in a row by name, the first one on images; it is the network that is shipped.
@@ -81,22 +89,32 @@ def views(
       weights: factors of the terms by name, numbers or functions of the step; a term without one counts once.
       follow: the nets that the followers copy, the first ones in order; (): there are none.
       decay: `step -> ` how much of themselves the followers keep, in [0, 1].
-      seen_by_target: how many views they see, the first ones; None: all.
-      memory: `(key, outputs of shapes) -> ` what the first step finds; zeros stand for the numbers.
+      starts: whether they begin as a copy of the online nets, or with weights of their own.
+      online_sees: the views that the online nets see, by number; None: all.
+      target_sees: those that the followers see; None: all.
+      together: whether views of one size pass the first net as one batch, and all views the others: batch statistics in common.
+      ships: whose first net is the network that `predict` gives.
+      memory: `(key, outputs of shapes) -> ` what the first step finds; zeros stand for the numbers. None: nothing is kept.
       probe: `"pooled"` to `"logits"`: a classifier on the detached representation of the first view, trained alongside as a
         monitor by the same optimiser. Rows with a negative label do not count.
       axis_name: mapped axis that holds the batch, or None.
+      micro: slices of the batch to accumulate gradients over, for an objective of single rows without memory.
     """
     names, ship = tuple(nets), next(iter(nets))
     assert tuple(follow) == names[: len(follow)] and bool(follow) == (decay is not None)
-    online = chain(**nets, taps=taps)
-    slow = chain(**{name: nets[name] for name in follow}, taps=taps)
+    assert (ships == "online" or follow) and (micro == 1 or memory is None)
+    copied = {name: nets[name] for name in follow}
+    online, slow = chain(**nets, taps=taps), chain(**copied, taps=taps)
+    passes = _passes.together if together else _passes.one_by_one
+    see_online, see_target = passes(nets, taps), passes(copied, taps) if follow else None
 
     def init(key, batch, given):
         keys, view = jax.random.split(key, 4), batch["views"][0]
         params, stats = online.init(keys[0], view)
-        # Followers start from weights of their own, as in the code of BYOL's authors.
-        target = Follower(*slow.init(keys[1], view)) if follow else None
+        target = None
+        if follow:
+            own = slow.init(keys[1], view) if starts == "own" else [{name: x[name] for name in follow} for x in (params, stats)]
+            target = Follower(*jax.tree.map(jnp.copy, own))  # what two nets share could not be donated
         if probe:
             pooled = jax.eval_shape(lambda: online.apply(params, stats, view, train=False)[0]["pooled"])
             params["probe"], stats["probe"] = probe.init(keys[2], jnp.zeros(pooled.shape, pooled.dtype))
@@ -108,12 +126,11 @@ def views(
     def see(state, params, batch, key):
         """What the objective sees, and the statistics that the passes leave."""
         target, stats = state.target, state.online.stats
-        theirs, slow_stats = (
-            _passes(slow, target.params, target.stats, batch["views"][:seen_by_target], key) if follow else ((), {})
-        )
-        ours, new = _passes(online, params, {name: stats[name] for name in names}, batch["views"], key)
+        seen = [_chosen(batch["views"], numbers) for numbers in (target_sees, online_sees)]
+        theirs, slow_stats = see_target(target.params, target.stats, seen[0], key) if see_target else ((), {})
+        ours, new = see_online(params, {name: stats[name] for name in names}, seen[1], key)
         outputs = ViewOutputs(
-            ours, lax.stop_gradient(theirs), state.memory, batch, jax.random.fold_in(key, 1), state.step, axis_name
+            ours, lax.stop_gradient(theirs), params, state.memory, batch, jax.random.fold_in(key, 1), state.step, axis_name
         )
         return outputs, {**stats, **new}, slow_stats
 
@@ -125,10 +142,10 @@ def views(
                 seen = lax.stop_gradient(outputs.online[0]["pooled"])
                 found, stats["probe"] = probe.apply(params["probe"], stats["probe"], seen, train=True)
                 terms = {**terms, "probe": masked_loss(losses.cross_entropy, found["logits"], batch)}
-            value, metrics = weighted_sum(terms, weights_at(weights or {}, state.step))
+            value, metrics = weighted_sum(terms, weights_at(weights or {}, state.step), micro=micro)
             return value, ((stats, slow_stats, lax.stop_gradient(memory)), metrics)
 
-        learner, metrics = learn(loss, state.online, tx, with_label_weights(batch, axis_name), axis_name=axis_name)
+        learner, metrics = learn(loss, state.online, tx, with_label_weights(batch, axis_name), axis_name=axis_name, micro=micro)
         stats, slow_stats, memory = learner.stats
         target = state.target
         if decay:
@@ -138,24 +155,23 @@ def views(
         return Views(learner.replace(stats=stats), target, memory, state.step + 1), metrics
 
     def predict(state, inputs):
-        params, stats = state.online.params, state.online.stats
-        found, _ = nets[ship].apply(params[ship], stats[ship], inputs, train=False)
+        shipped = state.online if ships == "online" else state.target
+        found, _ = nets[ship].apply(shipped.params[ship], shipped.stats[ship], inputs, train=False)
         if probe:
-            found = {**found, **probe.apply(params["probe"], stats["probe"], found["pooled"], train=False)[0]}
+            params, stats = state.online.params["probe"], state.online.stats["probe"]
+            found = {**found, **probe.apply(params, stats, found["pooled"], train=False)[0]}
         return {ship: found}
 
     def weights_of(state):
         online, target = state.online, state.target
         found = {name: (online.params[name], online.stats[name]) for name in (*names, *(("probe",) if probe else ()))}
-        return found | {f"target_{name}": (target.params[name], target.stats[name]) for name in follow}
+        slow = {f"target_{name}": (target.params[name], target.stats[name]) for name in follow}
+        if ships == "target":  # what is shipped has the name of the network
+            found |= {ship: slow.pop(f"target_{ship}"), f"online_{ship}": found[ship]}
+        return found | slow
 
     return Method(init, step, predict, weights_of)
 
 
-def _passes(net: Net, params: Any, stats: Any, views: Sequence[Any], key: jax.Array) -> tuple[tuple[dict, ...], Any]:
-    """The taps of a net on one view after the other, and its statistics behind the last."""
-    found = []
-    for view in views:
-        taps, stats = net.apply(params, stats, view, train=True, key=key)
-        found.append(taps)
-    return tuple(found), stats
+def _chosen(views: Sequence[Any], numbers: Sequence[int] | None) -> Sequence[Any]:
+    return views if numbers is None else [views[n] for n in numbers]

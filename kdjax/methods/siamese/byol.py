@@ -47,4 +47,4 @@ def byol(
         return cosine_to_one(step, steps, tau)
 
     nets = {"encoder": encoder, "projector": projector, "predictor": predictor}
-    return views(nets, tx, objective, follow=("encoder", "projector"), decay=decay, probe=probe, axis_name=axis_name)
+    return views(nets, tx, objective, follow=("encoder", "projector"), decay=decay, starts="own", probe=probe, axis_name=axis_name)
