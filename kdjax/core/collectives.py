@@ -53,9 +53,13 @@ def mean(x: jax.Array, where: jax.Array | None = None, axis_name: str | None = N
     return psum(summed, axis_name) / jnp.maximum(psum(count, axis_name), 1.0)
 
 
-def largest(x: jax.Array, axis_name: str | None = None) -> jax.Array:
-    """The largest element of the global batch, a scalar. No gradient flows through it."""
-    top = jnp.max(lax.stop_gradient(x))
+def largest(x: jax.Array, axis_name: str | None = None, *, axis: int | None = None) -> jax.Array:
+    """The largest element of the global batch, a scalar; or those along `axis`, which is kept. No gradient flows through it.
+
+    >>> largest(jnp.array([[1.0, 2.0], [3.0, 0.0]]), axis=0).tolist()
+    [[3.0, 2.0]]
+    """
+    top = jnp.max(lax.stop_gradient(x), axis=axis, keepdims=axis is not None)
     return top if axis_name is None else lax.pmax(top, axis_name)
 
 

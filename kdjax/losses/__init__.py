@@ -13,6 +13,7 @@ from kdjax.losses.chunks import in_chunks
 from kdjax.losses.crd import crd, crd_constants, crd_in_batch
 from kdjax.losses.crd_bank import crd_bank, crd_contrast, crd_update
 from kdjax.losses.decoupled import decoupled
+from kdjax.losses.dino import dino, dino_centre
 from kdjax.losses.divergences import generalised_jensen_shannon, reverse_kl, skewed_kl
 from kdjax.losses.features import hierarchical_context, hint, variational_information
 from kdjax.losses.hierarchical import hierarchical_distillation, joint_cross_entropy, joint_labels
@@ -25,7 +26,9 @@ from kdjax.losses.inversion import (
 )
 from kdjax.losses.logits import cross_entropy, jensen_shannon, kl_distillation
 from kdjax.losses.margins import activation_boundary, overhaul, overhaul_margin
+from kdjax.losses.masked import masked_patches
 from kdjax.losses.multi_level import batch_correlation, class_correlation, multi_level
+from kdjax.losses.prototypes import deepcluster, sinkhorn, swav
 from kdjax.losses.reconstruction import reconstruction
 from kdjax.losses.relations import (
     correlation_congruence,
@@ -39,6 +42,7 @@ from kdjax.losses.standardised import logit_standardised, standardise
 from kdjax.losses.summaries import attention_transfer, factor_transfer, flow_of_solution, neuron_selectivity
 from kdjax.losses.tokens import deit_hard, deit_soft, token_relation
 from kdjax.losses.top_k import top_k_kl
+from kdjax.losses.twist import self_label, twist
 from kdjax.losses.unlikelihood import unlikelihood
 from kdjax.losses.weighted import weighted_soft_labels
 
@@ -78,8 +82,11 @@ __all__ = [
     "crd_update",
     "cross_entropy",
     "decoupled",
+    "deepcluster",
     "deit_hard",
     "deit_soft",
+    "dino",
+    "dino_centre",
     "dist",
     "dkd",
     "factor_transfer",
@@ -101,6 +108,7 @@ __all__ = [
     "kd",
     "kl_distillation",
     "logit_standardised",
+    "masked_patches",
     "multi_level",
     "neuron_selectivity",
     "nst",
@@ -114,12 +122,16 @@ __all__ = [
     "relational_angle",
     "relational_distance",
     "reverse_kl",
+    "self_label",
     "similarity_preserving",
+    "sinkhorn",
     "skewed_kl",
     "sp",
     "standardise",
+    "swav",
     "token_relation",
     "top_k_kl",
+    "twist",
     "unlikelihood",
     "variational_information",
     "vid",

@@ -9,16 +9,16 @@ from kdjax.core.check import InputError
 from kdjax.losses._check import Sizes, check_shapes
 
 
-def class_numbers(labels: Any, sizes: Sizes | None = None) -> jax.Array:
+def class_numbers(labels: Any, sizes: Sizes | None = None, *, called: str = "labels") -> jax.Array:
     """Labels as an array; refused unless they are integers, one a position of `sizes`: `[...]`, else `[B]`."""
     labels = jnp.asarray(labels)
     wanted, name, shape = (sizes or {}).get("...", (None, "", ()))
     if wanted is None:
-        check_shapes("B", sizes, labels=labels)
+        check_shapes("B", sizes, **{called: labels})
     elif labels.shape != wanted:
-        raise InputError(f"labels has shape {labels.shape} but {name} has shape {shape}: expected class numbers {list(wanted)}")
+        raise InputError(f"{called} has shape {labels.shape} but {name} has shape {shape}: expected class numbers {list(wanted)}")
     if not jnp.issubdtype(labels.dtype, jnp.integer):
-        raise InputError(f"labels has type {labels.dtype}: expected integer class numbers")
+        raise InputError(f"{called} has type {labels.dtype}: expected integer class numbers")
     return labels
 
 

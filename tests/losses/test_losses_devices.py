@@ -20,7 +20,13 @@ MAPS = RNG.normal(size=(8, 4, 4, 3)).astype(np.float32)
 INDEX, LABELS = np.arange(8, dtype=np.int32), np.arange(8, dtype=np.int32) % 3
 KEY = jax.random.key(2)
 BANKS = RNG.normal(size=(2, 9, 5)).astype(np.float32) / 3
+VIEWS = RNG.normal(size=(8, 3, 5)).astype(np.float32)  # rows first, as devices share them out
 CONTRAST = np.stack([RNG.permutation(9)[:4] for _ in range(8)]).astype(np.int32)
+
+
+def rows_second(x):
+    return jnp.swapaxes(x, 0, 1)
+
 
 # A scalar of rows: the first is differentiated, all are spread over devices.
 CASES = {
@@ -43,16 +49,47 @@ CASES = {
     ),
     "crd_in_batch": (losses.crd_in_batch, S, T, LABELS),
     "crd_update": (lambda x, i, axis_name: jnp.sum(losses.crd_update(BANKS[0], x, i, axis_name=axis_name) ** 3), S, INDEX),
+    "deepcluster": (
+        lambda v, y, axis_name: losses.deepcluster(rows_second(v), y - 1, temperature=0.5, axis_name=axis_name), VIEWS, LABELS
+    ),
+    "dino": (
+        lambda v, t, axis_name: losses.dino(
+            rows_second(v), rows_second(t), T[0], student_temperature=0.5, teacher_temperature=0.3, axis_name=axis_name
+        ),
+        VIEWS, VIEWS[:, :2],
+    ),
+    "dino_centre": (
+        lambda s, t, axis_name: collectives.mean(
+            s * losses.dino_centre(S[0], t[None], axis_name=axis_name)[None], axis_name=axis_name
+        ),
+        S, T,
+    ),
     "dist": (partial(losses.dist, beta=1.0, gamma=1.0), S, T),
     "image_prior": (losses.image_prior, MAPS),
     "image_prior, l2": (partial(losses.image_prior, norm="l2"), MAPS),
+    "masked_patches": (
+        lambda p, x, axis_name: losses.masked_patches(p, x, p[:, :, 0] > 0, patch=2, axis_name=axis_name),
+        MAPS.reshape(8, 4, 12)[::-1].copy(), MAPS,
+    ),
     "multi_level": (losses.multi_level, S, 2 * S, T, T[::-1].copy()),
     "multi_level, per row": (partial(losses.multi_level, per_row=True), S, 2 * S, T, T[::-1].copy()),
     "probabilistic_transfer": (losses.probabilistic_transfer, S, T),
     "probabilistic_transfer, paper": (partial(losses.probabilistic_transfer, variant="paper"), S, T),
     "relational_angle": (losses.relational_angle, S, T),
     "relational_distance": (losses.relational_distance, S, T),
+    "self_label": (lambda s, t, axis_name: losses.self_label(t, s, threshold=0.4, axis_name=axis_name), S, T),
     "similarity_preserving": (losses.similarity_preserving, MAPS, T),
+    "sinkhorn": (
+        lambda s, t, axis_name: collectives.mean(
+            s * losses.sinkhorn(t, epsilon=0.3, iterations=3, axis_name=axis_name), axis_name=axis_name
+        ),
+        S, T,
+    ),
+    "swav": (
+        lambda v, q, axis_name: losses.swav(rows_second(v), rows_second(q), temperature=0.5, axis_name=axis_name),
+        VIEWS, VIEWS[:, :2],
+    ),
+    "twist": (losses.twist, S, T),
 }  # fmt: skip
 
 
