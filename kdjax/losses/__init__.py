@@ -1,15 +1,16 @@
 """Losses as pure functions of arrays.
 
 A loss of single examples returns `[B]` and is never reduced over the batch; one of logits takes any number of positions,
-`[..., K]`, and returns `[...]`, so that tokens and pixels are distilled as images are. A loss whose rows see each other returns a
-scalar and takes `axis_name`, the mapped axis that holds the rest of the batch. The student comes first; options are
-keyword-only, and numbers among them may be traced. Sums run in float32 or wider. A bad shape or option raises
-`InputError` with one line.
+`[..., K]`, and returns `[...]`, so that tokens and pixels are distilled as images are. A loss whose rows see each other takes
+`axis_name`, the mapped axis that holds the rest of the batch, and returns a scalar; or, where each row has a loss of its own
+against all others, `[B]` of this device's rows. The student comes first; options are keyword-only, and numbers among them may
+be traced. Sums run in float32 or wider. A bad shape or option raises `InputError` with one line.
 """
 
-from kdjax.losses.bootstrap import byol
+from kdjax.losses.bootstrap import byol, simsiam
 from kdjax.losses.channels import inter_channel_correlation
 from kdjax.losses.chunks import in_chunks
+from kdjax.losses.contrastive import info_nce, moco, nearest, nnclr, nt_xent, ressl
 from kdjax.losses.crd import crd, crd_constants, crd_in_batch
 from kdjax.losses.crd_bank import crd_bank, crd_contrast, crd_update
 from kdjax.losses.decoupled import decoupled
@@ -101,6 +102,7 @@ __all__ = [
     "ickd",
     "image_prior",
     "in_chunks",
+    "info_nce",
     "inter_channel_correlation",
     "jensen_shannon",
     "joint_cross_entropy",
@@ -109,9 +111,13 @@ __all__ = [
     "kl_distillation",
     "logit_standardised",
     "masked_patches",
+    "moco",
     "multi_level",
+    "nearest",
     "neuron_selectivity",
+    "nnclr",
     "nst",
+    "nt_xent",
     "ofd",
     "one_hot_confidence",
     "overhaul",
@@ -121,9 +127,11 @@ __all__ = [
     "reconstruction",
     "relational_angle",
     "relational_distance",
+    "ressl",
     "reverse_kl",
     "self_label",
     "similarity_preserving",
+    "simsiam",
     "sinkhorn",
     "skewed_kl",
     "sp",

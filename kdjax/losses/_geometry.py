@@ -33,7 +33,7 @@ def root(x: jax.Array) -> jax.Array:
     return jnp.where(live, jnp.sqrt(jnp.where(live, x, 1.0)), 0.0)
 
 
-def off_diagonal(x: jax.Array, axis_name: str | None) -> jax.Array:
-    """Relations `[b, B]` with 0 for each row's relation to itself."""
+def off_diagonal(x: jax.Array, axis_name: str | None, fill: float = 0.0) -> jax.Array:
+    """Relations `[b, B]` with `fill` for each row's relation to itself."""
     mine = collectives.offset(len(x), axis_name) + jnp.arange(len(x))
-    return jnp.where(mine[:, None] == jnp.arange(x.shape[1])[None], 0.0, x)
+    return jnp.where(mine[:, None] == jnp.arange(x.shape[1])[None], fill, x)

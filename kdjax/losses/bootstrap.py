@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from kdjax.core.unit import unit
 from kdjax.losses._check import check_shapes, wide
 
 
@@ -34,6 +35,33 @@ def byol(prediction: jax.Array, target: jax.Array) -> jax.Array:
     # The difference, not 2 - 2 cos: the same number, but exact where the two nearly agree.
     apart = _direction(wide(prediction)) - _direction(lax.stop_gradient(wide(target)))
     return jnp.sum(apart**2, axis=-1)
+
+
+def simsiam(prediction: jax.Array, target: jax.Array) -> jax.Array:
+    """Minus the cosine of the prediction with the other view's projection: `-cos(p, z)`.
+
+    The gradient stops at the target, without which all images soon have the same projection. This is one direction of the
+    method's loss, which has the *mean* of both. Inputs are normalised here; a row of zeros has cosine 0 and gradient 0.
+    Half of `byol`, less 1.
+
+    Args:
+      prediction: the predictor's outputs `[B, D]` of one view.
+      target: the projector's outputs `[B, D]` of the other view, by the same network.
+
+    Returns:
+      `[B]`, in [-1, 1].
+
+    Raises:
+      InputError: for other or unequal shapes.
+
+    Reference:
+      Chen, He, "Exploring Simple Siamese Representation Learning", CVPR 2021, arXiv 2011.10566.
+
+    >>> simsiam(jnp.array([[2.0, 0.0]]), jnp.array([[3.0, 0.0]]))
+    Array([-1.], dtype=float32)
+    """
+    check_shapes("B D", prediction=prediction, target=target)
+    return -jnp.sum(unit(wide(prediction)) * unit(lax.stop_gradient(wide(target))), axis=-1)
 
 
 def _direction(x: jax.Array) -> jax.Array:

@@ -24,6 +24,11 @@ VIEWS = RNG.normal(size=(8, 3, 5)).astype(np.float32)  # rows first, as devices 
 CONTRAST = np.stack([RNG.permutation(9)[:4] for _ in range(8)]).astype(np.int32)
 
 
+def mean_of(loss, **options):
+    """The mean over the global batch of a loss that has a number for each of this device's rows."""
+    return lambda *rows, axis_name: collectives.mean(loss(*rows, axis_name=axis_name, **options), axis_name=axis_name)
+
+
 def rows_second(x):
     return jnp.swapaxes(x, 0, 1)
 
@@ -67,12 +72,15 @@ CASES = {
     "dist": (partial(losses.dist, beta=1.0, gamma=1.0), S, T),
     "image_prior": (losses.image_prior, MAPS),
     "image_prior, l2": (partial(losses.image_prior, norm="l2"), MAPS),
+    "info_nce": (mean_of(losses.info_nce, temperature=0.2), S, T),
     "masked_patches": (
         lambda p, x, axis_name: losses.masked_patches(p, x, p[:, :, 0] > 0, patch=2, axis_name=axis_name),
         MAPS.reshape(8, 4, 12)[::-1].copy(), MAPS,
     ),
     "multi_level": (losses.multi_level, S, 2 * S, T, T[::-1].copy()),
     "multi_level, per row": (partial(losses.multi_level, per_row=True), S, 2 * S, T, T[::-1].copy()),
+    "nnclr": (mean_of(lambda p, n, **options: losses.nnclr(n, p, **options), temperature=0.2), S, T),
+    "nt_xent": (mean_of(lambda x, **options: losses.nt_xent(rows_second(x), **options), temperature=0.2), VIEWS),
     "probabilistic_transfer": (losses.probabilistic_transfer, S, T),
     "probabilistic_transfer, paper": (partial(losses.probabilistic_transfer, variant="paper"), S, T),
     "relational_angle": (losses.relational_angle, S, T),
