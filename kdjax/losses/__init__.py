@@ -31,6 +31,7 @@ from kdjax.losses.masked import masked_patches
 from kdjax.losses.multi_level import batch_correlation, class_correlation, multi_level
 from kdjax.losses.prototypes import deepcluster, sinkhorn, swav
 from kdjax.losses.reconstruction import reconstruction
+from kdjax.losses.redundancy import barlow_twins, vibcreg, vicreg, w_mse, whiten
 from kdjax.losses.relations import (
     correlation_congruence,
     dist,
@@ -68,6 +69,7 @@ __all__ = [
     "activation_norm",
     "at",
     "attention_transfer",
+    "barlow_twins",
     "batch_correlation",
     "batch_norm_statistics",
     "byol",
@@ -142,6 +144,10 @@ __all__ = [
     "twist",
     "unlikelihood",
     "variational_information",
+    "vibcreg",
+    "vicreg",
     "vid",
+    "w_mse",
     "weighted_soft_labels",
+    "whiten",
 ]

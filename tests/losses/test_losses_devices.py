@@ -35,6 +35,7 @@ def rows_second(x):
 
 # A scalar of rows: the first is differentiated, all are spread over devices.
 CASES = {
+    "barlow_twins": (partial(losses.barlow_twins, weight=0.1), S, T),
     "batch_correlation": (partial(losses.batch_correlation, temperature=2.0), S, T),
     "batch_norm_statistics": (lambda x, axis_name: losses.batch_norm_statistics(x, T[0, :3], T[1, :3], axis_name=axis_name), MAPS),
     "class_balance": (losses.class_balance, S),
@@ -98,6 +99,9 @@ CASES = {
         VIEWS, VIEWS[:, :2],
     ),
     "twist": (losses.twist, S, T),
+    "vibcreg": (losses.vibcreg, S, T),
+    "vicreg": (losses.vicreg, S, T),
+    "whiten": (lambda x, y, axis_name: collectives.mean(losses.whiten(x, axis_name=axis_name) * y, axis_name=axis_name), S, T),
 }  # fmt: skip
 
 
