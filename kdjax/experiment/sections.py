@@ -8,6 +8,13 @@ from kdjax import models
 from kdjax.core import InputError, pick
 from kdjax.core.paths import read_number
 
+OPTIMISER_OPTIONS: dict[str, dict[str, Any]] = {
+    "sgd": {"momentum": 0.9, "weight_decay": 5e-4, "nesterov": False},
+    "adam": {"weight_decay": 0.0, "b1": 0.9, "b2": 0.999},
+    "lars": {"momentum": 0.9, "weight_decay": 1.5e-6, "eta": 1e-3, "variant": "byol"},
+}
+TIMED = ("learning_rate", "schedule", "drops", "warmup_epochs")  # of every optimiser
+
 
 def run_section(*, seeds: int, select: str = "last", evaluate_epochs: int = 5, save_epochs: int = 10) -> dict:
     """How a run is done, the same in every config."""
@@ -130,13 +137,22 @@ def sgd_section(
     rate: float, *, kind: str = "cosine", drops: tuple[float, ...] = (), warmup_epochs: float = 0.0, **options: Any
 ) -> dict:
     """SGD with momentum and a schedule."""
-    options = {"momentum": 0.9, "weight_decay": 5e-4, "nesterov": False} | options
     return _optimiser_section("sgd", rate, kind, drops, warmup_epochs, options)
 
 
 def adam_section(rate: float, *, kind: str = "cosine", warmup_epochs: float = 0.0, **options: Any) -> dict:
     """Adam, or AdamW where `weight_decay` is not 0, with a schedule."""
-    return _optimiser_section("adam", rate, kind, (), warmup_epochs, {"weight_decay": 0.0, "b1": 0.9, "b2": 0.999} | options)
+    return _optimiser_section("adam", rate, kind, (), warmup_epochs, options)
+
+
+def lars_section(rate: float, *, kind: str = "cosine", warmup_epochs: float = 10.0, **options: Any) -> dict:
+    """LARS with a schedule, as self-supervised methods have it. BYOL's rate is 0.2 for every 256 images of a batch."""
+    return _optimiser_section("lars", rate, kind, (), warmup_epochs, options)
+
+
+def other_optimiser(section: Mapping[str, Any], name: str) -> dict:
+    """A section whose optimiser is exchanged, with the defaults of that; when which rate holds stays."""
+    return {"name": name} | {k: section[k] for k in TIMED if k in section} | OPTIMISER_OPTIONS[name]
 
 
 def _is_transformer(net):
@@ -144,7 +160,8 @@ def _is_transformer(net):
 
 
 def _optimiser_section(name, rate, kind, drops, warmup_epochs, options):
-    return {"name": name, "learning_rate": rate, "schedule": kind, "drops": drops, "warmup_epochs": warmup_epochs, **options}
+    timed = dict(zip(TIMED, (rate, kind, drops, warmup_epochs), strict=True))
+    return {"name": name} | timed | OPTIMISER_OPTIONS[name] | options
 
 
 def swept(text: str, options: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:

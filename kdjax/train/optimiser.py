@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
-from kdjax.core import InputError, pick
+from kdjax.core import InputError, check_option, pick
 from kdjax.models.positions import EXTRA
 
 NOT_DECAYED = ("positions", *EXTRA)  # parameters of a transformer
+LARS_VARIANTS = ("byol", "fast_moco", "revisit_airl")
 
 
 def sgd(schedule: Any, *, momentum: float, weight_decay: float, nesterov: bool = False) -> optax.GradientTransformation:
@@ -28,20 +30,45 @@ def adam(schedule: Any, *, weight_decay: float, b1: float = 0.9, b2: float = 0.9
     return optax.adamw(schedule, b1=b1, b2=b2, weight_decay=weight_decay, mask=_kernels)
 
 
-def lars(schedule: Any, *, momentum: float, weight_decay: float, eta: float = 1e-3) -> optax.GradientTransformation:
-    """LARS in the order of BYOL's code: decay, trust ratio, heavy ball, and the rate last of all.
+def lars(
+    schedule: Any, *, momentum: float, weight_decay: float, eta: float = 1e-3, variant: str = "byol"
+) -> optax.GradientTransformation:
+    """SGD whose steps are a fixed share of each kernel's length; released codes differ in what that share is of.
 
-    `g <- g + weight_decay w; g <- g eta |w| / |g|; m <- momentum m + g; w <- w - rate m`. Biases and the scales of norms are
-    exempt from decay and ratio.
+        "byol":          g <- g + d w;    m <- momentum m + g eta |w| / |g|;       w <- w - rate m
+        "fast_moco":     r = eta |w| / (|g| + d |w|);  m <- momentum m + g + d w;  w <- w - rate r m
+        "revisit_airl":  r = eta |w| / (|g| + d |w|);  m <- momentum m + rate r (g + d w);  w <- w - m
+
+    g is the gradient, d the decay. The first is that of BYOL and Barlow Twins. Biases and the scales of norms have momentum, but
+    neither decay nor ratio. The ratio is 1 where a kernel or its gradient is 0.
 
     Reference: You, Gitman and Ginsburg, Large Batch Training of Convolutional Networks, 2017 (arXiv 1708.03888).
     """
-    return optax.chain(
-        optax.masked(optax.add_decayed_weights(weight_decay), _matrices),
-        optax.masked(optax.scale_by_trust_ratio(trust_coefficient=eta), _matrices),
-        optax.trace(momentum),
-        optax.scale_by_learning_rate(schedule),
-    )
+    check_option("variant", variant, lambda v: v in LARS_VARIANTS, " or ".join(map(repr, LARS_VARIANTS)))
+    decay = optax.masked(optax.add_decayed_weights(weight_decay), _matrices)
+    heavy_ball, rate = optax.trace(momentum), optax.scale_by_learning_rate(schedule)
+    if variant == "byol":
+        ratio = optax.masked(optax.scale_by_trust_ratio(trust_coefficient=eta), _matrices)
+        return optax.chain(decay, ratio, heavy_ball, rate)
+
+    def ratio_of(g, w):
+        """Of a raw gradient."""
+        if w.ndim < 2:
+            return 1.0
+        length, pull = optax.safe_norm(w, 0.0), optax.safe_norm(g, 0.0)
+        whole = pull + weight_decay * length
+        moves = (length > 0) & ((whole if variant == "fast_moco" else pull) > 0)
+        return jnp.where(moves, eta * length / jnp.where(moves, whole, 1.0), 1.0)
+
+    within = optax.chain(decay, heavy_ball) if variant == "fast_moco" else decay
+
+    def update(updates, state, params=None):
+        ratios = jax.tree.map(ratio_of, updates, params)
+        moved, state = within.update(updates, state, params)
+        return jax.tree.map(lambda r, m: r * m, ratios, moved), state
+
+    scaled = optax.GradientTransformation(within.init, update)
+    return optax.chain(scaled, rate) if variant == "fast_moco" else optax.chain(scaled, rate, heavy_ball)
 
 
 def schedule(kind: str, rate: float, *, steps: int, warmup: int = 0, drops: Sequence[float] = (), factor: float = 0.1) -> Any:

@@ -9,10 +9,10 @@ from kdjax import models
 from kdjax.core import InputError, check_option, nearest
 from kdjax.data.load import CORRUPT, FORMS, READERS
 from kdjax.experiment.data import AUGMENTATIONS
-from kdjax.experiment.sections import cache_section, data_section, swept
+from kdjax.experiment.sections import TIMED, cache_section, data_section, swept
 from kdjax.train import HOW
 from kdjax.train.devices import PARALLEL
-from kdjax.train.optimiser import OPTIMISERS
+from kdjax.train.optimiser import LARS_VARIANTS, OPTIMISERS
 from kdjax.train.teacher_cache.spec import DTYPES
 
 # By the end of a field's path, so that every section of a kind obeys the same rule.
@@ -29,6 +29,7 @@ NAMES = {
     "cache.dtype": DTYPES,
     "net.name": tuple(models.CLASSIFIERS),
     "optimiser.name": tuple(OPTIMISERS),
+    "optimiser.variant": LARS_VARIANTS,
     "optimiser.schedule": ("constant", "cosine", "steps"),
 }
 
@@ -92,7 +93,7 @@ _NEEDED = (
     "select",
 )  # of every config, for the launcher itself
 _GIVEN = {"schedule", "dtype", "axis_name", "classes"}  # what nets and optimisers get from elsewhere
-_KEPT = {"name", "learning_rate", "schedule", "drops", "warmup_epochs"}  # of an optimiser's section, for its schedule
+_KEPT = {"name", *TIMED}  # of an optimiser's section, for its schedule
 
 
 def fields(config: Any, above: str = "") -> Iterator[tuple[str, Any]]:

@@ -126,7 +126,8 @@ def read_config(text: str, overrides: Sequence[str]) -> tuple[Any, Any]:
     if not hasattr(config, "lock"):
         raise InputError(f"config file {path!r} is refused: expected an ml_collections.ConfigDict from get_config")
     config.lock()
-    for override in overrides:
+    # Another optimiser first: it brings the fields that other flags may set.
+    for override in sorted(overrides, key=lambda given: ".optimiser.name=" not in given):
         name, equals, value = override.partition("=")
         if not name.startswith("--config."):
             known = [
@@ -143,7 +144,7 @@ def read_config(text: str, overrides: Sequence[str]) -> tuple[Any, Any]:
             raise InputError(f"{override!r} is not known; accepted: {nearest(name, known)}")
         if not equals:
             raise InputError(f"{override!r} has no value: expected {name}=<value>")
-        _set(module, config, name.removeprefix("--config."), value)
+        _set(module, config, name.removeprefix("--config."), value, beside=overrides)
     return module, config
 
 
@@ -190,7 +191,7 @@ def _imported(path: str, execute: Callable[[], Any]) -> Any:
         raise InputError(f"config file {path!r} cannot be read: {type(error).__name__}: {error}{where}") from error
 
 
-def _set(module: Any, config: Any, field: str, text: str) -> None:
+def _set(module: Any, config: Any, field: str, text: str, *, beside: Sequence[str]) -> None:
     """Sets one field, whose present value says which type is accepted."""
     *sections, name = field.split(".")
     node, at = config, "config"
@@ -203,6 +204,8 @@ def _set(module: Any, config: Any, field: str, text: str) -> None:
         raise InputError(f"--{at} is a section; accepted: --{at}.<field>=<value> with a field of {', '.join(node)}")
     if name == "name" and sections[:1] in (["method"], ["methods"]) and text != node:
         _refuse_method(module, at, node, text)
+    if name == "name" and sections[-1:] == ["optimiser"] and text != node:
+        _exchange_optimiser(parent, at, text, beside)
     with parent.unlocked():
         parent[name] = _value(f"--{at}", node, text)
 
@@ -218,6 +221,22 @@ def _refuse_method(module: Any, at: str, present: str, text: str) -> NoReturn:
     raise InputError(
         f"--{at}={text!r} is not accepted: the section holds the options of {present}; use the variant, --config={variant}"
     )
+
+
+def _exchange_optimiser(section: Any, at: str, text: str, beside: Sequence[str]) -> None:
+    """Gives a section the options of another optimiser, whose learning rate must be told too: one's is none for the other."""
+    from kdjax.experiment.sections import OPTIMISER_OPTIONS, other_optimiser
+
+    if text not in OPTIMISER_OPTIONS:
+        return  # told by the checks
+    rate = f"--{at.removesuffix('.name')}.learning_rate"
+    if not any(given.startswith(f"{rate}=") for given in beside):
+        raise InputError(f"--{at}={text!r} is not accepted alone: the learning rate is that of {section.name}; give {rate}= too")
+    fields = other_optimiser(section, text)
+    with section.unlocked():
+        for field in [k for k in section if k not in fields]:
+            del section[field]
+        section.update(fields)
 
 
 def _alike(config: Any, above: Sequence[str], part: str, node: Any) -> str:

@@ -120,7 +120,19 @@ TABLE = {
     "net": (f"{STUDENT}.net.name=conv_nte", "net.name='conv_nte' is not accepted: expected one of conv_net"),
     "net with other fields": (f"{STUDENT}.net.name=resnet8", "it takes no widths, unlike this section's fields; use the variant"),
     "optimiser": (f"{STUDENT}.optimiser.name=adma", "optimiser.name='adma' is not accepted: expected one of adam"),
-    "optimiser with other fields": (f"{STUDENT}.optimiser.name=adam", "it takes no momentum"),
+    "optimiser alone": (
+        f"{STUDENT}.optimiser.name=lars",
+        "optimiser.name='lars' is not accepted alone: the learning rate is that of sgd; give "
+        "--config.student_training.optimiser.learning_rate= too",
+    ),
+    "field of the optimiser before": (
+        f"{STUDENT}.optimiser.nesterov=true {STUDENT}.optimiser.name=lars {STUDENT}.optimiser.learning_rate=0.1",
+        "--config.student_training.optimiser.nesterov is not known; accepted: teacher_training.optimiser.nesterov",
+    ),
+    "variant of lars": (
+        f"{STUDENT}.optimiser.name=lars {STUDENT}.optimiser.learning_rate=0.1 {STUDENT}.optimiser.variant=larc",
+        "optimiser.variant='larc' is not accepted: expected one of byol, fast_moco, revisit_airl",
+    ),
     "schedule": (f"{STUDENT}.optimiser.schedule=cosin", "schedule='cosin' is not accepted: expected one of cosine"),
     "augmentation": ("--config.data.augment=crop_flap", "data.augment='crop_flap' is not accepted: expected one of crop_flip"),
     "method": ("--config.method.name=dk", "method 'dk' is not known; accepted: dkd, kd"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kdjax.core import InputError
-from kdjax.train.optimiser import OPTIMISERS, adam, lars, schedule, sgd
+from kdjax.train.optimiser import LARS_VARIANTS, OPTIMISERS, adam, lars, schedule, sgd
 
 RNG = np.random.default_rng(0)
 SHAPES = {"w": (3, 2), "b": (2,), "positions": (1, 2, 2), "class_token": (1, 1, 2)}
@@ -56,26 +56,76 @@ def test_adam_decays_kernels_only(weight_decay):
         np.testing.assert_allclose(got[k], want[k], atol=1e-5)
 
 
-def test_lars_in_the_order_of_byol():
+@pytest.mark.parametrize("variant", LARS_VARIANTS)
+def test_lars_by_hand_at_a_falling_rate(variant):
     want = {k: v.astype(np.float64) for k, v in START.items()}
     buffer = dict.fromkeys(want, 0.0)
     for step, grads in enumerate(GRADS):
         for k, g in grads.items():
-            if want[k].ndim > 1:
-                g = g + 0.05 * want[k]
-                g = g * 0.02 * np.linalg.norm(want[k]) / np.linalg.norm(g)
-            buffer[k] = 0.9 * buffer[k] + g
-            want[k] = want[k] - rate(step) * buffer[k]
-    got = applied(lars(rate, momentum=0.9, weight_decay=0.05, eta=0.02))
+            w, ratio, now = want[k], 1.0, rate(step)
+            if w.ndim > 1:
+                size, pull = np.linalg.norm(w), np.linalg.norm(g)
+                g = g + 0.05 * w
+                ratio = 0.02 * size / (np.linalg.norm(g) if variant == "byol" else pull + 0.05 * size)
+            kept = {"byol": ratio, "fast_moco": 1.0, "revisit_airl": now * ratio}[variant]  # what is inside the momentum
+            buffer[k] = 0.9 * buffer[k] + kept * g
+            want[k] = w - now * ratio / kept * buffer[k]
+    got = applied(lars(rate, momentum=0.9, weight_decay=0.05, eta=0.02, variant=variant))
     for k in want:
-        np.testing.assert_allclose(got[k], want[k], atol=1e-5)
+        np.testing.assert_allclose(got[k], want[k], atol=1e-6)
 
 
-def test_lars_leaves_a_zero_kernel_alone():
-    params = {"w": jnp.zeros((2, 2))}
-    tx = lars(1.0, momentum=0.0, weight_decay=0.1)
-    updates, _ = tx.update({"w": jnp.ones((2, 2))}, tx.init(params), params)
-    np.testing.assert_array_equal(updates["w"], -np.ones((2, 2)))
+LARS_FILES = {
+    "byol_deepmind/lars": "byol",
+    "official_ssl/lars_barlow_twins": "byol",
+    "fast_moco/lars": "fast_moco",
+    "revisit_airl/lars": "revisit_airl",
+}
+
+
+def lars_of(g, variant):
+    numbers = {name: float(g[f"hp_{name}"]) for name in ("momentum", "weight_decay", "eta")}
+    return lars(float(g["hp_learning_rate"]), variant=variant, **numbers)
+
+
+@pytest.mark.parametrize("name", LARS_FILES)
+def test_lars_golden(golden, name):
+    """Three steps; kernels move by a thousandth of themselves, so it is the moves that are compared."""
+    g = golden(name)
+    tx, names = lars_of(g, LARS_FILES[name]), [k.removeprefix("g_") for k in g if k.startswith("g_")]
+    assert {g[k].ndim for k in names} == {1, 2}
+    params = {k: g[k] for k in names}
+    state = tx.init(params)
+    for step in range(3):
+        after = {k: g[f"{k}_after_step{step}"] for k in names}
+        updates, state = jax.jit(tx.update)({k: g[f"g_{k}"][step] for k in names}, state, jax.tree.map(np.float32, params))
+        for k in names:
+            moved = after[k] - np.float64(params[k])
+            np.testing.assert_allclose(updates[k], moved, rtol=0, atol=2e-6 * np.abs(moved).max())
+        params = after
+
+
+@pytest.mark.parametrize("variant", LARS_VARIANTS)
+def test_lars_where_a_kernel_or_its_gradient_is_zero(variant):
+    tx = lars(1.0, momentum=0.0, weight_decay=0.0, variant=variant)
+    for w, g in ((jnp.zeros((2, 2)), jnp.ones((2, 2))), (jnp.ones((2, 2)), jnp.zeros((2, 2)))):
+        updates, _ = tx.update({"w": g}, tx.init({"w": w}), {"w": w})
+        np.testing.assert_array_equal(updates["w"], -g)
+
+
+@pytest.mark.parametrize("variant", LARS_VARIANTS)
+def test_lars_with_traced_options(variant):
+    def first(weight_decay, eta):
+        return applied(lars(rate, momentum=0.9, weight_decay=weight_decay, eta=eta, variant=variant))["w"]
+
+    many = jax.vmap(first)(jnp.array([0.0, 0.05]), jnp.array([0.001, 0.02]))
+    np.testing.assert_allclose(many[1], first(0.05, 0.02), atol=1e-6)
+    assert np.abs(many[0] - START["w"]).max() > 1e-4
+
+
+def test_lars_of_an_unknown_variant_is_refused():
+    with pytest.raises(InputError, match="variant='larc' is not accepted: expected 'byol' or 'fast_moco' or 'revisit_airl'"):
+        lars(0.1, momentum=0.9, weight_decay=0.0, variant="larc")
 
 
 def rates(timed, steps):
@@ -92,6 +142,15 @@ def test_cosine_begins_at_the_peak_and_ends_at_zero():
     timed = schedule("cosine", 0.4, steps=12, warmup=2)
     assert rates(timed, (0, 1, 2, 7, 12)) == [0.0, 0.2, 0.4, 0.2, 0.0]
     assert 0 < float(timed(11)) < 0.02
+
+
+def test_cosine_golden(golden):
+    """From 0 over the warm-up to the peak at its last step, to 0 at the end, where it stays."""
+    g = golden("byol_deepmind/schedules")
+    peak = float(g["hp_base_learning_rate"]) * int(g["hp_batch_size"]) / 256
+    timed = schedule("cosine", peak, steps=int(g["hp_total_steps"]), warmup=int(g["hp_warmup_steps"]))
+    np.testing.assert_allclose([timed(step) for step in g["steps"]], g["learning_rate"], atol=1e-6 * peak)
+    assert g["steps"].max() > g["hp_total_steps"]
 
 
 @pytest.mark.parametrize("warmup", [0, 3])
