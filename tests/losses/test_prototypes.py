@@ -14,7 +14,7 @@ from oracle import (
 )
 
 from kdjax import losses
-from kdjax.losses._geometry import unit
+from kdjax.core import unit
 
 RNG = np.random.default_rng(5)
 SCORES = RNG.uniform(-1, 1, size=(4, 6, 5)).astype(np.float32)
