@@ -6,15 +6,6 @@ Expect the probe on BYOL's features (`encoder/test_probe_accuracy`) several poin
 (`untrained`); `test_knn_accuracy` uses all labels. The study is that of `configs/ssl.py`.
 """
 
-from ml_collections import ConfigDict
-
-from configs import ssl
-from configs.ssl import METHODS, build
-from kdjax.experiment import sections
+from configs.ssl import METHODS, build, get_config
 
 __all__ = ["METHODS", "build", "get_config"]
-
-
-def get_config(variant: str = "") -> ConfigDict:
-    chosen = sections.variant(variant, encoder="conv_net")
-    return ssl.get_config(f"method=byol,encoder={chosen['encoder']}", tau=0.99)

@@ -1,9 +1,12 @@
 """An encoder without labels by any self-supervised method, on handwritten digits, probed with ten labels a class.
 
     python launch/main.py --config=configs/ssl.py:method=byol --workdir=runs/byol
+    python launch/main.py --config=configs/ssl.py:method=dino,encoder=resnet18,views=crop --config.data.source=npz:cifar10.npz
 
 The stage `untrained` is the same encoder before training, its batch statistics taken from the images. Images of your own need no
-labels: `--config.data.source=folder:<dir>` or `npz:<path>`; the probe learns from what labels there are, or is left out.
+labels: `--config.data.source=folder:<dir>` or `npz:<path>`; the probe learns from what labels there are, or is left out. Views are
+`affine` for small grey images or `crop` for photographs. Queues, prototypes and momenta are set for a few thousand images; those of
+the papers are the defaults of the builders in `kdjax.methods`.
 """
 
 from functools import partial
@@ -12,32 +15,125 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from kdjax import methods
+from kdjax.core import by_part
 from kdjax.experiment import representation, sections
 from kdjax.experiment.entry import Entry, method_section
 
 
+def train_barlow_twins(c):
+    """Three layers without biases below norms."""
+    return methods.barlow_twins(c.encoder, c.mlp_head(layers=3, hidden_bias=False), c.tx, **c.options), c.two_views()
+
+
 def train_byol(c):
-    """Projector and predictor of one shape, on two views."""
-    return methods.byol(c.encoder, c.mlp_head(), c.mlp_head(), c.tx, **c.options), c.grey_views()
+    """Projector and predictor of one shape."""
+    return methods.byol(c.encoder, c.mlp_head(), c.mlp_head(), c.tx, **c.options), c.two_views()
 
 
-METHODS = {"byol": Entry(methods.byol, train_byol)}
+def train_dino(c):
+    """Three layers with GELU and without norms, in front of as many directions as there are outputs."""
+    projector = c.mlp_head(layers=3, norm=False, out_bias=True, activation="gelu")
+    return methods.dino(c.encoder, projector, c.tx, **c.options), c.multi_crop()
 
 
-def get_config(variant: str = "", **options: Any) -> ConfigDict:
-    """The config, with other defaults of a method's options."""
-    chosen = sections.variant(variant, method="byol", encoder="conv_net")
+def train_moco(c):
+    """Two layers without norms."""
+    return methods.moco(c.encoder, c.mlp_head(norm=False, out_bias=True), c.tx, **c.options), c.two_views()
+
+
+def train_moco_v3(c):
+    """The projector ends in plain batch norm, the predictor does not."""
+    projector, predictor = c.mlp_head(hidden_bias=False, last_norm="plain"), c.mlp_head(hidden_bias=False)
+    return methods.moco_v3(c.encoder, projector, predictor, c.tx, **c.options), c.two_views()
+
+
+def train_nnclr(c):
+    """Three layers that end in batch norm, and a predictor of two."""
+    projector, predictor = c.mlp_head(layers=3, last_norm="affine"), c.mlp_head(out_bias=True)
+    return methods.nnclr(c.encoder, projector, predictor, c.tx, **c.options), c.two_views()
+
+
+def train_ressl(c):
+    """Two layers without norms, on a strong and a weak view."""
+    return methods.ressl(c.encoder, c.mlp_head(norm=False, out_bias=True), c.tx, **c.options), c.strong_and_weak()
+
+
+def train_simclr(c):
+    """Two layers that end in batch norm."""
+    return methods.simclr(c.encoder, c.mlp_head(last_norm="affine"), c.tx, **c.options), c.two_views()
+
+
+def train_simsiam(c):
+    """Three layers that end in plain batch norm, and a bottleneck, whose learning rate stays."""
+    projector = c.mlp_head(layers=3, hidden_bias=False, last_norm="plain")
+    predictor = c.mlp_head(c.config.head.out // 4, hidden_bias=False, out_bias=True)
+    return methods.simsiam(c.encoder, projector, predictor, by_part(c.tx, predictor=c.constant_tx), **c.options), c.two_views()
+
+
+def train_swav(c):
+    """Two layers, in front of the prototypes."""
+    return methods.swav(c.encoder, c.mlp_head(out_bias=True), c.tx, **c.options), c.multi_crop()
+
+
+def train_vibcreg(c):
+    """Three layers."""
+    return methods.vibcreg(c.encoder, c.mlp_head(layers=3), c.tx, **c.options), c.two_views()
+
+
+def train_vicreg(c):
+    """Three layers."""
+    return methods.vicreg(c.encoder, c.mlp_head(layers=3), c.tx, **c.options), c.two_views()
+
+
+def train_w_mse(c):
+    """Two layers, narrower than a part of the batch has rows."""
+    return methods.w_mse(c.encoder, c.mlp_head(out_bias=True), c.tx, **c.options), c.two_views()
+
+
+METHODS = {
+    "barlow_twins": Entry(methods.barlow_twins, train_barlow_twins),
+    "byol": Entry(methods.byol, train_byol),
+    "dino": Entry(methods.dino, train_dino),
+    "moco": Entry(methods.moco, train_moco),
+    "moco_v3": Entry(methods.moco_v3, train_moco_v3),
+    "nnclr": Entry(methods.nnclr, train_nnclr),
+    "ressl": Entry(methods.ressl, train_ressl),
+    "simclr": Entry(methods.simclr, train_simclr),
+    "simsiam": Entry(methods.simsiam, train_simsiam),
+    "swav": Entry(methods.swav, train_swav),
+    "vibcreg": Entry(methods.vibcreg, train_vibcreg),
+    "vicreg": Entry(methods.vicreg, train_vicreg),
+    "w_mse": Entry(methods.w_mse, train_w_mse),
+}
+
+# For a few thousand images, an embedding of 64 numbers and batches of 128.
+SMALL: dict[str, dict[str, Any]] = {
+    "barlow_twins": {"weight": 1 / 64},
+    "byol": {"tau": 0.99},
+    "dino": {"outputs": 256, "teacher_temperature": 0.04, "warmup_epochs": 0, "momentum": 0.99},
+    "moco": {"queue": 1024, "momentum": 0.99},
+    "moco_v3": {"temperature": 0.2},
+    "nnclr": {"queue": 1024, "temperature": 0.2},
+    "ressl": {"queue": 1024},
+    "simclr": {"temperature": 0.2},
+    "swav": {"prototypes": 60, "frozen_epochs": 1},
+    "w_mse": {"size": 128},
+}
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    chosen = sections.variant(variant, method="byol", encoder="conv_net", views="affine")
     return ConfigDict(
         {
             **sections.run_section(seeds=3),
             "data": sections.data_section("digits", batch=128, val_fraction=0.0),
-            "views": {"rotation": 0.35, "scale": (0.75, 1.25), "shear": 0.3, "shift": 1.0, "noise": 0.0, "blur_p": 0.0},
+            "views": sections.views_section(chosen["views"]),
             "encoder_training": sections.training_section(
                 chosen["encoder"], widths=(32, 64, 128), epochs=200,
                 optimiser=sections.adam_section(1e-3, warmup_epochs=5.0, weight_decay=1e-4),
             ),
             "head": {"hidden": 256, "out": 64},
-            "method": method_section(chosen["method"], METHODS, **options),
+            "method": method_section(chosen["method"], METHODS, **SMALL.get(chosen["method"], {})),
             "probe": {"per_class": 10, "draws": 5, "neighbours": 20},
         }
     )  # fmt: skip

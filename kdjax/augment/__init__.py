@@ -20,7 +20,7 @@ from kdjax.augment.photometric import equalise, invert, posterise, sharpness
 from kdjax.augment.policies import learned_policies, random_operations
 from kdjax.augment.random_apply import random_apply
 from kdjax.augment.rotate import rotations
-from kdjax.augment.view_policies import byol_views, grey_views
+from kdjax.augment.view_policies import byol_views, crop_flip_view, grey_views, multi_crop
 
 __all__ = [
     "Geometry",
@@ -33,6 +33,7 @@ __all__ = [
     "compose",
     "contrast",
     "crop_box",
+    "crop_flip_view",
     "cutmix",
     "cutout",
     "equalise",
@@ -49,6 +50,7 @@ __all__ = [
     "move_boxes",
     "move_mask",
     "move_points",
+    "multi_crop",
     "pad_crop",
     "partners",
     "per_image",

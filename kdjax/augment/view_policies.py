@@ -1,4 +1,4 @@
-"""Ready pairs of views for self-supervised methods. Normalisation belongs to the Net, not here."""
+"""Ready views for self-supervised methods. Normalisation belongs to the Net, not here."""
 
 from collections.abc import Callable
 from functools import partial
@@ -14,6 +14,7 @@ from kdjax.augment.crop import random_resized_crop
 from kdjax.augment.flip import flip
 from kdjax.augment.noise import gaussian_noise
 from kdjax.augment.random_apply import random_apply
+from kdjax.core.check import check_option
 
 View = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -86,6 +87,64 @@ def byol_views(
         return _compose(*steps)
 
     return view(blur_p[0], solarise_p[0]), view(blur_p[1], solarise_p[1])
+
+
+def crop_flip_view(
+    size: int | tuple[int, int],
+    *,
+    area: tuple = (0.2, 1.0),
+    ratio: tuple = (3 / 4, 4 / 3),
+    method: str = "bicubic",
+    antialias: bool = True,
+    flip_p: float = 0.5,
+) -> View:
+    """A weak view: crop and flip, clip. Options as in `byol_views`.
+
+    Args:
+      size: height and width of the view, or one number for both.
+      area: share of the image's area that a crop covers.
+      ratio: width / height of a crop.
+      method: `"bicubic"` or `"bilinear"`.
+      antialias: whether the kernel widens when a crop shrinks.
+      flip_p: probability of a mirror image; 0 for digits and letters.
+
+    Returns:
+      `(key, image [H, W, C]) -> [*size, C]` in [0, 1].
+
+    Reference:
+      Zheng et al., ReSSL: Relational Self-Supervised Learning with Weak Augmentation, NeurIPS 2021, arXiv 2107.09282.
+
+    >>> jax.jit(crop_flip_view(4))(jax.random.key(0), jnp.ones((8, 8, 3))).shape
+    (4, 4, 3)
+    """
+    crop = partial(random_resized_crop, size=size, area=area, ratio=ratio, method=method, antialias=antialias)
+    return _compose(crop, partial(flip, p=flip_p))
+
+
+def multi_crop(large: tuple[View, ...], small: View, count: int) -> tuple[View, ...]:
+    """Large views, then so many small ones, which show a part of the image at a smaller size.
+
+    Args:
+      large: usually a pair.
+      small: usually of `byol_views` or `crop_flip_view` with a smaller size and area.
+      count: of small views.
+
+    Returns:
+      All of them in order, for `views`.
+
+    Raises:
+      InputError: for a count below 0, or no large view.
+
+    Reference:
+      Caron et al., Unsupervised Learning of Visual Features by Contrasting Cluster Assignments, NeurIPS 2020, arXiv 2006.09882:
+      two views of 224 pixels and area 0.14 to 1, six of 96 and 0.05 to 0.14.
+
+    >>> [view(jax.random.key(0), jnp.ones((8, 8, 3))).shape for view in multi_crop(byol_views(6), crop_flip_view(3), 1)]
+    [(6, 6, 3), (6, 6, 3), (3, 3, 3)]
+    """
+    check_option("count", count, lambda n: n >= 0, "a whole number, 0 or more")
+    check_option("large", len(large), lambda n: n >= 1, "at least one view, for the small ones are compared with it")
+    return (*large, *(small,) * count)
 
 
 def grey_views(

@@ -100,6 +100,12 @@ class Context:
         return make_optimiser(self.training["optimiser"], self.steps, self.steps_per_epoch)
 
     @property
+    def constant_tx(self) -> optax.GradientTransformation:
+        """The optimiser at its full rate throughout."""
+        still = {**self.training["optimiser"], "schedule": "constant", "warmup_epochs": 0.0, "drops": ()}
+        return make_optimiser(still, self.steps, self.steps_per_epoch)
+
+    @property
     def labels(self) -> np.ndarray:
         """The class numbers `[N]` of the images, below 0 where there is none."""
         return self.source.labels()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from kdjax import augment, models
@@ -10,7 +11,7 @@ from kdjax.data import Dataset, few_labels
 from kdjax.evaluate.encoder import Probed, probed_rows, representation
 from kdjax.experiment.config import Config, plain
 from kdjax.experiment.context import Context, Experiment, axis_name, make_stage, stages_of
-from kdjax.experiment.data import load_data, sampler, steps_per_epoch
+from kdjax.experiment.data import load_data, sampler, seen_shape, steps_per_epoch
 from kdjax.experiment.entry import Table, check_accumulation
 from kdjax.experiment.nets import net_specification
 from kdjax.train import Stage
@@ -36,14 +37,52 @@ class RepresentationContext(Context):
         """The net."""
         return self.build(self.specification)
 
-    def mlp_head(self) -> Net:
-        """A projector or predictor of two layers, as wide as the section `head` has it."""
-        head, dtype = self.config.head, models.DTYPES[self.config.precision]
-        return models.mlp_head(head.hidden, head.out, dtype=dtype, axis_name=self.axis_name)
+    def mlp_head(self, hidden: int = 0, **options: Any) -> Net:
+        """A projector or predictor, as wide as the section `head` has it; options as in `models.mlp_head`."""
+        head = self.config.head
+        options = {"dtype": models.DTYPES[self.config.precision], "axis_name": self.axis_name} | options
+        return models.mlp_head(hidden or head.hidden, head.out, **options)
 
-    def grey_views(self) -> Callable:
-        """Two views of grey images, as the section `views` has them."""
-        return augment.views(*augment.grey_views(**self.config.views))
+    def two_views(self) -> Callable:
+        """The two views of an image, as the section `views` has them."""
+        return augment.views(*self._pair())
+
+    def multi_crop(self) -> Callable:
+        """Two large views and the small ones."""
+        return augment.views(*augment.multi_crop(self._pair(), self._small(), self.config.views.small.count))
+
+    def strong_and_weak(self) -> Callable:
+        """A view, and a weak one: crop and flip, or with grey images the affine map alone."""
+        kind, section = self._views()
+        if kind == "affine":
+            return augment.views(self._pair()[0], augment.grey_views(**{**section, "noise": 0.0, "blur_p": 0.0})[0])
+        weak = {k: section[k] for k in ("area", "ratio", "method", "antialias", "flip_p")}
+        return augment.views(self._pair()[0], augment.crop_flip_view(self._side, **weak))
+
+    def _views(self) -> tuple[str, dict]:
+        section = self.config.views
+        return section.kind, pick("--config.views.kind", section.kind, {kind: dict(section[kind]) for kind in ("affine", "crop")})
+
+    @property
+    def _side(self) -> tuple[int, int]:
+        return tuple(seen_shape(self.config.data, self.dataset)[:2])  # type: ignore[return-value]
+
+    def _pair(self) -> tuple[Callable, ...]:
+        kind, section = self._views()
+        return augment.grey_views(**section) if kind == "affine" else augment.byol_views(self._side, **section)
+
+    def _small(self) -> Callable:
+        """A part of the image at a smaller size; else as the first of the pair."""
+        kind, section = self._views()
+        small = self.config.views.small
+        side = small.size or max(min(self._side) * 3 // 7, 1)  # 96 of 224
+        most = min(self._side)
+        accepted = f"1 to {most}, the side of the large views, or 0 for 3/7 of it"
+        check_option("--config.views.small.size", side, lambda n: 1 <= n <= most, accepted)
+        if kind == "crop":
+            return augment.byol_views(side, **{**section, "area": small.area})[0]
+        crop = partial(augment.random_resized_crop, size=side, area=small.area)
+        return augment.compose(augment.grey_views(**section)[0], crop)
 
     def stage(self, make: Callable[..., Any] | None = None, **fields: Any) -> dict[str, Stage]:
         """One stage by its name.

@@ -4,9 +4,10 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from kdjax import models
+from kdjax import augment, models
 from kdjax.core import InputError, pick
 from kdjax.core.paths import read_number
+from kdjax.experiment.entry import keyword_defaults
 
 OPTIMISER_OPTIONS: dict[str, dict[str, Any]] = {
     "sgd": {"momentum": 0.9, "weight_decay": 5e-4, "nesterov": False},
@@ -112,6 +113,23 @@ def students_section(
         "baseline_rates": baseline_rates,  # learning rates to choose from for students without a teacher; (): that of the config
         "smoothing": smoothing,  # of labels, for one more student without a teacher; 0: there is none
         "sweep": sweep,  # options of the method to choose by validation: "temperature=2,4,8 learning_rate=0.05,0.1"
+    }
+
+
+def views_section(kind: str, *, small: int = 0, **changed: Any) -> dict:
+    """The views of an image that self-supervised methods see.
+
+    Args:
+      kind: `"affine"` for small grey images such as digits, `"crop"` for photographs.
+      small: how many small views multi-crop has.
+      **changed: other defaults of this kind.
+    """
+    kinds = {"affine": keyword_defaults(augment.grey_views), "crop": keyword_defaults(augment.byol_views)}
+    pick("views", kind, kinds).update(changed)
+    return {
+        "kind": kind,
+        **kinds,
+        "small": {"count": small, "size": 0, "area": (0.05, 0.14) if kind == "crop" else (0.3, 0.6)},  # size 0: 3/7 of the large
     }
 
 

@@ -35,10 +35,21 @@ from kdjax.methods.offline.tinymim import tinymim
 from kdjax.methods.offline.tst import tst
 from kdjax.methods.offline.vid import vid
 from kdjax.methods.offline.wsld import wsld
+from kdjax.methods.siamese.barlow_twins import barlow_twins
 from kdjax.methods.siamese.byol import byol
+from kdjax.methods.siamese.dino import dino
+from kdjax.methods.siamese.moco import moco, moco_v3
+from kdjax.methods.siamese.nnclr import nnclr
+from kdjax.methods.siamese.ressl import ressl
+from kdjax.methods.siamese.simclr import simclr
+from kdjax.methods.siamese.simsiam import simsiam
+from kdjax.methods.siamese.swav import swav
+from kdjax.methods.siamese.vicreg import vibcreg, vicreg
+from kdjax.methods.siamese.w_mse import w_mse
 
 __all__ = [
-    "ab", "at", "byol", "cakd", "cc", "crd", "dafl", "deit", "dist", "dkd", "dml", "fitnet", "fitnet_hint", "fsp", "ft",
-    "hsakd", "hsakd_teacher", "ickd", "kd", "lskd", "mlkd", "nst", "ofd", "paraphraser", "pixel", "pkt", "proc_kd", "pursuhint",
-    "reviewkd", "rkd", "simkd", "sp", "srrl", "supervised", "tinymim", "tst", "vid", "wsld",
+    "ab", "at", "barlow_twins", "byol", "cakd", "cc", "crd", "dafl", "deit", "dino", "dist", "dkd", "dml", "fitnet",
+    "fitnet_hint", "fsp", "ft", "hsakd", "hsakd_teacher", "ickd", "kd", "lskd", "mlkd", "moco", "moco_v3", "nnclr", "nst",
+    "ofd", "paraphraser", "pixel", "pkt", "proc_kd", "pursuhint", "ressl", "reviewkd", "rkd", "simclr", "simkd", "simsiam",
+    "sp", "srrl", "supervised", "swav", "tinymim", "tst", "vibcreg", "vicreg", "vid", "w_mse", "wsld",
 ]  # fmt: skip

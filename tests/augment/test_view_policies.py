@@ -1,9 +1,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from skimage.filters import gaussian
 
-from kdjax.augment import byol_views, colour_jitter, grey_views, to_grey
+from kdjax.augment import byol_views, colour_jitter, crop_flip_view, grey_views, multi_crop, random_resized_crop, to_grey
+from kdjax.core import InputError
 
 IMAGE = np.random.default_rng(0).random((20, 20, 3), np.float32)
 OFF = {"flip_p": 0.0, "jitter_p": 0.0, "grey_p": 0.0, "blur_p": (0.0, 0.0), "solarise_p": (0.0, 0.0)}
@@ -77,3 +79,27 @@ def test_grey_views_switch_blur_and_noise_on():
     np.testing.assert_allclose(blurred, gaussian(image, 1.0, mode="constant", truncate=1.0, channel_axis=-1), atol=1e-5)
     noisy = np.asarray(jax.jit(grey_views(**still, noise=0.01)[0])(jax.random.key(0), jnp.asarray(image)))
     assert 0.005 < np.std(noisy - image) < 0.015
+
+
+def test_a_weak_view_is_a_crop_and_a_flip():
+    options, key = {"size": 5, "area": (0.3, 0.6)}, jax.random.key(4)
+    crop = random_resized_crop(jax.random.fold_in(key, 0), jnp.asarray(IMAGE), **options)
+    for p, expected in ((0.0, crop), (1.0, crop[:, ::-1])):
+        np.testing.assert_allclose(jax.jit(crop_flip_view(**options, flip_p=p))(key, jnp.asarray(IMAGE)), expected, atol=1e-6)
+
+
+def test_small_views_come_behind_the_large_ones_and_show_less():
+    """Where a pixel's value is its place, the spread of a view's values is that of the places it shows."""
+    places = jnp.broadcast_to(jnp.arange(20.0)[:, None, None] / 20, (20, 20, 3))
+    still = {"flip_p": 0.0, "antialias": False, "method": "bilinear"}
+    found = multi_crop((crop_flip_view(8, area=(0.8, 1.0), **still),) * 2, crop_flip_view(4, area=(0.05, 0.1), **still), 3)
+    seen = [jax.jit(view)(jax.random.key(k), places) for k, view in enumerate(found)]
+    assert [view.shape[:2] for view in seen] == [(8, 8)] * 2 + [(4, 4)] * 3
+    spread = [float(view.max() - view.min()) for view in seen]
+    assert min(spread[:2]) > 0.7 and max(spread[2:]) < 0.5
+
+
+def test_small_views_need_a_large_one():
+    for large, count, word in (((), 1, "large"), ((crop_flip_view(4),), -1, "count")):
+        with pytest.raises(InputError, match=rf"^{word}="):
+            multi_crop(large, crop_flip_view(2), count)

@@ -1,5 +1,8 @@
 """The experiment of an encoder that learns without labels."""
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from configs import ssl
@@ -32,6 +35,34 @@ def test_a_method_sees_its_heads_views_and_steps(config):
 
     representation.build(config, {"byol": Entry(ssl.METHODS["byol"].method, make)})
     assert [(steps, told, probe) for steps, told, probe, *_ in seen] == [(n, n, True) for n in (5 * 10, 200 * 10)]
+
+
+@pytest.mark.parametrize(("name", "views"), [*((name, "affine") for name in ssl.METHODS), ("ressl", "crop"), ("swav", "crop")])
+def test_every_method_takes_a_step_on_its_views(name, views):
+    config = ssl.get_config(f"method={name},views={views}")
+    config.encoder_training.net.widths, config.views.small.count = (4,), 2
+    stage = ssl.build(config).stages["encoder"]
+    rows = {k: jnp.asarray(v) for k, v in stage.source.read(np.arange(128)).items()}
+    key = jax.random.key(0)
+
+    def step(rows):
+        batch = stage.augment(jax.random.split(key, 128), rows)
+        return stage.method.step(stage.method.init(key, batch, {}), batch, key)
+
+    _, metrics = jax.eval_shape(step, rows)
+    assert {"loss", "probe"} <= set(metrics)
+
+
+def test_views_that_cannot_be_are_refused(config):
+    config.views.kind = "photo"
+    with pytest.raises(InputError, match=r"^--config.views.kind 'photo' is not known; accepted: affine, crop"):
+        ssl.build(config)
+    config = ssl.get_config("method=swav,views=crop")
+    config.views.small.update(count=2, size=9)
+    with pytest.raises(
+        InputError, match=r"^--config.views.small.size=9 is not accepted: expected 1 to 8, the side of the large views"
+    ):
+        ssl.build(config)
 
 
 def test_gradients_are_accumulated_by_methods_that_can(config):

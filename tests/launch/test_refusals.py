@@ -258,12 +258,9 @@ TABLE = {
         "--config.teacher={run} --config.teacher_mean=0.1 --config.teacher_std=0.3",
         "run has its own; leave it ()",
     ),
-    "byol method": (
-        "--config=configs/digits_byol.py --config.method.name=simsiam",
-        "method 'simsiam' is not known; accepted: byol",
-    ),
+    "ssl method": ("--config=configs/ssl.py:method=simsam", "method 'simsam' is not known; accepted: simsiam"),
     "byol tau": ("--config=configs/digits_byol.py --config.method.tau=1.5", "tau=1.5 is not accepted"),
-    "byol scale": ("--config=configs/digits_byol.py --config.views.scale=(1.5,0.5)", "scale=(1.5, 0.5) is not accepted"),
+    "byol scale": ("--config=configs/digits_byol.py --config.views.affine.scale=(1.5,0.5)", "scale=(1.5, 0.5) is not accepted"),
     "byol labels": ("--config=configs/digits_byol.py --config.probe.per_class=500", "per_class=500 is not accepted: class"),
     "byol neighbours": (
         "--config=configs/digits_byol.py --config.probe.neighbours=5000",

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from kdjax import methods
-from kdjax.core import Frozen, Method, Net, from_linen, jit_fast_compile
+from kdjax.core import Frozen, Method, Net, by_part, from_linen, jit_fast_compile
 from kdjax.methods.offline.paraphraser import Paraphraser
 from kdjax.methods.recipes import Objective, Outputs
 from kdjax.models import attach, branches, conv_net, generator, linear_head, mlp_head, projected, shrink, vit
@@ -31,6 +31,8 @@ class Case(NamedTuple):
       falls: the metric that training lowers.
       noisy: whether the key of a step matters.
       still: `state -> ` parameters that the loss does not reach, and that no step changes.
+      beside: the networks that the method trains, or that follow, beside those of `predict`.
+      rounding: by which the State behind a step may differ over devices; the directions of short embeddings differ by more.
     """
 
     method: Method
@@ -41,6 +43,8 @@ class Case(NamedTuple):
     falls: str
     noisy: bool = False
     still: Callable[[Any], Any] = lambda state: {}
+    beside: tuple[str, ...] = ()
+    rounding: float = 1e-6
 
 
 LABELS = jnp.arange(ROWS) % CLASSES
@@ -188,14 +192,29 @@ def dml(axis_name: str | None = None, nets: tuple[Net, ...] | None = None, tx: A
     return Case(method, labelled_images(), {}, named, lambda s: [p.params for p in s.peers], "peer0_loss")
 
 
-def byol(axis_name: str | None = None, tx: Any = None, probe: Net | None = None, **options: Any) -> Case:
-    encoder = conv_net((4,), None, axis_name=axis_name)
-    projector, predictor = (mlp_head(6, 5, axis_name=axis_name) for _ in range(2))
-    probe = probe or linear_head(CLASSES)
-    options = {"steps": 40, "tau": 0.9} | options
-    method = methods.byol(encoder, projector, predictor, tx or optax.sgd(0.02), probe=probe, axis_name=axis_name, **options)
-    batch = {"views": (images(), images() + 0.1 * images(1)), "label": LABELS, "index": jnp.arange(ROWS)}
-    return Case(method, batch, {}, {"encoder": encoder}, lambda s: (s.online.params, s.target.params), "byol")
+SLOW, PROBE, FOLLOWERS = optax.sgd(0.02), linear_head(CLASSES), ("target_encoder", "target_projector")
+
+
+def siamese(
+    make: Any, falls: str, *behind: str, tx: Any = SLOW, noisy: bool = False, rounding: float = 1e-5, **fixed: Any
+) -> Callable[..., Case]:
+    """The case of a method of methods/siamese/; `behind` are the nets behind encoder and projector, and those that follow."""
+
+    def case(axis_name: str | None = None, **options: Any) -> Case:
+        encoder = conv_net((4,), None, axis_name=axis_name)
+        heads = (mlp_head(6, 5, axis_name=axis_name) for _ in range(1 + ("predictor" in behind)))
+        method = make(encoder, *heads, tx, axis_name=axis_name, **fixed | options)
+        batch = {"views": (images(), images() + 0.1 * images(1)), "label": LABELS, "index": jnp.arange(ROWS)}
+
+        def moved(state):
+            return (state.online.params, *([state.target.params] if state.target else []))
+
+        return Case(method, batch, {}, {"encoder": encoder}, moved, falls, noisy, beside=("projector", *behind), rounding=rounding)
+
+    return case
+
+
+byol = siamese(methods.byol, "byol", "predictor", "probe", *FOLLOWERS, rounding=1e-6, steps=40, tau=0.9, probe=PROBE)
 
 
 def dafl(axis_name: str | None = None, tx: Any = None, **options: Any) -> Case:
@@ -206,7 +225,7 @@ def dafl(axis_name: str | None = None, tx: Any = None, **options: Any) -> Case:
     method = methods.dafl(student, teacher, maker, tx, tx, axis_name=axis_name, **options)
     given, nets = {"teacher": frozen(teacher)}, {"student": student, "teacher": teacher}
     moved = lambda s: (s.student.params, s.generator.params)  # noqa: E731
-    return Case(method, {"index": jnp.arange(ROWS)}, given, nets, moved, "student_loss", noisy=True)
+    return Case(method, {"index": jnp.arange(ROWS)}, given, nets, moved, "student_loss", noisy=True, beside=("generator",))
 
 
 def transformer(axis_name: str | None = None, width: int = 8, **options: Any) -> Net:
@@ -229,7 +248,7 @@ def with_token(axis_name: str | None = None) -> Net:
 
 def cakd(*args: Any, **options: Any) -> Case:
     case = on(staged, transformer, offline(methods.cakd, noisy=True))(*args, **options)
-    return case._replace(moved=lambda s: (s.learner.params, s.critic.params))
+    return case._replace(moved=lambda s: (s.learner.params, s.critic.params), beside=("critic",))
 
 
 def tinymim(*args: Any, **options: Any) -> Case:
@@ -268,7 +287,7 @@ def hsakd(axis_name: str | None = None, tx: Any = None, **options: Any) -> Case:
     student, teacher = staged(axis_name), attach(staged(axis_name, 6), branches_of(axis_name))
     method = methods.hsakd(student, branches_of(axis_name), teacher, tx or optax.sgd(0.2), axis_name=axis_name, **options)
     given, nets = {"teacher": frozen(teacher, scale=1.5)}, {"student": student, "teacher": teacher}
-    return Case(method, labelled_images(), given, nets, lambda s: s.learner.params, "loss")
+    return Case(method, labelled_images(), given, nets, lambda s: s.learner.params, "loss", beside=("branches",))
 
 
 def pixel(*args: Any, factor: int = 2, **options: Any) -> Case:
@@ -325,7 +344,51 @@ CASES: dict[str, Callable[..., Case]] = {
     "pixel": pixel,
     "tst": tst,
     "dml": dml,
+    "barlow_twins": siamese(methods.barlow_twins, "barlow_twins", weight=0.2),
     "byol": byol,
+    "dino": siamese(
+        methods.dino,
+        "dino",
+        "prototypes",
+        "online_encoder",
+        "target_projector",
+        "target_prototypes",
+        steps=40,
+        steps_per_epoch=4,
+        outputs=7,
+        momentum=0.9,
+        frozen_epochs=0,
+    ),
+    "moco": siamese(
+        methods.moco,
+        "probe",
+        "probe",
+        *FOLLOWERS,
+        probe=PROBE,
+        tx=by_part(SLOW, probe=optax.sgd(4.0)),
+        queue=32,
+        momentum=0.9,
+        symmetric=True,
+    ),
+    "moco_v3": siamese(methods.moco_v3, "info_nce", "predictor", *FOLLOWERS, steps=40, momentum=0.9),
+    "nnclr": siamese(methods.nnclr, "nnclr", "predictor", queue=32),
+    "ressl": siamese(
+        methods.ressl,
+        "probe",
+        "probe",
+        *FOLLOWERS,
+        probe=PROBE,
+        tx=by_part(SLOW, probe=optax.sgd(4.0)),
+        steps=40,
+        queue=32,
+        momentum=0.9,
+    ),
+    "simclr": siamese(methods.simclr, "nt_xent"),
+    "simsiam": siamese(methods.simsiam, "simsiam", "predictor"),
+    "swav": siamese(methods.swav, "swav", "prototypes", steps_per_epoch=4, prototypes=4, queue=32, queue_epoch=0, frozen_epochs=0),
+    "vibcreg": siamese(methods.vibcreg, "vibcreg", invariance=2.0, variance=1.0, covariance=3.0),
+    "vicreg": siamese(methods.vicreg, "vicreg", invariance=2.0, variance=1.0, covariance=0.5),
+    "w_mse": siamese(methods.w_mse, "w_mse", size=8, noisy=True),
     "dafl": dafl,
 }
 

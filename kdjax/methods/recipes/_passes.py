@@ -36,7 +36,9 @@ def together(nets: Mapping[str, Net], taps: Mapping[str, str] | None) -> See:
       As `one_by_one`.
     """
     first, *others = nets
-    behind = chain(taps=taps, **{name: nets[name] for name in others})
+    entry = (taps or {}).get(others[0], "pooled") if others else ""
+    given = Net(lambda key, x: ({}, {}), lambda params, stats, x, *, train, key=None: ({entry: x}, stats))
+    behind = chain(taps=taps, **{**nets, first: given})
 
     def see(params, stats, views, key):
         sizes: dict[tuple, list[int]] = {}
@@ -45,22 +47,17 @@ def together(nets: Mapping[str, Net], taps: Mapping[str, str] | None) -> See:
         found: dict[int, dict] = {}
         for numbers in sizes.values():
             merged = _merge([views[n] for n in numbers])
-            seen, stats = _part(chain(taps=None, **{first: nets[first]}), [first], params, stats, merged, key)
+            seen, new = nets[first].apply(params[first], stats[first], merged, train=True, key=key)
+            stats = {**stats, first: new}
             found |= dict(zip(numbers, _parted(seen, len(numbers)), strict=True))
         if others:
-            entry = (taps or {}).get(others[0], "pooled")
             hidden = _merge([found[n][entry] for n in range(len(views))])
-            seen, stats = _part(behind, others, params, stats, hidden, jax.random.fold_in(key, 2))
+            seen, new = behind.apply({**params, first: {}}, {**stats, first: {}}, hidden, train=True, key=key)
+            stats = {**new, first: stats[first]}
             found = {n: {**found[n], **more} for n, more in enumerate(_parted(seen, len(views)))}
         return tuple(found[n] for n in range(len(views))), stats
 
     return see
-
-
-def _part(net: Net, names: Sequence[str], params: Any, stats: Any, x: jax.Array, key: jax.Array) -> tuple[dict, Any]:
-    own, kept = ({name: tree[name] for name in names} for tree in (params, stats))
-    seen, new = net.apply(own, kept, x, train=True, key=key)
-    return seen, {**stats, **new}
 
 
 def _merge(views: Sequence[jax.Array]) -> jax.Array:

@@ -1,1 +1,1 @@
-"""Two views, two branches."""
+"""Several views, one network or it and its slow copy."""

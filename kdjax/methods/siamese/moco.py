@@ -1,0 +1,112 @@
+"""Momentum contrast: a slow encoder makes the keys, and a queue keeps them."""
+
+import jax
+import optax
+
+from kdjax import losses
+from kdjax.core import Method, Net, check_option, cosine_to_one, push, unit
+from kdjax.methods.recipes import views
+from kdjax.methods.siamese._queue import random_queue
+
+
+def moco(
+    encoder: Net,
+    projector: Net,
+    tx: optax.GradientTransformation,
+    *,
+    queue: int = 65536,
+    temperature: float = 0.2,
+    momentum: float = 0.999,
+    symmetric: bool = False,
+    probe: Net | None = None,
+    axis_name: str | None = None,
+) -> Method:
+    """A view's query finds the slow network's key of the other view among keys of earlier images (MoCo v2).
+
+    `L = mean_B of losses.moco(q_1, k_2, queue)`: one direction. The keys of a batch enter the queue behind the loss, so an image is
+    no negative of itself. `symmetric` is MoCo v2+: the mean of both directions, each with a queue of its own. The online encoder is
+    what is shipped.
+
+    Args:
+      encoder: image to `"pooled"`.
+      projector: `"pooled"` to `"embedding"`.
+      tx: the optimiser.
+      queue: how many keys are kept, a multiple of the global batch.
+      temperature: of the cosines; 0.07 in the first version.
+      momentum: how much of itself the slow network keeps at each step; 0.99 for runs of a few thousand steps.
+      symmetric: whether both views ask and answer.
+      probe: a linear classifier trained alongside as a monitor, or None.
+      axis_name: mapped axis that holds the batch, or None.
+
+    Differs from the authors' code on several devices: keys are not made on shuffled batches; batch statistics are those of all
+    devices.
+
+    Reference: Chen, Fan, Girshick and He, Improved Baselines with Momentum Contrastive Learning, 2020 (arXiv 2003.04297); He et
+    al., Momentum Contrast for Unsupervised Visual Representation Learning, CVPR 2020 (arXiv 1911.05722).
+    """
+    check_option("temperature", temperature, lambda t: t > 0, "a number above 0")
+    check_option("momentum", momentum, lambda m: 0 <= m <= 1, "a number from 0 to 1")
+    pairs = ((0, 1), (1, 0)) if symmetric else ((0, 0),)  # of what the online nets see and what the followers do
+
+    def objective(outputs):
+        terms, memory = [], []
+        for (q, k), past in zip(pairs, outputs.memory, strict=True):
+            query, key = outputs.online[q]["embedding"], outputs.target[k]["embedding"]
+            terms.append(losses.moco(query, key, past.rows, temperature=temperature))
+            memory.append(push(past, unit(key), outputs.axis_name))
+        return {"moco": sum(terms) / len(terms)}, tuple(memory)
+
+    def memory(key, outputs):
+        return tuple(random_queue(k, queue, outputs.online[0]["embedding"]) for k in jax.random.split(key, len(pairs)))
+
+    return views(
+        {"encoder": encoder, "projector": projector}, tx, objective, follow=("encoder", "projector"), decay=lambda step: momentum,
+        online_sees=None if symmetric else (0,), target_sees=None if symmetric else (1,), memory=memory, probe=probe,
+        axis_name=axis_name,
+    )  # fmt: skip
+
+
+def moco_v3(
+    encoder: Net,
+    projector: Net,
+    predictor: Net,
+    tx: optax.GradientTransformation,
+    *,
+    steps: int,
+    temperature: float = 1.0,
+    momentum: float = 0.99,
+    probe: Net | None = None,
+    axis_name: str | None = None,
+) -> Method:
+    """A view's prediction finds the slow network's key of the other view among those of the batch, without a queue.
+
+    `L = 2 t mean_B [ info_nce(q_1, k_2) + info_nce(q_2, k_1) ]` with the temperature `t`; the factor keeps the gradient's size.
+    The momentum rises to 1 by a cosine, as in `byol`. The online encoder is what is shipped.
+
+    Args:
+      encoder: image to `"pooled"`.
+      projector: `"pooled"` to `"embedding"`.
+      predictor: `"embedding"` to `"embedding"`.
+      tx: the optimiser.
+      steps: length of the run, for the schedule of the momentum.
+      temperature: of the cosines; 1 for ResNets, 0.2 for transformers.
+      momentum: at the start; 0.996 for 1,000 epochs.
+      probe: a linear classifier trained alongside as a monitor, or None.
+      axis_name: mapped axis that holds the batch, or None.
+
+    Reference: Chen, Xie and He, An Empirical Study of Training Self-Supervised Vision Transformers, ICCV 2021 (arXiv 2104.02057).
+    """
+    check_option("temperature", temperature, lambda t: t > 0, "a number above 0")
+    check_option("momentum", momentum, lambda m: 0 <= m <= 1, "a number from 0 to 1")
+    check_option("steps", steps, lambda n: n >= 1, "a whole number of at least 1")
+
+    def objective(outputs):
+        (q1, q2), (k1, k2) = ([taps["embedding"] for taps in side] for side in (outputs.online, outputs.target))
+        both = [losses.info_nce(q, k, temperature=temperature, axis_name=outputs.axis_name) for q, k in ((q1, k2), (q2, k1))]
+        return {"info_nce": 2 * temperature * (both[0] + both[1])}, ()
+
+    nets = {"encoder": encoder, "projector": projector, "predictor": predictor}
+    return views(
+        nets, tx, objective, follow=("encoder", "projector"), decay=lambda step: cosine_to_one(step, steps, momentum), probe=probe,
+        axis_name=axis_name,
+    )  # fmt: skip
