@@ -14,7 +14,7 @@ from kdjax.evaluate.generation import frechet_distance, kernel_distance
 from kdjax.evaluate.health import alignment, effective_rank, feature_std, rank_me, uniformity
 from kdjax.evaluate.hint_points import hint_points
 from kdjax.evaluate.intervals import Interval, paired_interval
-from kdjax.evaluate.knn import knn_accuracy, knn_scores
+from kdjax.evaluate.knn import knn_accuracy, knn_scores, nearest
 from kdjax.evaluate.measure import MEASURES, Measure, alike, measure_of
 from kdjax.evaluate.probe import linear_probe
 from kdjax.evaluate.segmentation import class_iou, confusion_matrix, mean_iou
@@ -57,6 +57,7 @@ __all__ = [
     "mean_iou",
     "measure_of",
     "minibatch_linear_cka",
+    "nearest",
     "negative_log_likelihood",
     "paired_interval",
     "position_mean",

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.core.check import check_option
+from kdjax.core.unit import unit
 
 
 def rank_me(features: jax.Array, *, epsilon: float = 1e-7) -> jax.Array:
@@ -134,5 +135,4 @@ def _shares(x: jax.Array) -> jax.Array:
 
 
 def _unit(x: jax.Array) -> jax.Array:
-    x = x.astype(jnp.float32)
-    return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
+    return unit(x.astype(jnp.float32))

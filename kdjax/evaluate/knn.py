@@ -7,7 +7,38 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.core.check import check_option
+from kdjax.core.unit import unit
 from kdjax.evaluate.classification import top_k
+
+DISTANCES = ("cosine", "euclidean")
+
+
+def nearest(
+    features: jax.Array, queries: jax.Array, *, k: int, distance: str = "cosine", chunk: int = 256
+) -> tuple[jax.Array, jax.Array]:
+    """The k rows that are nearest to each query, the nearest first.
+
+    Args:
+      features: the rows to look among, `[N, D]`.
+      queries: `[M, D]`.
+      k: how many, 1 to N.
+      distance: `"cosine"`, of rows and queries of length 1, or `"euclidean"`, of both as they are.
+      chunk: queries compared at a time; bounds the memory to `chunk * N` numbers and does not change the result.
+
+    Returns:
+      `(nearness, rows)`: the cosine, or minus the distance, float32 `[M, k]`, and the numbers of the rows, int32 `[M, k]`.
+
+    Raises:
+      InputError: when an option is out of range.
+
+    >>> near, rows = nearest(jnp.array([[1.0, 0.0], [0.0, 1.0]]), jnp.array([[0.0, 3.0]]), k=2)
+    >>> near.tolist(), rows.tolist()
+    ([[1.0, 0.0]], [[1, 0]])
+    """
+    chex.assert_rank([features, queries], 2)
+    chex.assert_equal_shape_suffix([features, queries], 1)
+    _check(features.shape[0], k, distance, chunk)
+    return _nearest(features, queries, k=k, distance=distance, chunk=chunk)
 
 
 def knn_scores(
@@ -18,12 +49,14 @@ def knn_scores(
     classes: int,
     k: int = 20,
     temperature: float = 0.07,
+    distance: str = "cosine",
     chunk: int = 256,
 ) -> jax.Array:
     """Class scores of the queries by a weighted vote of their k nearest neighbours.
 
     With all rows normalised to length 1 and s = query . feature, the score of class c is the sum over the k largest s
-    of exp(s / temperature) [label = c], divided by the sum over all classes.
+    of exp(s / temperature) [label = c], divided by the sum over all classes. By Euclidean distance d, of rows as they are, a
+    neighbour counts 1 / (d + 1e-5) instead.
 
     Args:
       features: rows with known labels, `[N, D]`.
@@ -31,7 +64,8 @@ def knn_scores(
       queries: rows to classify, `[M, D]`.
       classes: the number of classes.
       k: the number of neighbours, 1 to N.
-      temperature: above 0; the smaller, the more the nearest neighbours count.
+      temperature: above 0; the smaller, the more the nearest neighbours count. Not used by Euclidean distance.
+      distance: `"cosine"` or `"euclidean"`.
       chunk: queries compared at a time; bounds the memory to `chunk * N` numbers and does not change the result.
 
     Returns:
@@ -43,7 +77,9 @@ def knn_scores(
     Reference:
       Zhirong Wu, Yuanjun Xiong, Stella X. Yu, Dahua Lin, "Unsupervised Feature Learning via Non-Parametric Instance
       Discrimination", CVPR 2018, arXiv:1805.01978; k = 20 as in Mathilde Caron and others, "Emerging Properties in
-      Self-Supervised Vision Transformers", ICCV 2021, arXiv:2104.14294.
+      Self-Supervised Vision Transformers", ICCV 2021, arXiv:2104.14294; Euclidean votes as in the solo-learn library (Victor
+      G. Turrisi da Costa and others, "solo-learn: A Library of Self-supervised Methods for Visual Representation Learning",
+      JMLR 2022, arXiv:2108.01775).
 
     >>> features = jnp.array([[1.0, 0.0], [0.0, 1.0]])
     >>> knn_scores(features, jnp.array([0, 1]), jnp.array([[3.0, 0.1]]), classes=2, k=1).tolist()
@@ -52,12 +88,11 @@ def knn_scores(
     chex.assert_rank([features, labels, queries], [2, 1, 2])
     chex.assert_equal_shape_prefix([features, labels], 1)
     chex.assert_equal_shape_suffix([features, queries], 1)
-    rows = features.shape[0]
-    check_option("k", k, lambda n: 1 <= n <= rows, f"1 to {rows}, the number of labelled rows")
+    _check(features.shape[0], k, distance, chunk)
     check_option("temperature", temperature, lambda t: t > 0, "a number above 0")
     check_option("classes", classes, lambda n: n >= 1, "1 or more")
-    check_option("chunk", chunk, lambda n: n >= 1, "1 or more")
-    return _scores(features, labels, queries, temperature, classes=classes, k=k, chunk=chunk)
+    near, rows = _nearest(features, queries, k=k, distance=distance, chunk=chunk)
+    return _votes(near, labels[rows], temperature, classes=classes, distance=distance)
 
 
 def knn_accuracy(
@@ -69,6 +104,7 @@ def knn_accuracy(
     classes: int,
     k: int = 20,
     temperature: float = 0.07,
+    distance: str = "cosine",
     chunk: int = 256,
 ) -> jax.Array:
     """The part of the queries whose highest score in `knn_scores` is that of their label (top-1).
@@ -81,6 +117,7 @@ def knn_accuracy(
       classes: as in `knn_scores`, like the other options.
       k: neighbours.
       temperature: of the vote.
+      distance: of rows.
       chunk: queries at a time.
 
     Returns:
@@ -93,23 +130,42 @@ def knn_accuracy(
     >>> float(knn_accuracy(rows, jnp.array([0, 1]), rows, jnp.array([0, 0]), classes=2, k=1))
     0.5
     """
-    scores = knn_scores(features, labels, queries, classes=classes, k=k, temperature=temperature, chunk=chunk)
+    scores = knn_scores(features, labels, queries, classes=classes, k=k, temperature=temperature, distance=distance, chunk=chunk)
     return jnp.mean(top_k(scores, query_labels))
 
 
-@partial(jax.jit, static_argnames=("classes", "k", "chunk"))
-def _scores(features, labels, queries, temperature, *, classes, k, chunk):
-    bank = _unit(features)
+@partial(jax.jit, static_argnames=("k", "distance", "chunk"))
+def _nearest(features, queries, *, k, distance, chunk):
+    # Full precision: with the short floats that accelerators prefer, other rows would be the nearest.
+    by_row = partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+    if distance == "cosine":
+        bank = _unit(features)
+        return jax.lax.map(lambda query: jax.lax.top_k(by_row(bank, _unit(query)), k), queries, batch_size=chunk)
+    centre = jnp.mean(features.astype(jnp.float32), axis=0)  # the differences of squares below lose less near 0
+    bank = features - centre[None]
+    squares = jnp.sum(jnp.square(bank), axis=-1)
 
-    def vote(query):
-        # Full precision: with the short floats that accelerators prefer, other rows would be the nearest.
-        near, rows = jax.lax.top_k(jnp.matmul(bank, _unit(query), precision=jax.lax.Precision.HIGHEST), k)
-        weights = jax.nn.softmax(near / temperature)
-        return jnp.zeros(classes).at[labels[rows]].add(weights)
+    def by_distance(query):
+        query = query - centre
+        _, rows = jax.lax.top_k(2 * by_row(bank, query) - squares, k)
+        return -jnp.linalg.norm(bank[rows] - query[None], axis=-1), rows
 
-    return jax.lax.map(vote, queries, batch_size=chunk)
+    return jax.lax.map(by_distance, queries, batch_size=chunk)
+
+
+@partial(jax.jit, static_argnames=("classes", "distance"))
+def _votes(near, labels, temperature, *, classes, distance):
+    """Votes of neighbours `[M, k]` for their labels, which sum to 1."""
+    weights = jax.nn.softmax(near / temperature) if distance == "cosine" else 1 / (1e-5 - near)
+    votes = jax.vmap(lambda one, named: jnp.zeros(classes).at[named].add(one))(weights, labels)
+    return votes / jnp.sum(votes, axis=-1, keepdims=True)
+
+
+def _check(rows, k, distance, chunk):
+    check_option("k", k, lambda n: 1 <= n <= rows, f"1 to {rows}, the number of rows to look among")
+    check_option("distance", distance, lambda d: d in DISTANCES, " or ".join(DISTANCES))
+    check_option("chunk", chunk, lambda n: n >= 1, "1 or more")
 
 
 def _unit(x: jax.Array) -> jax.Array:
-    x = x.astype(jnp.float32)
-    return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
+    return unit(x.astype(jnp.float32))

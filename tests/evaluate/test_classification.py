@@ -25,6 +25,12 @@ def ece(p, labels, bins):
     return value
 
 
+def test_the_authors_code_gives_the_same_calibration_error(golden):
+    g = golden("eval/ece")
+    found = expected_calibration_error(jnp.array(g["logits"]), jnp.array(g["labels"]), bins=int(g["hp_n_bins"]))
+    np.testing.assert_allclose(found, g["ece"], rtol=1e-5)
+
+
 @pytest.mark.parametrize("k", [1, 3, 6])
 def test_top_k_equals_scikit_learn(k):
     ours = top_k(jnp.array(LOGITS), jnp.array(LABELS), k=k)

@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -19,6 +20,20 @@ def test_rank_me_equals_numpy():
     np.testing.assert_allclose(rank_me(jnp.array(A)), np.exp(-(p * np.log(p)).sum()), rtol=1e-5)
     p = s / s.sum() + 1e-2
     np.testing.assert_allclose(rank_me(jnp.array(A), epsilon=1e-2), np.exp(-(p * np.log(p)).sum()), rtol=1e-5)
+
+
+def test_the_authors_code_gives_the_same(golden):
+    ranks, pairs = golden("eval/rankme"), golden("eval/align_uniform")
+    np.testing.assert_allclose(rank_me(jnp.array(ranks["features"])), ranks["rankme_eps_1e7"], rtol=1e-6)
+    np.testing.assert_allclose(rank_me(jnp.array(ranks["features"]), epsilon=1e-5), ranks["rankme_eps_1e5"], rtol=1e-6)
+    x, y = jnp.array(pairs["x"]), jnp.array(pairs["y"])
+    align, gradients = jax.value_and_grad(alignment, (0, 1))(x, y)
+    np.testing.assert_allclose(align, pairs["loss_align"], rtol=1e-5)
+    # The stored loss is the sum of both; uniformity is that of the first.
+    even, pull = jax.value_and_grad(uniformity)(x)
+    np.testing.assert_allclose(even, pairs["loss"] - pairs["loss_align"], rtol=1e-5)
+    np.testing.assert_allclose(gradients[0] + pull, pairs["grad_x"], atol=1e-5)
+    np.testing.assert_allclose(gradients[1], pairs["grad_y"], atol=1e-5)
 
 
 def test_rank_me_of_known_ranks():
