@@ -44,7 +44,7 @@ from kdjax.losses.standardised import logit_standardised, standardise
 from kdjax.losses.summaries import attention_transfer, factor_transfer, flow_of_solution, neuron_selectivity
 from kdjax.losses.tokens import deit_hard, deit_soft, token_relation
 from kdjax.losses.top_k import top_k_kl
-from kdjax.losses.twist import self_label, twist
+from kdjax.losses.twist import self_label, twist, twist_teacher
 from kdjax.losses.unlikelihood import unlikelihood
 from kdjax.losses.weighted import weighted_soft_labels
 
@@ -142,6 +142,7 @@ __all__ = [
     "token_relation",
     "top_k_kl",
     "twist",
+    "twist_teacher",
     "unlikelihood",
     "variational_information",
     "vibcreg",

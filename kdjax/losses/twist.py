@@ -10,6 +10,7 @@ from kdjax.core import collectives
 from kdjax.core.check import check_rows
 from kdjax.losses._check import check_number, check_positive, check_shapes, wide
 from kdjax.losses._softmax import log_probabilities, probabilities, times_log
+from kdjax.losses._views import check_views, swapped
 from kdjax.losses.logits import cross_entropy
 
 
@@ -56,10 +57,7 @@ def twist(
     -1.386
     """
     sizes = check_shapes("B K", logits1=logits1, logits2=logits2)
-    for name, weight in (("lam1", lam1), ("lam2", lam2)):
-        check_number(name, weight, math.isfinite, "a finite number")
-    check_positive("temperature", temperature)
-    check_number("epsilon", epsilon, lambda v: 0 <= v < math.inf, "a finite number, at least 0")
+    _check_options(lam1, lam2, temperature, epsilon)
     check_rows(sizes["B"][0], axis_name, "twist")
 
     e = wide(epsilon)
@@ -69,15 +67,62 @@ def twist(
     # The two divergences in one product, which is exact where the views nearly agree.
     apart = (jnp.exp(p1) - jnp.exp(p2)) * jnp.where(both_masked, 0.0, log1 - log2)
     agreement = collectives.mean(jnp.sum(apart, axis=-1), axis_name=axis_name) / 2
+    sharpness, diversity = _entropies([log_probabilities(z, temperature) for z in (logits1, logits2)], e, axis_name)
+    return agreement + (1 + wide(lam1)) * sharpness - wide(lam2) * diversity
 
-    sharpness, diversity = 0.0, 0.0
-    for z in (logits1, logits2):
-        log_s = log_probabilities(z, temperature)
-        s = jnp.exp(log_s)
-        sharpness -= collectives.mean(jnp.sum(times_log(s, _log_plus(log_s, e)), axis=-1), axis_name=axis_name) / 2
-        m = collectives.pmean(jnp.mean(s, axis=0), axis_name)
-        # Without epsilon a class that nobody has counts 0, and its gradient stays finite.
-        diversity -= jnp.sum(m * jnp.log(jnp.maximum(m + e, jnp.finfo(m.dtype).tiny))) / 2
+
+def twist_teacher(
+    student: jax.Array,
+    teacher: jax.Array,
+    *,
+    lam1: ArrayLike = -0.6,
+    lam2: ArrayLike = 1.0,
+    temperature: ArrayLike = 1.0,
+    epsilon: ArrayLike = 1e-5,
+    axis_name: str | None = None,
+) -> jax.Array:
+    """`twist` with a teacher: every view agrees with what the slow network makes of other views.
+
+        K + (1 + lam1) S - lam2 D
+        K = mean over a < A, v < V with v != a, and n of  KL(t_a || s_v),   t = softmax(teacher / T),   s = softmax(student / T)
+        S = mean over v and n of  H(s_v),   D = mean over v of  H(mean_n s_v)
+
+    Epsilon is added inside every logarithm. The gradient stops at the teacher.
+
+    Args:
+      student: logits `[V, B, K]` of all views, the A that the teacher has seen first.
+      teacher: logits `[A, B, K]` of the first A views, as a rule the two large crops.
+      lam1: added to the weight 1 of S; the default is the paper's for transformers.
+      lam2: weight of D.
+      temperature: T, a number above 0.
+      epsilon: at least 0.
+      axis_name: mapped axis that holds the rest of the batch, or None.
+
+    Returns:
+      A scalar, in nats.
+
+    Raises:
+      InputError: for other shapes, fewer than two views, a teacher without a view or with more than the student, a single row, or
+        options out of range.
+
+    Reference:
+      Wang, Kong, Zhang, Liu, Li, "Self-Supervised Learning by Estimating Twin Class Distributions", arXiv 2110.07402. That D and S
+      count all views, and that T divides on both sides of K, is told by the authors' code.
+
+    >>> sure = 100 * jnp.eye(4)[None].repeat(2, 0)  # as good as can be: -log 4
+    >>> print(f"{twist_teacher(sure, sure):.3f}")
+    -1.386
+    """
+    sizes = check_views({"student": student}, {"teacher": teacher})
+    _check_options(lam1, lam2, temperature, epsilon)
+    check_rows(sizes["B"][0], axis_name, "twist")
+
+    e = wide(epsilon)
+    s = log_probabilities(student, temperature)
+    t = log_probabilities(jax.lax.stop_gradient(jnp.asarray(teacher)), temperature)
+    given = jnp.sum(times_log(jnp.exp(t), _log_plus(t, e)), axis=-1)
+    agreement = collectives.mean(given, axis_name=axis_name) + swapped(_log_plus(s, e), jnp.exp(t), axis_name)
+    sharpness, diversity = _entropies(list(s), e, axis_name)
     return agreement + (1 + wide(lam1)) * sharpness - wide(lam2) * diversity
 
 
@@ -116,6 +161,25 @@ def self_label(weak: jax.Array, strong: jax.Array, *, threshold: ArrayLike, axis
     sure = jnp.max(probabilities(weak), axis=-1) > threshold
     decided = jnp.argmax(jnp.asarray(weak), axis=-1)
     return collectives.mean(cross_entropy(strong, decided, where=sure), sure, axis_name)
+
+
+def _check_options(lam1: ArrayLike, lam2: ArrayLike, temperature: ArrayLike, epsilon: ArrayLike) -> None:
+    for name, weight in (("lam1", lam1), ("lam2", lam2)):
+        check_number(name, weight, math.isfinite, "a finite number")
+    check_positive("temperature", temperature)
+    check_number("epsilon", epsilon, lambda v: 0 <= v < math.inf, "a finite number, at least 0")
+
+
+def _entropies(views: list[jax.Array], epsilon: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Array]:
+    """Of the logarithms `[B, K]` of every view: the mean entropy of an image, and the entropy of the mean image."""
+    sharpness, diversity = [], []
+    for log_s in views:
+        s = jnp.exp(log_s)
+        sharpness.append(-collectives.mean(jnp.sum(times_log(s, _log_plus(log_s, epsilon)), axis=-1), axis_name=axis_name))
+        m = collectives.pmean(jnp.mean(s, axis=0), axis_name)
+        # Without epsilon a class that nobody has counts 0, and its gradient stays finite.
+        diversity.append(-jnp.sum(m * jnp.log(jnp.maximum(m + epsilon, jnp.finfo(m.dtype).tiny))))
+    return sum(sharpness) / len(views), sum(diversity) / len(views)  # type: ignore[return-value]
 
 
 def _log_plus(log_p: jax.Array, epsilon: jax.Array) -> jax.Array:

@@ -44,6 +44,7 @@ from kdjax.methods.siamese.ressl import ressl
 from kdjax.methods.siamese.simclr import simclr
 from kdjax.methods.siamese.simsiam import simsiam
 from kdjax.methods.siamese.swav import swav
+from kdjax.methods.siamese.twist import twist, twist_labels
 from kdjax.methods.siamese.vicreg import vibcreg, vicreg
 from kdjax.methods.siamese.w_mse import w_mse
 
@@ -51,5 +52,5 @@ __all__ = [
     "ab", "at", "barlow_twins", "byol", "cakd", "cc", "crd", "dafl", "deit", "dino", "dist", "dkd", "dml", "fitnet",
     "fitnet_hint", "fsp", "ft", "hsakd", "hsakd_teacher", "ickd", "kd", "lskd", "mlkd", "moco", "moco_v3", "nnclr", "nst",
     "ofd", "paraphraser", "pixel", "pkt", "proc_kd", "pursuhint", "ressl", "reviewkd", "rkd", "simclr", "simkd", "simsiam",
-    "sp", "srrl", "supervised", "swav", "tinymim", "tst", "vibcreg", "vicreg", "vid", "w_mse", "wsld",
+    "sp", "srrl", "supervised", "swav", "tinymim", "tst", "twist", "twist_labels", "vibcreg", "vicreg", "vid", "w_mse", "wsld",
 ]  # fmt: skip

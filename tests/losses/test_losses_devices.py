@@ -99,6 +99,10 @@ CASES = {
         VIEWS, VIEWS[:, :2],
     ),
     "twist": (losses.twist, S, T),
+    "twist_teacher": (
+        lambda v, t, axis_name: losses.twist_teacher(rows_second(v), rows_second(t), axis_name=axis_name),
+        VIEWS, VIEWS[::-1, :2].copy(),
+    ),
     "vibcreg": (losses.vibcreg, S, T),
     "vicreg": (losses.vicreg, S, T),
     "whiten": (lambda x, y, axis_name: collectives.mean(losses.whiten(x, axis_name=axis_name) * y, axis_name=axis_name), S, T),

@@ -95,6 +95,40 @@ def test_extreme_masked_and_equal_logits(epsilon):
     assert abs(value) < 1e-6 and all(jnp.max(jnp.abs(g)) < 1e-6 for g in gradients)
 
 
+def taught(student, teacher, lam1=-0.6, lam2=1.0, temperature=1.0, epsilon=1e-5):
+    s, t = softmax(np.float64(student) / temperature), softmax(np.float64(teacher) / temperature)
+
+    def log(x):
+        return np.log(x + epsilon)
+
+    pairs = [(a, v) for a in range(len(t)) for v in range(len(s)) if a != v]
+    agreement = np.mean([(t[a] * (log(t[a]) - log(s[v]))).sum(-1).mean() for a, v in pairs])
+    return agreement - (1 + lam1) * (s * log(s)).sum(-1).mean() + lam2 * (s.mean(1) * log(s.mean(1))).sum(-1).mean()
+
+
+def test_a_teacher_of_the_first_views():
+    views, slow = np.stack([ONE, TWO, ONE[::-1]]), np.stack([TWO[::-1], ONE * 2])
+    for options in ({}, {"lam1": 0.3, "lam2": 2.0, "temperature": 0.5, "epsilon": 0.0}):
+        value, gradients = value_and_grad(lambda s, t, o=options: losses.twist_teacher(s, t, **o), argnums=(0, 1))(views, slow)
+        same_value(value, taught(views, slow, **options))
+        same_gradient(gradients[0], differences(lambda s, o=options: taught(s, slow, **o), views))
+        assert not gradients[1].any()
+    rows = np.concatenate([views, slow]).swapaxes(0, 1)
+    halves_equal_whole(
+        lambda x, axis_name: losses.twist_teacher(x[:, :3].swapaxes(0, 1), x[:, 3:].swapaxes(0, 1), axis_name=axis_name), rows
+    )
+    bfloat16_reduces_in_float32(losses.twist_teacher, views, slow)
+
+
+def test_a_teacher_that_is_the_student_is_the_loss_of_two_views():
+    """In value: both divergences are there. The gradient has one side of them."""
+    views = np.stack([ONE, TWO])
+    same_value(losses.twist_teacher(views, views, lam1=0.0), np.float64(losses.twist(ONE, TWO)))
+    extreme = np.stack([EXTREME, EXTREME[::-1]])
+    value, gradient = value_and_grad(losses.twist_teacher)(extreme, extreme)
+    assert np.isfinite(value) and jnp.all(jnp.isfinite(gradient))
+
+
 def test_self_label_golden(golden):
     g = golden("twist/self_label_ce")
     threshold = float(g["hp_threshold"])
@@ -161,6 +195,8 @@ def test_options_may_be_traced():
         (lambda: losses.twist(ONE, TWO, temperature=0), ["temperature=0"]),
         (lambda: losses.twist(ONE, TWO, epsilon=-1e-5), ["epsilon=-1e-05", "at least 0"]),
         (lambda: losses.twist(ONE, TWO, lam1=np.nan), ["lam1=nan", "finite"]),
+        (lambda: losses.twist_teacher(ONE[None], TWO[None]), ["student has 1 view", "2 views or more"]),
+        (lambda: losses.twist_teacher(ONE[:1, None].repeat(2, 0), TWO[:1, None]), ["twist", "1 row"]),
         (lambda: losses.self_label(ONE, TWO[:, :3], threshold=0.5), ["strong", "(6, 3)", "weak"]),
         (lambda: losses.self_label(ONE, TWO, threshold=50), ["threshold=50", "[0, 1]"]),
     ],

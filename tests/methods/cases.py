@@ -389,6 +389,8 @@ CASES: dict[str, Callable[..., Case]] = {
     "vibcreg": siamese(methods.vibcreg, "vibcreg", invariance=2.0, variance=1.0, covariance=3.0),
     "vicreg": siamese(methods.vicreg, "vicreg", invariance=2.0, variance=1.0, covariance=0.5),
     "w_mse": siamese(methods.w_mse, "w_mse", size=8, noisy=True),
+    "twist": siamese(methods.twist, "twist", *FOLLOWERS, tx=optax.sgd(0.1), steps=40, momentum=0.9),
+    "twist_labels": siamese(methods.twist_labels, "self_label", tx=optax.sgd(0.1), steps=40),
     "dafl": dafl,
 }
 
