@@ -217,6 +217,19 @@ def siamese(
 byol = siamese(methods.byol, "byol", "predictor", "probe", *FOLLOWERS, rounding=1e-6, steps=40, tau=0.9, probe=PROBE)
 
 
+def deepcluster_v2(*args: Any, **options: Any) -> Case:
+    """With clusters, as behind the first refresh."""
+    fixed = {"numbers": 2 * np.arange(ROWS), "prototypes": 3, "heads": 2}
+    case = siamese(methods.deepcluster_v2, "deepcluster", tx=optax.sgd(0.1), **fixed)(*args, **options)
+
+    def init(key, batch, given):
+        state = case.method.init(key, batch, given)
+        found = state.memory.assignments
+        return state._replace(memory=state.memory._replace(assignments=jnp.broadcast_to(LABELS % 3, found.shape)))
+
+    return case._replace(method=case.method._replace(init=init), batch=case.batch | {"index": 2 * jnp.arange(ROWS)})
+
+
 def dafl(axis_name: str | None = None, tx: Any = None, **options: Any) -> Case:
     student, teacher = small(axis_name), small(axis_name, 6)
     maker = generator(8, channels=1, features=2, axis_name=axis_name)
@@ -391,6 +404,7 @@ CASES: dict[str, Callable[..., Case]] = {
     "w_mse": siamese(methods.w_mse, "w_mse", size=8, noisy=True),
     "twist": siamese(methods.twist, "twist", *FOLLOWERS, tx=optax.sgd(0.1), steps=40, momentum=0.9),
     "twist_labels": siamese(methods.twist_labels, "self_label", tx=optax.sgd(0.1), steps=40),
+    "deepcluster_v2": deepcluster_v2,
     "dafl": dafl,
 }
 
