@@ -60,6 +60,7 @@ def views(
     objective: Callable[[ViewOutputs], tuple[Mapping[str, Any], Any]],
     *,
     taps: Mapping[str, str] | None = None,
+    trained_as: Mapping[str, Net] | None = None,
     weights: Mapping[str, Any] | None = None,
     follow: Sequence[str] = (),
     decay: Callable[[jax.Array], Any] | None = None,
@@ -86,6 +87,7 @@ def views(
       tx: the optimiser of all of them.
       objective: `outputs -> (terms, memory)`, terms as in `core.weighted_sum`, memory for the next step.
       taps: which tap each of them sees, where it is not that of `core.chain`.
+      trained_as: nets over the same params that stand in for some of them while they learn, as one that sees parts of a view.
       weights: factors of the terms by name, numbers or functions of the step; a term without one counts once.
       follow: the nets that the followers copy, the first ones in order; (): there are none.
       decay: `step -> ` how much of themselves the followers keep, in [0, 1].
@@ -106,7 +108,7 @@ def views(
     copied = {name: nets[name] for name in follow}
     online, slow = chain(**nets, taps=taps), chain(**copied, taps=taps)
     passes = _passes.together if together else _passes.one_by_one
-    see_online, see_target = passes(nets, taps), passes(copied, taps) if follow else None
+    see_online, see_target = passes({**nets, **(trained_as or {})}, taps), passes(copied, taps) if follow else None
 
     def init(key, batch, given):
         keys, view = jax.random.split(key, 4), batch["views"][0]
