@@ -39,6 +39,7 @@ from kdjax.methods.siamese.barlow_twins import barlow_twins
 from kdjax.methods.siamese.byol import byol
 from kdjax.methods.siamese.deepcluster_v2 import deepcluster_v2
 from kdjax.methods.siamese.dino import dino
+from kdjax.methods.siamese.fast_moco import fast_moco
 from kdjax.methods.siamese.moco import moco, moco_v3
 from kdjax.methods.siamese.nnclr import nnclr
 from kdjax.methods.siamese.ressl import ressl
@@ -51,8 +52,8 @@ from kdjax.methods.siamese.w_mse import w_mse
 
 __all__ = [
     "ab", "at", "barlow_twins", "byol", "cakd", "cc", "crd", "dafl", "deepcluster_v2", "deit", "dino", "dist", "dkd", "dml",
-    "fitnet", "fitnet_hint", "fsp", "ft", "hsakd", "hsakd_teacher", "ickd", "kd", "lskd", "mlkd", "moco", "moco_v3", "nnclr",
-    "nst", "ofd", "paraphraser", "pixel", "pkt", "proc_kd", "pursuhint", "ressl", "reviewkd", "rkd", "simclr", "simkd",
-    "simsiam", "sp", "srrl", "supervised", "swav", "tinymim", "tst", "twist", "twist_labels", "vibcreg", "vicreg", "vid",
-    "w_mse", "wsld",
+    "fast_moco", "fitnet", "fitnet_hint", "fsp", "ft", "hsakd", "hsakd_teacher", "ickd", "kd", "lskd", "mlkd", "moco",
+    "moco_v3", "nnclr", "nst", "ofd", "paraphraser", "pixel", "pkt", "proc_kd", "pursuhint", "ressl", "reviewkd", "rkd",
+    "simclr", "simkd", "simsiam", "sp", "srrl", "supervised", "swav", "tinymim", "tst", "twist", "twist_labels", "vibcreg",
+    "vicreg", "vid", "w_mse", "wsld",
 ]  # fmt: skip

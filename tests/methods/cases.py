@@ -405,6 +405,7 @@ CASES: dict[str, Callable[..., Case]] = {
     "twist": siamese(methods.twist, "twist", *FOLLOWERS, tx=optax.sgd(0.1), steps=40, momentum=0.9),
     "twist_labels": siamese(methods.twist_labels, "self_label", tx=optax.sgd(0.1), steps=40),
     "deepcluster_v2": deepcluster_v2,
+    "fast_moco": siamese(methods.fast_moco, "info_nce", "predictor", *FOLLOWERS, temperature=0.2, momentum=0.9),
     "dafl": dafl,
 }
 
