@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from kdjax import methods
 from kdjax.core import by_part
 from kdjax.experiment import representation, sections
-from kdjax.experiment.entry import Entry, method_section
+from kdjax.experiment.entry import Entry, Table, methods_section
 
 
 def train_barlow_twins(c):
@@ -107,7 +107,7 @@ METHODS = {
 }
 
 # For a few thousand images, an embedding of 64 numbers and batches of 128.
-SMALL: dict[str, dict[str, Any]] = {
+FEW_IMAGES: dict[str, dict[str, Any]] = {
     "barlow_twins": {"weight": 1 / 64},
     "byol": {"tau": 0.99},
     "dino": {"outputs": 256, "teacher_temperature": 0.04, "warmup_epochs": 0, "momentum": 0.99},
@@ -121,8 +121,13 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 
 
-def get_config(variant: str = "") -> ConfigDict:
-    chosen = sections.variant(variant, method="byol", encoder="conv_net", views="affine")
+def get_config(variant: str = "", *, methods: str = "", table: Table = METHODS) -> ConfigDict:
+    """One method, or of `methods`, names between slashes, a table."""
+    chosen = sections.variant(
+        variant, **{"methods": methods} if methods else {"method": "byol"}, encoder="conv_net", views="affine"
+    )
+    names = tuple(chosen["methods"].split("/")) if methods else (chosen["method"],)
+    found = methods_section(names, table, options=FEW_IMAGES)
     return ConfigDict(
         {
             **sections.run_section(seeds=3),
@@ -133,7 +138,7 @@ def get_config(variant: str = "") -> ConfigDict:
                 optimiser=sections.adam_section(1e-3, warmup_epochs=5.0, weight_decay=1e-4),
             ),
             "head": {"hidden": 256, "out": 64},
-            "method": method_section(chosen["method"], METHODS, **SMALL.get(chosen["method"], {})),
+            **({"methods": found} if methods else {"method": found[names[0]]}),
             "probe": {"per_class": 10, "draws": 5, "neighbours": 20},
         }
     )  # fmt: skip

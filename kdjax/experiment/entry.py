@@ -67,13 +67,16 @@ def method_section(name: str, table: Table, *, first: Mapping[str, Any] = {}, **
     return {"name": name, "label_weight": 1.0, **sections, **changed}
 
 
-def methods_section(names: tuple[str, ...], table: Table, *, share: float = 1.0, **changed: Any) -> dict[str, dict]:
+def methods_section(
+    names: tuple[str, ...], table: Table, *, share: float = 1.0, options: Mapping[str, Mapping[str, Any]] = {}, **changed: Any
+) -> dict[str, dict]:
     """The sections of several methods by name.
 
     Args:
       names: of methods, or sums of them.
       table: the methods by name.
       share: spans of epochs (warm-ups, first stages) are multiplied by it, and last one epoch at least.
+      options: other defaults of the options of a method, by its name.
       **changed: other defaults of options by name, where a method has them.
 
     Raises:
@@ -88,7 +91,7 @@ def methods_section(names: tuple[str, ...], table: Table, *, share: float = 1.0,
         span = name in ("warmup_epochs", "epochs") and default > 0
         return max(1, round(default * share)) if span else changed.get(name, default)
 
-    return {name: fitted(method_section(name, table)) for name in names}
+    return {name: fitted(method_section(name, table, **options.get(name, {}))) for name in names}
 
 
 def check_accumulation(entry: Entry, section: str, micro: int) -> None:

@@ -45,19 +45,19 @@ class RepresentationContext(Context):
 
     def two_views(self) -> Callable:
         """The two views of an image, as the section `views` has them."""
-        return augment.views(*self._pair())
+        return augment.views(*self.pair())
 
     def multi_crop(self) -> Callable:
         """Two large views and the small ones."""
-        return augment.views(*augment.multi_crop(self._pair(), self._small(), self.config.views.small.count))
+        return augment.views(*augment.multi_crop(self.pair(), self._small(), self.config.views.small.count))
 
     def strong_and_weak(self) -> Callable:
         """A view, and a weak one: crop and flip, or with grey images the affine map alone."""
         kind, section = self._views()
         if kind == "affine":
-            return augment.views(self._pair()[0], augment.grey_views(**{**section, "noise": 0.0, "blur_p": 0.0})[0])
+            return augment.views(self.pair()[0], augment.grey_views(**{**section, "noise": 0.0, "blur_p": 0.0})[0])
         weak = {k: section[k] for k in ("area", "ratio", "method", "antialias", "flip_p")}
-        return augment.views(self._pair()[0], augment.crop_flip_view(self._side, **weak))
+        return augment.views(self.pair()[0], augment.crop_flip_view(self._side, **weak))
 
     def _views(self) -> tuple[str, dict]:
         section = self.config.views
@@ -67,7 +67,8 @@ class RepresentationContext(Context):
     def _side(self) -> tuple[int, int]:
         return tuple(seen_shape(self.config.data, self.dataset)[:2])  # type: ignore[return-value]
 
-    def _pair(self) -> tuple[Callable, ...]:
+    def pair(self) -> tuple[Callable, ...]:
+        """The transforms of the two views."""
         kind, section = self._views()
         return augment.grey_views(**section) if kind == "affine" else augment.byol_views(self._side, **section)
 
@@ -93,7 +94,7 @@ class RepresentationContext(Context):
         """
         usual = {
             "batch": self.config.data.batch,
-            "about": {"training": dict(self.training), "method": self.config.method.name},
+            "about": {"training": dict(self.training), "method": self.entry.method.__name__, **self.settings},
             "nets": {"encoder": self.specification},
             "source": self.source,
             "sampler": sampler(self.config, self.source),
@@ -106,14 +107,19 @@ class RepresentationContext(Context):
 def build(config: Config, table: Table) -> Experiment:
     """The encoder before training, its batch statistics taken from the images, and after it.
 
+    `config.method` trains one, `encoder`. `config.methods` trains one by each method, under its name; the run goes on without those
+    that diverge.
+
     Args:
       config: filled.
       table: of the methods by name.
     """
-    training, settings = plain(config.encoder_training), plain(config.method)
-    entry = pick("method", settings.pop("name"), table)
+    training, many = plain(config.encoder_training), "methods" in config
     check_option("--config.select", config.select, lambda s: s == "last", "'last': without labels there is no validation accuracy")
-    check_accumulation(entry, "encoder_training", training["micro"])
+    sections = {name: plain(section) for name, section in (config.methods.items() if many else [("encoder", config.method)])}
+    entries = {name: pick("method", section.pop("name"), table) for name, section in sections.items()}
+    for entry in entries.values():
+        check_accumulation(entry, "encoder_training", training["micro"])
     dataset = load_data(config, labels=False)
     labels = dataset.train.labels()
     probed = probed_rows(labels, dataset.test.labels())
@@ -122,18 +128,22 @@ def build(config: Config, table: Table) -> Experiment:
         few_labels((dataset.test.labels() if probed.halved else labels)[probed.known], config.probe.per_class, 0)
         check_option("--config.probe.neighbours", config.probe.neighbours, lambda k: k <= rows, f"1 to {rows}, the labelled images")
     dataset = dataset._replace(notes=(*dataset.notes, *_told(probed, dataset)))
+    first = next(iter(entries))
     c = RepresentationContext(
-        config=config, dataset=dataset, name="encoder", entry=entry, settings=settings, training=training,
+        config=config, dataset=dataset, name="untrained", entry=entries[first], settings=sections[first], training=training,
         specification=net_specification(config.encoder_training.net, dataset, config, classes=0),
         steps_per_epoch=steps_per_epoch(config, dataset), source=dataset.train, members=config.seeds, axis_name=axis_name(config),
         probed=probed,
     )  # fmt: skip
     # At rate 0 its batch statistics settle and its weights stay.
     still = {**training, "epochs": 5, "optimiser": {**training["optimiser"], "learning_rate": 0.0, "warmup_epochs": 0.0}}
-    stages = stages_of(replace(c, name="untrained", training=still)) | stages_of(c)
-    shown = "encoder/test_probe_accuracy"
-    compare = tuple((shown, floor) for floor in ("untrained/test_probe_accuracy", "encoder/test_pixels_probe_accuracy"))
-    return Experiment(stages, dataset, compare if probed else ())
+    stages, compare = stages_of(replace(c, training=still)), []
+    for name, entry in entries.items():
+        made = stages_of(replace(c, name=name, entry=entry, settings=sections[name]))
+        stages |= {stage: one._replace(optional=True) for stage, one in made.items()} if many else made
+        compare += [(name, "untrained/test_probe_accuracy"), (name, f"{name}/test_pixels_probe_accuracy")]
+    pairs = tuple((f"{name}/test_probe_accuracy", floor) for name, floor in compare)
+    return Experiment(stages, dataset, pairs if probed else ())
 
 
 def _told(probed: Probed | None, dataset: Dataset) -> tuple[str, ...]:

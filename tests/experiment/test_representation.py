@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import ssl
+from configs import ssl, ssl_benchmark
 from kdjax.core import InputError
 from kdjax.experiment import representation
 from kdjax.experiment.entry import Entry
@@ -51,6 +51,22 @@ def test_every_method_takes_a_step_on_its_views(name, views):
 
     _, metrics = jax.eval_shape(step, rows)
     assert {"loss", "probe"} <= set(metrics)
+
+
+def test_a_table_of_methods_is_held_against_what_is_not_trained():
+    config = ssl_benchmark.get_config("methods=byol/supervised")
+    config.encoder_training.net.widths = (4,)
+    found = ssl_benchmark.build(config)
+    assert list(found.stages) == ["untrained", "byol", "supervised"]
+    assert [stage.optional for stage in found.stages.values()] == [False, True, True]
+    assert found.compare[2:] == (
+        ("supervised/test_probe_accuracy", "untrained/test_probe_accuracy"),
+        ("supervised/test_probe_accuracy", "supervised/test_pixels_probe_accuracy"),
+    )
+    assert found.stages["supervised"].nets["network"]["classes"] == 10
+    config.methods.byol.tau = 2.0
+    with pytest.raises(InputError, match=r"^tau=2.0"):
+        ssl_benchmark.build(config)
 
 
 def test_views_that_cannot_be_are_refused(config):
