@@ -18,6 +18,7 @@ from kdjax import methods
 from kdjax.core import by_part
 from kdjax.experiment import representation, sections
 from kdjax.experiment.entry import Entry, Table, methods_section
+from kdjax.methods.siamese.deepcluster_v2 import refresh_clusters
 
 
 def train_barlow_twins(c):
@@ -30,10 +31,27 @@ def train_byol(c):
     return methods.byol(c.encoder, c.mlp_head(), c.mlp_head(), c.tx, **c.options), c.two_views()
 
 
+def deepcluster_stages(c):
+    """Two layers; the images are clustered again behind each epoch."""
+    projector = c.mlp_head(out_bias=True)
+
+    def make(c):
+        return methods.deepcluster_v2(c.encoder, c.mlp_head(out_bias=True), c.tx, **c.options), c.multi_crop()
+
+    refresh = refresh_clusters(projector, numbers=c.numbers)
+    return c.stage(make, refresh=refresh, refresh_every=c.steps_per_epoch)
+
+
 def train_dino(c):
     """Three layers with GELU and without norms, in front of as many directions as there are outputs."""
     projector = c.mlp_head(layers=3, norm=False, out_bias=True, activation="gelu")
     return methods.dino(c.encoder, projector, c.tx, **c.options), c.multi_crop()
+
+
+def train_fast_moco(c):
+    """Three layers that end in batch norm, and a bottleneck."""
+    projector, predictor = c.mlp_head(layers=3, last_norm="affine"), c.mlp_head(c.config.head.out // 4, out_bias=True)
+    return methods.fast_moco(c.encoder, projector, predictor, c.tx, **c.options), c.two_views()
 
 
 def train_moco(c):
@@ -75,6 +93,12 @@ def train_swav(c):
     return methods.swav(c.encoder, c.mlp_head(out_bias=True), c.tx, **c.options), c.multi_crop()
 
 
+def train_twist(c):
+    """Three layers that end in plain batch norm: as many classes as the section `head` has outputs."""
+    projector = c.mlp_head(layers=3, out_bias=True, last_norm="plain")
+    return methods.twist(c.encoder, projector, c.tx, **c.options), c.multi_crop()
+
+
 def train_vibcreg(c):
     """Three layers."""
     return methods.vibcreg(c.encoder, c.mlp_head(layers=3), c.tx, **c.options), c.two_views()
@@ -93,7 +117,9 @@ def train_w_mse(c):
 METHODS = {
     "barlow_twins": Entry(methods.barlow_twins, train_barlow_twins),
     "byol": Entry(methods.byol, train_byol),
+    "deepcluster_v2": Entry(methods.deepcluster_v2, stages=deepcluster_stages),
     "dino": Entry(methods.dino, train_dino),
+    "fast_moco": Entry(methods.fast_moco, train_fast_moco),
     "moco": Entry(methods.moco, train_moco),
     "moco_v3": Entry(methods.moco_v3, train_moco_v3),
     "nnclr": Entry(methods.nnclr, train_nnclr),
@@ -101,6 +127,7 @@ METHODS = {
     "simclr": Entry(methods.simclr, train_simclr),
     "simsiam": Entry(methods.simsiam, train_simsiam),
     "swav": Entry(methods.swav, train_swav),
+    "twist": Entry(methods.twist, train_twist),
     "vibcreg": Entry(methods.vibcreg, train_vibcreg),
     "vicreg": Entry(methods.vicreg, train_vicreg),
     "w_mse": Entry(methods.w_mse, train_w_mse),
@@ -110,6 +137,7 @@ METHODS = {
 FEW_IMAGES: dict[str, dict[str, Any]] = {
     "barlow_twins": {"weight": 1 / 64},
     "byol": {"tau": 0.99},
+    "deepcluster_v2": {"prototypes": 60},
     "dino": {"outputs": 256, "teacher_temperature": 0.04, "warmup_epochs": 0, "momentum": 0.99},
     "moco": {"queue": 1024, "momentum": 0.99},
     "moco_v3": {"temperature": 0.2},
