@@ -28,7 +28,8 @@ def train_barlow_twins(c):
 
 def train_byol(c):
     """Projector and predictor of one shape."""
-    return methods.byol(c.encoder, c.mlp_head(), c.mlp_head(), c.tx, **c.options), c.two_views()
+    predictor = c.mlp_head() if c.config.head.predictor else None
+    return methods.byol(c.encoder, c.mlp_head(), predictor, c.tx, **c.options), c.two_views()
 
 
 def deepcluster_stages(c):
@@ -84,8 +85,9 @@ def train_simclr(c):
 def train_simsiam(c):
     """Three layers that end in plain batch norm, and a bottleneck, whose learning rate stays."""
     projector = c.mlp_head(layers=3, hidden_bias=False, last_norm="plain")
-    predictor = c.mlp_head(c.config.head.out // 4, hidden_bias=False, out_bias=True)
-    return methods.simsiam(c.encoder, projector, predictor, by_part(c.tx, predictor=c.constant_tx), **c.options), c.two_views()
+    predictor = c.mlp_head(c.config.head.out // 4, hidden_bias=False, out_bias=True) if c.config.head.predictor else None
+    still = {"predictor": c.constant_tx} if predictor else {}
+    return methods.simsiam(c.encoder, projector, predictor, by_part(c.tx, **still), **c.options), c.two_views()
 
 
 def train_swav(c):
@@ -165,7 +167,8 @@ def get_config(variant: str = "", *, methods: str = "", table: Table = METHODS) 
                 chosen["encoder"], widths=(32, 64, 128), epochs=200,
                 optimiser=sections.adam_section(1e-3, warmup_epochs=5.0, weight_decay=1e-4),
             ),
-            "head": {"hidden": 256, "out": 64},
+            # Without its predictor, which byol and simsiam can do without, a method collapses.
+            "head": {"hidden": 256, "out": 64, "predictor": True},
             **({"methods": found} if methods else {"method": found[names[0]]}),
             "probe": {"per_class": 10, "draws": 5, "neighbours": 20},
         }

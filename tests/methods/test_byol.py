@@ -5,10 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import LABELS, byol, close, dropped, equal, start
+from cases import LABELS, byol, close, dropped, equal, images, start
 
 from kdjax import methods
 from kdjax.core import InputError, chain, jit_fast_compile
+from kdjax.evaluate import rank_me
 from kdjax.models import conv_net, linear_head, mlp_head
 
 KEY = jax.random.key(5)
@@ -139,3 +140,32 @@ def test_a_single_row_is_refused_as_its_loss_would_be_zero_for_ever():
     state = jax.eval_shape(case.method.init, KEY, one, {})
     with pytest.raises(InputError, match=r"^batch norm '.*' in training is given 1 row"):
         jax.eval_shape(case.method.step, state, one, KEY)
+
+
+def test_without_predictor_and_slow_target_it_is_simsiam_without():
+    """The first step behind which target and online network are one: `|u - v|^2 = 2 - 2 cos`, both directions."""
+    batch = {"views": byol().batch["views"], "index": jnp.arange(16)}
+    tx = optax.sgd(0.0)
+    plain = methods.byol(ENCODER, PROJECTOR, None, tx, steps=40, tau=0.0)
+    state, _ = jax.jit(plain.step)(jit_fast_compile(plain.init)(KEY, batch, {}), batch, KEY)
+    other = methods.simsiam(ENCODER, PROJECTOR, None, tx)
+    same = state._replace(target=None)
+    _, metrics = jax.jit(plain.step)(state, batch, KEY)
+    _, expected = jax.jit(other.step)(same, batch, KEY)
+    np.testing.assert_allclose(metrics["byol"], 4 + 4 * expected["simsiam"], rtol=1e-4)
+
+
+def test_without_predictor_and_slow_target_it_collapses():
+    """Effective dimensions of the embeddings after 300 steps; heads have no batch norm, which would hold them apart for longer."""
+    views = (images(), images() + 0.5 * images(1))
+    batch = {"views": views, "index": jnp.arange(16)}
+    bare = mlp_head(16, 8, norm=False)
+
+    def dimensions(predictor):
+        method = methods.byol(ENCODER, bare, predictor, optax.adam(0.05), steps=10**6, tau=0.0)
+        many = jax.jit(lambda state: jax.lax.fori_loop(0, 300, lambda _, state: method.step(state, batch, KEY)[0], state))
+        online = many(jit_fast_compile(method.init)(jax.random.key(0), batch, {})).online
+        taps, _ = chain(encoder=ENCODER, projector=bare).apply(online.params, online.stats, views[0], train=True)
+        return float(rank_me(taps["embedding"]))
+
+    assert dimensions(None) < 1.1 < 1.25 < dimensions(bare)

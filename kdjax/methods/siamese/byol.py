@@ -10,7 +10,7 @@ from kdjax.methods.recipes import views
 def byol(
     encoder: Net,
     projector: Net,
-    predictor: Net,
+    predictor: Net | None,
     tx: optax.GradientTransformation,
     *,
     steps: int,
@@ -26,7 +26,7 @@ def byol(
     Args:
       encoder: image to `"pooled"`.
       projector: `"pooled"` to `"embedding"`.
-      predictor: `"embedding"` to `"embedding"`.
+      predictor: `"embedding"` to `"embedding"`. None: the control that collapses, at once with a decay of 0.
       tx: the optimiser; the paper's is LARS.
       steps: length of the run, for the schedule of the decay.
       tau: the decay at the start: 0.996 for 1000 ImageNet epochs, 0.99 for 100 and 300.
@@ -46,5 +46,5 @@ def byol(
     def decay(step):
         return cosine_to_one(step, steps, tau)
 
-    nets = {"encoder": encoder, "projector": projector, "predictor": predictor}
+    nets = {"encoder": encoder, "projector": projector} | ({"predictor": predictor} if predictor else {})
     return views(nets, tx, objective, follow=("encoder", "projector"), decay=decay, starts="own", probe=probe, axis_name=axis_name)

@@ -10,7 +10,7 @@ from kdjax.methods.recipes import views
 def simsiam(
     encoder: Net,
     projector: Net,
-    predictor: Net,
+    predictor: Net | None,
     tx: optax.GradientTransformation,
     *,
     probe: Net | None = None,
@@ -26,7 +26,7 @@ def simsiam(
     Args:
       encoder: image to `"pooled"`.
       projector: `"pooled"` to `"embedding"`; the paper's ends in batch norm without scale and offset.
-      predictor: `"embedding"` to `"embedding"`; the paper's is a bottleneck.
+      predictor: `"embedding"` to `"embedding"`; the paper's is a bottleneck. None: the control that collapses.
       tx: the optimiser.
       probe: a linear classifier trained alongside as a monitor, or None.
       axis_name: mapped axis that holds the batch, or None.
@@ -40,5 +40,5 @@ def simsiam(
         z1, z2 = (taps["projector/embedding"] for taps in outputs.online)
         return {"simsiam": (losses.simsiam(p1, z2) + losses.simsiam(p2, z1)) / 2}, ()
 
-    nets = {"encoder": encoder, "projector": projector, "predictor": predictor}
+    nets = {"encoder": encoder, "projector": projector} | ({"predictor": predictor} if predictor else {})
     return views(nets, tx, objective, probe=probe, axis_name=axis_name, micro=micro)
