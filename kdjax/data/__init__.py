@@ -11,7 +11,7 @@ from kdjax.data.pair import pairs, positive_pairs
 from kdjax.data.resident import padded_batches, resident, take
 from kdjax.data.sampler import Sampler, epoch_of, epoch_order, epoch_rows, epoch_steps, epochs, pieces, process_rows, spread_rows
 from kdjax.data.source import Dataset, Source, array_source, column_source, numbers_of, subset
-from kdjax.data.split import few_labels, keep_labels, stratified
+from kdjax.data.split import few_labels, keep_labels, label_fraction, stratified
 from kdjax.data.stream import stream
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "epochs",
     "few_labels",
     "keep_labels",
+    "label_fraction",
     "load",
     "numbers_of",
     "padded_batches",

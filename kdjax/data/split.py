@@ -1,6 +1,6 @@
 """Class-balanced cuts of a set of labels, fixed by a seed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -63,15 +63,53 @@ def few_labels(labels: np.ndarray, per_class: int, seed: int) -> np.ndarray:
     4
     """
     check_option("per_class", per_class, lambda k: k >= 1, "1 or more")
+
+    def count(label, held):
+        if held < per_class:
+            raise InputError(f"per_class={per_class} is not accepted: class {label} has {held} examples")
+        return per_class
+
+    return _drawn(labels, count, seed)
+
+
+def label_fraction(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """Draws the same part of every class, for probes with 1% or 10% of the labels: `round(fraction * n)` of n rows.
+
+    For one seed a smaller draw is a part of a larger one, also of those of `few_labels`.
+
+    Args:
+      labels: integers `[N]`, 0 or more.
+      fraction: the part, above 0 and at most 1.
+      seed: the seed of the draw.
+
+    Returns:
+      int64 `[K]`, rows in ascending order.
+
+    Raises:
+      InputError: when the part of a class is less than one row, or a label is missing (-1).
+
+    >>> label_fraction(np.repeat([0, 1], [40, 20]), 0.1, 0).size
+    6
+    """
+    check_option("fraction", fraction, lambda f: 0 < f <= 1, "a number above 0, at most 1")
+
+    def count(label, held):
+        if fraction * held < 1 - 1e-9:  # 0.07 * 100 is a little more than 7, others are a little less
+            raise InputError(f"fraction={fraction} is not accepted: of the {held} examples of class {label} it is less than one")
+        return round(fraction * held)
+
+    return _drawn(labels, count, seed)
+
+
+def _drawn(labels: np.ndarray, count: Callable[[int, int], int], seed: int) -> np.ndarray:
+    """So many rows of every class as `count` makes of the class and the number of its rows."""
     labels = np.asarray(labels)
     if labels.size and labels.min() < 0:
         raise InputError(f"labels hold {labels.min()}: a class-balanced draw needs a label of 0 or more for every row")
     parts = []
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
-        if len(rows) < per_class:
-            raise InputError(f"per_class={per_class} is not accepted: class {label} has {len(rows)} examples")
-        parts.append(rows[shuffled(len(rows), seed, int(label) + 1, FEW_LABELS)[:per_class]])
+        parts.append(rows[shuffled(len(rows), seed, int(label) + 1, FEW_LABELS)[: count(int(label), len(rows))]])
     return np.sort(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
 
 

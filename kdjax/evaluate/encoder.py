@@ -1,12 +1,14 @@
 """What is measured of a stage's encoders, which have no classes: functions `(collect, split, final) -> {measure: [members]}`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from kdjax.data import Dataset, Source, few_labels
+from kdjax.core.check import check_option
+from kdjax.data import Dataset, Source, few_labels, label_fraction
 from kdjax.data.sampler import PROBE_SPLIT
 from kdjax.data.split import stratified
 from kdjax.evaluate.classification import top_k
@@ -14,23 +16,33 @@ from kdjax.evaluate.health import rank_me
 from kdjax.evaluate.knn import knn_accuracy
 from kdjax.evaluate.probe import linear_probe
 
+SINGLE: dict[str, Any] = {"c": 1.0}  # of a probe by one row a class, where no fold is left to choose by
 
-def representation(*, per_class: int = 10, draws: int = 5, neighbours: int = 20, images: Dataset | None = None) -> Callable:
+
+def representation(
+    *,
+    per_class: int = 10,
+    draws: int = 5,
+    fractions: Sequence[float] = (),
+    neighbours: int = 20,
+    images: Dataset | None = None,
+) -> Callable:
     """Makes the measure of a self-supervised encoder: the tap `"pooled"`, before any projector.
 
     While training: weighted kNN, the effective dimension of the features and, where there is one, the online probe. At the end
-    also a linear probe by logistic regression on `per_class` labels a class, mean over `draws` draws of them. What needs labels
+    also linear probes on few labels, `probe_accuracy` and `probe_ece`: logistic regression on `per_class` labels a class, mean over
+    `draws` draws of them; for each of `fractions` one on that part of the labels, as `probe_1_percent_accuracy`. What needs labels
     is measured on the rows of `probed_rows`, and left out where there are none.
 
     Args:
-      per_class: labels a class for the offline probe.
+      per_class: labels a class for the offline probe. With 2 or more their folds choose its C, with 1 it is 1.
       draws: draws of the labels.
+      fractions: parts of the labels for further probes, the same of every class: 0.01 is 1%.
       neighbours: k of kNN.
-      images: the data set, for the same probe on raw pixels as a floor (`pixels_probe_accuracy`); None leaves it out.
+      images: the data set, for the same probes on raw pixels as a floor (`pixels_probe_accuracy`); None leaves them out.
     """
-
-    def probe(train, train_labels, test, labels):
-        return np.mean([_probe(train, train_labels, test, labels, per_class, draw) for draw in range(draws)])
+    drawn: dict[str, tuple[Callable, float]] = {"probe": (few_labels, per_class)}
+    drawn |= {f"probe_{100 * part:g}_percent": (label_fraction, part) for part in fractions}
 
     def measure(collect: Callable, split: str, final: bool) -> dict[str, np.ndarray]:
         outputs, columns = collect(split, "pooled", "logits")
@@ -53,14 +65,35 @@ def representation(*, per_class: int = 10, draws: int = 5, neighbours: int = 20,
         if "logits" in taps:
             logits = np.asarray(taps["logits"])[:, rows.scored]
             measures["online_probe_accuracy"] = np.asarray(jax.vmap(lambda z: top_k(z, labels).mean())(logits)) * 100
-        if final:
-            measures["probe_accuracy"] = [probe(a, known, b, labels) for a, b in pairs]
+        for name, (draw, size) in drawn.items() if final else ():
+            found = [_probe(a, known, b, labels, draw, size, draws) for a, b in pairs]
+            measures |= {f"{name}_{what}": [one[what] for one in found] for what in ("accuracy", "ece")}
             if images is not None:
-                floor = _pixels(images.test if rows.halved else images.train)[rows.known], known
-                measures["pixels_probe_accuracy"] = [probe(*floor, _pixels(images.test)[rows.scored], labels)] * len(pairs)
+                measures[f"pixels_{name}_accuracy"] = [_floor(images, draw, size, draws)] * len(pairs)
         return {name: np.asarray(value) for name, value in measures.items()}
 
     return measure
+
+
+def check_representation(
+    labels: np.ndarray, *, per_class: int = 10, fractions: Sequence[float] = (), neighbours: int = 20, **others: Any
+) -> None:
+    """Refuses options of `representation` that do not fit the labels that it learns from.
+
+    Args:
+      labels: of the rows that are known, integers `[N]`.
+      per_class: as of `representation`, like the rest.
+      fractions: parts.
+      neighbours: k.
+      **others: what fits any labels.
+
+    Raises:
+      InputError: one line that names the option.
+    """
+    few_labels(labels, per_class, 0)
+    for part in fractions:
+        label_fraction(labels, part, 0)
+    check_option("neighbours", neighbours, lambda k: k <= len(labels), f"1 to {len(labels)}, the labelled images")
 
 
 class Probed(NamedTuple):
@@ -96,10 +129,30 @@ def probed_rows(train_labels: np.ndarray, labels: np.ndarray) -> Probed | None:
     return Probed(scored[kept], scored[cut], True)
 
 
-def _probe(train, train_labels, test, labels, per_class, draw):
-    rows = few_labels(train_labels, per_class, draw)
-    return linear_probe(train[rows], train_labels[rows], test, labels)["accuracy"] * 100
+def _probe(train, known, test, labels, draw, size, draws) -> dict[str, float]:
+    """Percent, mean over the draws of known rows."""
+    found = []
+    for seed in range(draws):
+        rows = draw(known, size, seed)
+        single = np.unique(known[rows], return_counts=True)[1].min() < 2
+        found.append(linear_probe(train[rows], known[rows], test, labels, **(SINGLE if single else {})))
+        if len(rows) == len(known):
+            break
+    return {name: 100 * float(np.mean([one[name] for one in found])) for name in ("accuracy", "ece")}
 
 
-def _pixels(source: Source) -> np.ndarray:
-    return source.read(np.arange(source.size))["image"].reshape(source.size, -1) / 255.0
+@lru_cache(maxsize=16)  # every encoder of a run has the same
+def _floor(images: Dataset, draw: Callable, size: float, draws: int) -> float:
+    """The accuracy of the same probe on raw pixels."""
+    labels, train_labels = images.test.labels(), images.train.labels()
+    rows = probed_rows(train_labels, labels)
+    assert rows is not None
+    learnt, known = (images.test, labels) if rows.halved else (images.train, train_labels)
+    known = known[rows.known]
+    return _probe(_pixels(learnt, rows.known), known, _pixels(images.test, rows.scored), labels[rows.scored], draw, size, draws)[
+        "accuracy"
+    ]
+
+
+def _pixels(source: Source, rows: np.ndarray) -> np.ndarray:
+    return source.read(rows)["image"].reshape(len(rows), -1) / 255.0

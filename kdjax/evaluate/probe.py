@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from kdjax.core.check import InputError, check_option
+from kdjax.evaluate.classification import expected_calibration_error
 
 GRID = tuple(10.0**e for e in range(-5, 4))
 
@@ -41,7 +43,8 @@ def linear_probe(
       iterations: the most steps of L-BFGS. A fit that stops there is taken as it is.
 
     Returns:
-      `{"accuracy": a part of 1, "C": the value used}`.
+      `{"accuracy": a part of 1, "ece": the expected calibration error of the probabilities in 15 bins, a part of 1, "C": the value
+      used}`. A test row of a class that train has not is wrong.
 
     Raises:
       InputError: when shapes do not fit, a feature is not finite, there is one class only, or a class has one row and
@@ -52,8 +55,9 @@ def linear_probe(
       arXiv:2011.13377 (there the grid has 45 values).
 
     >>> x, y = np.array([[-2.0], [-1.0], [1.0], [2.0]]), np.array([0, 0, 1, 1])
-    >>> linear_probe(x, y, x, y, c=1.0)
-    {'accuracy': 1.0, 'C': 1.0}
+    >>> found = linear_probe(x, y, x, y, c=1.0)
+    >>> found["accuracy"], found["C"]
+    (1.0, 1.0)
     """
     train, train_labels = _rows("train", train, train_labels)
     test, test_labels = _rows("test", test, test_labels)
@@ -73,18 +77,27 @@ def linear_probe(
             few = classes[counts.argmin()]
             raise InputError(f"train_labels hold 1 row of class {few}: expected 2 or more, or a fixed c")
         c = _choose(train, train_labels, sorted(grid), min(folds, int(counts.min())), seed, iterations)
-    return {"accuracy": _accuracy(train, train_labels, test, test_labels, c, iterations), "C": float(c)}
+    p = _probabilities(train, train_labels, test, c, iterations)
+    # No class that train has not is ever named.
+    known = np.isin(test_labels, classes)
+    labels = np.where(known, np.searchsorted(classes, np.where(known, test_labels, classes[0])), -1)
+    ece = expected_calibration_error(jnp.asarray(p, jnp.float32), jnp.asarray(labels), probabilities=True)
+    return {"accuracy": float(np.mean(p.argmax(1) == labels)), "ece": float(ece), "C": float(c)}
 
 
 def _choose(x: np.ndarray, y: np.ndarray, grid: list[float], folds: int, seed: int, iterations: int) -> float:
     from sklearn.model_selection import StratifiedKFold
 
-    splits = list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(x, y))
-    means = [np.mean([_accuracy(x[a], y[a], x[b], y[b], c, iterations) for a, b in splits]) for c in grid]
-    return grid[int(np.argmax(means))]
+    classes, splits = np.unique(y), list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(x, y))
+
+    def accuracy(c, a, b):
+        return np.mean(classes[_probabilities(x[a], y[a], x[b], c, iterations).argmax(1)] == y[b])
+
+    return grid[int(np.argmax([np.mean([accuracy(c, a, b) for a, b in splits]) for c in grid]))]
 
 
-def _accuracy(x: np.ndarray, y: np.ndarray, test: np.ndarray, test_labels: np.ndarray, c: float, iterations: int) -> float:
+def _probabilities(x: np.ndarray, y: np.ndarray, test: np.ndarray, c: float, iterations: int) -> np.ndarray:
+    """Those of the test rows by a fit to all other rows, `[M, classes]`, classes in ascending order."""
     import warnings
 
     from sklearn.exceptions import ConvergenceWarning
@@ -95,7 +108,7 @@ def _accuracy(x: np.ndarray, y: np.ndarray, test: np.ndarray, test_labels: np.nd
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         model = LogisticRegression(C=c, max_iter=iterations).fit((x - mean) / std, y)
-    return float(np.mean(model.predict((test - mean) / std) == test_labels))
+    return model.predict_proba((test - mean) / std)
 
 
 def _rows(name: str, features: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -6,9 +6,9 @@ from functools import partial
 from typing import Any
 
 from kdjax import augment, models
-from kdjax.core import Net, check_option, pick
-from kdjax.data import Dataset, few_labels
-from kdjax.evaluate.encoder import Probed, probed_rows, representation
+from kdjax.core import InputError, Net, check_option, pick
+from kdjax.data import Dataset
+from kdjax.evaluate.encoder import Probed, check_representation, probed_rows, representation
 from kdjax.experiment.config import Config, plain
 from kdjax.experiment.context import Context, Experiment, axis_name, make_stage, stages_of
 from kdjax.experiment.data import load_data, sampler, seen_shape, steps_per_epoch
@@ -124,9 +124,10 @@ def build(config: Config, table: Table) -> Experiment:
     labels = dataset.train.labels()
     probed = probed_rows(labels, dataset.test.labels())
     if probed:  # what the measures would refuse after training
-        rows = len(probed.known)
-        few_labels((dataset.test.labels() if probed.halved else labels)[probed.known], config.probe.per_class, 0)
-        check_option("--config.probe.neighbours", config.probe.neighbours, lambda k: k <= rows, f"1 to {rows}, the labelled images")
+        try:
+            check_representation((dataset.test.labels() if probed.halved else labels)[probed.known], **config.probe)
+        except InputError as error:
+            raise InputError(f"--config.probe: {error}") from None
     dataset = dataset._replace(notes=(*dataset.notes, *_told(probed, dataset)))
     first = next(iter(entries))
     c = RepresentationContext(

@@ -57,7 +57,11 @@ NUMBERS: dict[str, tuple[Callable, str]] = {
         ),
         _whole(1),
     ),
-    "probe.per_class": _whole(2),
+    "probe.per_class": _whole(1),
+    "probe.fractions": (
+        (lambda v: all(0 < x <= 1 for x in v) and len(set(v)) == len(v)),
+        "parts of the labels, above 0 and at most 1, each once, or () for none",
+    ),
     **dict.fromkeys(("data.val_fraction", "smoothing", "optimiser.momentum", "optimiser.b1", "optimiser.b2"), _SHARE),
     **dict.fromkeys(("optimiser.weight_decay", "optimiser.warmup_epochs"), _FROM_0),
     **dict.fromkeys(("optimiser.learning_rate", "optimiser.eta"), _ABOVE_0),

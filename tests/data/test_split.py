@@ -4,7 +4,7 @@ import pytest
 from kdjax.core.check import InputError
 from kdjax.data.sampler import TEST_SPLIT, VAL_SPLIT
 from kdjax.data.source import Source, array_source
-from kdjax.data.split import few_labels, keep_labels, stratified
+from kdjax.data.split import few_labels, keep_labels, label_fraction, stratified
 
 LABELS = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [40, 20, 3]))
 
@@ -57,6 +57,29 @@ def test_few_labels_is_balanced_nested_and_seeded():
 def test_few_labels_refusals(labels, per_class, line):
     with pytest.raises(InputError, match=line):
         few_labels(labels, per_class, 0)
+
+
+def test_a_fraction_is_of_every_class_nested_and_seeded():
+    rows = label_fraction(LABELS, 0.4, 0)
+    assert np.bincount(LABELS[rows]).tolist() == [16, 8, 1] and (np.diff(rows) > 0).all()
+    assert set(label_fraction(LABELS[LABELS < 2], 0.05, 0)) < set(label_fraction(LABELS[LABELS < 2], 0.1, 0))
+    assert set(few_labels(LABELS, 1, 0)) < set(rows) and not np.array_equal(rows, label_fraction(LABELS, 0.4, 1))
+    np.testing.assert_array_equal(label_fraction(LABELS, 1.0, 0), np.arange(63))
+    assert 1 / 49 * 49 < 1 and label_fraction(np.zeros(49, int), 1 / 49, 0).size == 1  # but for rounding it is one
+
+
+@pytest.mark.parametrize(
+    ("labels", "fraction", "line"),
+    [
+        (LABELS, 0.3, "fraction=0.3 is not accepted: of the 3 examples of class 2 it is less than one"),
+        (LABELS, 0.0, "fraction=0.0"),
+        (LABELS, 1.5, "fraction=1.5"),
+        (np.array([0, -1]), 1.0, "labels hold -1"),
+    ],
+)
+def test_fractions_that_are_refused(labels, fraction, line):
+    with pytest.raises(InputError, match=line):
+        label_fraction(labels, fraction, 0)
 
 
 def test_kept_labels_are_the_few_and_all_images_stay():

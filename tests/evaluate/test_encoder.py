@@ -5,8 +5,10 @@ import pytest
 from collected import LABELS, collected
 
 from kdjax import evaluate
-from kdjax.data import Dataset, array_source
-from kdjax.evaluate.encoder import probed_rows, representation
+from kdjax.core import InputError
+from kdjax.data import Dataset, array_source, few_labels, label_fraction
+from kdjax.evaluate import linear_probe, measure_of
+from kdjax.evaluate.encoder import check_representation, probed_rows, representation
 
 RNG = np.random.default_rng(0)
 
@@ -24,7 +26,7 @@ def test_representation(final):
         return outputs, {"label": columns["label"][::-1]} if split == "test" else columns
 
     found = representation(per_class=2, draws=2, neighbours=1)(reversed_labels, "test", final)
-    names = {"knn_accuracy", "rank_me", "online_probe_accuracy"} | ({"probe_accuracy"} if final else set())
+    names = {"knn_accuracy", "rank_me", "online_probe_accuracy"} | ({"probe_accuracy", "probe_ece"} if final else set())
     assert set(found) == names and all(np.shape(v) == (2,) for v in found.values())
     assert found["knn_accuracy"][0] == 100 > found["knn_accuracy"][1]
     np.testing.assert_allclose(found["rank_me"], [evaluate.rank_me(x) for x in features], rtol=1e-5)
@@ -44,6 +46,52 @@ def test_raw_pixels_are_probed_as_a_floor():
     assert "pixels_probe_accuracy" not in measure(collected({"test": blind, "train": blind}), "test", False)
 
 
+def test_probes_on_parts_of_the_labels_and_how_well_they_are_calibrated():
+    """Of three classes with 20 rows each; a twentieth is one row a class, which leaves nothing to choose C by."""
+    labels, draws = np.arange(60) % 3, 2
+    features = (1.5 * np.eye(3)[labels] + RNG.normal(size=(2, 60, 3))).astype(np.float32)
+    images = array_source((50 * features[0].clip(0, 5)).astype(np.uint8).reshape(60, 1, 3, 1), labels)
+    dataset = Dataset(images, None, images, 3, (1, 3, 1), tuple("abc"), "")
+    test = features[:, ::-1]
+
+    def collect(split, *taps):
+        return {"encoder": {"pooled": features if split == "train" else test}}, {
+            "label": labels if split == "train" else labels[::-1]
+        }
+
+    measure = representation(per_class=4, draws=draws, fractions=(0.05, 0.25, 1), neighbours=3, images=dataset)
+    found = measure(collect, "test", True)
+    parts = {"probe": few_labels, "probe_5_percent": 0.05, "probe_25_percent": 0.25, "probe_100_percent": 1.0}
+    for name, part in parts.items():
+        assert measure_of(f"test_{name}_accuracy").unit == measure_of(f"test_{name}_ece").unit == "%"
+        for member in range(2):
+            each = []
+            for seed in range(draws):
+                rows = few_labels(labels, 4, seed) if part is few_labels else label_fraction(labels, part, seed)
+                c = 1.0 if part == 0.05 else None
+                each.append(linear_probe(features[member][rows], labels[rows], test[member], labels[::-1], c=c))
+            for what in ("accuracy", "ece"):
+                assert found[f"{name}_{what}"][member] == pytest.approx(100 * np.mean([one[what] for one in each]))
+    pixels = images.read(np.arange(60))["image"].reshape(60, 3) / 255.0
+    floor = 100 * linear_probe(pixels, labels, pixels, labels)["accuracy"]
+    assert found["pixels_probe_100_percent_accuracy"].tolist() == [floor, floor]
+    assert not [name for name in measure(collect, "test", False) if name.startswith("p")]
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"per_class": 3}, "per_class=3 is not accepted: class 0 has 2 examples"),
+        ({"fractions": (1.0, 0.01)}, "fraction=0.01 is not accepted: of the 2 examples of class 0 it is less than one"),
+        ({"neighbours": 13}, "neighbours=13 is not accepted: expected 1 to 12, the labelled images"),
+    ],
+)
+def test_options_that_do_not_fit_the_labels_are_refused(options, line):
+    with pytest.raises(InputError, match=line):
+        check_representation(LABELS, **({"per_class": 2, "neighbours": 1} | options))
+    check_representation(LABELS, per_class=2, neighbours=12, fractions=(0.5,), draws=3)
+
+
 def test_what_a_probe_learns_from_and_is_scored_on():
     half, none = np.where(np.arange(12) % 4 < 2, LABELS, -1), np.full(12, -1)
     assert [x.tolist() for x in probed_rows(LABELS, half)[:2]] == [list(range(12)), [0, 1, 4, 5, 8, 9]]
@@ -61,7 +109,8 @@ def test_representation_where_few_images_have_labels():
     features = (np.eye(3)[classes] + 0.01 * RNG.normal(size=(1, 12, 3))).astype(np.float32)
     wrong = np.roll(features, 1, axis=-1)
     pixels = array_source((np.eye(3, dtype=np.uint8) * 255)[classes].reshape(12, 1, 3, 1), classes)
-    images = Dataset(pixels._replace(read=None), None, pixels, 3, (1, 3, 1), tuple("abc"), "")
+    hidden = pixels._replace(read=None, labels=lambda: np.full(12, -1))
+    images = Dataset(hidden, None, pixels, 3, (1, 3, 1), tuple("abc"), "")
     collect = collected({"train": {"encoder": {"pooled": wrong}}, "test": {"encoder": {"pooled": features}}})
 
     def measured(known):

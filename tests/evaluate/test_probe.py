@@ -14,9 +14,29 @@ FEATURES = FEATURES * 10.0 ** np.arange(-3, 5) + 7  # scales that an unstandardi
 TRAIN, TEST = (FEATURES[:90], LABELS[:90]), (FEATURES[90:], LABELS[90:])
 
 
+def calibration_error(p, labels, bins=15):
+    """By hand, bin by bin."""
+    confidence, right = p.max(1), p.argmax(1) == labels
+    parts = [(confidence > b / bins) & (confidence <= (b + 1) / bins) for b in range(bins)]
+    return sum(part.mean() * abs(right[part].mean() - confidence[part].mean()) for part in parts if part.any())
+
+
 def test_fixed_c_equals_scikit_learn():
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.05, max_iter=1000)).fit(*TRAIN)
-    assert linear_probe(*TRAIN, *TEST, c=0.05) == {"accuracy": model.score(*TEST), "C": 0.05}
+    found = linear_probe(*TRAIN, *TEST, c=0.05)
+    assert (found["accuracy"], found["C"]) == (model.score(*TEST), 0.05)
+    np.testing.assert_allclose(found["ece"], calibration_error(model.predict_proba(TEST[0]), TEST[1]), rtol=1e-4)
+
+
+def test_classes_that_train_has_not_are_wrong_and_those_that_test_has_not_do_no_harm():
+    some = TRAIN[1] > 0
+    found, all_of = (
+        linear_probe(TRAIN[0][some], TRAIN[1][some], *(x[keep] for x in TEST), c=1.0) for keep in (TEST[1] > 0, TEST[1] >= 0)
+    )
+    assert all_of["accuracy"] == pytest.approx(found["accuracy"] * 2 / 3) and all_of["ece"] > found["ece"]
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=1000)).fit(*TRAIN)
+    only = TEST[1] == 2
+    assert linear_probe(*TRAIN, TEST[0][only], TEST[1][only], c=1.0)["accuracy"] == model.score(TEST[0][only], TEST[1][only])
 
 
 def test_choice_reads_training_labels_only_and_repeats_itself():
