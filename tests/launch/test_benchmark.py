@@ -7,12 +7,14 @@ from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from launching import call
 
 from kdjax.data import epochs, load
 from launch import benchmark
+from launch.bench.augment import policies
 from launch.bench.readers import measure, ways
 
 ROOT = Path(__file__).parents[2]
@@ -88,6 +90,22 @@ def test_as_a_program():
     assert "streaming, 1 worker " in done.stdout
 
 
+def test_policies_are_timed_by_the_views_they_make():
+    words = ["--shape=8,8,1", "--batch=4", "--repeats=1", "--policies=two views,multi-crop 2 + 6", "--json"]
+    lines = [json.loads(line) for line in call(benchmark, "augment", *words).out.splitlines()]
+    assert [line["policy"] for line in lines] == ["two views", "multi-crop 2 + 6"]
+    assert [round(line["views_per_second"] / line["images_per_second"]) for line in lines] == [2, 8]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_policy_makes_its_views(channels):
+    batch = {"image": jax.ShapeDtypeStruct((2, 14, 14, channels), np.uint8)}
+    keys = jax.random.split(jax.random.key(0), 2)
+    found = {name: jax.eval_shape(policy, keys, batch) for name, policy in policies((14, 14, channels)).items()}
+    sides = {name: [view.shape[1] for view in made["views"]] for name, made in found.items() if "views" in made}
+    assert sides == {"two views": [14] * 2, "strong and weak": [14] * 2, "multi-crop 2 + 6": [14] * 2 + [6] * 6}
+
+
 def test_help():
     assert "readers " in call(benchmark, "--help").out
     assert "--workers=<numbers>" in call(benchmark, "readers", "--help").out
@@ -107,6 +125,10 @@ def test_help():
         (["readers", "--source=digits", "--workers=1,x"], "--workers='x' is not accepted: expected a whole number, 0 or more"),
         (["readers", "--source=digits", "--threads=-1"], "--threads='-1' is not accepted"),
         (["readers", "--source=digits", "--thread=1"], "unrecognized arguments: --thread=1"),
+        (["augment", "--shape=2,2,1"], "--shape='2,2,1' is not accepted: expected height,width,channels, from 4,4,1"),
+        (["augment", "--shape=8,8"], "--shape='8,8' is not accepted"),
+        (["augment", "--policies=two"], "policy 'two' is not known; accepted: two views"),
+        (["augment", "--repeats=0"], "--repeats='0' is not accepted"),
     ],
 )
 def test_refusals(words, line):
