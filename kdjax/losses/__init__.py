@@ -29,6 +29,7 @@ from kdjax.losses.logits import cross_entropy, jensen_shannon, kl_distillation
 from kdjax.losses.margins import activation_boundary, overhaul, overhaul_margin
 from kdjax.losses.masked import masked_patches
 from kdjax.losses.multi_level import batch_correlation, class_correlation, multi_level
+from kdjax.losses.particles import random_walk, singular_values, view_centroid
 from kdjax.losses.prototypes import deepcluster, sinkhorn, swav
 from kdjax.losses.reconstruction import reconstruction
 from kdjax.losses.redundancy import barlow_twins, vibcreg, vicreg, w_mse, whiten
@@ -126,6 +127,7 @@ __all__ = [
     "overhaul_margin",
     "pkt",
     "probabilistic_transfer",
+    "random_walk",
     "reconstruction",
     "relational_angle",
     "relational_distance",
@@ -134,6 +136,7 @@ __all__ = [
     "self_label",
     "similarity_preserving",
     "simsiam",
+    "singular_values",
     "sinkhorn",
     "skewed_kl",
     "sp",
@@ -148,6 +151,7 @@ __all__ = [
     "vibcreg",
     "vicreg",
     "vid",
+    "view_centroid",
     "w_mse",
     "weighted_soft_labels",
     "whiten",

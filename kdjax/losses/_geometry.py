@@ -3,8 +3,10 @@
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import PartitionSpec as P
 
 from kdjax.core import collectives
+from kdjax.core.mesh import placed
 
 
 def absolute(x: jax.Array) -> jax.Array:
@@ -37,3 +39,11 @@ def off_diagonal(x: jax.Array, axis_name: str | None, fill: float = 0.0) -> jax.
     """Relations `[b, B]` with `fill` for each row's relation to itself."""
     mine = collectives.offset(len(x), axis_name) + jnp.arange(len(x))
     return jnp.where(mine[:, None] == jnp.arange(x.shape[1])[None], fill, x)
+
+
+def products(a: jax.Array, b: jax.Array, axis_name: str | None) -> jax.Array:
+    """`a' b` over the rows of the global batch: `[B, D], [B, E] -> [D, E]`, in full float32 on every device."""
+    # A mesh of Explicit axes asks where a sum over its rows is to lie.
+    sharding, spec = placed(a)
+    out = sharding.update(spec=P(None, None)) if any(spec) else None
+    return collectives.psum(jnp.einsum("bi,bj->ij", a, b, precision="highest", out_sharding=out), axis_name)

@@ -10,15 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.sharding import PartitionSpec as P
 from jax.typing import ArrayLike
 
 from kdjax.core import collectives
 from kdjax.core.check import InputError, check_rows
-from kdjax.core.mesh import placed
 from kdjax.core.unit import unit
 from kdjax.losses._check import check_flag, check_number, check_positive, check_shapes, wide
-from kdjax.losses._geometry import beyond_rounding, off_diagonal, root
+from kdjax.losses._geometry import beyond_rounding, off_diagonal, products, root
 
 _OF_VARIANCE = 1e-5  # beside a column's variance, that of the authors' batch norm
 _SHORT = 1e-12  # a column's length is at least this, as in the peers' normalisation
@@ -57,7 +55,7 @@ def barlow_twins(z1: jax.Array, z2: jax.Array, *, weight: ArrayLike, axis_name: 
     _check_weights(weight=weight)
     rows = _global_rows("barlow_twins", z1, axis_name)
     a, b = (_standardised(wide(z), axis_name) for z in (z1, z2))
-    correlations = _products(a, b, axis_name) / rows
+    correlations = products(a, b, axis_name) / rows
     own = jnp.diagonal(correlations)
     return jnp.sum((own - 1) ** 2) + wide(weight) * jnp.sum(off_diagonal(correlations, None) ** 2)
 
@@ -112,7 +110,7 @@ def vicreg(
     rows = _global_rows("vicreg", z1, axis_name)
     centred = [_centred(wide(z), axis_name) for z in (z1, z2)]
     hinges = sum(_hinge(z, rows, epsilon, axis_name) for z in centred)
-    shared = sum(jnp.sum(off_diagonal(_products(z, z, axis_name) / (rows - 1), None) ** 2) / z.shape[1] for z in centred)
+    shared = sum(jnp.sum(off_diagonal(products(z, z, axis_name) / (rows - 1), None) ** 2) / z.shape[1] for z in centred)
     half = 0.5 if halve_variance else 1.0
     apart = _apart(z1, z2, axis_name)
     return wide(invariance) * apart + wide(variance) * (half * hinges) + wide(covariance) * shared
@@ -168,7 +166,7 @@ def vibcreg(
     for z in (wide(z1), wide(z2)):
         hinges += _hinge(_centred(z, axis_name), rows, epsilon, axis_name)
         columns = _columns(z, axis_name)
-        shared += jnp.mean(off_diagonal(_products(columns, columns, axis_name), None) ** 2)
+        shared += jnp.mean(off_diagonal(products(columns, columns, axis_name), None) ** 2)
     return wide(invariance) * _apart(z1, z2, axis_name) + wide(variance) * hinges + wide(covariance) * shared
 
 
@@ -208,7 +206,7 @@ def whiten(z: jax.Array, *, shrinkage: ArrayLike = 0.0, axis_name: str | None = 
             f"whiten is given {rows} rows of {width} dimensions on all devices together: expected more rows than dimensions"
         )
     centred, s = _centred(wide(z), axis_name), wide(shrinkage)
-    covariance = (1 - s) * _products(centred, centred, axis_name) / (rows - 1) + s * jnp.eye(width)
+    covariance = (1 - s) * products(centred, centred, axis_name) / (rows - 1) + s * jnp.eye(width)
     lower = lax.linalg.cholesky(covariance)
     return lax.linalg.triangular_solve(lower, centred, lower=True, transpose_a=True)
 
@@ -277,14 +275,6 @@ def _columns(z: jax.Array, axis_name: str | None) -> jax.Array:
     varies = beyond_rounding(_mean(centred**2, axis_name), lax.stop_gradient(_mean(z, axis_name)))
     centred = jnp.where(varies, centred, 0.0)
     return centred / jnp.maximum(root(_total(centred**2, axis_name)), _SHORT)
-
-
-def _products(a: jax.Array, b: jax.Array, axis_name: str | None) -> jax.Array:
-    """`a' b` over the rows of the global batch: `[B, D], [B, E] -> [D, E]`, in full float32 on every device."""
-    # A mesh of Explicit axes asks where a sum over its rows is to lie.
-    sharding, spec = placed(a)
-    out = sharding.update(spec=P(None, None)) if any(spec) else None
-    return collectives.psum(jnp.einsum("bi,bj->ij", a, b, precision="highest", out_sharding=out), axis_name)
 
 
 def _apart(z1: jax.Array, z2: jax.Array, axis_name: str | None) -> jax.Array:

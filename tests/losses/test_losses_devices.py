@@ -88,6 +88,7 @@ CASES = {
     "relational_distance": (losses.relational_distance, S, T),
     "self_label": (lambda s, t, axis_name: losses.self_label(t, s, threshold=0.4, axis_name=axis_name), S, T),
     "similarity_preserving": (losses.similarity_preserving, MAPS, T),
+    "singular_values": (losses.singular_values, S),
     "sinkhorn": (
         lambda s, t, axis_name: collectives.mean(
             s * losses.sinkhorn(t, epsilon=0.3, iterations=3, axis_name=axis_name), axis_name=axis_name

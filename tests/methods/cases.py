@@ -406,6 +406,7 @@ CASES: dict[str, Callable[..., Case]] = {
     "twist_labels": siamese(methods.twist_labels, "self_label", tx=optax.sgd(0.1), steps=40),
     "deepcluster_v2": deepcluster_v2,
     "fast_moco": siamese(methods.fast_moco, "info_nce", "predictor", *FOLLOWERS, temperature=0.2, momentum=0.9),
+    "msbreg": siamese(methods.msbreg, "loss", "predictor", *FOLLOWERS, noisy=True, steps=40, tau=0.9, singular=0.5),
     "dafl": dafl,
 }
 
