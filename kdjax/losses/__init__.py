@@ -41,6 +41,7 @@ from kdjax.losses.relations import (
     relational_distance,
     similarity_preserving,
 )
+from kdjax.losses.relic import relic_contrast, relic_invariance
 from kdjax.losses.standardised import logit_standardised, standardise
 from kdjax.losses.summaries import attention_transfer, factor_transfer, flow_of_solution, neuron_selectivity
 from kdjax.losses.tokens import deit_hard, deit_soft, token_relation
@@ -131,6 +132,8 @@ __all__ = [
     "reconstruction",
     "relational_angle",
     "relational_distance",
+    "relic_contrast",
+    "relic_invariance",
     "ressl",
     "reverse_kl",
     "self_label",

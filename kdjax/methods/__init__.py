@@ -43,6 +43,7 @@ from kdjax.methods.siamese.fast_moco import fast_moco
 from kdjax.methods.siamese.moco import moco, moco_v3
 from kdjax.methods.siamese.msbreg import msbreg
 from kdjax.methods.siamese.nnclr import nnclr
+from kdjax.methods.siamese.relicv2 import relicv2
 from kdjax.methods.siamese.ressl import ressl
 from kdjax.methods.siamese.simclr import simclr
 from kdjax.methods.siamese.simsiam import simsiam
@@ -54,7 +55,7 @@ from kdjax.methods.siamese.w_mse import w_mse
 __all__ = [
     "ab", "at", "barlow_twins", "byol", "cakd", "cc", "crd", "dafl", "deepcluster_v2", "deit", "dino", "dist", "dkd", "dml",
     "fast_moco", "fitnet", "fitnet_hint", "fsp", "ft", "hsakd", "hsakd_teacher", "ickd", "kd", "lskd", "mlkd", "moco",
-    "moco_v3", "msbreg", "nnclr", "nst", "ofd", "paraphraser", "pixel", "pkt", "proc_kd", "pursuhint", "ressl", "reviewkd",
-    "rkd", "simclr", "simkd", "simsiam", "sp", "srrl", "supervised", "swav", "tinymim", "tst", "twist", "twist_labels",
-    "vibcreg", "vicreg", "vid", "w_mse", "wsld",
+    "moco_v3", "msbreg", "nnclr", "nst", "ofd", "paraphraser", "pixel", "pkt", "proc_kd", "pursuhint", "relicv2", "ressl",
+    "reviewkd", "rkd", "simclr", "simkd", "simsiam", "sp", "srrl", "supervised", "swav", "tinymim", "tst", "twist",
+    "twist_labels", "vibcreg", "vicreg", "vid", "w_mse", "wsld",
 ]  # fmt: skip

@@ -86,6 +86,15 @@ CASES = {
     "probabilistic_transfer, paper": (partial(losses.probabilistic_transfer, variant="paper"), S, T),
     "relational_angle": (losses.relational_angle, S, T),
     "relational_distance": (losses.relational_distance, S, T),
+    "relic_contrast": (mean_of(losses.relic_contrast, temperature=0.2), S, T, (INDEX[:, None] + np.array([1, 3])) % 8),
+    "relic_invariance": (
+        lambda s, t, n, axis_name: collectives.mean(
+            losses.relic_invariance(s, t, None, n, axis_name=axis_name)
+            + losses.relic_invariance(s, t, (t * s, s), None, axis_name=axis_name),
+            axis_name=axis_name,
+        ),
+        S, T, (INDEX[:, None] + np.array([1, 3])) % 8,
+    ),
     "self_label": (lambda s, t, axis_name: losses.self_label(t, s, threshold=0.4, axis_name=axis_name), S, T),
     "similarity_preserving": (losses.similarity_preserving, MAPS, T),
     "singular_values": (losses.singular_values, S),

@@ -407,6 +407,7 @@ CASES: dict[str, Callable[..., Case]] = {
     "deepcluster_v2": deepcluster_v2,
     "fast_moco": siamese(methods.fast_moco, "info_nce", "predictor", *FOLLOWERS, temperature=0.2, momentum=0.9),
     "msbreg": siamese(methods.msbreg, "loss", "predictor", *FOLLOWERS, noisy=True, steps=40, tau=0.9, singular=0.5),
+    "relicv2": siamese(methods.relicv2, "loss", "predictor", *FOLLOWERS, noisy=True, steps=40, large=2, negatives=3, momentum=0.9),
     "dafl": dafl,
 }
 
