@@ -16,7 +16,8 @@ from kdjax.evaluate.health import rank_me
 from kdjax.evaluate.knn import knn_accuracy
 from kdjax.evaluate.probe import linear_probe
 
-SINGLE: dict[str, Any] = {"c": 1.0}  # of a probe by one row a class, where no fold is left to choose by
+# Of a probe by one row a class, where nothing is left to choose by.
+SINGLE: dict[str, dict[str, Any]] = {"lbfgs": {"c": 1.0}, "sgd": {"rates": (0.2,)}}
 
 
 def representation(
@@ -24,6 +25,7 @@ def representation(
     per_class: int = 10,
     draws: int = 5,
     fractions: Sequence[float] = (),
+    solver: str = "lbfgs",
     neighbours: int = 20,
     images: Dataset | None = None,
 ) -> Callable:
@@ -35,9 +37,10 @@ def representation(
     is measured on the rows of `probed_rows`, and left out where there are none.
 
     Args:
-      per_class: labels a class for the offline probe. With 2 or more their folds choose its C, with 1 it is 1.
+      per_class: labels a class for the offline probe. 2 or more choose among themselves C, or the rate of SGD; with 1 it is fixed.
       draws: draws of the labels.
       fractions: parts of the labels for further probes, the same of every class: 0.01 is 1%.
+      solver: of `linear_probe`: `"lbfgs"` or `"sgd"`.
       neighbours: k of kNN.
       images: the data set, for the same probes on raw pixels as a floor (`pixels_probe_accuracy`); None leaves them out.
     """
@@ -66,10 +69,10 @@ def representation(
             logits = np.asarray(taps["logits"])[:, rows.scored]
             measures["online_probe_accuracy"] = np.asarray(jax.vmap(lambda z: top_k(z, labels).mean())(logits)) * 100
         for name, (draw, size) in drawn.items() if final else ():
-            found = [_probe(a, known, b, labels, draw, size, draws) for a, b in pairs]
+            found = [_probe(a, known, b, labels, draw, size, draws, solver) for a, b in pairs]
             measures |= {f"{name}_{what}": [one[what] for one in found] for what in ("accuracy", "ece")}
             if images is not None:
-                measures[f"pixels_{name}_accuracy"] = [_floor(images, draw, size, draws)] * len(pairs)
+                measures[f"pixels_{name}_accuracy"] = [_floor(images, draw, size, draws, solver)] * len(pairs)
         return {name: np.asarray(value) for name, value in measures.items()}
 
     return measure
@@ -129,29 +132,28 @@ def probed_rows(train_labels: np.ndarray, labels: np.ndarray) -> Probed | None:
     return Probed(scored[kept], scored[cut], True)
 
 
-def _probe(train, known, test, labels, draw, size, draws) -> dict[str, float]:
+def _probe(train, known, test, labels, draw, size, draws, solver) -> dict[str, float]:
     """Percent, mean over the draws of known rows."""
     found = []
     for seed in range(draws):
         rows = draw(known, size, seed)
         single = np.unique(known[rows], return_counts=True)[1].min() < 2
-        found.append(linear_probe(train[rows], known[rows], test, labels, **(SINGLE if single else {})))
+        options = SINGLE[solver] if single else {}
+        found.append(linear_probe(train[rows], known[rows], test, labels, solver=solver, **options))
         if len(rows) == len(known):
             break
     return {name: 100 * float(np.mean([one[name] for one in found])) for name in ("accuracy", "ece")}
 
 
 @lru_cache(maxsize=16)  # every encoder of a run has the same
-def _floor(images: Dataset, draw: Callable, size: float, draws: int) -> float:
+def _floor(images: Dataset, draw: Callable, size: float, draws: int, solver: str) -> float:
     """The accuracy of the same probe on raw pixels."""
     labels, train_labels = images.test.labels(), images.train.labels()
     rows = probed_rows(train_labels, labels)
     assert rows is not None
     learnt, known = (images.test, labels) if rows.halved else (images.train, train_labels)
-    known = known[rows.known]
-    return _probe(_pixels(learnt, rows.known), known, _pixels(images.test, rows.scored), labels[rows.scored], draw, size, draws)[
-        "accuracy"
-    ]
+    train, test = _pixels(learnt, rows.known), _pixels(images.test, rows.scored)
+    return _probe(train, known[rows.known], test, labels[rows.scored], draw, size, draws, solver)["accuracy"]
 
 
 def _pixels(source: Source, rows: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from typing import Any
 from kdjax import models
 from kdjax.core import InputError, check_option, nearest
 from kdjax.data.load import CORRUPT, FORMS, READERS
+from kdjax.evaluate.probe import SOLVERS
 from kdjax.experiment.data import AUGMENTATIONS
 from kdjax.experiment.sections import TIMED, cache_section, data_section, swept
 from kdjax.train import HOW
@@ -30,6 +31,7 @@ NAMES = {
     "net.name": tuple(models.CLASSIFIERS),
     "optimiser.name": tuple(OPTIMISERS),
     "optimiser.variant": LARS_VARIANTS,
+    "probe.solver": SOLVERS,
     "optimiser.schedule": ("constant", "cosine", "steps"),
 }
 
