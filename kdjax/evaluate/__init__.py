@@ -10,6 +10,7 @@ from kdjax.evaluate.classification import (
     top_k,
 )
 from kdjax.evaluate.correlation import class_correlation, correlation_difference, correlation_gap
+from kdjax.evaluate.few_shot import few_shot_accuracy
 from kdjax.evaluate.generation import frechet_distance, kernel_distance
 from kdjax.evaluate.health import alignment, effective_rank, feature_std, rank_me, uniformity
 from kdjax.evaluate.hint_points import hint_points
@@ -44,6 +45,7 @@ __all__ = [
     "evaluation_loss",
     "expected_calibration_error",
     "feature_std",
+    "few_shot_accuracy",
     "frechet_distance",
     "hessian_top",
     "hessian_trace",

@@ -12,6 +12,7 @@ from kdjax.data import Dataset, Source, few_labels, label_fraction
 from kdjax.data.sampler import PROBE_SPLIT
 from kdjax.data.split import stratified
 from kdjax.evaluate.classification import top_k
+from kdjax.evaluate.few_shot import check_few_shot, few_shot_accuracy
 from kdjax.evaluate.health import rank_me
 from kdjax.evaluate.knn import knn_accuracy
 from kdjax.evaluate.probe import linear_probe
@@ -27,14 +28,22 @@ def representation(
     fractions: Sequence[float] = (),
     solver: str = "lbfgs",
     neighbours: int = 20,
+    episodes: int = 0,
+    ways: int = 5,
+    shots: int = 5,
+    queries: int = 15,
     images: Dataset | None = None,
 ) -> Callable:
     """Makes the measure of a self-supervised encoder: the tap `"pooled"`, before any projector.
 
-    While training: weighted kNN, the effective dimension of the features and, where there is one, the online probe. At the end
-    also linear probes on few labels, `probe_accuracy` and `probe_ece`: logistic regression on `per_class` labels a class, mean over
-    `draws` draws of them; for each of `fractions` one on that part of the labels, as `probe_1_percent_accuracy`. What needs labels
-    is measured on the rows of `probed_rows`, and left out where there are none.
+    While training: weighted kNN, the effective dimension of the features and, where there is one, the online probe.
+
+    At the end also linear probes on few labels, with their calibration error: `probe_accuracy` and `probe_ece` of logistic
+    regression on `per_class` labels a class, mean over `draws` draws of them; for each of `fractions` the same on that part of the
+    labels, as `probe_1_percent_accuracy`. Where there are `episodes`, few-shot accuracy on what is evaluated, with half the width
+    of its 95% interval.
+
+    What needs labels is measured on the rows of `probed_rows`, and left out where there are none.
 
     Args:
       per_class: labels a class for the offline probe. 2 or more choose among themselves C, or the rate of SGD; with 1 it is fixed.
@@ -42,6 +51,10 @@ def representation(
       fractions: parts of the labels for further probes, the same of every class: 0.01 is 1%.
       solver: of `linear_probe`: `"lbfgs"` or `"sgd"`.
       neighbours: k of kNN.
+      episodes: tasks of `few_shot_accuracy`, papers have 600; 0: none.
+      ways: classes a task.
+      shots: rows a class to learn from.
+      queries: rows a class to be tested on.
       images: the data set, for the same probes on raw pixels as a floor (`pixels_probe_accuracy`); None leaves them out.
     """
     drawn: dict[str, tuple[Callable, float]] = {"probe": (few_labels, per_class)}
@@ -73,30 +86,52 @@ def representation(
             measures |= {f"{name}_{what}": [one[what] for one in found] for what in ("accuracy", "ece")}
             if images is not None:
                 measures[f"pixels_{name}_accuracy"] = [_floor(images, draw, size, draws, solver)] * len(pairs)
+        if final and episodes:
+            tasks = {"ways": ways, "shots": shots, "queries": queries, "episodes": episodes}
+            intervals = [few_shot_accuracy(b, labels, **tasks) for _, b in pairs]
+            measures["few_shot_accuracy"] = [100 * one.mean for one in intervals]
+            measures["few_shot_half_interval"] = [100 * (one.high - one.mean) for one in intervals]
         return {name: np.asarray(value) for name, value in measures.items()}
 
     return measure
 
 
 def check_representation(
-    labels: np.ndarray, *, per_class: int = 10, fractions: Sequence[float] = (), neighbours: int = 20, **others: Any
+    known: np.ndarray,
+    scored: np.ndarray,
+    *,
+    per_class: int = 10,
+    fractions: Sequence[float] = (),
+    neighbours: int = 20,
+    episodes: int = 0,
+    ways: int = 5,
+    shots: int = 5,
+    queries: int = 15,
+    **others: Any,
 ) -> None:
-    """Refuses options of `representation` that do not fit the labels that it learns from.
+    """Refuses options of `representation` that do not fit the labels.
 
     Args:
-      labels: of the rows that are known, integers `[N]`.
+      known: labels of the rows that probes learn from, integers `[N]`.
+      scored: labels of those that are evaluated, integers `[M]`.
       per_class: as of `representation`, like the rest.
       fractions: parts.
       neighbours: k.
+      episodes: tasks.
+      ways: classes.
+      shots: rows a class.
+      queries: rows a class.
       **others: what fits any labels.
 
     Raises:
       InputError: one line that names the option.
     """
-    few_labels(labels, per_class, 0)
+    few_labels(known, per_class, 0)
     for part in fractions:
-        label_fraction(labels, part, 0)
-    check_option("neighbours", neighbours, lambda k: k <= len(labels), f"1 to {len(labels)}, the labelled images")
+        label_fraction(known, part, 0)
+    check_option("neighbours", neighbours, lambda k: k <= len(known), f"1 to {len(known)}, the labelled images")
+    if episodes:
+        check_few_shot(scored, ways=ways, shots=shots, queries=queries, episodes=episodes)
 
 
 class Probed(NamedTuple):

@@ -9,7 +9,7 @@ from kdjax.core.check import InputError, check_option
 
 
 class Interval(NamedTuple):
-    """A mean difference and the bounds of its confidence interval."""
+    """A mean, or a mean difference, and the bounds of its confidence interval."""
 
     mean: float
     low: float

@@ -42,6 +42,7 @@ MEASURES: Mapping[str, Measure] = {
         Measure("knn_accuracy", "%", "higher", 2),
         Measure("online_probe_accuracy", "%", "higher", 2),
         Measure("pixels_probe_accuracy", "%", "higher", 2),
+        Measure("half_interval", "points", "lower", 2),
         Measure("agreement", "%", "higher", 2),
         Measure("ece", "%", "lower", 2),
         Measure("nll", "nats", "lower", 3),

@@ -125,7 +125,8 @@ def build(config: Config, table: Table) -> Experiment:
     probed = probed_rows(labels, dataset.test.labels())
     if probed:  # what the measures would refuse after training
         try:
-            check_representation((dataset.test.labels() if probed.halved else labels)[probed.known], **config.probe)
+            known = (dataset.test.labels() if probed.halved else labels)[probed.known]
+            check_representation(known, dataset.test.labels()[probed.scored], **config.probe)
         except InputError as error:
             raise InputError(f"--config.probe: {error}") from None
     dataset = dataset._replace(notes=(*dataset.notes, *_told(probed, dataset)))

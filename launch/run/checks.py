@@ -48,7 +48,7 @@ NUMBERS: dict[str, tuple[Callable, str]] = {
     **dict.fromkeys(
         (
             "seed", "devices", "data.image_size", "data.crop", "data.workers", "data.train_images", "labels_per_class",
-            "cache.views", "cache.top",
+            "cache.views", "cache.top", "probe.episodes",
         ),
         _whole(0),
     ),
@@ -56,10 +56,12 @@ NUMBERS: dict[str, tuple[Callable, str]] = {
         (
             "seeds", "teachers", "fsdp", "data.batch", "epochs", "micro", "evaluate_epochs", "save_epochs", "steps_per_epoch",
             "generator.features", "head.hidden", "head.out", "probe.draws", "probe.neighbours",
+            "probe.shots", "probe.queries",
         ),
         _whole(1),
     ),
     "probe.per_class": _whole(1),
+    "probe.ways": _whole(2),
     "probe.fractions": (
         (lambda v: all(0 < x <= 1 for x in v) and len(set(v)) == len(v)),
         "parts of the labels, above 0 and at most 1, each once, or () for none",

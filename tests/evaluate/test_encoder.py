@@ -78,18 +78,33 @@ def test_probes_on_parts_of_the_labels_and_how_well_they_are_calibrated(solver, 
     assert not [name for name in measure(collect, "test", False) if name.startswith("p")]
 
 
+def test_few_shot_tasks_are_of_what_is_evaluated():
+    features = RNG.normal(size=(2, 12, 3)).astype(np.float32)
+    splits = {"train": {"encoder": {"pooled": 0 * features}}, "test": {"encoder": {"pooled": features}}}
+    tasks = {"ways": 3, "shots": 1, "queries": 1, "episodes": 20}
+    measure = representation(per_class=1, draws=1, neighbours=1, **tasks)
+    found = measure(collected(splits), "test", True)
+    wanted = [evaluate.few_shot_accuracy(x, LABELS, **tasks) for x in features]
+    np.testing.assert_allclose(found["few_shot_accuracy"], [100 * one.mean for one in wanted])
+    np.testing.assert_allclose(found["few_shot_half_interval"], [50 * (one.high - one.low) for one in wanted])
+    assert measure_of("test_few_shot_half_interval").unit == "points"
+    assert "few_shot_accuracy" not in measure(collected(splits), "test", False)
+
+
 @pytest.mark.parametrize(
     ("options", "line"),
     [
         ({"per_class": 3}, "per_class=3 is not accepted: class 0 has 2 examples"),
         ({"fractions": (1.0, 0.01)}, "fraction=0.01 is not accepted: of the 2 examples of class 0 it is less than one"),
         ({"neighbours": 13}, "neighbours=13 is not accepted: expected 1 to 12, the labelled images"),
+        ({"episodes": 600}, "shots=5 is not accepted with queries=15: class 0 has 3 rows"),
     ],
 )
 def test_options_that_do_not_fit_the_labels_are_refused(options, line):
     with pytest.raises(InputError, match=line):
-        check_representation(LABELS, **({"per_class": 2, "neighbours": 1} | options))
-    check_representation(LABELS, per_class=2, neighbours=12, fractions=(0.5,), draws=3)
+        check_representation(LABELS, np.arange(18) % 6, **({"per_class": 2, "neighbours": 1} | options))
+    fine = {"per_class": 2, "neighbours": 12, "fractions": (0.5,), "draws": 3, "episodes": 2, "shots": 1, "queries": 2}
+    check_representation(LABELS, np.arange(18) % 6, **fine)
 
 
 def test_what_a_probe_learns_from_and_is_scored_on():

@@ -12,6 +12,8 @@ from kdjax.evaluate import MEASURES, Measure, alike, measure_of
         ("test_student2_accuracy", "accuracy"),
         ("test_at_best_val_accuracy", "accuracy"),
         ("val_online_probe_accuracy", "online_probe_accuracy"),
+        ("test_probe_1_percent_accuracy", "accuracy"),
+        ("test_few_shot_half_interval", "half_interval"),
         ("val_mean_iou", "mean_iou"),
         ("test_mean_iou", "mean_iou"),
         ("test_fid", "fid"),
@@ -40,6 +42,7 @@ def test_of_which_measures_less_is_better():
         "perplexity",
         "fid",
         "kid",
+        "half_interval",
     }
     assert {measure.better for measure in MEASURES.values()} == {"higher", "lower"}
 
