@@ -15,7 +15,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from kdjax import methods
-from kdjax.core import by_part
+from kdjax.core import by_part, check_option
 from kdjax.experiment import representation, sections
 from kdjax.experiment.entry import Entry, Table, methods_section
 from kdjax.methods.siamese.deepcluster_v2 import refresh_clusters
@@ -92,6 +92,10 @@ def train_simsiam(c):
 
 def train_swav(c):
     """Two layers, in front of the prototypes."""
+    rows = c.source.size
+    check_option(
+        "--config.method.prototypes", c.options["prototypes"], lambda k: k <= rows, f"at most {rows}, the number of images"
+    )
     return methods.swav(c.encoder, c.mlp_head(out_bias=True), c.tx, **c.options), c.multi_crop()
 
 

@@ -259,6 +259,26 @@ TABLE = {
         "run has its own; leave it ()",
     ),
     "ssl method": ("--config=configs/ssl.py:method=simsam", "method 'simsam' is not known; accepted: simsiam"),
+    "moco queue": ("--config=configs/ssl.py:method=moco --config.method.queue=1000", "expected a multiple of the batch, 128"),
+    "deepcluster prototypes": (
+        "--config=configs/ssl.py:method=deepcluster_v2 --config.method.prototypes=5000",
+        "prototypes=5000 is not accepted: expected 1 to 1347, the number of images",
+    ),
+    "swav prototypes": (
+        "--config=configs/ssl.py:method=swav --config.method.prototypes=5000",
+        "--config.method.prototypes=5000 is not accepted: expected at most 1347, the number of images",
+    ),
+    "simclr batch": ("--config=configs/ssl.py:method=simclr --config.data.batch=1 --config.devices=1", "in training is given 1 row"),
+    "whitened rows": ("--config=configs/ssl.py:method=w_mse --config.method.size=32", "expected more rows than dimensions"),
+    "dino temperature": (
+        "--config=configs/ssl.py:method=dino --config.method.teacher_temperature=0.0",
+        "teacher_temperature=0.0 is not accepted: expected a number above 0",
+    ),
+    "small views": (
+        "--config=configs/ssl.py:method=swav,views=crop --config.views.small.count=2 --config.views.small.size=12",
+        "--config.views.small.size=12 is not accepted: expected 1 to 8, the side of the large views",
+    ),
+    "patches": ("--config=configs/ssl.py:method=fast_moco --config.method.split=3", "expected a divisor of the sides of a view"),
     "byol tau": ("--config=configs/digits_byol.py --config.method.tau=1.5", "tau=1.5 is not accepted"),
     "byol scale": ("--config=configs/digits_byol.py --config.views.affine.scale=(1.5,0.5)", "scale=(1.5, 0.5) is not accepted"),
     "byol labels": ("--config=configs/digits_byol.py --config.probe.per_class=500", "per_class=500 is not accepted: class"),
