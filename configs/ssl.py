@@ -66,10 +66,20 @@ def train_moco_v3(c):
     return methods.moco_v3(c.encoder, projector, predictor, c.tx, **c.options), c.two_views()
 
 
+def train_msbreg(c):
+    """Projector and predictor of one shape."""
+    return methods.msbreg(c.encoder, c.mlp_head(), c.mlp_head(), c.tx, **c.options), c.two_views()
+
+
 def train_nnclr(c):
     """Three layers that end in batch norm, and a predictor of two."""
     projector, predictor = c.mlp_head(layers=3, last_norm="affine"), c.mlp_head(out_bias=True)
     return methods.nnclr(c.encoder, projector, predictor, c.tx, **c.options), c.two_views()
+
+
+def train_relicv2(c):
+    """Projector and predictor of one shape, on as many large views as asked for and the small ones."""
+    return methods.relicv2(c.encoder, c.mlp_head(), c.mlp_head(), c.tx, **c.options), c.multi_crop(large=c.options["large"])
 
 
 def train_ressl(c):
@@ -128,7 +138,9 @@ METHODS = {
     "fast_moco": Entry(methods.fast_moco, train_fast_moco),
     "moco": Entry(methods.moco, train_moco),
     "moco_v3": Entry(methods.moco_v3, train_moco_v3),
+    "msbreg": Entry(methods.msbreg, train_msbreg),
     "nnclr": Entry(methods.nnclr, train_nnclr),
+    "relicv2": Entry(methods.relicv2, train_relicv2),
     "ressl": Entry(methods.ressl, train_ressl),
     "simclr": Entry(methods.simclr, train_simclr),
     "simsiam": Entry(methods.simsiam, train_simsiam),
@@ -147,7 +159,9 @@ FEW_IMAGES: dict[str, dict[str, Any]] = {
     "dino": {"outputs": 256, "teacher_temperature": 0.04, "warmup_epochs": 0, "momentum": 0.99},
     "moco": {"queue": 1024, "momentum": 0.99},
     "moco_v3": {"temperature": 0.2},
+    "msbreg": {"tau": 0.99},
     "nnclr": {"queue": 1024, "temperature": 0.2},
+    "relicv2": {"large": 2, "momentum": 0.99},
     "ressl": {"queue": 1024},
     "simclr": {"temperature": 0.2},
     "swav": {"prototypes": 60, "frozen_epochs": 1},

@@ -47,9 +47,11 @@ class RepresentationContext(Context):
         """The two views of an image, as the section `views` has them."""
         return augment.views(*self.pair())
 
-    def multi_crop(self) -> Callable:
-        """Two large views and the small ones."""
-        return augment.views(*augment.multi_crop(self.pair(), self._small(), self.config.views.small.count))
+    def multi_crop(self, large: int = 2) -> Callable:
+        """Large views, those of the pair in turn, then the small ones; where images have masks, also their geometry."""
+        pair = self.pair()
+        chosen = augment.multi_crop(tuple(pair[k % 2] for k in range(large)), self._small(), self.config.views.small.count)
+        return augment.views(*chosen, geometry="mask" in self.source.read([0]))
 
     def strong_and_weak(self) -> Callable:
         """A view, and a weak one: crop and flip, or with grey images the affine map alone."""

@@ -268,7 +268,10 @@ TABLE = {
         "--config=configs/ssl.py:method=swav --config.method.prototypes=5000",
         "--config.method.prototypes=5000 is not accepted: expected at most 1347, the number of images",
     ),
-    "simclr batch": ("--config=configs/ssl.py:method=simclr --config.data.batch=1 --config.devices=1", "in training is given 1 row"),
+    "simclr batch": (
+        "--config=configs/ssl.py:method=simclr --config.data.batch=1 --config.devices=1",
+        "in training is given 1 row",
+    ),
     "whitened rows": ("--config=configs/ssl.py:method=w_mse --config.method.size=32", "expected more rows than dimensions"),
     "dino temperature": (
         "--config=configs/ssl.py:method=dino --config.method.teacher_temperature=0.0",
