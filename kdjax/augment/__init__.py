@@ -11,7 +11,7 @@ from kdjax.augment.colour import brightness, colour_jitter, contrast, hue, satur
 from kdjax.augment.crop import centre_crop, crop_box, pad_crop, random_resized_crop, resize, resize_box
 from kdjax.augment.erase import cutout
 from kdjax.augment.flip import flip
-from kdjax.augment.geometry import Geometry, move_boxes, move_mask, move_points
+from kdjax.augment.geometry import Geometry, correspondence, move_boxes, move_mask, move_points
 from kdjax.augment.hsv import hsv_to_rgb, rgb_to_hsv
 from kdjax.augment.joint import jointly
 from kdjax.augment.mix import cutmix, mixup, partners
@@ -32,6 +32,7 @@ __all__ = [
     "colour_jitter",
     "compose",
     "contrast",
+    "correspondence",
     "crop_box",
     "crop_flip_view",
     "cutmix",

@@ -132,6 +132,27 @@ def move_points(points: jax.Array, geometry: Geometry) -> jax.Array:
     return jnp.einsum("ij,...j->...i", inverse, points - _row(geometry.offset, points.ndim), precision="highest")
 
 
+def correspondence(first: Geometry, second: Geometry, grid: tuple[int, int]) -> jax.Array:
+    """Where what the cells of one view show lies in another view of the same image.
+
+    Args:
+      first: of the view that is cut into cells.
+      second: of the other view.
+      grid: `(rows, columns)` of cells that fill the first view, as those of a map of features do.
+
+    Returns:
+      `[rows, columns, 2]` float32, (x, y) of the middle of each cell in fractions of the second view's width and height, which are
+      from 0 to 1 inside of it.
+
+    >>> left, whole = of_box((0, 0, 4, 2), (4, 4)), same((4, 4))
+    >>> correspondence(left, whole, (1, 2)).tolist()
+    [[[0.125, 0.5], [0.375, 0.5]]]
+    """
+    height, width = first.size
+    middles = jnp.stack(_origins(after(first, of_box((0, 0, height, width), grid))), -1)
+    return move_points(middles, second) / _row(jnp.array(second.size[::-1], jnp.float32), 3)
+
+
 def move_boxes(boxes: jax.Array, geometry: Geometry, *, fill: int | float = -1) -> jax.Array:
     """The boxes of a transformed image: the smallest upright ones around the moved corners, cut at the image's border.
 

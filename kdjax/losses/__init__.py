@@ -25,6 +25,7 @@ from kdjax.losses.inversion import (
     image_prior,
     one_hot_confidence,
 )
+from kdjax.losses.local import local_contrast
 from kdjax.losses.logits import cross_entropy, jensen_shannon, kl_distillation
 from kdjax.losses.margins import activation_boundary, overhaul, overhaul_margin
 from kdjax.losses.masked import masked_patches
@@ -113,6 +114,7 @@ __all__ = [
     "joint_labels",
     "kd",
     "kl_distillation",
+    "local_contrast",
     "logit_standardised",
     "masked_patches",
     "moco",

@@ -107,3 +107,35 @@ def test_what_cannot_say_where_pixels_come_from_must_keep_them():
         augment.compose(lambda key, image: image[:2])(jax.random.key(0), PLACES, geometry=True)
     with pytest.raises(InputError, match="sizes"):
         augment.random_apply(partial(augment.random_resized_crop, size=4), p=0.5)(jax.random.key(0), PLACES[:3], geometry=True)
+
+
+def test_cells_of_a_view_are_found_in_another_one():
+    """By the pictures: what the first shows in the middle of a cell, the second shows at that place."""
+    views = [
+        partial(augment.random_resized_crop, size=(8, 12), **SHARP, area=(0.4, 1.0)),
+        augment.compose(MOVES["random_resized_crop"], MOVES["flip"]),
+    ]
+
+    @jit_fast_compile
+    def both(keys):
+        (_, first), (_, second) = (
+            jax.vmap(lambda k, view=view: view(k, PLACES, geometry=True))(own) for view, own in zip(views, keys, strict=True)
+        )
+        return first, second, jax.vmap(lambda a, b: augment.correspondence(a, b, (4, 3)))(first, second)
+
+    first, second, found = both([jax.random.split(jax.random.key(seed), 5) for seed in (0, 1)])
+    assert found.shape == (5, 4, 3, 2) and np.any((found < 0) | (found > 1)) and np.any((found > 0) & (found < 1))
+    for row, column in np.ndindex(4, 3):
+        cell = np.array([(column + 0.5) * 12 / 3, (row + 0.5) * 8 / 4])
+        for n in range(5):
+            origin = first.matrix[n] @ cell + first.offset[n]
+            there = second.matrix[n] @ (found[n, row, column] * np.array([7, 9])) + second.offset[n]
+            np.testing.assert_allclose(origin, there, atol=1e-3)
+
+
+def test_a_view_corresponds_to_itself_and_its_mirror_image_backwards():
+    whole = of_box((0, 0, 8, 8), (8, 8))
+    _, mirrored = augment.flip(jax.random.key(0), jnp.zeros((8, 8, 1)), p=1.0, geometry=True)
+    x, y = np.meshgrid((np.arange(4) + 0.5) / 4, (np.arange(2) + 0.5) / 2)
+    np.testing.assert_allclose(augment.correspondence(whole, whole, (2, 4)), np.stack([x, y], -1), atol=1e-6)
+    np.testing.assert_allclose(augment.correspondence(whole, mirrored, (2, 4)), np.stack([1 - x, y], -1), atol=1e-6)

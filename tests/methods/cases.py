@@ -11,6 +11,7 @@ import numpy as np
 import optax
 
 from kdjax import methods
+from kdjax.augment import Geometry
 from kdjax.core import Frozen, Method, Net, by_part, from_linen, jit_fast_compile
 from kdjax.methods.offline.paraphraser import Paraphraser
 from kdjax.methods.recipes import Objective, Outputs
@@ -230,6 +231,22 @@ def deepcluster_v2(*args: Any, **options: Any) -> Case:
     return case._replace(method=case.method._replace(init=init), batch=case.batch | {"index": 2 * jnp.arange(ROWS)})
 
 
+def lc_loss(axis_name: str | None = None, **options: Any) -> Case:
+    """The second view is the left three quarters of the image, mirrored."""
+    encoder, heads = conv_net((4,), None, axis_name=axis_name), [mlp_head(6, 5, axis_name=axis_name) for _ in range(3)]
+    options = {"steps": 40, "tau": 0.9, "temperature": 0.5} | options
+    method = methods.lc_loss(encoder, *heads, optax.sgd(0.1), axis_name=axis_name, **options)
+    every = partial(jnp.broadcast_to, shape=(ROWS, 2, 2))
+    still = Geometry(every(jnp.eye(2)), jnp.zeros((ROWS, 2)), (8, 8))
+    moved = Geometry(every(jnp.diag(jnp.array([-0.75, 1.0]))), jnp.tile(jnp.array([6.0, 0.0]), (ROWS, 1)), (8, 8))
+    left = jax.image.resize(images()[:, :, :6], (ROWS, 8, 8, 1), "linear")[:, :, ::-1]
+    batch = {"views": (images(), left), "geometry": (still, moved), "label": LABELS, "index": jnp.arange(ROWS)}
+    beside = ("projector", "local", "predictor", *FOLLOWERS, "target_local")
+    return Case(
+        method, batch, {}, {"encoder": encoder}, lambda s: (s.online.params, s.target.params), "loss", beside=beside, rounding=1e-5
+    )
+
+
 def dafl(axis_name: str | None = None, tx: Any = None, **options: Any) -> Case:
     student, teacher = small(axis_name), small(axis_name, 6)
     maker = generator(8, channels=1, features=2, axis_name=axis_name)
@@ -408,6 +425,7 @@ CASES: dict[str, Callable[..., Case]] = {
     "fast_moco": siamese(methods.fast_moco, "info_nce", "predictor", *FOLLOWERS, temperature=0.2, momentum=0.9),
     "msbreg": siamese(methods.msbreg, "loss", "predictor", *FOLLOWERS, noisy=True, steps=40, tau=0.9, singular=0.5),
     "relicv2": siamese(methods.relicv2, "loss", "predictor", *FOLLOWERS, noisy=True, steps=40, large=2, negatives=3, momentum=0.9),
+    "lc_loss": lc_loss,
     "dafl": dafl,
 }
 
