@@ -12,11 +12,11 @@ from kdjax.evaluate.classification import (
 from kdjax.evaluate.correlation import class_correlation, correlation_difference, correlation_gap
 from kdjax.evaluate.few_shot import few_shot_accuracy
 from kdjax.evaluate.generation import frechet_distance, kernel_distance
-from kdjax.evaluate.health import alignment, effective_rank, feature_std, rank_me, uniformity
+from kdjax.evaluate.health import alignment, effective_rank, feature_spread, feature_std, rank_me, uniformity
 from kdjax.evaluate.hint_points import hint_points
 from kdjax.evaluate.intervals import Interval, paired_interval
 from kdjax.evaluate.knn import knn_accuracy, knn_scores, nearest
-from kdjax.evaluate.measure import MEASURES, Measure, alike, measure_of
+from kdjax.evaluate.measure import MEASURES, Alarm, Measure, alike, measure_of
 from kdjax.evaluate.probe import linear_probe
 from kdjax.evaluate.segmentation import class_iou, confusion_matrix, mean_iou
 from kdjax.evaluate.sharpness import Eigenvalues, Trace, evaluation_loss, hessian_top, hessian_trace
@@ -25,6 +25,7 @@ from kdjax.evaluate.teacher_layers import candidate_layers, choose_hint_points
 
 __all__ = [
     "MEASURES",
+    "Alarm",
     "Eigenvalues",
     "Interval",
     "Measure",
@@ -44,6 +45,7 @@ __all__ = [
     "effective_rank",
     "evaluation_loss",
     "expected_calibration_error",
+    "feature_spread",
     "feature_std",
     "few_shot_accuracy",
     "frechet_distance",

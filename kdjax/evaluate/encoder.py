@@ -8,15 +8,21 @@ import jax
 import numpy as np
 
 from kdjax.core.check import check_option
-from kdjax.data import Dataset, Source, few_labels, label_fraction
+from kdjax.data import Dataset, Source, few_labels, label_fraction, spread_rows
 from kdjax.data.sampler import PROBE_SPLIT
 from kdjax.data.split import stratified
 from kdjax.evaluate.classification import top_k
 from kdjax.evaluate.few_shot import check_few_shot, few_shot_accuracy
-from kdjax.evaluate.health import rank_me
+from kdjax.evaluate.health import feature_spread, rank_me, uniformity
 from kdjax.evaluate.knn import knn_accuracy
+from kdjax.evaluate.measure import Alarm
 from kdjax.evaluate.probe import linear_probe
 
+COLLAPSE = (
+    Alarm("rank_me", 2.0, "the features of all images vary along one direction, so they have collapsed"),
+    Alarm("feature_spread", 0.1, "the features of all images point nearly the same way, so they have collapsed"),
+)
+SAMPLE = 1000  # rows of uniformity, which compares each with each
 # Of a probe by one row a class, where nothing is left to choose by.
 SINGLE: dict[str, dict[str, Any]] = {"lbfgs": {"c": 1.0}, "sgd": {"rates": (0.2,)}}
 
@@ -36,7 +42,9 @@ def representation(
 ) -> Callable:
     """Makes the measure of a self-supervised encoder: the tap `"pooled"`, before any projector.
 
-    While training: weighted kNN, the effective dimension of the features and, where there is one, the online probe.
+    While training: weighted kNN and, where there is one, the online probe; and of the features their rank (`rank_me`), how far
+    they spread around their mean direction (`feature_spread`), and how evenly (`uniformity`, of at most 1000 rows). `COLLAPSE`
+    holds the alarms that fit these.
 
     At the end also linear probes on few labels, with their calibration error: `probe_accuracy` and `probe_ece` of logistic
     regression on `per_class` labels a class, mean over `draws` draws of them; for each of `fractions` the same on that part of the
@@ -66,17 +74,17 @@ def representation(
         labels, train_labels = columns["label"], trained_columns["label"]
         network = next(iter(outputs))
         taps = outputs[network]
-        ranks = [rank_me(x) for x in taps["pooled"]]
+        health = _health(taps["pooled"])
         rows = probed_rows(train_labels, labels)
         if rows is None:
-            return {"rank_me": np.asarray(ranks)}
+            return health
         known = labels[rows.known] if rows.halved else train_labels[rows.known]
         features = taps["pooled"] if rows.halved else trained[network]["pooled"]
         pairs = [(a[rows.known], b[rows.scored]) for a, b in zip(features, taps["pooled"], strict=True)]
         labels = labels[rows.scored]
         measures: dict[str, Any] = {
             "knn_accuracy": [knn_accuracy(a, known, b, labels, classes=int(known.max()) + 1, k=neighbours) * 100 for a, b in pairs],
-            "rank_me": ranks,
+            **health,
         }
         if "logits" in taps:
             logits = np.asarray(taps["logits"])[:, rows.scored]
@@ -165,6 +173,13 @@ def probed_rows(train_labels: np.ndarray, labels: np.ndarray) -> Probed | None:
         return None
     kept, cut = stratified(labels[scored], 0.5, seed=0, stream=PROBE_SPLIT)
     return Probed(scored[kept], scored[cut], True)
+
+
+def _health(features: np.ndarray) -> dict[str, np.ndarray]:
+    """Of `[members, N, D]`, one number a member."""
+    sample = features[:, spread_rows(features.shape[1], SAMPLE)]
+    measures = {"rank_me": (rank_me, features), "feature_spread": (feature_spread, features), "uniformity": (uniformity, sample)}
+    return {name: np.asarray([f(x) for x in rows]) for name, (f, rows) in measures.items()}
 
 
 def _probe(train, known, test, labels, draw, size, draws, solver) -> dict[str, float]:

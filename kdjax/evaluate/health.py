@@ -79,6 +79,26 @@ def feature_std(features: jax.Array) -> jax.Array:
     return jnp.mean(jnp.std(_unit(features), axis=0))
 
 
+def feature_spread(features: jax.Array) -> jax.Array:
+    """`feature_std` in units of 1 / sqrt(D), so that features of all widths compare.
+
+    0 means that all rows point the same way; directions spread evenly give 1, those of features that are never negative less.
+
+    Args:
+      features: `[N, D]`, normalised to length 1 inside.
+
+    Returns:
+      A scalar.
+
+    Reference:
+      Xinlei Chen, Kaiming He, as in `feature_std`.
+
+    >>> round(float(feature_spread(jnp.array([[1.0, 1.0], [-1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]]))), 3)
+    1.0
+    """
+    return feature_std(features) * features.shape[-1] ** 0.5
+
+
 def alignment(first: jax.Array, second: jax.Array) -> jax.Array:
     """The mean squared distance of the normalised features of two views: mean |z1 - z2|^2, between 0 and 4.
 

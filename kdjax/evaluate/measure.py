@@ -32,6 +32,20 @@ class Measure(NamedTuple):
         return f"{value:.{self.digits}f} {self.unit}".rstrip()
 
 
+class Alarm(NamedTuple):
+    """When a measure says that something is wrong while a network is trained.
+
+    Attributes:
+      measure: its name, without a split.
+      least: values below it give an alarm.
+      meaning: what that says of the network, in words.
+    """
+
+    measure: str
+    least: float
+    meaning: str
+
+
 MEASURES: Mapping[str, Measure] = {
     measure.name: measure
     for measure in (
@@ -50,6 +64,8 @@ MEASURES: Mapping[str, Measure] = {
         Measure("loss", "", "lower", 3),
         Measure("perplexity", "", "lower", 2),
         Measure("rank_me", "dimensions", "higher", 3),
+        Measure("feature_spread", "", "higher", 3),
+        Measure("uniformity", "", "lower", 3),
         Measure("mean_iou", "%", "higher", 2),
         Measure("fid", "", "lower", 2),
         Measure("kid", "", "lower", 4),

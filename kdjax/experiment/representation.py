@@ -8,7 +8,7 @@ from typing import Any
 from kdjax import augment, models
 from kdjax.core import InputError, Net, check_option, pick
 from kdjax.data import Dataset
-from kdjax.evaluate.encoder import Probed, check_representation, probed_rows, representation
+from kdjax.evaluate.encoder import COLLAPSE, Probed, check_representation, probed_rows, representation
 from kdjax.experiment.config import Config, plain
 from kdjax.experiment.context import Context, Experiment, axis_name, make_stage, stages_of
 from kdjax.experiment.data import load_data, sampler, seen_shape, steps_per_epoch
@@ -101,6 +101,7 @@ class RepresentationContext(Context):
             "source": self.source,
             "sampler": sampler(self.config, self.source),
             "evaluate": representation(**self.config.probe, images=self.dataset),
+            "alarms": COLLAPSE,
             "score": "probe_accuracy" if self.probed else "rank_me",
         }
         return {self.name: make_stage(self, make, **(usual | fields))}
@@ -153,7 +154,7 @@ def build(config: Config, table: Table) -> Experiment:
 def _told(probed: Probed | None, dataset: Dataset) -> tuple[str, ...]:
     """What is to be known of a probe whose labels are not those of all training images."""
     if probed is None:
-        return ("no labels of two classes: the probe and kNN are left out, and only rank_me is measured",)
+        return ("no labels of two classes: the probe and kNN are left out, and only the spread of the features is measured",)
     if probed.halved:
         parted = f"probe and kNN learn from {len(probed.known)} of the test images and are scored on the other {len(probed.scored)}"
         return (f"training images have no labels: {parted}",)

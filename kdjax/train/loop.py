@@ -11,6 +11,7 @@ import numpy as np
 
 from kdjax.core import InputError, jit_fast_compile, join, split
 from kdjax.data import resident
+from kdjax.train.alarms import raised
 from kdjax.train.block import block
 from kdjax.train.checkpoint import Checkpoints
 from kdjax.train.collect import Collect, Collector, on_devices
@@ -125,6 +126,11 @@ def _train(name, stage, run, identity, given, results, splits, order) -> Result:
                     measured = stage.evaluate(ask(join(moving, frozen)), validation, False)
                     _check_measured(name, measured, score, {"select='best'": best, "a sweep that chooses": stage.choose})
                     line |= {f"{validation}_{measure}": value for measure, value in measured.items()}
+                    if found := raised(stage.alarms, measured, step):
+                        known = _alarmed(run.records.of(name))
+                        for told in (text for measure, text in found.items() if measure not in known):
+                            run.say(f"{name}: {told}; the run goes on")
+                        line["alarms"] = found
                     if run.test_curve and validation == "val":
                         on_test = stage.evaluate(ask(join(moving, frozen)), "test", False)
                         line |= {f"test_{score}": on_test[score]} if score in on_test else {}
@@ -204,6 +210,11 @@ def _at_best(lines: list[dict], members: list[int], score: str, sign: int) -> di
     val, test = np.array(both, float).swapaxes(0, 1)[..., members]
     last = len(val) - 1 - np.argmax(np.nan_to_num(sign * val[::-1], nan=-np.inf), axis=0)
     return {f"test_at_best_val_{score}": np.take_along_axis(test, last[None], axis=0)[0].tolist()}
+
+
+def _alarmed(lines: list[dict]) -> set[str]:
+    """The measures of which alarms were told before."""
+    return {measure for line in lines for measure in line.get("alarms", ())}
 
 
 def _measured(split: str, measures: dict) -> dict[str, list[float]]:

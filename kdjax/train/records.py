@@ -15,9 +15,10 @@ from kdjax.train.processes import primary
 class Records:
     """`metrics.jsonl` and `times.jsonl` of one run.
 
-    A line is `{"stage", "step", ...}` with one value a member. Checkpoints and finished stages hold the lines of their stage, which
-    come back with them: so a run killed anywhere, and one whose file was torn or lost, ends with the same file as one that was
-    not. Times are what is left of them. Of several processes only the first writes.
+    A line is `{"stage", "step", ...}` with one value a member, and where there are alarms their words by measure, `"alarms"`.
+    Checkpoints and finished stages hold the lines of their stage, which come back with them: so a run killed anywhere, and one
+    whose file was torn or lost, ends with the same file as one that was not. Times are what is left of them. Of several processes
+    only the first writes.
     """
 
     def __init__(self, folder: Path):

@@ -11,7 +11,7 @@ from kdjax.augment import per_image
 from kdjax.core import Frozen, InputError, Method
 from kdjax.core.images import inputs_as_float, inputs_of
 from kdjax.data import Sampler, Source
-from kdjax.evaluate import MEASURES, Measure, measure_of
+from kdjax.evaluate import MEASURES, Alarm, Measure, measure_of
 from kdjax.train.start import Start
 from kdjax.train.teacher_cache.spec import TeacherCache, blank_taps, check_teacher_cache
 
@@ -47,6 +47,7 @@ class Stage(NamedTuple):
       evaluate: `(collect, split, final) -> {measure: [members]}`.
       score: the measure that the stage is judged by: results at the best step, points of a sweep, plots and tables follow it.
       measures: what it measures that is not in the table of measures, `evaluate.MEASURES`.
+      alarms: what is told while it is trained, where a measure is too low; the run goes on.
       given: `results of earlier stages -> {name: Frozen}`.
       warm_start: `(state, result, member) -> state`: a member starts from weights of the stage `warm_start_from`; in a sweep,
         member is the number of its seed.
@@ -77,6 +78,7 @@ class Stage(NamedTuple):
     evaluate: Callable[..., dict[str, np.ndarray]]
     score: str
     measures: tuple[Measure, ...] = ()
+    alarms: tuple[Alarm, ...] = ()
     augment: Callable = per_image()
     sampler: Sampler | None = None
     view: Callable[[dict[str, Any]], Any] = lambda batch: inputs_as_float(inputs_of(batch))

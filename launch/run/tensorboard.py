@@ -74,7 +74,7 @@ class Events:
 
     def _add(self, line: dict) -> None:
         for measure, value in line.items():
-            if measure in ("stage", "step", "epoch"):
+            if measure in ("stage", "step", "epoch", "alarms"):
                 continue
             members = np.array(np.ravel(value), float)
             means = {name: members[own].mean() for name, own in self._means.get(line["stage"], ()) if len(members) > max(own)}

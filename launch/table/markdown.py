@@ -79,6 +79,7 @@ def notes(table: Table) -> list[str]:
             chosen = ", ".join(f"{n.replace('_', ' ')} {points[0][n]:g}" for n in numbers)
             among = f", chosen by {label(score, table.known)} among {tried}" * (len(points) > 1)
             found.append(f"{escaped(_name(table, row))}: {chosen}{among}.")
+    found += [f"Alarm, {escaped(_name(table, row))}: {escaped(alarm)}." for row in table.rows for alarm in _alarms(row)]
     intervals = sum(gap.interval is not None for row in table.rows for gaps in row.gaps.values() for gap in gaps)
     if intervals:
         found.append(
@@ -205,6 +206,13 @@ def _last(best: runs.Best | None, known: Mapping[str, Measure]) -> str:
     if best is None:
         return ""
     return f"{best.end:.{measure_of(best.measure, known).digits}f} at {best.unit} {best.of:g}"
+
+
+def _alarms(row: Row) -> list[str]:
+    """What alarms said of a network, each when it was told last."""
+    lines = [line.get("alarms") for line in row.run.lines if line["stage"] == row.stage]
+    told = {measure: text for found in lines if isinstance(found, dict) for measure, text in found.items()}
+    return list(told.values())
 
 
 def _methods(table: Table) -> dict[str, str]:

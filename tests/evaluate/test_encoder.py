@@ -8,8 +8,9 @@ from kdjax import evaluate
 from kdjax.core import InputError
 from kdjax.data import Dataset, array_source, few_labels, label_fraction
 from kdjax.evaluate import linear_probe, measure_of
-from kdjax.evaluate.encoder import check_representation, probed_rows, representation
+from kdjax.evaluate.encoder import COLLAPSE, check_representation, probed_rows, representation
 
+HEALTH = {"rank_me", "feature_spread", "uniformity"}
 RNG = np.random.default_rng(0)
 
 
@@ -26,13 +27,24 @@ def test_representation(final):
         return outputs, {"label": columns["label"][::-1]} if split == "test" else columns
 
     found = representation(per_class=2, draws=2, neighbours=1)(reversed_labels, "test", final)
-    names = {"knn_accuracy", "rank_me", "online_probe_accuracy"} | ({"probe_accuracy", "probe_ece"} if final else set())
+    names = {"knn_accuracy", *HEALTH, "online_probe_accuracy"} | ({"probe_accuracy", "probe_ece"} if final else set())
     assert set(found) == names and all(np.shape(v) == (2,) for v in found.values())
     assert found["knn_accuracy"][0] == 100 > found["knn_accuracy"][1]
-    np.testing.assert_allclose(found["rank_me"], [evaluate.rank_me(x) for x in features], rtol=1e-5)
+    for name in HEALTH:
+        np.testing.assert_allclose(found[name], [getattr(evaluate, name)(x) for x in features], rtol=1e-5)
     assert found["online_probe_accuracy"][0] == 100 > found["online_probe_accuracy"][1]
     if final:
         assert found["probe_accuracy"][0] == 100 > found["probe_accuracy"][1]
+
+
+def test_alarms_are_of_features_that_have_collapsed():
+    """Onto a point, and onto a line; features that are never negative have not."""
+    noise = RNG.normal(size=(12, 6)).astype(np.float32)
+    healthy, point, line = np.abs(noise) + 1, 1 + 0.01 * noise, noise[:, :1] * np.ones((1, 6), np.float32)
+    splits = {split: {"encoder": {"pooled": np.stack([healthy, point, line])}} for split in ("train", "test")}
+    found = representation(neighbours=1)(collected(splits), "test", False)
+    low = {alarm.measure: (found[alarm.measure] < alarm.least).tolist() for alarm in COLLAPSE}
+    assert low == {"rank_me": [False, True, True], "feature_spread": [False, True, False]}
 
 
 def test_raw_pixels_are_probed_as_a_floor():
@@ -46,10 +58,10 @@ def test_raw_pixels_are_probed_as_a_floor():
     assert "pixels_probe_accuracy" not in measure(collected({"test": blind, "train": blind}), "test", False)
 
 
-@pytest.mark.parametrize(("solver", "fixed"), [("lbfgs", {"c": 1.0}), ("sgd", {"rates": (0.2,)})])
-def test_probes_on_parts_of_the_labels_and_how_well_they_are_calibrated(solver, fixed):
+@pytest.mark.parametrize(("solver", "fixed", "draws"), [("lbfgs", {"c": 1.0}, 1), ("sgd", {"rates": (0.2,)}, 2)])
+def test_probes_on_parts_of_the_labels_and_how_well_they_are_calibrated(solver, fixed, draws):
     """Of three classes with 20 rows each; a twentieth is one row a class, which leaves nothing to choose by."""
-    labels, draws = np.arange(60) % 3, 2
+    labels = np.arange(60) % 3
     features = (1.5 * np.eye(3)[labels] + RNG.normal(size=(1, 60, 3))).astype(np.float32)
     images = array_source((50 * features[0].clip(0, 5)).astype(np.uint8).reshape(60, 1, 3, 1), labels)
     dataset = Dataset(images, None, images, 3, (1, 3, 1), tuple("abc"), "")
@@ -136,4 +148,4 @@ def test_representation_where_few_images_have_labels():
 
     found = measured(("test",))
     assert found["knn_accuracy"] == found["probe_accuracy"] == found["pixels_probe_accuracy"] == [100]
-    assert list(measured(())) == ["rank_me"]
+    assert set(measured(())) == HEALTH

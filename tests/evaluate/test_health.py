@@ -6,7 +6,7 @@ from scipy.spatial.distance import pdist
 from scipy.stats import entropy
 
 from kdjax.core.check import InputError
-from kdjax.evaluate import alignment, effective_rank, feature_std, rank_me, uniformity
+from kdjax.evaluate import alignment, effective_rank, feature_spread, feature_std, rank_me, uniformity
 
 RANDOM = np.random.default_rng(0)
 A = (RANDOM.normal(size=(30, 6)) * [5, 3, 2, 1, 0.5, 0.1] + 2).astype(np.float32)
@@ -61,6 +61,7 @@ def test_feature_std_equals_numpy():
     np.testing.assert_allclose(feature_std(jnp.array(A)), UNIT_A.std(axis=0).mean(), rtol=1e-5)
     random = jnp.array(RANDOM.normal(size=(4000, 64)).astype(np.float32))
     np.testing.assert_allclose(feature_std(random), 1 / 8, rtol=1e-2)
+    np.testing.assert_allclose(feature_spread(jnp.array(A)), UNIT_A.std(axis=0).mean() * np.sqrt(6), rtol=1e-5)
 
 
 def test_alignment_and_uniformity_equal_numpy():

@@ -43,6 +43,7 @@ def test_of_which_measures_less_is_better():
         "fid",
         "kid",
         "half_interval",
+        "uniformity",
     }
     assert {measure.better for measure in MEASURES.values()} == {"higher", "lower"}
 

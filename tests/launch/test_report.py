@@ -193,6 +193,15 @@ def test_the_best_test_epoch_is_called_too_high(tmp_path):
     assert columns(answer)["best on the way"][0] == "test accuracy 83.00 at epoch 3" and "chosen on test images" in answer.out
 
 
+def test_an_alarm_is_told_as_it_was_told_last(a):
+    lines = [json.loads(x) for x in (a / "metrics.jsonl").read_text().splitlines()]
+    own = [x for x in lines if x["stage"] == "student"]
+    own[0]["alarms"], own[1]["alarms"], own[2]["alarms"] = {"rank_me": "at first"}, {"rank_me": "in the end <b>"}, ["damaged"]
+    (a / "metrics.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
+    answer = ask(a)
+    assert "Alarm, student: in the end &lt;b&gt;." in answer.out and "at first" not in answer.out and answer.out.count("Alarm") == 1
+
+
 def test_of_a_sweep_the_chosen_point_has_the_best_epoch(tmp_path):
     points = {"student": [{"learning_rate": 0.5, "val_accuracy": 88.0}, {"learning_rate": 0.1, "val_accuracy": 70.0}]}
     run = write_run(tmp_path / "a", {"student/test_accuracy": (90.0, 91.0)}, seeds=(0, 1), points=points)

@@ -36,6 +36,7 @@ def line(stage, step, *losses):
 
 
 LINES = [line("teacher", 5, 2.0), line("teacher", 10, 1.0), line("student", 5, 4.0, 6.0), line("student", 10, 1.0, 3.0)]
+LINES[1]["alarms"] = {"loss": "words, which are no point"}
 MEAN = [
     ("mean", "teacher/loss", 5, 2.0),
     ("mean", "teacher/loss", 10, 1.0),

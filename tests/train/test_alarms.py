@@ -1,0 +1,50 @@
+"""A measure that is too low is told once on the screen, and at every evaluation in the records; the run goes on."""
+
+import json
+
+import numpy as np
+from tiny import metrics, resumed, run, stage
+
+from kdjax.evaluate import Alarm
+from kdjax.train import run_stages
+from kdjax.train.alarms import raised
+
+ALARM = Alarm("spread", 2.0, "all is alike")
+
+
+def test_a_line_names_measure_value_members_and_meaning():
+    assert raised([ALARM], {"spread": np.array([1.23456])}, 8) == {"spread": "spread is 1.23 at step 8, below 2: all is alike"}
+    found = raised([ALARM, Alarm("rank", 1.0, "x")], {"spread": [0.5, 2.0, -1.0], "rank": [1.0], "other": [-9.0]}, 8)
+    assert found == {"spread": "spread is -1 at step 8, below 2 in 2 of 3 members: all is alike"}
+    assert raised([ALARM], {"spread": [np.nan, 2.0]}, 8) == raised([ALARM], {}, 8) == {}
+
+
+def falling():
+    """A measure that falls from one evaluation to the next: 3, 2, 1, ..."""
+    seen = []
+
+    def measure(collect, split, final):
+        seen.append(final)
+        return {"accuracy": np.zeros(1), "spread": np.array([4.0 - len(seen)])}
+
+    return measure
+
+
+def test_an_alarm_is_said_once_and_recorded_every_time(tmp_path):
+    said = []
+    one = stage(evaluate=falling(), alarms=(ALARM,), steps=16)
+    result = run_stages({"only": one}, run(tmp_path, said))["only"]
+    assert result.step == 16
+    assert said == ["only: spread is 1 at step 12, below 2: all is alike; the run goes on"]
+    lines = {x["step"]: x.get("alarms") for x in map(json.loads, metrics(tmp_path).splitlines())}
+    told = {step: {"spread": f"spread is {value} at step {step}, below 2: all is alike"} for step, value in ((12, 1), (16, 0))}
+    assert {step: found for step, found in lines.items() if found} == told
+
+
+def test_a_resumed_run_does_not_say_it_again(tmp_path):
+    said = []
+    low = stage(evaluate=lambda *_: {"accuracy": np.zeros(1), "spread": np.zeros(1)}, alarms=(ALARM,))
+    resumed(tmp_path / "parts", {"only": low}, [2], said)
+    assert len([x for x in said if "all is alike" in x]) == 1
+    run_stages({"only": low}, run(tmp_path / "whole"))
+    assert metrics(tmp_path / "parts") == metrics(tmp_path / "whole")
