@@ -82,7 +82,7 @@ def test_predict_command_runs(command, folder):
     for name in ("image.png", "photos/one.png", "photos/two.png"):
         Image.fromarray(np.arange(100, dtype=np.uint8).reshape(10, 10)).save(folder / name)
     said = launch("predict", *arguments(command, "predict"), cwd=folder)
-    assert "image.png: " in said or "2 images written to answers.csv" in said
+    assert "image.png: " in said or "2 images written to answers.csv" in said or "features of 2 images" in said
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if arguments(c, "main")])

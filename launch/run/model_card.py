@@ -99,6 +99,7 @@ _LATENTS = "inputs = np.random.default_rng(0).standard_normal((1, {})).astype(np
 _PREDICT = (
     "`python launch/predict.py seed0.safetensors <image or folder>` classifies image files; names of classes are in its metadata."
 )
+_FEATURES = "`python launch/predict.py seed0.safetensors <image or folder> --features=features.npz` writes features of image files."
 _SAMPLE = "`python launch/sample.py seed0.safetensors --out=images.png` draws images from it."
 
 
@@ -143,7 +144,7 @@ def _loading(data: Mapping[str, Any], specification: Mapping[str, Any]) -> str:
     shape = models.input_shape(specification, (data["crop"] or height, data["crop"] or width, channels))
     if task_of(specification) == GENERATE:
         return _LOADING.format(inputs=_LATENTS.format(*shape), command=_SAMPLE)
-    command = _PREDICT * (task_of(specification) == CLASSIFY)
+    command = {CLASSIFY: _PREDICT, FEATURES: _FEATURES}.get(task_of(specification), "")
     return _LOADING.format(inputs=_IMAGES.format(*shape), command=command).strip()
 
 

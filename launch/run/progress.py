@@ -20,7 +20,7 @@ from kdjax.train.sweep import members_by_point
 from launch.run import cli
 from launch.table import protocol
 from launch.table.measures import known_measures, label
-from launch.table.task import CLASSIFY, GENERATE
+from launch.table.task import CLASSIFY, FEATURES, GENERATE
 
 
 def tell(console: Console, text: object) -> None:
@@ -141,6 +141,8 @@ def summary_table(summary: dict, folder: Path) -> None:
     tasks = [task for own in summary.get("tasks", {}).values() for task in own]
     if CLASSIFY in tasks:
         tell(console, f"classify images with it: {cli.command('predict.py', folder)} <image or folder>")
+    if FEATURES in tasks:
+        tell(console, f"features of images by it: {cli.command('predict.py', folder)} <image or folder> --features=features.npz")
     if GENERATE in tasks:
         tell(console, f"draw images from it: {cli.command('sample.py', folder)} --out=images.png")
 

@@ -312,7 +312,13 @@ def test_byol_runs_and_its_baseline_keeps_its_weights(launch, classify, tmp_path
         trained = jax.tree.leaves(kdjax.load(folder, "encoder", member_number=member)[1])
         assert any(not np.allclose(a, b) for a, b in zip(trained, jax.tree.leaves(params), strict=True))
     refused = classify(folder, pictures[0] / "0000.png")
-    assert refused.code == 2 and "holds an encoder without classes" in refused.err
+    assert refused.code == 2 and "holds an encoder without classes: give --features=<file.npz>" in refused.err
+    assert "--features=features.npz" in answer.out
+    written = classify(folder, pictures[0], f"--features={tmp_path / 'x.npz'}", "--seed=1")
+    assert (written.code, written.out) == (0, f"features of 450 images, 4 numbers each, written to {tmp_path / 'x.npz'}\n")
+    with np.load(tmp_path / "x.npz") as found:
+        rank = float(evaluate.rank_me(found["features"]))
+    assert rank == pytest.approx(results["encoder/test_rank_me"]["values"][1], rel=1e-4)
 
 
 @pytest.mark.parametrize("labelled", [False, True])

@@ -4,10 +4,16 @@ import csv
 import json
 import shutil
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from launching import read
 from PIL import Image
+
+from kdjax import models
+from kdjax.core import Net
+from launch.run.image_files import Images, Opened
 
 
 def test_predict_skips_broken_files_of_a_folder_and_names_them(classify, run, pictures, tmp_path):
@@ -76,3 +82,71 @@ def test_predict_turns_images_where_those_of_the_run_were(classify, run, picture
     assert answer(turned, tmp_path / "lying.png") == answer(run[0], pictures[0] / "0000.png")
     assert answer(run[0], tmp_path / "lying.png") == answer(run[0], tmp_path / "untagged.png")
     assert answer(turned, tmp_path / "lying.png") != answer(run[0], tmp_path / "lying.png")
+
+
+@pytest.fixture
+def encoder(tmp_path):
+    """A folder with the file of an encoder and with images; their pixels and their features."""
+    specification = {"name": "conv_net", "widths": [2], "classes": 0}
+    net = models.build(specification)
+    params, stats = net.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
+    about = {"names": "[]", "shape": "[8, 8, 1]", "crop": "0"}
+    models.write_weights(tmp_path / "x.safetensors", params, stats, specification, about=about)
+    (tmp_path / "photos").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 8, 8)).astype(np.uint8)
+    for number, image in enumerate(pixels):
+        Image.fromarray(image).save(tmp_path / "photos" / f"{number:02d}.png")
+    wanted = net.apply(params, stats, pixels[..., None] / np.float32(255), train=False)[0]["pooled"]
+    return tmp_path, pixels, np.asarray(wanted)
+
+
+def test_features_are_those_of_the_network_with_the_names_of_their_images(classify, encoder):
+    folder, _, wanted = encoder
+    (folder / "photos" / "15b.png").write_bytes(b"broken")
+    answer = classify(folder / "x.safetensors", folder / "photos", f"--features={folder / 'x.npz'}")
+    assert answer.out == f"features of 20 images, 2 numbers each, written to {folder / 'x.npz'}\n"
+    assert "skipped: 1 of 21 files" in answer.err and answer.code == 0
+    with np.load(folder / "x.npz", allow_pickle=False) as found:
+        assert found["features"].dtype == np.float32
+        np.testing.assert_allclose(found["features"], wanted, rtol=1e-5, atol=1e-6)
+        assert found["images"].tolist() == [str(folder / "photos" / f"{number:02d}.png") for number in range(20)]
+
+
+@pytest.mark.parametrize("count", [20, 3])
+def test_each_row_of_the_picture_is_an_image_and_its_nearest(classify, encoder, monkeypatch, count):
+    folder, pixels, wanted = encoder
+    pixels, wanted = pixels[:count], wanted[:count]
+    drawn = []
+    monkeypatch.setattr("launch.predict.grid", lambda path, images, title: drawn.append((images, title)))
+    answer = classify(folder / "x.safetensors", *sorted((folder / "photos").iterdir())[:count], f"--neighbours={folder / 'x.png'}")
+    assert (answer.code, answer.out) == (0, f"nearest neighbours drawn in {folder / 'x.png'}\n")
+    ((images, title),) = drawn
+    side = min(count, 8)
+    assert images.shape == (side * side, 8, 8, 1) and "nearest by cosine" in title
+    number_of = {image.tobytes(): number for number, image in enumerate(pixels)}
+    shown = np.array([number_of[np.round(image * 255).astype(np.uint8).tobytes()] for image in images]).reshape(side, side)
+    assert shown[0, 0] == 0 and shown[-1, 0] == count - 1
+    unit = wanted / np.linalg.norm(wanted, axis=1, keepdims=True)
+    for query, *others in shown:
+        near = unit @ unit[query]
+        assert query not in others and len(set(others)) == side - 1
+        rest = [row for row in range(count) if row not in (query, *others)]
+        assert not rest or min(near[others]) >= max(near[rest]) - 1e-6
+        assert (np.diff(near[others]) <= 1e-6).all()
+
+
+def test_the_picture_is_written(classify, encoder):
+    folder, _, _ = encoder
+    classify(folder / "x.safetensors", folder / "photos", f"--neighbours={folder / 'x.png'}")
+    with Image.open(folder / "x.png") as image:
+        assert image.size[0] >= 400 and len(image.convert("RGB").getcolors(10**6)) > 100
+
+
+def test_a_network_without_pooled_features_is_refused(classify, encoder, monkeypatch):
+    folder, _, _ = encoder
+    bare = Net(lambda key, x: ({}, {}), lambda params, stats, x, *, train, key=None: ({"map": x}, stats))
+    found = Opened(folder, bare, {}, {}, Images([], (8, 8, 1), 0, False))
+    monkeypatch.setattr("launch.predict.opened", lambda *_: found)
+    answer = classify(folder / "x.safetensors", folder / "photos", f"--features={folder / 'x.npz'}")
+    assert answer.code == 2 and "without the tap 'pooled', from which features are read" in answer.err
+    assert not (folder / "x.npz").exists()

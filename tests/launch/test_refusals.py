@@ -489,6 +489,18 @@ PREDICT = {
     "stage": ("{run} {d}/fine.png --stage=studnet", "stage 'studnet' is not in"),
     "csv": ("{run} {d}/fine.png --csv={d}/none/x.csv", "the folder"),
     "csv a folder": ("{run} {d}/fine.png --csv={d}/foreign", "foreign"),
+    "features a text": (
+        "{run} {d}/fine.png --features={d}/x.txt",
+        "x.txt is not accepted: expected the name of a file that ends in .npz",
+    ),
+    "features in no folder": ("{run} {d}/fine.png --features={d}/none/x.npz", "the folder"),
+    "neighbours no picture": ("{run} {d}/fine.png --neighbours={d}/x.jpg", "expected the name of a file that ends in .png"),
+    "neighbours of one": (
+        "{run} {d}/fine.png --neighbours={d}/x.png --features={d}/x.npz",
+        "--neighbours is not accepted: expected 2 images or more",
+    ),
+    "features and top": ("{run} {d}/fine.png --features={d}/x.npz --top=2", "--top is not accepted with --features"),
+    "neighbours and csv": ("{run} {d}/fine.png --neighbours={d}/x.png --csv={d}/x.csv", "--csv is not accepted with --neighbours"),
 }
 
 
