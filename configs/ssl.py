@@ -55,6 +55,12 @@ def train_fast_moco(c):
     return methods.fast_moco(c.encoder, projector, predictor, c.tx, **c.options), c.two_views()
 
 
+def train_lc_loss(c):
+    """As BYOL, and a head of the same form for every place of the last map; views say where they come from."""
+    heads = (c.mlp_head() for _ in range(3))
+    return methods.lc_loss(c.encoder, *heads, c.tx, **c.options), c.two_views(geometry=True)
+
+
 def train_moco(c):
     """Two layers without norms."""
     return methods.moco(c.encoder, c.mlp_head(norm=False, out_bias=True), c.tx, **c.options), c.two_views()
@@ -136,6 +142,7 @@ METHODS = {
     "deepcluster_v2": Entry(methods.deepcluster_v2, stages=deepcluster_stages),
     "dino": Entry(methods.dino, train_dino),
     "fast_moco": Entry(methods.fast_moco, train_fast_moco),
+    "lc_loss": Entry(methods.lc_loss, train_lc_loss),
     "moco": Entry(methods.moco, train_moco),
     "moco_v3": Entry(methods.moco_v3, train_moco_v3),
     "msbreg": Entry(methods.msbreg, train_msbreg),
@@ -157,6 +164,7 @@ FEW_IMAGES: dict[str, dict[str, Any]] = {
     "byol": {"tau": 0.99},
     "deepcluster_v2": {"prototypes": 60},
     "dino": {"outputs": 256, "teacher_temperature": 0.04, "warmup_epochs": 0, "momentum": 0.99},
+    "lc_loss": {"tau": 0.99},
     "moco": {"queue": 1024, "momentum": 0.99},
     "moco_v3": {"temperature": 0.2},
     "msbreg": {"tau": 0.99},

@@ -43,9 +43,9 @@ class RepresentationContext(Context):
         options = {"dtype": models.DTYPES[self.config.precision], "axis_name": self.axis_name} | options
         return models.mlp_head(hidden or head.hidden, head.out, **options)
 
-    def two_views(self) -> Callable:
-        """The two views of an image, as the section `views` has them."""
-        return augment.views(*self.pair())
+    def two_views(self, *, geometry: bool = False) -> Callable:
+        """The two views of an image, as the section `views` has them; with `geometry` also where their pixels come from."""
+        return augment.views(*self.pair(), geometry=geometry)
 
     def multi_crop(self, large: int = 2) -> Callable:
         """Large views, those of the pair in turn, then the small ones; where images have masks, also their geometry."""
