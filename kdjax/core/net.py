@@ -207,7 +207,7 @@ def from_nnx(make: Callable[[Any], Any], *, train: Switch | None = None) -> Net:
 
 
 def normalised(net: Net, mean: Any, std: Any) -> Net:
-    """The same Net with its own input normalisation: it sees `(x - mean) / std`, per channel.
+    """The same Net with its own input normalisation: it sees `(x - mean) / std`, per channel; of a mapping that of its `"image"`.
 
     Args:
       net: the Net behind the normalisation.
@@ -222,6 +222,8 @@ def normalised(net: Net, mean: Any, std: Any) -> Net:
     mean, std = jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32)
 
     def scaled(x):
+        if isinstance(x, Mapping):
+            return {**x, "image": scaled(x["image"])}
         return (x - jnp.broadcast_to(mean, x.shape)) / jnp.broadcast_to(std, x.shape)
 
     def apply(params, stats, x, *, train, key=None):

@@ -17,6 +17,7 @@ from kdjax.models.generator import Generator, generator
 from kdjax.models.heads import LinearHead, MLPHead, PrototypeHead, linear_head, mlp_head, pooled_and_logits, prototype_head
 from kdjax.models.mobilenet_v2 import InvertedResidual, MobileNetV2, mobilenet_v2, mobilenet_v2_half
 from kdjax.models.norm import batch_norm
+from kdjax.models.patch_decoder import PatchDecoder, patch_decoder
 from kdjax.models.positions import resize_positions, sincos_positions
 from kdjax.models.pretrained import WeightFile, from_pytorch, read_weights, to_pytorch, write_weights
 from kdjax.models.projected import Projector, projected
@@ -113,6 +114,7 @@ __all__ = [
     "LinearHead",
     "MLPHead",
     "MobileNetV2",
+    "PatchDecoder",
     "PreactBlock",
     "Projector",
     "PrototypeHead",
@@ -158,6 +160,7 @@ __all__ = [
     "mobilenet_v2",
     "mobilenet_v2_half",
     "parameter_count",
+    "patch_decoder",
     "pixel_shuffle",
     "pooled_and_logits",
     "projected",

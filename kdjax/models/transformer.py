@@ -1,5 +1,6 @@
 """The modules behind all vision transformers."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -85,10 +86,15 @@ class VisionTransformer(nn.Module):
     axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> dict[str, jax.Array]:
-        """Images `[B, H, W, C]` to the taps."""
+    def __call__(self, x: jax.Array | Mapping[str, jax.Array], train: bool) -> dict[str, jax.Array]:
+        """Images `[B, H, W, C]` to the taps; or an `"image"` of which the patches of the numbers `"kept"` `[B, P]` are seen."""
         extra = EXTRA[: 1 + self.distillation]
-        x = self._tokens(x, extra)
+        if isinstance(x, Mapping):
+            whole = self._tokens(x["image"], extra)
+            seen = jnp.take_along_axis(whole[:, len(extra) :], x["kept"][:, :, None], 1)
+            x = jnp.concatenate([whole[:, : len(extra)], seen], 1)
+        else:
+            x = self._tokens(x, extra)
         taps = {"tokens": x}
         for number in range(1, self.depth + 1):
             x, heads = TransformerBlock(

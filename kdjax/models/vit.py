@@ -48,7 +48,8 @@ def vit(
       axis_name: mapped axis that holds the batch, or None; rows draw alike with it and without.
 
     Returns:
-      A Net of images `[B, H, W, channels]` with E extra tokens in front of P = H W / patch^2 patches (row by row), N = E + P, and
+      A Net of images `[B, H, W, channels]` with E extra tokens in front of P = H W / patch^2 patches (row by row), N = E + P; or of
+      `{"image": images, "kept": numbers [B, P] of the patches to see}`, the others hidden, as a masked autoencoder learns. It has
       the taps `"tokens"` `[B, N, C]` (what enters the first block), `"block1"`, ... `[B, N, C]` (what leaves a block),
       `"block1_query"`, `"block1_key"`, `"block1_value"`, ... `[B, heads, N, C / heads]`; behind the last norm `"cls"` `[B, C]`,
       `"patches"` `[B, P, C]`, `"pooled"` `[B, C]`, `"logits"`. With `distillation` also `"distillation"` `[B, C]`,

@@ -428,6 +428,12 @@ def test_normalised_sees_its_own_scale():
     same(one.apply(params, stats, X, train=True)[0], plain.apply(params, stats, (X - 0.5) / 2, train=True)[0], atol=1e-6)
 
 
+def test_normalised_scales_the_image_of_a_mapping():
+    bare = core.Net(lambda key, x: ({}, {}), lambda params, stats, x, *, train, key=None: (x, stats))
+    seen, _ = core.normalised(bare, 0.5, 2.0).apply({}, {}, {"image": X, "kept": jnp.arange(3)}, train=True)
+    same(seen, {"image": (X - 0.5) / 2, "kept": jnp.arange(3)})
+
+
 def test_a_net_without_batch_norm_has_no_layers():
     net = core.from_linen(Plain())
     params, stats = net.init(KEY, X)

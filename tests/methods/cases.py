@@ -15,7 +15,7 @@ from kdjax.augment import Geometry
 from kdjax.core import Frozen, Method, Net, by_part, from_linen, jit_fast_compile
 from kdjax.methods.offline.paraphraser import Paraphraser
 from kdjax.methods.recipes import Objective, Outputs
-from kdjax.models import attach, branches, conv_net, generator, linear_head, mlp_head, projected, shrink, vit
+from kdjax.models import attach, branches, conv_net, generator, linear_head, mlp_head, patch_decoder, projected, shrink, vit
 
 ROWS, CLASSES = 16, 4
 
@@ -247,6 +247,14 @@ def lc_loss(axis_name: str | None = None, **options: Any) -> Case:
     )
 
 
+def mae(axis_name: str | None = None, **options: Any) -> Case:
+    """Of the 16 patches of an image the encoder sees 8."""
+    encoder, decoder = vit(2, 8, 1, 2, None, axis_name=axis_name), patch_decoder(2, 1, width=8, depth=1, heads=2)
+    method = methods.mae(encoder, decoder, optax.sgd(0.3), axis_name=axis_name, **{"patch": 2, "mask": 0.5} | options)
+    moved = lambda s: s.learner.params  # noqa: E731
+    return Case(method, labelled_images(), {}, {"encoder": encoder}, moved, "loss", noisy=True, beside=("decoder",))
+
+
 def dafl(axis_name: str | None = None, tx: Any = None, **options: Any) -> Case:
     student, teacher = small(axis_name), small(axis_name, 6)
     maker = generator(8, channels=1, features=2, axis_name=axis_name)
@@ -426,6 +434,7 @@ CASES: dict[str, Callable[..., Case]] = {
     "msbreg": siamese(methods.msbreg, "loss", "predictor", *FOLLOWERS, noisy=True, steps=40, tau=0.9, singular=0.5),
     "relicv2": siamese(methods.relicv2, "loss", "predictor", *FOLLOWERS, noisy=True, steps=40, large=2, negatives=3, momentum=0.9),
     "lc_loss": lc_loss,
+    "mae": mae,
     "dafl": dafl,
 }
 

@@ -275,3 +275,20 @@ def test_images_that_do_not_fit_are_refused(filled):
         net.apply(params, stats, x[:, :, :8], train=False)
     with pytest.raises(InputError, match="drop_path above 0 draws in training"):
         small(drop_path=0.1).apply(params, stats, x, train=True)
+
+
+@pytest.mark.parametrize("options", [{"positions": "sincos"}, {"distillation": True, "pool": "mean"}])
+def test_some_patches_alone(filled, options):
+    """All of them in another order give the same; hidden ones reach nothing."""
+    params, stats, x = filled(small(**options))  # six patches
+    see = jax.jit(lambda image, kept: small(**options).apply(params, stats, {"image": image, "kept": kept}, train=False)[0])
+    whole, _ = small(**options).apply(params, stats, x, train=False)
+    order = jnp.array([[3, 1, 5, 0, 2, 4]] * 4)
+    every = see(x, order)
+    np.testing.assert_allclose(every["patches"], whole["patches"][:, order[0]], atol=1e-5)
+    np.testing.assert_allclose(every["logits"], whole["logits"], atol=1e-5)
+    few = see(x, order[:, :2])  # that below the first, and that beside it
+    assert few["patches"].shape == (4, 2, 16) and few["block1"].shape[1] == 3 + ("distillation" in few)
+    assert not np.allclose(few["pooled"], whole["pooled"], atol=1e-3)
+    changed = see(x.at[:, :4, :4].set(9.0).at[:, 4:, 4:].set(-9.0), order[:, :2])
+    np.testing.assert_array_equal(changed["patches"], few["patches"])
