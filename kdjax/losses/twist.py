@@ -30,8 +30,8 @@ def twist(
         K = mean_n (KL(p_1 || p_2) + KL(p_2 || p_1)) / 2,                         p_v = softmax(logits_v)
         S = mean_n (H(s_1) + H(s_2)) / 2,   D = (H(mean_n s_1) + H(mean_n s_2)) / 2,   s_v = softmax(logits_v / T)
 
-    Epsilon is added inside every logarithm. The gradient flows through both views. Without D, which needs many rows a class, all
-    images end in one class. The logits are those of a batch norm without scale and offset, which the method needs.
+    Epsilon is added inside every logarithm. The gradient flows through both views. The method's logits are those of a batch norm
+    without scale and offset; without that and without D, which needs many rows a class, all images end in one class.
 
     Args:
       logits1: of one view, `[B, K]`.

@@ -1,11 +1,14 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from cases import CASES, close, equal, images, start
 from first_step import KEY, NETS, first_step, log_softmax
 
-from kdjax.core import InputError
+from kdjax import methods
+from kdjax.core import InputError, chain
+from kdjax.models import conv_net, mlp_head
 
 
 def log(p):
@@ -64,6 +67,18 @@ def test_a_slow_network_says_where_the_other_view_belongs():
         lambda t, o: 0.9 * t + 0.1 * o, step.state.target.params, {n: step.new.online.params[n] for n in step.new.target.params}
     )
     close(step.new.target.params, slow, atol=1e-6)
+
+
+@pytest.mark.parametrize(("norm", "lam2", "classes"), [("none", 0.0, 1), ("none", 1.0, 4), ("plain", 0.0, 4)])
+def test_all_classes_are_used_for_the_sake_of_the_loss_or_by_batch_norm_without_which_there_is_one(norm, lam2, classes):
+    nets, views = (conv_net((8,), None), mlp_head(16, 4, last_norm=norm)), (images(), images() + 0.5 * images(1))
+    method = methods.twist(*nets, optax.adam(0.02), steps=100, lam2=lam2)
+    step, state = jax.jit(method.step), jax.jit(method.init)(jax.random.key(1), {"views": views}, {})
+    for _ in range(100):
+        state, _ = step(state, {"views": views}, KEY)
+    taps, _ = chain(encoder=nets[0], projector=nets[1]).apply(state.online.params, state.online.stats, views[0], train=True)
+    shares = softmax(np.float64(taps["embedding"])).mean(0)
+    assert abs(np.exp(-np.sum(shares * np.log(shares + 1e-12))) - classes) < 0.5
 
 
 @pytest.mark.parametrize("share", [0.5, 0.3])

@@ -35,12 +35,13 @@ def twist(
 
     Args:
       encoder: image to `"pooled"`.
-      projector: `"pooled"` to `"embedding"`, the logits of as many classes; three layers that end in batch norm without scale and
-        offset, without which all images end in one class.
+      projector: `"pooled"` to `"embedding"`, the logits of as many classes; the paper's has three layers that end in batch norm
+        without scale and offset.
       tx: the optimiser; the paper's is LARS, for transformers AdamW.
       steps: length of the run, for the schedule of the momentum.
       lam1: added to the weight 1 of being sure; -0.6 for transformers.
-      lam2: weight of using all classes, for which a batch needs about as many rows as there are classes.
+      lam2: weight of using all classes, for which a batch needs about as many rows as there are classes; without it and that batch
+        norm all images end in one class.
       temperature: of what is sure and uses all classes; with a slow network, of all distributions.
       epsilon: inside logarithms.
       momentum: how much of itself the slow network keeps, at the start; it rises to 1 by a cosine; 0.996 for transformers. None:
