@@ -9,12 +9,13 @@ import numpy as np
 from kdjax.evaluate import MEASURES, Measure, alike, measure_of, paired_interval
 from kdjax.train.sweep import members_by_point
 from launch.table import look
+from launch.table.embedding import embedding
 from launch.table.images import grid
 from launch.table.measures import AT_BEST, curve_of, known_measures, score_of, words
 
 
 def draw(folder: Path, lines: list[dict], summary: dict, results: dict, experiment: Any) -> None:
-    """Writes `plots/*.png`: curves, scores, and where there are any, generated images and the map of an encoder's features."""
+    """Writes `plots/*.png`: curves, scores, and where there are any, generated images and maps of an encoder's features."""
     plots, about = folder / "plots", f"{summary['method']} on {summary['data']}"
     plots.mkdir(exist_ok=True)
     chosen = {name: members_of(stage, results[name].points) for name, stage in experiment.stages.items() if name in results}
@@ -24,7 +25,7 @@ def draw(folder: Path, lines: list[dict], summary: dict, results: dict, experime
         if result.samples is not None:
             grid(plots / f"{name}_images.png", np.asarray(result.samples), f"{look.shown(name)}: images made up for it")
         if "test_rank_me" in result.measures:
-            _embedding(plots / f"{name}_embedding.png", name, result, experiment.stages[name].nets, experiment.dataset)
+            embedding(plots / f"{name}_embedding.png", name, result, experiment.stages[name], experiment.dataset)
 
 
 def members_of(stage: Any, points: Sequence[Mapping[str, float]]) -> list[list[int]]:
@@ -193,44 +194,3 @@ def _row(name: str) -> str:
     """A row's name, its network in words."""
     labels, space, network = name.rpartition(" ")
     return look.text(labels) + space + look.shown(network)
-
-
-def _embedding(path: Path, name: str, result: Any, nets: dict, dataset: Any) -> None:
-    """t-SNE of the encoder's features of at most 1000 test images, coloured by class."""
-    import jax
-    from sklearn.manifold import TSNE
-    from threadpoolctl import threadpool_limits
-
-    from kdjax import models
-    from kdjax.augment import as_float
-    from kdjax.data import read_sound, spread_rows
-
-    batch, _ = read_sound(dataset.test, spread_rows(dataset.test.size, 1000), skip=True)
-    frozen = result.frozen()
-    net = models.build(next(iter(nets.values())))
-    taps, _ = jax.jit(lambda x: net.apply(frozen.params, frozen.stats, as_float(x), train=False))(batch["image"])
-    features = np.asarray(taps["pooled"])
-    with threadpool_limits(1):  # so few rows: on a busy machine threads wait for each other, ten times as long
-        points = TSNE(random_state=0, init="pca", perplexity=min(30, len(features) // 4)).fit_transform(features)
-    figure, ((axes,),) = look.subplots(figsize=(7.5, 6))
-    colors = _class_colors(len(dataset.names))
-    for label in np.unique(batch["label"]):
-        own = batch["label"] == label
-        told = (
-            {"label": look.text(dataset.names[label]), "color": colors[label]}
-            if label >= 0
-            else {"label": "unlabelled", "color": look.GREY}
-        )
-        axes.scatter(*points[own].T, s=10, marker="os^vDP*X"[label % 8], linewidth=0, **told)
-    if len(dataset.names) <= 20:
-        axes.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=10, markerscale=2)
-    axes.set(xticks=[], yticks=[], xlabel="t-SNE, first axis (no unit)", ylabel="t-SNE, second axis (no unit)")
-    axes.set_title(f"t-SNE of test features, {look.shown(name)}")
-    look.save(figure, path)
-
-
-def _class_colors(count: int) -> np.ndarray:
-    """Colours of classes from dark to light; neighbours differ in their markers too."""
-    from matplotlib import colormaps
-
-    return colormaps["viridis"](np.linspace(0, 0.92, max(count, 1)))

@@ -7,17 +7,24 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from PIL import Image
+from sklearn.decomposition import PCA
 
 from kdjax.data import Dataset, array_source
 from kdjax.train.sweep import members_by_point
 from launch.run import progress
-from launch.table import analysis_plots, look, plots
+from launch.table import analysis_plots, embedding, look, plots
 
+RNG = np.random.default_rng(0)
 RATES = np.repeat([0.1, 0.5, 2.0], 2)
 STAGES = {
     "teacher": SimpleNamespace(members=1, hyper=None, nets={}),
     "student_alone": SimpleNamespace(members=6, hyper={"learning_rate": RATES}, nets={}),
-    "student": SimpleNamespace(members=2, hyper=None, nets={"encoder": {"name": "conv_net", "widths": [2], "classes": 0}}),
+    "student": SimpleNamespace(
+        members=2,
+        hyper=None,
+        nets={"encoder": {"name": "conv_net", "widths": [2], "classes": 0}},
+        view=lambda batch: batch["image"],
+    ),
 }
 POINTS = (
     {"learning_rate": 0.5, "val_accuracy": 90.0},
@@ -102,6 +109,31 @@ def test_every_plot_has_its_title_axes_and_units(drawn):
     with Image.open(folder / "student_images.png") as image:
         title = np.asarray(image)[:32]
         assert title.min() < 100 and title.max() == 255
+
+
+def test_maps_of_features_show_every_class_and_image(drawn, tmp_path):
+    figure = drawn[0]["student_embedding.png"]
+    components, neighbours = figure.axes
+    for axes in (components, neighbours):
+        assert [len(one.get_offsets()) for one in axes.collections] == [4, 4, 4]
+        assert [one.get_label() for one in axes.collections] == ["cat", r"dog\$", r"\x1b[31mfox"]
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 4, 4, 1)).astype(np.uint8).reshape(12, 16)
+    wanted = PCA(2).fit(pixels.astype(float))
+    shown = np.concatenate([one.get_offsets() for one in components.collections])
+    points = wanted.transform(pixels.astype(float))[np.argsort(np.arange(12) % 3, kind="stable")]
+    np.testing.assert_allclose(np.abs(shown), np.abs(points), rtol=1e-4)
+    first, second = wanted.explained_variance_ratio_
+    assert components.get_xlabel() == f"first component ({first:.0%} of the variance)"
+    assert components.get_ylabel() == f"second component ({second:.0%} of the variance)"
+    assert figure.get_suptitle() == "features of 12 test images, student"
+
+
+@pytest.mark.parametrize("features", [RNG.normal(size=(4, 3)), RNG.normal(size=(9, 1)), np.ones((9, 3)), np.full((9, 3), np.nan)])
+def test_of_few_or_broken_features_no_map_is_drawn(features, tmp_path, monkeypatch):
+    monkeypatch.setattr(embedding, "_features", lambda *_: features)
+    source = array_source(np.zeros((len(features), 2, 2, 1), np.uint8), np.zeros(len(features), int))
+    embedding.embedding(tmp_path / "x.png", "encoder", None, None, SimpleNamespace(test=source, names=("a",)))
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_network_keeps_its_colour_in_every_plot(drawn):
