@@ -14,7 +14,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from kdjax import methods
+from kdjax import augment, methods, models
 from kdjax.core import by_part, check_option
 from kdjax.experiment import representation, sections
 from kdjax.experiment.entry import Entry, Table, methods_section
@@ -59,6 +59,14 @@ def train_lc_loss(c):
     """As BYOL, and a head of the same form for every place of the last map; views say where they come from."""
     heads = (c.mlp_head() for _ in range(3))
     return methods.lc_loss(c.encoder, *heads, c.tx, **c.options), c.two_views(geometry=True)
+
+
+def train_mae(c):
+    """A decoder of two blocks, as wide as the encoder, which is a transformer; one view."""
+    net = c.specification
+    check_option("encoder", net["name"], lambda _: "patch" in net, "a transformer whose patches can be hidden, as encoder=vit")
+    decoder = models.patch_decoder(net["patch"], c.dataset.shape[-1], width=net["width"], depth=2, heads=net["heads"])
+    return methods.mae(c.encoder, decoder, c.tx, patch=net["patch"], **c.options), augment.views(c.pair()[0])
 
 
 def train_moco(c):
@@ -143,6 +151,7 @@ METHODS = {
     "dino": Entry(methods.dino, train_dino),
     "fast_moco": Entry(methods.fast_moco, train_fast_moco),
     "lc_loss": Entry(methods.lc_loss, train_lc_loss),
+    "mae": Entry(methods.mae, train_mae),
     "moco": Entry(methods.moco, train_moco),
     "moco_v3": Entry(methods.moco_v3, train_moco_v3),
     "msbreg": Entry(methods.msbreg, train_msbreg),

@@ -3,9 +3,10 @@
     python launch/main.py --config=configs/ssl_benchmark.py --workdir=runs/ssl
     python launch/main.py --config=configs/ssl_benchmark.py:methods=byol/swav/vicreg --workdir=runs/three
 
-`methods=` takes names between slashes; by default all of `configs/ssl.py`, whose encoder, views, optimiser and probe each of them
-has. Their options are in `config.methods.<name>`. Every encoder is compared with the untrained one and with raw pixels, paired by
-seed, by a linear probe on few labels; `supervised` learns from the labels of all training images, as no encoder of the others does.
+`methods=` takes names between slashes; by default all of `configs/ssl.py` for convolutional nets. Encoder, views, optimiser and
+probe are the same for all of them; their options are in `config.methods.<name>`. Every encoder is compared with the untrained one
+and with raw pixels, paired by seed, by a linear probe on few labels; `supervised` learns from the labels of all training images, as
+no encoder of the others does.
 """
 
 from functools import partial
@@ -28,11 +29,12 @@ def supervised_stages(c):
     return c.stage(make, nets={"network": specification})
 
 
+OTHERS = ("mae",)  # of transformers
 METHODS = ssl.METHODS | {"supervised": Entry(methods.supervised, stages=supervised_stages)}
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    return ssl.get_config(variant, methods="/".join(METHODS), table=METHODS)
+    return ssl.get_config(variant, methods="/".join(name for name in METHODS if name not in OTHERS), table=METHODS)
 
 
 build = partial(representation.build, table=METHODS)

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from kdjax import augment, models
 from kdjax.core import InputError, Net, check_option, pick
 from kdjax.data import Dataset
@@ -51,7 +53,7 @@ class RepresentationContext(Context):
         """Large views, those of the pair in turn, then the small ones; where images have masks, also their geometry."""
         pair = self.pair()
         chosen = augment.multi_crop(tuple(pair[k % 2] for k in range(large)), self._small(), self.config.views.small.count)
-        return augment.views(*chosen, geometry="mask" in self.source.read([0]))
+        return augment.views(*chosen, geometry="mask" in self.source.read(np.arange(1)))
 
     def strong_and_weak(self) -> Callable:
         """A view, and a weak one: crop and flip, or with grey images the affine map alone."""

@@ -39,8 +39,9 @@ def test_a_method_sees_its_heads_views_and_steps(config):
 
 @pytest.mark.parametrize(("name", "views"), [*((name, "affine") for name in ssl.METHODS), ("ressl", "crop"), ("swav", "crop")])
 def test_every_method_takes_a_step_on_its_views(name, views):
-    config = ssl.get_config(f"method={name},views={views}")
-    config.encoder_training.net.widths, config.views.small.count = (4,), 2
+    config = ssl.get_config(f"method={name},views={views}" + ",encoder=vit" * (name == "mae"))
+    net, config.views.small.count = config.encoder_training.net, 2
+    net.update({"patch": 2, "depth": 1, "width": 8, "heads": 2} if name == "mae" else {"widths": (4,)})
     stage = ssl.build(config).stages["encoder"]
     rows = {k: jnp.asarray(v) for k, v in stage.source.read(np.arange(128)).items()}
     key = jax.random.key(0)
@@ -50,7 +51,7 @@ def test_every_method_takes_a_step_on_its_views(name, views):
         return stage.method.step(stage.method.init(key, batch, {}), batch, key)
 
     _, metrics = jax.eval_shape(step, rows)
-    assert {"loss", "probe"} <= set(metrics)
+    assert ({"loss"} if name == "mae" else {"loss", "probe"}) <= set(metrics)
 
 
 def test_a_table_of_methods_is_held_against_what_is_not_trained():
@@ -79,6 +80,11 @@ def test_views_that_cannot_be_are_refused(config):
         InputError, match=r"^--config.views.small.size=9 is not accepted: expected 1 to 8, the side of the large views"
     ):
         ssl.build(config)
+
+
+def test_patches_are_hidden_from_transformers_only():
+    with pytest.raises(InputError, match=r"^encoder='conv_net' is not accepted: expected a transformer"):
+        ssl.build(ssl.get_config("method=mae"))
 
 
 def test_gradients_are_accumulated_by_methods_that_can(config):
