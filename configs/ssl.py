@@ -57,8 +57,8 @@ def train_fast_moco(c):
 
 def train_lc_loss(c):
     """As BYOL, and a head of the same form for every place of the last map; views say where they come from."""
-    heads = (c.mlp_head() for _ in range(3))
-    return methods.lc_loss(c.encoder, *heads, c.tx, **c.options), c.two_views(geometry=True)
+    method = methods.lc_loss(c.encoder, c.mlp_head(), c.mlp_head(), c.mlp_head(), c.tx, **c.options)
+    return method, c.two_views(geometry=True)
 
 
 def train_mae(c):
