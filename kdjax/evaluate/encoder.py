@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from kdjax.core.check import check_option
+from kdjax.core.check import InputError, check_option
 from kdjax.data import Dataset, Source, few_labels, label_fraction, spread_rows
 from kdjax.data.sampler import PROBE_SPLIT
 from kdjax.data.split import stratified
@@ -53,6 +53,8 @@ def representation(
 
     What needs labels is measured on the rows of `probed_rows`, and left out where there are none.
 
+    Measuring refuses a network without that tap (InputError).
+
     Args:
       per_class: labels a class for the offline probe. 2 or more choose among themselves C, or the rate of SGD; with 1 it is fixed.
       draws: draws of the labels.
@@ -74,6 +76,10 @@ def representation(
         labels, train_labels = columns["label"], trained_columns["label"]
         network = next(iter(outputs))
         taps = outputs[network]
+        if "pooled" not in taps:
+            raise InputError(
+                f"network {network!r} has no tap 'pooled', which is what a probe sees: expected an encoder that gives it"
+            )
         health = _health(taps["pooled"])
         rows = probed_rows(train_labels, labels)
         if rows is None:

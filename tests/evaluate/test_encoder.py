@@ -103,6 +103,12 @@ def test_few_shot_tasks_are_of_what_is_evaluated():
     assert "few_shot_accuracy" not in measure(collected(splits), "test", False)
 
 
+def test_a_network_without_pooled_features_is_refused():
+    splits = {split: {"online": {"map": np.ones((1, 12, 2, 2, 3))}} for split in ("train", "test")}
+    with pytest.raises(InputError, match="network 'online' has no tap 'pooled', which is what a probe sees"):
+        representation()(collected(splits), "test", False)
+
+
 @pytest.mark.parametrize(
     ("options", "line"),
     [

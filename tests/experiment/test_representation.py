@@ -91,3 +91,20 @@ def test_gradients_are_accumulated_by_methods_that_can(config):
     config.encoder_training.micro = 2
     with pytest.raises(InputError, match=r"encoder_training.micro=2 is not accepted: expected 1: this method does not"):
         ssl.build(config)
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        (
+            {"fractions": (0.1, 0.001)},
+            "--config.probe: fraction=0.001 is not accepted: of the 1.. examples of class . it is less than one",
+        ),
+        ({"neighbours": 1348}, "--config.probe: neighbours=1348 is not accepted: expected 1 to 1347, the labelled images"),
+        ({"episodes": 600, "queries": 100}, "--config.probe: shots=5 is not accepted with queries=100: class . has 4. rows"),
+    ],
+)
+def test_a_probe_that_does_not_fit_the_labels_is_refused_before_training(config, options, line):
+    config.probe.update(options)
+    with pytest.raises(InputError, match=line):
+        ssl.build(config)
