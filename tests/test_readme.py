@@ -98,11 +98,11 @@ def test_launch_command_is_accepted(command, monkeypatch):
 
 @pytest.mark.parametrize("flag", sorted(set(re.findall(r"(--config\.[\w.]+)", PROSE))))
 def test_fields_named_in_the_text_exist(flag):
-    field = flag.rstrip(".").removeprefix("--config.")
-    _, config = cli.read_config(str(ROOT / "configs" / "quickstart.py"), [])
-    for name in field.split("."):
-        assert name in config
-        config = config[name]
+    names = flag.rstrip(".").removeprefix("--config.").split(".")
+    configs = [cli.read_config(str(ROOT / "configs" / f"{name}.py"), [])[1] for name in ("quickstart", "ssl")]
+    for name in names:
+        configs = [config[name] for config in configs if name in config]
+    assert configs
 
 
 def test_usage_texts_hold_the_flags_of_the_readme():

@@ -50,6 +50,15 @@ SAME = {
     "generalised_jensen_shannon": lambda s, t, y: jnp.sum(losses.generalised_jensen_shannon(s, t)),
     "skewed_kl": lambda s, t, y: jnp.sum(losses.skewed_kl(s, t)),
     "top_k_kl": lambda s, t, y: jnp.sum(losses.top_k_kl(s, *jax.lax.top_k(t, 2), temperature=2.0)),
+    "dino": lambda s, t, y: losses.dino(
+        jnp.stack([s, 2 * s]), jnp.stack([t, t]), jnp.zeros(s.shape[1]), student_temperature=1.0, teacher_temperature=0.5
+    ),
+    "dino_centre": lambda s, t, y: jnp.sum(
+        jnp.where(jnp.isneginf(s[0]), 0.0, losses.dino_centre(jnp.zeros(s.shape[1]), s[None], momentum=0.5))
+    ),
+    "twist": lambda s, t, y: losses.twist(s, t),
+    "twist_teacher": lambda s, t, y: losses.twist_teacher(jnp.stack([s, 2 * s]), jnp.stack([t, t])),
+    "self_label": lambda s, t, y: losses.self_label(t, s, threshold=0.1),
     "evaluate.divergence": lambda s, t, y: jnp.sum(divergence(s, t)),
 }
 # Those that count classes: the masked one is one of them.

@@ -65,7 +65,7 @@ def test_blocks_add_up_to_the_gradient_of_the_plain_convolution(images, height, 
     x, w = draw((images, height, width, 3), (*kernel, 3, 4))
     both = [jax.value_and_grad(lossy(conv, strides, pads), (0, 1)) for conv in (canonical_convolution, plain)]
     assert [loops(f, x, w) for f in both] == [1, 0]
-    assert_same(*(jax.jit(f)(x, w) for f in both))
+    assert_same(*(jax.jit(f)(x, w) for f in both), 3e-6)  # sums in another order
 
 
 @pytest.mark.parametrize("images", [4, 7])
