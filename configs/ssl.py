@@ -205,7 +205,13 @@ def get_config(variant: str = "", *, methods: str = "", table: Table = METHODS) 
             # Without its predictor, which byol and simsiam can do without, a method collapses.
             "head": {"hidden": 256, "out": 64, "predictor": True},
             **({"methods": found} if methods else {"method": found[names[0]]}),
-            "probe": {"per_class": 10, "draws": 5, "neighbours": 20},
+            "probe": {
+                "per_class": 10, "draws": 5,  # labels a class of the offline probe, and how often they are drawn
+                "fractions": (),  # parts of the labels for further probes: (0.01, 0.1) is 1% and 10%
+                "solver": "lbfgs",  # of these probes: lbfgs, sgd
+                "neighbours": 20,  # of kNN
+                "episodes": 0, "ways": 5, "shots": 5, "queries": 15,  # few-shot tasks, of which papers have 600; 0: none
+            },
         }
     )  # fmt: skip
 
