@@ -21,7 +21,9 @@ from kdjax.evaluate.probe import linear_probe
 from kdjax.evaluate.segmentation import class_iou, confusion_matrix, mean_iou
 from kdjax.evaluate.sharpness import Eigenvalues, Trace, evaluation_loss, hessian_top, hessian_trace
 from kdjax.evaluate.similarity import linear_cka, minibatch_linear_cka, position_mean, r2_cca, rbf_cka, similarities
+from kdjax.evaluate.task_gradient import pge_distance, principal_gradient
 from kdjax.evaluate.teacher_layers import candidate_layers, choose_hint_points
+from kdjax.evaluate.transferability import h_score, leep, log_me, negative_conditional_entropy
 
 __all__ = [
     "MEASURES",
@@ -49,22 +51,28 @@ __all__ = [
     "feature_std",
     "few_shot_accuracy",
     "frechet_distance",
+    "h_score",
     "hessian_top",
     "hessian_trace",
     "hint_points",
     "kernel_distance",
     "knn_accuracy",
     "knn_scores",
+    "leep",
     "linear_cka",
     "linear_probe",
+    "log_me",
     "logit_correlation",
     "mean_iou",
     "measure_of",
     "minibatch_linear_cka",
     "nearest",
+    "negative_conditional_entropy",
     "negative_log_likelihood",
     "paired_interval",
+    "pge_distance",
     "position_mean",
+    "principal_gradient",
     "r2_cca",
     "rank_me",
     "rbf_cka",

@@ -69,6 +69,10 @@ MEASURES: Mapping[str, Measure] = {
         Measure("mean_iou", "%", "higher", 2),
         Measure("fid", "", "lower", 2),
         Measure("kid", "", "lower", 4),
+        Measure("leep", "nats", "higher", 3),
+        Measure("log_me", "nats", "higher", 3),
+        Measure("h_score", "", "higher", 3),
+        Measure("pge_distance", "", "lower", 3),
     )
 }
 

@@ -44,6 +44,7 @@ def test_of_which_measures_less_is_better():
         "kid",
         "half_interval",
         "uniformity",
+        "pge_distance",
     }
     assert {measure.better for measure in MEASURES.values()} == {"higher", "lower"}
 
