@@ -6,7 +6,7 @@ from kdjax.core.collectives import gather, gather_replicated, mean, offset, pmea
 from kdjax.core.donate import donating, on_parts
 from kdjax.core.ema import cosine_to_one, ema, linear_warmup
 from kdjax.core.fast_compile import jit_fast_compile
-from kdjax.core.k_means import spherical_k_means
+from kdjax.core.k_means import euclidean_k_means, spherical_k_means
 from kdjax.core.keys import example_keys, row_keys, row_normal
 from kdjax.core.learn import apply_gradients, learn, mean_grad, new_learner
 from kdjax.core.memory import check_memory, memory_available
@@ -22,9 +22,9 @@ from kdjax.core.updates import by_part, freeze, keep_unit_columns, skip_zero_gra
 __all__ = [
     "Batch", "Follower", "Frozen", "InputError", "Learner", "Method", "Metrics", "Net", "Queue", "apply_gradients",
     "average_pool", "batch_norms", "by_part", "chain", "check_memory", "check_option", "cosine_to_one", "donating", "ema",
-    "example_keys", "freeze", "from_linen", "from_nnx", "gather", "gather_replicated", "jit_fast_compile", "join",
-    "keep_unit_columns", "learn", "linear_warmup", "map_by_kind", "masked_loss", "match_sizes", "mean", "mean_grad",
-    "memory_available", "nearest", "nearest_resize", "new_learner", "new_queue", "normalised", "offset", "on_parts", "pick",
-    "pmean", "psum", "push", "read_by_name", "row_keys", "row_normal", "skip_zero_gradients", "spherical_k_means", "split",
-    "unit", "weighted_sum", "weights_at", "with_label_weights",
+    "euclidean_k_means", "example_keys", "freeze", "from_linen", "from_nnx", "gather", "gather_replicated",
+    "jit_fast_compile", "join", "keep_unit_columns", "learn", "linear_warmup", "map_by_kind", "masked_loss", "match_sizes",
+    "mean", "mean_grad", "memory_available", "nearest", "nearest_resize", "new_learner", "new_queue", "normalised", "offset",
+    "on_parts", "pick", "pmean", "psum", "push", "read_by_name", "row_keys", "row_normal", "skip_zero_gradients",
+    "spherical_k_means", "split", "unit", "weighted_sum", "weights_at", "with_label_weights",
 ]  # fmt: skip

@@ -19,6 +19,7 @@ from kdjax.evaluate.knn import knn_accuracy, knn_scores, nearest
 from kdjax.evaluate.measure import MEASURES, Alarm, Measure, alike, measure_of
 from kdjax.evaluate.probe import linear_probe
 from kdjax.evaluate.segmentation import class_iou, confusion_matrix, mean_iou
+from kdjax.evaluate.selection import density, select_apart, usl, uslt
 from kdjax.evaluate.sharpness import Eigenvalues, Trace, evaluation_loss, hessian_top, hessian_trace
 from kdjax.evaluate.similarity import linear_cka, minibatch_linear_cka, position_mean, r2_cca, rbf_cka, similarities
 from kdjax.evaluate.task_gradient import pge_distance, principal_gradient
@@ -43,6 +44,7 @@ __all__ = [
     "confusion_matrix",
     "correlation_difference",
     "correlation_gap",
+    "density",
     "divergence",
     "effective_rank",
     "evaluation_loss",
@@ -77,8 +79,11 @@ __all__ = [
     "rank_me",
     "rbf_cka",
     "reliability",
+    "select_apart",
     "similarities",
     "top1_agreement",
     "top_k",
     "uniformity",
+    "usl",
+    "uslt",
 ]

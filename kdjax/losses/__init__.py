@@ -43,6 +43,7 @@ from kdjax.losses.relations import (
     similarity_preserving,
 )
 from kdjax.losses.relic import relic_contrast, relic_invariance
+from kdjax.losses.selective import uslt_global, uslt_local, uslt_mean
 from kdjax.losses.standardised import logit_standardised, standardise
 from kdjax.losses.summaries import attention_transfer, factor_transfer, flow_of_solution, neuron_selectivity
 from kdjax.losses.tokens import deit_hard, deit_soft, token_relation
@@ -152,6 +153,9 @@ __all__ = [
     "twist",
     "twist_teacher",
     "unlikelihood",
+    "uslt_global",
+    "uslt_local",
+    "uslt_mean",
     "variational_information",
     "vibcreg",
     "vicreg",

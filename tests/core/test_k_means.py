@@ -1,9 +1,12 @@
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from sklearn.cluster import KMeans
 
-from kdjax.core import InputError, k_means, spherical_k_means
+from kdjax.core import InputError, euclidean_k_means, k_means, spherical_k_means
 
 RNG = np.random.default_rng(3)
 KEY = jax.random.key(1)
@@ -39,6 +42,33 @@ def test_it_is_the_algorithm(block, monkeypatch):
         expected, labels = algorithm(rows, np.float64(first), iterations)
         np.testing.assert_allclose(centroids, expected, atol=1e-5)
         assert np.array_equal(found, labels) and found.dtype == jnp.int32
+
+
+@pytest.mark.parametrize("block", [4096, 16])
+def test_by_euclidean_distance_it_is_the_algorithm_of_scikit_learn(block, monkeypatch):
+    """And far from the origin, where squares of 1e6 differ by 1."""
+    monkeypatch.setattr(k_means, "_BLOCK", block)
+    jax.clear_caches()
+    rows = RNG.normal(size=(50, 3))
+    for shift in (0, 1000):
+        for iterations in (1, 2, 40):
+            model = KMeans(6, init=rows[:6], n_init=1, max_iter=iterations, tol=0, algorithm="lloyd")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # it has not converged
+                model.fit(rows)
+            shifted = np.float32(rows + shift)
+            centroids, found = euclidean_k_means(shifted, shifted[:6], iterations=iterations)
+            assert np.array_equal(found, model.labels_) and found.dtype == jnp.int32
+            np.testing.assert_allclose(centroids - np.float32(shift), model.cluster_centers_, atol=1e-5 if shift == 0 else 2e-4)
+
+
+def test_by_euclidean_distance_an_empty_cluster_stays_where_it_is():
+    rows, start = np.float32([[0, 0.5], [0, 3], [4, 4]]), np.float32([[0, 0], [9, 9], [0, 2], [0, 2]])
+    centroids, found = euclidean_k_means(rows, start, iterations=0)
+    assert centroids.tolist() == start.tolist() and found.tolist() == [0, 2, 2]  # the first of equal ones
+    centroids, found = euclidean_k_means(rows, start)
+    np.testing.assert_allclose(centroids, [[0, 0.5], [9, 9], [4, 4], [0, 3]], atol=1e-6)
+    assert found.tolist() == [0, 3, 2]
 
 
 def test_it_finds_what_lies_apart():
@@ -89,3 +119,17 @@ def test_the_key_draws_the_first_centroids():
 def test_bad_numbers_are_refused(options, words):
     with pytest.raises(InputError, match=words):
         spherical_k_means(KEY, np.ones((12, 3), np.float32), **options)
+
+
+@pytest.mark.parametrize(
+    ("rows", "centroids", "iterations", "words"),
+    [
+        (np.ones((5, 3)), np.ones((2, 2)), 3, r"^rows and centroids have shapes \(5, 3\) and \(2, 2\): expected \[N, D\] and"),
+        (np.ones(5), np.ones((2, 2)), 3, r"shapes \(5,\)"),
+        (np.ones((5, 2)), np.ones((0, 2)), 3, r"\(0, 2\)"),
+        (np.ones((5, 2)), np.ones((2, 2)), -1, "^iterations=-1"),
+    ],
+)
+def test_bad_points_are_refused(rows, centroids, iterations, words):
+    with pytest.raises(InputError, match=words):
+        euclidean_k_means(rows, centroids, iterations=iterations)

@@ -113,6 +113,16 @@ CASES = {
         lambda v, t, axis_name: losses.twist_teacher(rows_second(v), rows_second(t), axis_name=axis_name),
         VIEWS, VIEWS[::-1, :2].copy(),
     ),
+    "uslt_global": (lambda s, w, axis_name: losses.uslt_global(w, s, threshold=0.4, axis_name=axis_name), S, T),
+    "uslt_global, batch": (
+        lambda s, w, axis_name: losses.uslt_global(w, s, threshold=0.4, variant="batch", axis_name=axis_name), S, T
+    ),
+    "uslt_mean": (
+        lambda s, t, axis_name: collectives.mean(
+            s * losses.uslt_mean(jnp.full(5, 0.2), t, axis_name=axis_name)[None], axis_name=axis_name
+        ),
+        S, T,
+    ),
     "vibcreg": (losses.vibcreg, S, T),
     "vicreg": (losses.vicreg, S, T),
     "whiten": (lambda x, y, axis_name: collectives.mean(losses.whiten(x, axis_name=axis_name) * y, axis_name=axis_name), S, T),
