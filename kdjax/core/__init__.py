@@ -12,6 +12,7 @@ from kdjax.core.learn import apply_gradients, learn, mean_grad, new_learner
 from kdjax.core.memory import check_memory, memory_available
 from kdjax.core.method import Batch, Method, Metrics, read_by_name
 from kdjax.core.net import Net, batch_norms, from_linen, from_nnx, normalised
+from kdjax.core.norm_rescale import norm_rescale
 from kdjax.core.pool import average_pool, match_sizes, nearest_resize
 from kdjax.core.queue import Queue, new_queue, push
 from kdjax.core.state import Follower, Frozen, Learner, join, map_by_kind, split
@@ -24,7 +25,7 @@ __all__ = [
     "average_pool", "batch_norms", "by_part", "chain", "check_memory", "check_option", "cosine_to_one", "donating", "ema",
     "euclidean_k_means", "example_keys", "freeze", "from_linen", "from_nnx", "gather", "gather_replicated",
     "jit_fast_compile", "join", "keep_unit_columns", "learn", "linear_warmup", "map_by_kind", "masked_loss", "match_sizes",
-    "mean", "mean_grad", "memory_available", "nearest", "nearest_resize", "new_learner", "new_queue", "normalised", "offset",
-    "on_parts", "pick", "pmean", "psum", "push", "read_by_name", "row_keys", "row_normal", "skip_zero_gradients",
-    "spherical_k_means", "split", "unit", "weighted_sum", "weights_at", "with_label_weights",
+    "mean", "mean_grad", "memory_available", "nearest", "nearest_resize", "new_learner", "new_queue", "norm_rescale",
+    "normalised", "offset", "on_parts", "pick", "pmean", "psum", "push", "read_by_name", "row_keys", "row_normal",
+    "skip_zero_gradients", "spherical_k_means", "split", "unit", "weighted_sum", "weights_at", "with_label_weights",
 ]  # fmt: skip
