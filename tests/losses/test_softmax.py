@@ -59,6 +59,9 @@ SAME = {
     "twist": lambda s, t, y: losses.twist(s, t),
     "twist_teacher": lambda s, t, y: losses.twist_teacher(jnp.stack([s, 2 * s]), jnp.stack([t, t])),
     "self_label": lambda s, t, y: losses.self_label(t, s, threshold=0.1),
+    "uslt_global": lambda s, t, y: losses.uslt_global(t, s, threshold=0.1),
+    "uslt_local": lambda s, t, y: jnp.sum(losses.uslt_local(s, t, jnp.full(s.shape[1], 0.25))),
+    "uslt_mean": lambda s, t, y: jnp.sum(losses.uslt_mean(jnp.where(jnp.isneginf(s[0]), 0.0, 0.25), t) ** 2),
     "evaluate.divergence": lambda s, t, y: jnp.sum(divergence(s, t)),
 }
 # Those that count classes: the masked one is one of them.
