@@ -186,13 +186,11 @@ FEW_IMAGES: dict[str, dict[str, Any]] = {
 }
 
 
-def get_config(variant: str = "", *, methods: str = "", table: Table = METHODS) -> ConfigDict:
-    """One method, or of `methods`, names between slashes, a table."""
-    chosen = sections.variant(
-        variant, **{"methods": methods} if methods else {"method": "byol"}, encoder="conv_net", views="affine"
-    )
-    names = tuple(chosen["methods"].split("/")) if methods else (chosen["method"],)
-    found = methods_section(names, table, options=FEW_IMAGES)
+def get_config(variant: str = "", *, names: tuple[str, ...] = (), table: Table = METHODS) -> ConfigDict:
+    """One method, `method=`, or where there are `names` a table of them, `methods=`."""
+    kind = {"methods": "/".join(names)} if names else {"method": "byol"}
+    chosen = sections.variant(variant, **kind, encoder="conv_net", views="affine")
+    found = methods_section(tuple(chosen[next(iter(kind))].split("/")), table, options=FEW_IMAGES)
     return ConfigDict(
         {
             **sections.run_section(seeds=3),
@@ -204,7 +202,7 @@ def get_config(variant: str = "", *, methods: str = "", table: Table = METHODS) 
             ),
             # Without its predictor, which byol and simsiam can do without, a method collapses.
             "head": {"hidden": 256, "out": 64, "predictor": True},
-            **({"methods": found} if methods else {"method": found[names[0]]}),
+            **({"methods": found} if names else {"method": next(iter(found.values()))}),
             "probe": {
                 "per_class": 10, "draws": 5,  # labels a class of the offline probe, and how often they are drawn
                 "fractions": (),  # parts of the labels for further probes: (0.01, 0.1) is 1% and 10%

@@ -34,7 +34,7 @@ METHODS = ssl.METHODS | {"supervised": Entry(methods.supervised, stages=supervis
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    return ssl.get_config(variant, methods="/".join(name for name in METHODS if name not in OTHERS), table=METHODS)
+    return ssl.get_config(variant, names=tuple(name for name in METHODS if name not in OTHERS), table=METHODS)
 
 
 build = partial(representation.build, table=METHODS)

@@ -1,7 +1,7 @@
 """The contracts: what a net, a state and a method are, and the one way to learn."""
 
 from kdjax.core.chain import chain
-from kdjax.core.check import InputError, check_option, nearest, pick
+from kdjax.core.check import InputError, check_count, check_option, check_positive, check_share, nearest, pick
 from kdjax.core.collectives import gather, gather_replicated, mean, offset, pmean, psum
 from kdjax.core.donate import donating, on_parts
 from kdjax.core.ema import cosine_to_one, ema, linear_warmup
@@ -22,10 +22,11 @@ from kdjax.core.updates import by_part, freeze, keep_unit_columns, skip_zero_gra
 
 __all__ = [
     "Batch", "Follower", "Frozen", "InputError", "Learner", "Method", "Metrics", "Net", "Queue", "apply_gradients",
-    "average_pool", "batch_norms", "by_part", "chain", "check_memory", "check_option", "cosine_to_one", "donating", "ema",
-    "euclidean_k_means", "example_keys", "freeze", "from_linen", "from_nnx", "gather", "gather_replicated",
-    "jit_fast_compile", "join", "keep_unit_columns", "learn", "linear_warmup", "map_by_kind", "masked_loss", "match_sizes",
-    "mean", "mean_grad", "memory_available", "nearest", "nearest_resize", "new_learner", "new_queue", "norm_rescale",
-    "normalised", "offset", "on_parts", "pick", "pmean", "psum", "push", "read_by_name", "row_keys", "row_normal",
-    "skip_zero_gradients", "spherical_k_means", "split", "unit", "weighted_sum", "weights_at", "with_label_weights",
+    "average_pool", "batch_norms", "by_part", "chain", "check_count", "check_memory", "check_option", "check_positive",
+    "check_share", "cosine_to_one", "donating", "ema", "euclidean_k_means", "example_keys", "freeze", "from_linen",
+    "from_nnx", "gather", "gather_replicated", "jit_fast_compile", "join", "keep_unit_columns", "learn", "linear_warmup",
+    "map_by_kind", "masked_loss", "match_sizes", "mean", "mean_grad", "memory_available", "nearest", "nearest_resize",
+    "new_learner", "new_queue", "norm_rescale", "normalised", "offset", "on_parts", "pick", "pmean", "psum", "push",
+    "read_by_name", "row_keys", "row_normal", "skip_zero_gradients", "spherical_k_means", "split", "unit", "weighted_sum",
+    "weights_at", "with_label_weights",
 ]  # fmt: skip

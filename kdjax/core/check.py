@@ -43,6 +43,33 @@ def check_option(name: str, value: Any, ok: Callable[[Any], Any], accepted: str)
         raise InputError(f"{name}={shown} is not accepted: expected {accepted}")
 
 
+def check_positive(**options: Any) -> None:
+    """Refuses options, by their names, that are not above 0.
+
+    >>> check_positive(temperature=0.1)
+    """
+    for name, value in options.items():
+        check_option(name, value, lambda x: x > 0, "a number above 0")
+
+
+def check_share(**options: Any) -> None:
+    """Refuses options, by their names, that are not from 0 to 1.
+
+    >>> check_share(momentum=0.99)
+    """
+    for name, value in options.items():
+        check_option(name, value, lambda x: 0 <= x <= 1, "a number from 0 to 1")
+
+
+def check_count(**options: Any) -> None:
+    """Refuses options, by their names, that are below 1: steps, heads, repeats.
+
+    >>> check_count(steps=100)
+    """
+    for name, value in options.items():
+        check_option(name, value, lambda n: n >= 1, "a whole number of at least 1")
+
+
 def check_rows(rows: int, axis_name: str | None, whose: str) -> None:
     """Refuses a single row where a layer takes statistics of its batch, at trace time.
 

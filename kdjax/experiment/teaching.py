@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from kdjax import data, methods, models
-from kdjax.core import Frozen, InputError, Net
+from kdjax.core import Frozen, InputError, Net, check_option
 from kdjax.core.paths import user_path
 from kdjax.evaluate.classifier import classification, classification_together
 from kdjax.experiment.classifier import ClassifierContext
@@ -57,6 +57,7 @@ def supervised(c: ClassifierContext) -> Any:
 
 
 ALONE = Entry(methods.supervised, supervised)
+_MOST = 256  # teachers, each of which is traced into every step
 
 
 def teacher_of(config: Config, dataset: data.Dataset) -> Teaching:
@@ -103,6 +104,7 @@ def _several(config, paths):
     if paths and trained > 1:
         advice = "expected 1, as teachers come from outside"
         raise InputError(f"--config.teachers={trained} is not accepted with --config.teacher={config.teacher}: {advice}")
+    check_option("--config.teachers", trained, lambda n: n <= _MOST, f"at most {_MOST}, as each is asked in every step")
     count = max(paths, trained)
     if count == 1:
         if weights:

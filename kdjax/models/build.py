@@ -11,7 +11,8 @@ from kdjax.core import InputError, Net, normalised, pick
 from kdjax.models.ensemble import ensemble
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
-LARGEST = 2**20  # of the whole numbers in a specification: widths, classes, blocks
+LARGEST = 2**20  # of the whole numbers in a specification: widths, classes
+_DEPTH = 2**11  # layers or blocks; each is traced, so that more would seem to hang
 _LONGEST, _DEEPEST = 4096, 8  # values in all, and specifications in specifications
 
 
@@ -90,8 +91,9 @@ def _check(specification: Any) -> None:
     count = 0
     for _ in range(_DEEPEST):
         for name, value in level:
-            if isinstance(value, int | float) and not (math.isfinite(value) and abs(value) <= LARGEST):
-                raise InputError(f"{name}={value} is not accepted in a net: expected a number of at most {LARGEST}")
+            most = _DEPTH if name == "depth" else LARGEST
+            if isinstance(value, int | float) and not (math.isfinite(value) and abs(value) <= most):
+                raise InputError(f"{name}={value} is not accepted in a net: expected a number of at most {most}")
         inside = [(name, value) for name, value in level if isinstance(value, Mapping | list | tuple)]
         count += sum(len(value) for _, value in inside)
         if not inside or count > _LONGEST:

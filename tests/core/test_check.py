@@ -49,6 +49,23 @@ def test_errors_of_other_kinds_are_not_hidden():
         core.check_option("temperature", 1.0, broken, "a number")
 
 
+@pytest.mark.parametrize(
+    ("check", "good", "bad", "accepted"),
+    [
+        (core.check_positive, (1e-9, 3), (0, -1.0, "a"), "a number above 0"),
+        (core.check_share, (0, 0.5, 1), (-0.1, 1.1, None), "a number from 0 to 1"),
+        (core.check_count, (1, 7), (0, -2, "a"), "a whole number of at least 1"),
+    ],
+)
+def test_options_are_checked_together_and_the_bad_one_is_named(check, good, bad, accepted):
+    for value in good:
+        check(first=value, second=good[0])
+    for value in bad:
+        with pytest.raises(core.InputError, match=rf"^second={value!r} is not accepted: expected {accepted}$"):
+            check(first=good[0], second=value)
+    jax.eval_shape(lambda x: check(first=x), 1.0)  # traced in a sweep
+
+
 def test_nearest_names_come_first():
     assert core.nearest("resnt20", ["wide", "vgg", "resnet20"]) == "resnet20, vgg, wide"
     assert core.nearest("qqq", ["b", "a"]) == "a, b"

@@ -132,6 +132,7 @@ def test_teachers_from_files_are_each_measured_and_teach_as_those_trained_here(l
 @pytest.mark.parametrize(
     ("words", "told"),
     [
+        ("--config.teachers=1000000", "--config.teachers=1000000 is not accepted: expected at most 256"),
         ("--config.teachers=0", "--config.teachers=0 is not accepted: expected a whole number, 1 or more"),
         ("--config.teachers_combine=vote", "--config.teachers_combine='vote' is not accepted: expected one of ensemble, separate"),
         (

@@ -43,6 +43,8 @@ def test_dtype_is_that_of_the_computation():
         ({"dtype": "float8"}, "dtype 'float8' is not known; accepted: "),
         ({"depth": 3}, "net 'conv_net': .*'depth'"),
         ({"widths": []}, "widths="),
+        ({"widths": [2**20 + 1]}, "widths=1048577 is not accepted in a net: expected a number of at most 1048576"),
+        ({"name": "vit", "depth": 10**6}, "depth=1000000 is not accepted in a net: expected a number of at most 2048"),
     ],
 )
 def test_what_is_not_known_is_refused(changed, said):

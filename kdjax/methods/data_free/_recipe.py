@@ -14,7 +14,7 @@ from kdjax.core import (
     Learner,
     Method,
     Net,
-    check_option,
+    check_count,
     example_keys,
     learn,
     new_learner,
@@ -108,8 +108,7 @@ def data_free(
         beside or among them. None: it sees what is made.
       axis_name: mapped axis that holds the batch, or None.
     """
-    check_option("student_steps", student_steps, lambda n: n >= 1, "a whole number of at least 1")
-    check_option("latent", latent, lambda n: n >= 1, "a whole number of at least 1")
+    check_count(student_steps=student_steps, latent=latent)
 
     maker_net = generator if isinstance(generator, Net) else _together(generator)
     several = None if isinstance(generator, Net) else generator

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import optax
 
 from kdjax import losses
-from kdjax.core import Method, Net, check_option
+from kdjax.core import Method, Net, check_option, check_share
 from kdjax.methods.recipes import Objective, combine, labels_objective, tap
 from kdjax.methods.recipes import student as one_student
 
@@ -83,7 +83,7 @@ def deit(
     Reference: Touvron et al., Training data-efficient image transformers & distillation through attention, ICML 2021 (arXiv
     2012.12877).
     """
-    check_option("alpha", alpha, lambda a: 0 <= a <= 1, "a number from 0 to 1")
+    check_share(alpha=alpha)
     asked = deit_objective(weight=alpha, kind=kind, token=token, temperature=temperature, reduction=reduction)
     objective = combine(labels_objective(1 - alpha, smoothing=smoothing), asked)
     return one_student(student, tx, objective, teacher=teacher, axis_name=axis_name, micro=micro)

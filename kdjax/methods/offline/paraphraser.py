@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from kdjax import losses
-from kdjax.core import Frozen, InputError, Learner, Method, Net, check_option, from_linen, learn, weighted_sum
+from kdjax.core import Frozen, InputError, Learner, Method, Net, check_positive, from_linen, learn, weighted_sum
 from kdjax.methods.recipes import tap
 from kdjax.models import batch_norm, conv2d, fan_in_bias, fan_in_uniform, fan_out_uniform, last_stage
 
@@ -105,7 +105,7 @@ def paraphraser(
     Reference: Kim, Park and Kwak, Paraphrasing Complex Network: Network Compression via Factor Transfer, NeurIPS 2018 (arXiv
     1802.04977).
     """
-    check_option("rate", rate, lambda r: r > 0, "a number above 0")
+    check_positive(rate=rate)
     net = from_linen(Paraphraser(rate))
 
     def look(frozen, batch):

@@ -10,7 +10,7 @@ import optax
 from jax import lax
 
 from kdjax import losses
-from kdjax.core import InputError, Method, Net, check_option, from_linen, masked_loss
+from kdjax.core import InputError, Method, Net, check_count, check_option, from_linen, masked_loss
 from kdjax.methods.offline._tokens import Places, layer_names, places, resized, spread
 from kdjax.methods.recipes import Objective, Outputs, paired_names
 from kdjax.methods.recipes import student as one_student
@@ -126,7 +126,7 @@ def proc_kd(
     Reference: Li, Wu, Han and Tian, Prototype-guided Cross-task Knowledge Distillation for Large-scale Models, 2022 (arXiv
     2212.13180).
     """
-    check_option("prototypes", prototypes, lambda k: k >= 1, "a whole number of at least 1")
+    check_count(prototypes=prototypes)
     check_option("warmup", warmup, lambda share: 0 <= share < 1, "from 0 to below 1")
     first = round(warmup * steps)
 

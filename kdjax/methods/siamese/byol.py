@@ -3,7 +3,7 @@
 import optax
 
 from kdjax import losses
-from kdjax.core import Method, Net, check_option, cosine_to_one
+from kdjax.core import Method, Net, check_count, check_share, cosine_to_one
 from kdjax.methods.recipes import views
 
 
@@ -36,8 +36,8 @@ def byol(
     Reference: Grill et al., Bootstrap Your Own Latent: A New Approach to Self-Supervised Learning, NeurIPS 2020
     (arXiv 2006.07733).
     """
-    check_option("tau", tau, lambda t: 0 <= t <= 1, "a number from 0 to 1")
-    check_option("steps", steps, lambda n: n >= 1, "a whole number of at least 1")
+    check_share(tau=tau)
+    check_count(steps=steps)
 
     def objective(outputs):
         (p1, p2), (z1, z2) = ([taps["embedding"] for taps in side] for side in (outputs.online, outputs.target))

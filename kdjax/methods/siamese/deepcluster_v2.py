@@ -10,7 +10,17 @@ import optax
 from jax.typing import ArrayLike
 
 from kdjax import losses
-from kdjax.core import InputError, Method, Net, check_option, gather_replicated, spherical_k_means, unit
+from kdjax.core import (
+    InputError,
+    Method,
+    Net,
+    check_count,
+    check_option,
+    check_positive,
+    gather_replicated,
+    spherical_k_means,
+    unit,
+)
 from kdjax.core.collectives import take
 from kdjax.methods.recipes import views
 
@@ -68,8 +78,8 @@ def deepcluster_v2(
     row_of = _row_of(numbers)
     rows = len(np.asarray(numbers))
     check_option("prototypes", prototypes, lambda k: 1 <= k <= rows, f"1 to {rows}, the number of images")
-    check_option("heads", heads, lambda n: n >= 1, "a whole number of at least 1")
-    check_option("temperature", temperature, lambda t: t > 0, "a number above 0")
+    check_count(heads=heads)
+    check_positive(temperature=temperature)
 
     def objective(outputs):
         past, axis = outputs.memory, outputs.axis_name

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import optax
 
 from kdjax import losses
-from kdjax.core import Method, Net, check_option, cosine_to_one, freeze
+from kdjax.core import Method, Net, check_count, check_positive, check_share, cosine_to_one, freeze
 from kdjax.methods.recipes import views
 from kdjax.models import prototype_head
 
@@ -54,12 +54,11 @@ def dino(
     Reference: Caron, Touvron, Misra, Jegou, Mairal, Bojanowski and Joulin, Emerging Properties in Self-Supervised Vision
     Transformers, ICCV 2021 (arXiv 2104.14294).
     """
-    temperatures = {"student": student_temperature, "teacher": teacher_temperature, "warmup": warmup_temperature}
-    for name, temperature in temperatures.items():
-        check_option(f"{name}_temperature", temperature, lambda t: t > 0, "a number above 0")
-    for name, value in {"centre_momentum": centre_momentum, "momentum": momentum}.items():
-        check_option(name, value, lambda m: 0 <= m <= 1, "a number from 0 to 1")
-    check_option("steps", steps, lambda n: n >= 1, "a whole number of at least 1")
+    check_positive(
+        student_temperature=student_temperature, teacher_temperature=teacher_temperature, warmup_temperature=warmup_temperature
+    )
+    check_share(centre_momentum=centre_momentum, momentum=momentum)
+    check_count(steps=steps)
 
     def teacher_temperature_at(step):
         risen = jnp.minimum((step // steps_per_epoch) / max(warmup_epochs - 1, 1), 1.0) if warmup_epochs else 1.0

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 from kdjax import losses
-from kdjax.core import InputError, Method, Net, check_option
+from kdjax.core import InputError, Method, Net, check_count, check_option, check_positive, check_share
 from kdjax.methods.recipes import views
 
 
@@ -47,10 +47,10 @@ def fast_moco(
     Reference: Ci, Lin, Bai and Ouyang, Fast-MoCo: Boost Momentum-based Contrastive Learning with Combinatorial Patches, ECCV 2022
     (arXiv 2207.08220).
     """
-    check_option("split", split, lambda n: n >= 1, "a whole number of at least 1")
+    check_count(split=split)
     check_option("combine", combine, lambda n: 1 <= n <= split**2, f"1 to {split**2}, the number of patches")
-    check_option("temperature", temperature, lambda t: t > 0, "a number above 0")
-    check_option("momentum", momentum, lambda m: 0 <= m <= 1, "a number from 0 to 1")
+    check_positive(temperature=temperature)
+    check_share(momentum=momentum)
     sets = math.comb(split**2, combine)
 
     def objective(outputs):

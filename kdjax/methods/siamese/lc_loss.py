@@ -5,7 +5,7 @@ import optax
 
 from kdjax import losses
 from kdjax.augment import correspondence
-from kdjax.core import InputError, Method, Net, check_option, cosine_to_one
+from kdjax.core import InputError, Method, Net, check_count, check_positive, check_share, cosine_to_one
 from kdjax.methods.recipes import views
 from kdjax.models import last_map
 
@@ -48,9 +48,9 @@ def lc_loss(
     Reference: Islam, Lundell, Sawhney, Sinha, Morales and Radke, Self-supervised Learning with Local Contrastive Loss for Detection
     and Semantic Segmentation, WACV 2023 (arXiv 2207.04398).
     """
-    check_option("tau", tau, lambda t: 0 <= t <= 1, "a number from 0 to 1")
-    check_option("steps", steps, lambda n: n >= 1, "a whole number of at least 1")
-    check_option("temperature", temperature, lambda t: t > 0, "a number above 0")
+    check_share(tau=tau)
+    check_count(steps=steps)
+    check_positive(temperature=temperature)
 
     def objective(outputs):
         if "geometry" not in outputs.batch:

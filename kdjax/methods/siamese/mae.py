@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from kdjax import losses
-from kdjax.core import InputError, Learner, Method, Net, check_option, learn, row_keys
+from kdjax.core import InputError, Learner, Method, Net, check_count, check_option, learn, row_keys
 from kdjax.core.images import inputs_of
 
 
@@ -53,7 +53,7 @@ def mae(
     Reference: He, Chen, Xie, Li, Dollar and Girshick, Masked Autoencoders Are Scalable Vision Learners, CVPR 2022 (arXiv
     2111.06377).
     """
-    check_option("patch", patch, lambda n: n >= 1, "a whole number of at least 1")
+    check_count(patch=patch)
     check_option("mask", mask, lambda share: 0 < share < 1, "a number above 0 and below 1")
 
     def init(key, batch, given):

@@ -4,7 +4,7 @@ import jax
 import optax
 
 from kdjax import losses
-from kdjax.core import Method, Net, check_option, cosine_to_one, push, unit
+from kdjax.core import Method, Net, check_count, check_positive, check_share, cosine_to_one, push, unit
 from kdjax.methods.recipes import views
 from kdjax.methods.siamese._queue import random_queue
 
@@ -44,8 +44,8 @@ def moco(
     Reference: Chen, Fan, Girshick and He, Improved Baselines with Momentum Contrastive Learning, 2020 (arXiv 2003.04297); He et
     al., Momentum Contrast for Unsupervised Visual Representation Learning, CVPR 2020 (arXiv 1911.05722).
     """
-    check_option("temperature", temperature, lambda t: t > 0, "a number above 0")
-    check_option("momentum", momentum, lambda m: 0 <= m <= 1, "a number from 0 to 1")
+    check_positive(temperature=temperature)
+    check_share(momentum=momentum)
     pairs = ((0, 1), (1, 0)) if symmetric else ((0, 0),)  # of what the online nets see and what the followers do
 
     def objective(outputs):
@@ -96,9 +96,9 @@ def moco_v3(
 
     Reference: Chen, Xie and He, An Empirical Study of Training Self-Supervised Vision Transformers, ICCV 2021 (arXiv 2104.02057).
     """
-    check_option("temperature", temperature, lambda t: t > 0, "a number above 0")
-    check_option("momentum", momentum, lambda m: 0 <= m <= 1, "a number from 0 to 1")
-    check_option("steps", steps, lambda n: n >= 1, "a whole number of at least 1")
+    check_positive(temperature=temperature)
+    check_share(momentum=momentum)
+    check_count(steps=steps)
 
     def objective(outputs):
         (q1, q2), (k1, k2) = ([taps["embedding"] for taps in side] for side in (outputs.online, outputs.target))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import optax
 
 from kdjax import losses
-from kdjax.core import Method, Net, check_option, cosine_to_one, row_normal
+from kdjax.core import Method, Net, check_count, check_share, cosine_to_one, row_normal
 from kdjax.methods.recipes import views
 
 
@@ -48,8 +48,8 @@ def msbreg(
     Reference: Moon, Buracas, Park, Kim and Canny, An Embedding-Dynamic Approach to Self-Supervised Learning, WACV 2023 (arXiv
     2207.03552).
     """
-    check_option("tau", tau, lambda t: 0 <= t <= 1, "a number from 0 to 1")
-    check_option("steps", steps, lambda n: n >= 1, "a whole number of at least 1")
+    check_share(tau=tau)
+    check_count(steps=steps)
 
     def objective(outputs):
         online, target = ([taps["embedding"] for taps in side] for side in (outputs.online, outputs.target))

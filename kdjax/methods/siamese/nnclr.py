@@ -3,7 +3,7 @@
 import optax
 
 from kdjax import losses
-from kdjax.core import Method, Net, check_option, push, unit
+from kdjax.core import Method, Net, check_positive, push, unit
 from kdjax.methods.recipes import views
 from kdjax.methods.siamese._queue import random_queue
 
@@ -37,7 +37,7 @@ def nnclr(
     Reference: Dwibedi et al., With a Little Help from My Friends: Nearest-Neighbor Contrastive Learning of Visual Representations,
     ICCV 2021 (arXiv 2104.14548).
     """
-    check_option("temperature", temperature, lambda t: t > 0, "a number above 0")
+    check_positive(temperature=temperature)
 
     def objective(outputs):
         p1, p2 = (taps["embedding"] for taps in outputs.online)

@@ -6,7 +6,18 @@ import optax
 
 from kdjax import losses
 from kdjax.augment import move_mask
-from kdjax.core import InputError, Method, Net, check_option, cosine_to_one, offset, row_keys
+from kdjax.core import (
+    InputError,
+    Method,
+    Net,
+    check_count,
+    check_option,
+    check_positive,
+    check_share,
+    cosine_to_one,
+    offset,
+    row_keys,
+)
 from kdjax.methods.recipes import views
 
 
@@ -61,12 +72,11 @@ def relicv2(
     Reference: Tomasev, Bica, McWilliams, Buesing, Pascanu, Blundell and Mitrovic, Pushing the Limits of Self-Supervised ResNets:
     Can We Outperform Supervised Learning Without Labels on ImageNet?, 2022 (arXiv 2201.05119).
     """
-    check_option("steps", steps, lambda n: n >= 1, "a whole number of at least 1")
+    check_count(steps=steps)
     check_option("large", large, lambda n: n >= 2, "a whole number of at least 2")
     check_option("negatives", negatives, lambda n: n >= 0, "a whole number, 0 or more")
-    check_option("temperature", temperature, lambda t: t > 0, "a number above 0")
-    for name, value in {"momentum": momentum, "mask_p": mask_p}.items():
-        check_option(name, value, lambda m: 0 <= m <= 1, "a number from 0 to 1")
+    check_positive(temperature=temperature)
+    check_share(momentum=momentum, mask_p=mask_p)
 
     def objective(outputs):
         online, target = ([taps["embedding"] for taps in side] for side in (outputs.online, outputs.target))

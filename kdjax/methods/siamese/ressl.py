@@ -3,7 +3,7 @@
 import optax
 
 from kdjax import losses
-from kdjax.core import Method, Net, check_option, cosine_to_one, push, unit
+from kdjax.core import Method, Net, check_count, check_positive, check_share, cosine_to_one, push, unit
 from kdjax.methods.recipes import views
 from kdjax.methods.siamese._queue import random_queue
 
@@ -42,10 +42,9 @@ def ressl(
     Reference: Zheng et al., ReSSL: Relational Self-Supervised Learning with Weak Augmentation, NeurIPS 2021 (arXiv 2107.09282).
     """
     temperatures = {"query_temperature": query_temperature, "key_temperature": key_temperature}
-    for name, temperature in temperatures.items():
-        check_option(name, temperature, lambda t: t > 0, "a number above 0")
-    check_option("momentum", momentum, lambda m: 0 <= m <= 1, "a number from 0 to 1")
-    check_option("steps", steps, lambda n: n >= 1, "a whole number of at least 1")
+    check_positive(**temperatures)
+    check_share(momentum=momentum)
+    check_count(steps=steps)
 
     def objective(outputs):
         query, key = outputs.online[0]["embedding"], outputs.target[0]["embedding"]

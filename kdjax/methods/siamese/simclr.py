@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import optax
 
 from kdjax import losses
-from kdjax.core import Method, Net, check_option
+from kdjax.core import Method, Net, check_positive
 from kdjax.methods.recipes import views
 
 
@@ -35,7 +35,7 @@ def simclr(
     Reference: Chen, Kornblith, Norouzi and Hinton, A Simple Framework for Contrastive Learning of Visual Representations, ICML
     2020 (arXiv 2002.05709).
     """
-    check_option("temperature", temperature, lambda t: t > 0, "a number above 0")
+    check_positive(temperature=temperature)
 
     def objective(outputs):
         embeddings = jnp.stack([taps["embedding"] for taps in outputs.online])

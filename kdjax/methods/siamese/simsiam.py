@@ -21,7 +21,7 @@ def simsiam(
 
     `L = mean_B [ d(p_1, z_2) + d(p_2, z_1) ] / 2` with `d(p, z) = -cos(p, z)`, from -1 to 1.
 
-    The paper's predictor keeps its learning rate to the end (`core.by_part`), and ships the encoder.
+    The paper's predictor keeps its learning rate to the end (`core.by_part`). The encoder is what is shipped.
 
     Args:
       encoder: image to `"pooled"`.

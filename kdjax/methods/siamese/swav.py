@@ -8,7 +8,7 @@ import optax
 from jax import lax
 
 from kdjax import losses
-from kdjax.core import Method, Net, check_option, freeze, keep_unit_columns, offset, push, unit
+from kdjax.core import Method, Net, check_positive, freeze, keep_unit_columns, offset, push, unit
 from kdjax.methods.recipes import views
 from kdjax.methods.siamese._queue import random_queue
 from kdjax.models import prototype_head
@@ -55,19 +55,9 @@ def swav(
     Reference: Caron, Misra, Mairal, Goyal, Bojanowski and Joulin, Unsupervised Learning of Visual Features by Contrasting Cluster
     Assignments, NeurIPS 2020 (arXiv 2006.09882).
     """
-    for name, value in {"temperature": temperature, "epsilon": epsilon}.items():
-        check_option(name, value, lambda x: x > 0, "a number above 0")
+    check_positive(temperature=temperature, epsilon=epsilon)
 
-    def objective(outputs):
-        scores = jnp.stack([taps["scores"] for taps in outputs.online])
-        embeddings = [taps["projector/embedding"] for taps in outputs.online[:2]]
-        kernel, axis = outputs.params["prototypes"]["kernel"], outputs.axis_name
-        past = outputs.memory or (None, None)
-        assigned = [_assign(s, p, kernel, outputs.step, axis) for s, p in zip(scores, past, strict=False)]
-        loss = losses.swav(scores, jnp.stack(assigned), temperature=temperature, axis_name=axis)
-        return {"swav": loss}, tuple(push(q, unit(z), axis) for q, z in zip(outputs.memory, embeddings, strict=False))
-
-    def _assign(scores: jax.Array, past: Any, kernel: jax.Array, step: jax.Array, axis: str | None) -> jax.Array:
+    def assign(scores: jax.Array, past: Any, kernel: jax.Array, step: jax.Array, axis: str | None) -> jax.Array:
         """The assignments of the batch, beside those of the queue where there is one."""
 
         def sinkhorn(scores):
@@ -81,6 +71,15 @@ def swav(
         start = max(queue_epoch * steps_per_epoch, len(past.rows) // (devices * len(scores)))
         beside = lambda s: sinkhorn(jnp.concatenate([own @ kernel, s]))[share:]  # noqa: E731
         return lax.cond(step >= start, beside, sinkhorn, scores)
+
+    def objective(outputs):
+        scores = jnp.stack([taps["scores"] for taps in outputs.online])
+        embeddings = [taps["projector/embedding"] for taps in outputs.online[:2]]
+        kernel, axis = outputs.params["prototypes"]["kernel"], outputs.axis_name
+        past = outputs.memory or (None, None)
+        assigned = [assign(s, p, kernel, outputs.step, axis) for s, p in zip(scores, past, strict=False)]
+        loss = losses.swav(scores, jnp.stack(assigned), temperature=temperature, axis_name=axis)
+        return {"swav": loss}, tuple(push(q, unit(z), axis) for q, z in zip(outputs.memory, embeddings, strict=False))
 
     def memory(key, outputs):
         return tuple(random_queue(k, queue, outputs.online[0]["projector/embedding"]) for k in jax.random.split(key, 2))

@@ -8,7 +8,7 @@ import optax
 from jax import lax
 
 from kdjax import losses
-from kdjax.core import Method, Net, check_option, cosine_to_one, gather
+from kdjax.core import Method, Net, check_count, check_option, cosine_to_one, gather
 from kdjax.methods.recipes import views
 
 
@@ -55,7 +55,7 @@ def twist(
     2110.07402).
     """
     check_option("momentum", momentum, lambda m: m is None or 0 <= m <= 1, "a number from 0 to 1, or None")
-    check_option("steps", steps, lambda n: n >= 1, "a whole number of at least 1")
+    check_count(steps=steps)
     options = {"lam1": lam1, "lam2": lam2, "temperature": temperature, "epsilon": epsilon}
 
     def objective(outputs):
@@ -105,7 +105,7 @@ def twist_labels(
     """
     for name, value in {"share": share, "last_share": last_share}.items():
         check_option(name, value, lambda x: 0 < x <= 1, "a number above 0, at most 1")
-    check_option("steps", steps, lambda n: n >= 1, "a whole number of at least 1")
+    check_count(steps=steps)
 
     def objective(outputs):
         one, two, *small = (taps["embedding"] for taps in outputs.online)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from kdjax import losses
-from kdjax.core import Method, Net, check_option, gather
+from kdjax.core import Method, Net, check_count, check_option, gather
 from kdjax.methods.recipes import views
 
 
@@ -40,7 +40,7 @@ def w_mse(
     Reference: Ermolov, Siarohin, Sangineto and Sebe, Whitening for Self-Supervised Representation Learning, ICML 2021 (arXiv
     2007.06346).
     """
-    check_option("repeats", repeats, lambda n: n >= 1, "a whole number of at least 1")
+    check_count(repeats=repeats)
 
     def objective(outputs):
         embeddings = jnp.stack([gather(taps["embedding"], outputs.axis_name) for taps in outputs.online])
