@@ -148,8 +148,10 @@ def test_a_full_disk_is_one_line_and_the_last_good_checkpoint_stays(single, full
     checkpoints = opened(single)
     full(size)
     with pytest.raises(InputError, match=r"student of checkpoints cannot be written \(.*; the same command goes on") as raised:
-        checkpoints.save(16, {"noise": NOISE["noise"]}, {})
-        checkpoints.close()
+        try:
+            checkpoints.save(16, {"noise": NOISE["noise"]}, {})
+        finally:
+            checkpoints.close()
     assert "\n" not in str(raised.value) and not caplog.records
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     again = opened(single)

@@ -13,7 +13,7 @@ from kdjax.train import fingerprint, load
 from kdjax.train.checkpoint import Checkpoints
 
 SPECIFICATION = {"name": "conv_net", "widths": [4], "classes": 3, "mean": [0.5], "std": [0.25]}
-VIT = {"name": "vit", "patch": 4, "width": 4, "depth": 2**20, "heads": 1, "classes": 3}
+VIT = {"name": "vit", "patch": 4, "width": 4, "depth": 2**11, "heads": 1, "classes": 3}
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ FORGED = {
         lambda content: content["notes"].update(nets={"network": VIT}),
         "vit of such a size has more layers than the 7 arrays in it can fill",
     ),
-    "a deeper net": (net(depth=10**10), "depth=10000000000 is not accepted in a net: expected a number of at most 1048576"),
+    "a deeper net": (net(depth=10**10), "depth=10000000000 is not accepted in a net: expected a number of at most 2048"),
 }  # fmt: skip
 
 
