@@ -16,6 +16,7 @@ from kdjax.experiment.config import Config
 from kdjax.experiment.data import seen_shape
 from kdjax.experiment.entry import KNOWN, Entry, keyword_defaults
 from kdjax.experiment.optimiser import make_optimiser
+from kdjax.experiment.report_table import Tables
 from kdjax.train import Pace, Stage, sweep
 from kdjax.train.devices import AXIS
 from kdjax.train.teacher import Teacher
@@ -29,12 +30,16 @@ class Experiment(NamedTuple):
       dataset: for evaluation and for the records.
       compare: pairs of results `stage/measure`, the second the baseline, whose paired difference over seeds is reported.
       outside: a teacher that no stage trains: it is measured before it is used.
+      splits: further rows that measures ask for, by a name of their own; in memory where the data set is.
+      tables: `{stage: {measure: values}}` of what was trained -> further tables of the report; None: there are none.
     """
 
     stages: dict[str, Stage]
     dataset: data.Dataset
     compare: tuple[tuple[str, str], ...] = ()
     outside: Teacher | None = None
+    splits: Mapping[str, data.Source] = {}
+    tables: Tables | None = None
 
     def judge(self) -> Stage | None:
         """The stage by whose measures a teacher from outside is judged: the first with results that learns from it."""

@@ -32,7 +32,7 @@ from launch.run.export import export
 from launch.run.progress import Progress, Silent, summary_table
 from launch.run.rehearsal import rehearse
 from launch.run.workdir import digest_of_lines, is_finished, locked, make_folder, same_run
-from launch.table import markdown, plots, summary
+from launch.table import markdown, plots, report_tables, summary
 from launch.table.measures import words
 
 
@@ -121,7 +121,8 @@ def _begun(folder: Path, about: dict, held: ExitStack) -> None:
 def _carry_out(config: Any, experiment: Any, about: dict, folder: Path, devices: Devices, expected: list[str]) -> None:
     """Runs all stages; the first process then writes what a person looks at."""
     dataset = experiment.dataset
-    splits = {"train": dataset.train, "test": dataset.test} | ({} if dataset.val is None else {"val": dataset.val})
+    splits = {**experiment.splits, "train": dataset.train, "test": dataset.test}
+    splits |= {} if dataset.val is None else {"val": dataset.val}
     began = time.perf_counter()
     records = Records(folder)
     with (
@@ -186,10 +187,15 @@ def _conclude(config, experiment, about, run: Run, given: dict, results: dict[st
         "device": jax.devices()[0].device_kind,
         **told,
     }
+    tables = experiment.tables(measures) if experiment.tables else ()
+    if tables:
+        written["tables"] = list(map(report_tables.plain, tables))
     with naming(folder / "plots"):
         plots.draw(folder, run.records.lines, written, results, experiment)
+        report_tables.draw(folder / "plots", tables)
     export(folder, about, written, results, experiment.stages)
-    write_text(folder / "report.md", markdown.of_run(folder, about, written, run.records.lines))
+    report = markdown.of_run(folder, about, written, run.records.lines)
+    write_text(folder / "report.md", report + "".join(map(report_tables.markdown, tables)))
     write_json(folder / "summary.json", written)
     summary_table(written, folder)
 
