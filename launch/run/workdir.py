@@ -44,14 +44,15 @@ def _is_left_over(path: Path) -> bool:
 
 
 def is_finished(folder: Path, say: Callable[[str], None]) -> bool:
-    """Whether a run has left its numbers, and its lines with them or nothing that those could be made from again."""
+    """Whether a run has left its numbers, lines and report, or at least nothing that those could be made from again."""
     if not (folder / "summary.json").exists():
         return False
-    about, lines = read_json(folder / "config.json"), folder / "metrics.jsonl"
-    left = about.get("metrics_sha256")
-    if left in (None, digest_of_lines(folder)) or not all((folder / "models" / str(x)).is_dir() for x in about.get("stages") or ()):
+    about, report = read_json(folder / "config.json"), folder / "report.md"
+    lost = [] if about.get("metrics_sha256") in (None, digest_of_lines(folder)) else [folder / "metrics.jsonl"]
+    lost += [] if report.is_file() else [report]
+    if not lost or not all((folder / "models" / str(x)).is_dir() for x in about.get("stages") or ()):
         return True
-    say(f"{lines} is not as the run left it: it is made again from models/")
+    say(f"{lost[0]} is not as the run left it: it is made again from models/")
     return False
 
 

@@ -100,6 +100,13 @@ def test_lines_that_a_finished_run_has_lost_are_made_again(launch, run, finished
     answer = launch(f"--workdir={finished}", *TINY)
     assert (answer.code, answer.err) == (0, "") and text(finished) == text(run[0])
     assert f"{path} is not as the run left it: it is made again from models/" in answer.out
+
+
+def test_a_report_that_a_finished_run_has_lost_is_made_again(launch, run, finished):
+    (finished / "report.md").unlink()
+    answer = launch(f"--workdir={finished}", *TINY)
+    assert (answer.code, answer.err) == (0, "")
+    assert (finished / "report.md").read_bytes() == (run[0] / "report.md").read_bytes()
     assert "is finished:" in launch(f"--workdir={finished}", *TINY).out
 
 
