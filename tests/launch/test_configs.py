@@ -12,7 +12,7 @@ from launch.run.rehearsal import rehearse
 
 def words_for(file, folder):
     """Overrides that let a config build without its data set."""
-    if file.startswith(("data_free", "digits", "offline", "quickstart", "ssl")):
+    if file.startswith(("data_free", "digits", "offline", "quickstart", "ssl", "studies")):
         return ()
     options = {"size": 8, "channels": 1} if "mnist" in file else {"size": 32, "channels": 3}
     npz = write_npz(folder / "tiny.npz", n=300, classes=100 if "cifar100" in file else 10, **options)
@@ -26,6 +26,7 @@ VARIANTS = [
     "imagenet_kd.py:student=mobilenet_v2",
     "digits_byol.py:encoder=resnet8",
     "digits_datafree.py:student=resnet8",
+    "studies/selective_labels.py",
     "ssl_benchmark.py:methods=byol/supervised",  # all others are traced on their views by the tests of kdjax.experiment
 ]
 
