@@ -1,5 +1,6 @@
 """Data sets on the host, and which rows a step sees."""
 
+from kdjax.data.classes import keep_classes
 from kdjax.data.clip import clips
 from kdjax.data.damaged import Damaged, read_sound
 from kdjax.data.domain import domains
@@ -32,6 +33,7 @@ __all__ = [
     "epoch_steps",
     "epochs",
     "few_labels",
+    "keep_classes",
     "keep_labels",
     "label_fraction",
     "load",

@@ -6,6 +6,7 @@ import numpy as np
 
 from kdjax.core.check import InputError
 from kdjax.core.printable import printable
+from kdjax.data.source import Source, subset
 
 SHOWN = 10  # names that one line lists
 
@@ -53,3 +54,32 @@ def some(names: Sequence[str]) -> str:
     names = [printable(name) for name in names]
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
+
+
+def keep_classes(source: Source, first: int, last: int) -> Source:
+    """The rows of a range of classes, which count from 0 again: a task of its own.
+
+    Args:
+      source: with a class a row.
+      first: the class that becomes 0.
+      last: the first one behind those that are kept.
+
+    Raises:
+      InputError: where no row is left.
+
+    >>> from kdjax.data.source import column_source
+    >>> kept = keep_classes(column_source({"label": np.array([0, 3, 1, 2])}), 2, 4)
+    >>> kept.read(np.arange(2))["label"].tolist(), kept.labels().tolist(), kept.read(np.arange(2))["index"].tolist()
+    ([1, 0], [1, 0], [1, 3])
+    """
+    labels = source.labels()
+    kept = np.flatnonzero((labels >= first) & (labels < last))
+    if not kept.size:
+        raise InputError(f"classes {first} to {last - 1} have no row: expected rows of these classes")
+    part = subset(source, kept)
+
+    def read(rows):
+        found = part.read(rows)
+        return {**found, "label": found["label"] - np.int32(first)}
+
+    return Source(part.size, read, lambda: part.labels() - first, part.numbers)

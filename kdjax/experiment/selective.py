@@ -7,14 +7,13 @@ import numpy as np
 
 from kdjax.core import check_option, pick
 from kdjax.data import Dataset
-from kdjax.evaluate import paired_interval
 from kdjax.evaluate.encoder import probed_rows
 from kdjax.evaluate.selective import WAYS, selective
 from kdjax.experiment import representation
 from kdjax.experiment.config import Config, plain
 from kdjax.experiment.context import Experiment, stages_of
 from kdjax.experiment.entry import Entry, Table
-from kdjax.experiment.report_table import Cell, Lines, Measured, ReportTable
+from kdjax.experiment.report_table import Cell, Lines, Measured, ReportTable, gain
 from kdjax.experiment.representation import RepresentationContext
 from kdjax.train import Stage
 
@@ -58,7 +57,7 @@ def tables(measured: Measured, budgets: Sequence[int]) -> list[ReportTable]:
     accuracy, classes = {}, {}
     for way in ways:
         row: dict[str, Cell] = {f"{n} labels, %": cell(way, n, "accuracy") for n in budgets}
-        gains = {f"{n}: over random rows": _gain(cell(way, n, "accuracy"), cell(BASELINE, n, "accuracy")) for n in budgets}
+        gains = {f"{n}: over random rows": gain(cell(way, n, "accuracy"), cell(BASELINE, n, "accuracy")) for n in budgets}
         accuracy[NAMES[way]] = row | (gains if way != BASELINE else {})
         counts = {f"{n}: largest / smallest": _counts(cell(way, n, "largest"), cell(way, n, "smallest")) for n in budgets}
         classes[NAMES[way]] = {f"{n}: classes": cell(way, n, "classes") for n in budgets} | counts
@@ -95,13 +94,6 @@ def _check(section: dict, dataset: Dataset) -> None:
     check_option("--config.selection.draws", section["draws"], lambda n: n >= 1, "1 or more")
     check_option("--config.selection.k", section["k"], lambda n: 2 <= n <= size, f"2 to {size}, the images")
     check_option("--config.selection.c", section["c"], lambda v: v > 0, "a number above 0")
-
-
-def _gain(values: Sequence[float], others: Sequence[float]) -> str:
-    if len(values) != len(others) or len(values) < 2 or not np.isfinite([*values, *others]).all():
-        return ""
-    mean, low, high = paired_interval(values, others)
-    return f"{mean:+.2f} [{low:.2f}, {high:.2f}]"
 
 
 def _counts(largest: Sequence[float], smallest: Sequence[float]) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from kdjax.core.net import Net
 from kdjax.models.branched import ConvBlock, attach, branched, branches
 from kdjax.models.build import DTYPES, LARGEST, build, generates, input_shape
+from kdjax.models.concatenated import concatenated
 from kdjax.models.connector import Connector
 from kdjax.models.conv import canonical_convolution, conv2d, convolution, fan_in_bias, fan_in_uniform, fan_out_uniform, he_normal
 from kdjax.models.conv_net import ConvNet, conv_net
@@ -135,6 +136,7 @@ __all__ = [
     "branches",
     "build",
     "canonical_convolution",
+    "concatenated",
     "conv2d",
     "conv_net",
     "convolution",

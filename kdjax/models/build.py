@@ -2,15 +2,17 @@
 
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax.numpy as jnp
 
 from kdjax.core import InputError, Net, normalised, pick
+from kdjax.models.concatenated import concatenated
 from kdjax.models.ensemble import ensemble
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+_SEVERAL: Mapping[str, Callable[..., Net]] = {"ensemble": ensemble, "concatenated": concatenated}
 LARGEST = 2**20  # of the whole numbers in a specification: widths, classes
 _DEPTH = 2**11  # layers or blocks; each is traced, so that more would seem to hang
 _LONGEST, _DEEPEST = 4096, 8  # values in all, and specifications in specifications
@@ -22,7 +24,8 @@ def build(specification: Mapping[str, Any], *, axis_name: str | None = None) -> 
     Args:
       specification: `name` (one of `NETS`); optionally `mean` and `std` for the input normalisation, `dtype` by name, and `input`,
         the shape of one row of what a head sees (`[64]`), by which saved weights are checked; all else is passed to the net's
-        function. Or `{"name": "ensemble", "nets": [specification, ...]}` with the options of `ensemble`.
+        function. Or `{"name": "ensemble", "nets": [specification, ...]}` with the options of `ensemble`, or `"concatenated"` with
+        those of `concatenated`.
       axis_name: mapped axis over which batch statistics are averaged, or None.
 
     Raises:
@@ -36,8 +39,8 @@ def build(specification: Mapping[str, Any], *, axis_name: str | None = None) -> 
     options: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in specification.items()}
     name = str(options.pop("name"))
     try:
-        if name == "ensemble":
-            return ensemble([build(one, axis_name=axis_name) for one in options.pop("nets")], **options)
+        if name in _SEVERAL:
+            return _SEVERAL[name]([build(one, axis_name=axis_name) for one in options.pop("nets")], **options)
         make = pick("net", name, NETS)
         mean, std, _ = options.pop("mean", None), options.pop("std", None), options.pop("input", None)
         dtype = pick("dtype", str(options.pop("dtype", "float32")), DTYPES)

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from kdjax.core import InputError
-from kdjax.data.classes import check_classes, empty_classes, some
+from kdjax.data import column_source, numbers_of
+from kdjax.data.classes import check_classes, empty_classes, keep_classes, some
 
 
 def test_more_classes_than_images():
@@ -22,3 +23,14 @@ def test_classes_without_an_image_are_named():
 
 def test_some():
     assert some(list("abcdefghij")) == "a, b, c, d, e, f, g, h, i, j" and some([]) == ""
+
+
+def test_a_range_of_classes_is_a_task_of_its_own():
+    whole = column_source({"image": np.arange(6)[:, None], "label": np.array([2, 0, 3, -1, 2, 1])})
+    kept = keep_classes(whole, 2, 4)
+    found = kept.read(np.array([2, 0]))
+    assert kept.size == 3 and kept.labels().tolist() == [0, 1, 0] and numbers_of(kept).tolist() == [0, 2, 4]
+    assert found["image"][:, 0].tolist() == [4, 0] and found["label"].tolist() == [0, 0] and found["label"].dtype == np.int32
+    assert whole.read(np.array([0]))["label"].tolist() == [2]
+    with pytest.raises(InputError, match="classes 7 to 8 have no row"):
+        keep_classes(whole, 7, 9)

@@ -26,6 +26,7 @@ VARIANTS = [
     "imagenet_kd.py:student=mobilenet_v2",
     "digits_byol.py:encoder=resnet8",
     "digits_datafree.py:student=resnet8",
+    "studies/rich_representations.py",
     "studies/selective_labels.py",
     "ssl_benchmark.py:methods=byol/supervised",  # all others are traced on their views by the tests of kdjax.experiment
 ]
