@@ -3,8 +3,9 @@
     python launch/main.py --config=configs/studies/selective_labels.py --workdir=runs/labels
     python launch/main.py --config=configs/studies/selective_labels.py:method=simclr --config.data.source=npz:fashion.npz
 
-`usl` takes a dense and distant image of each cluster, `usl_density` the densest one; `random` and `stratified`, which knows all
-labels, are what they are held against. The probe is the same for all of them.
+`usl` takes a dense and distant image of each cluster, `usl_density` the densest one, `uslt` one of each cluster that it has learnt
+(`--config.uslt.train=False` leaves it out); `random` and `stratified`, which knows all labels, are what they are held against. The
+probe is the same for all of them, on the features of the encoder.
 """
 
 from functools import partial
@@ -12,7 +13,9 @@ from functools import partial
 from ml_collections import ConfigDict
 
 from configs import ssl
-from kdjax.experiment import selective
+from kdjax import methods
+from kdjax.experiment import sections, selective
+from kdjax.experiment.entry import keyword_defaults
 
 
 def get_config(variant: str = "") -> ConfigDict:
@@ -25,7 +28,15 @@ def get_config(variant: str = "") -> ConfigDict:
         # Of evaluate.usl, as the authors have them for CIFAR-10.
         "options": {"weight": 0.5, "iterations": 10, "momentum": 0.9, "horizon": 4.0, "exponent": 0.5},
     }
-    config.update({"seeds": 5, "encoder_training": {"epochs": 100}, "selection": selection})
+    own = {name: value for name, value in keyword_defaults(methods.uslt).items() if name != "clusters"}
+    uslt = {
+        "train": True,  # USL-T: clusters are learnt, for each number of labels anew
+        # The authors take 200 epochs of batches of 1024 at rate 1e-4, and a moving mean of momentum 0.5.
+        "epochs": 25,
+        "optimiser": sections.adam_section(1e-3, kind="constant", weight_decay=1e-4),
+        "method": {**own, "mean_momentum": 0.9},
+    }
+    config.update({"seeds": 5, "encoder_training": {"epochs": 100}, "selection": selection, "uslt": uslt})
     return config
 
 

@@ -56,12 +56,16 @@ class RepresentationContext(Context):
         return augment.views(*chosen, geometry="mask" in self.source.read(np.arange(1)))
 
     def strong_and_weak(self) -> Callable:
-        """A view, and a weak one: crop and flip, or with grey images the affine map alone."""
+        """A view, and a weak one."""
+        return augment.views(self.pair()[0], self.weak())
+
+    def weak(self) -> Callable:
+        """The transform of a weak view: crop and flip, or with grey images the affine map alone."""
         kind, section = self._views()
         if kind == "affine":
-            return augment.views(self.pair()[0], augment.grey_views(**{**section, "noise": 0.0, "blur_p": 0.0})[0])
-        weak = {k: section[k] for k in ("area", "ratio", "method", "antialias", "flip_p")}
-        return augment.views(self.pair()[0], augment.crop_flip_view(self._side, **weak))
+            return augment.grey_views(**{**section, "noise": 0.0, "blur_p": 0.0})[0]
+        kept = {k: section[k] for k in ("area", "ratio", "method", "antialias", "flip_p")}
+        return augment.crop_flip_view(self._side, **kept)
 
     def _views(self) -> tuple[str, dict]:
         section = self.config.views

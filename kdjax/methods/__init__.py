@@ -51,6 +51,7 @@ from kdjax.methods.siamese.simclr import simclr
 from kdjax.methods.siamese.simsiam import simsiam
 from kdjax.methods.siamese.swav import swav
 from kdjax.methods.siamese.twist import twist, twist_labels
+from kdjax.methods.siamese.uslt import uslt
 from kdjax.methods.siamese.vicreg import vibcreg, vicreg
 from kdjax.methods.siamese.w_mse import w_mse
 
@@ -59,5 +60,5 @@ __all__ = [
     "fast_moco", "fitnet", "fitnet_hint", "fsp", "ft", "hsakd", "hsakd_teacher", "ickd", "kd", "lc_loss", "lskd", "mae", "mlkd",
     "moco", "moco_v3", "msbreg", "nnclr", "nst", "ofd", "paraphraser", "pixel", "pkt", "proc_kd", "pursuhint", "relicv2",
     "ressl", "reviewkd", "rkd", "simclr", "simkd", "simsiam", "sp", "srrl", "supervised", "swav", "tinymim", "tst", "twist",
-    "twist_labels", "vibcreg", "vicreg", "vid", "w_mse", "wsld",
+    "twist_labels", "uslt", "vibcreg", "vicreg", "vid", "w_mse", "wsld",
 ]  # fmt: skip

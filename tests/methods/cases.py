@@ -255,6 +255,27 @@ def mae(axis_name: str | None = None, **options: Any) -> Case:
     return Case(method, labelled_images(), {}, {"encoder": encoder}, moved, "loss", noisy=True, beside=("decoder",))
 
 
+def uslt(axis_name: str | None = None, **options: Any) -> Case:
+    """Neighbours of an image are those of its class, whose images look alike."""
+    encoder, tx = conv_net((4,), None, axis_name=axis_name), options.pop("tx", optax.sgd(0.1))
+    fixed = {"weak": lambda key, image: image + 0.1 * jax.random.uniform(key), "numbers": 2 * np.arange(ROWS), "clusters": 4}
+    fixed |= {"heads": 2, "neighbours": 3, "threshold": 0.3, "adjustment": 1.0, "mean_momentum": 0.9}
+    options = {**fixed, "axis_name": axis_name, **options}
+    method = methods.uslt(encoder, tx, **options)
+    given = {"images": Frozen({"image": images()}, {}, source="of a test")}
+    batch = {"views": (images(), images() + 0.1 * images(1)), "label": LABELS, "index": 2 * jnp.arange(ROWS)}
+
+    def init(key, batch, given):
+        state = method.init(key, batch, given)
+        near = (np.arange(ROWS)[:, None] + CLASSES * np.arange(1, 1 + state.neighbours.shape[1])) % ROWS
+        return state._replace(neighbours=jnp.asarray(near, jnp.int32))
+
+    return Case(
+        method._replace(init=init), batch, given, {"encoder": encoder, "start": encoder}, lambda s: s.learner.params, "loss",
+        noisy=True, still=lambda s: s.start.params, beside=("heads",), rounding=1e-5,
+    )  # fmt: skip
+
+
 def dafl(axis_name: str | None = None, tx: Any = None, **options: Any) -> Case:
     student, teacher = small(axis_name), small(axis_name, 6)
     maker = generator(8, channels=1, features=2, axis_name=axis_name)
@@ -435,6 +456,7 @@ CASES: dict[str, Callable[..., Case]] = {
     "relicv2": siamese(methods.relicv2, "loss", "predictor", *FOLLOWERS, noisy=True, steps=40, large=2, negatives=3, momentum=0.9),
     "lc_loss": lc_loss,
     "mae": mae,
+    "uslt": uslt,
     "dafl": dafl,
 }
 
