@@ -74,6 +74,12 @@ def train_moco(c):
     return methods.moco(c.encoder, c.mlp_head(norm=False, out_bias=True), c.tx, **c.options), c.two_views()
 
 
+def train_moco_v2_plus(c):
+    """Projector and predictor of one shape, with biases throughout; without those of the last layers where both sides are alike."""
+    projector, predictor = (c.mlp_head(out_bias=not c.options["predictor_follows"]) for _ in range(2))
+    return methods.moco_v2_plus(c.encoder, projector, predictor, c.tx, **c.options), c.two_views()
+
+
 def train_moco_v3(c):
     """The projector ends in plain batch norm, the predictor does not."""
     projector, predictor = c.mlp_head(hidden_bias=False, last_norm="plain"), c.mlp_head(hidden_bias=False)
@@ -153,6 +159,7 @@ METHODS = {
     "lc_loss": Entry(methods.lc_loss, train_lc_loss),
     "mae": Entry(methods.mae, train_mae),
     "moco": Entry(methods.moco, train_moco),
+    "moco_v2_plus": Entry(methods.moco_v2_plus, train_moco_v2_plus),
     "moco_v3": Entry(methods.moco_v3, train_moco_v3),
     "msbreg": Entry(methods.msbreg, train_msbreg),
     "nnclr": Entry(methods.nnclr, train_nnclr),
@@ -175,6 +182,7 @@ FEW_IMAGES: dict[str, dict[str, Any]] = {
     "dino": {"outputs": 256, "teacher_temperature": 0.04, "warmup_epochs": 0, "momentum": 0.99},
     "lc_loss": {"tau": 0.99},
     "moco": {"queue": 1024, "momentum": 0.99},
+    "moco_v2_plus": {"queue": 1024},
     "moco_v3": {"temperature": 0.2},
     "msbreg": {"tau": 0.99},
     "nnclr": {"queue": 1024, "temperature": 0.2},

@@ -42,7 +42,7 @@ from kdjax.methods.siamese.dino import dino
 from kdjax.methods.siamese.fast_moco import fast_moco
 from kdjax.methods.siamese.lc_loss import lc_loss
 from kdjax.methods.siamese.mae import mae
-from kdjax.methods.siamese.moco import moco, moco_v3
+from kdjax.methods.siamese.moco import moco, moco_v2_plus, moco_v3
 from kdjax.methods.siamese.msbreg import msbreg
 from kdjax.methods.siamese.nnclr import nnclr
 from kdjax.methods.siamese.relicv2 import relicv2
@@ -58,7 +58,7 @@ from kdjax.methods.siamese.w_mse import w_mse
 __all__ = [
     "ab", "at", "barlow_twins", "byol", "cakd", "cc", "crd", "dafl", "deepcluster_v2", "deit", "dino", "dist", "dkd", "dml",
     "fast_moco", "fitnet", "fitnet_hint", "fsp", "ft", "hsakd", "hsakd_teacher", "ickd", "kd", "lc_loss", "lskd", "mae", "mlkd",
-    "moco", "moco_v3", "msbreg", "nnclr", "nst", "ofd", "paraphraser", "pixel", "pkt", "proc_kd", "pursuhint", "relicv2",
-    "ressl", "reviewkd", "rkd", "simclr", "simkd", "simsiam", "sp", "srrl", "supervised", "swav", "tinymim", "tst", "twist",
-    "twist_labels", "uslt", "vibcreg", "vicreg", "vid", "w_mse", "wsld",
+    "moco", "moco_v2_plus", "moco_v3", "msbreg", "nnclr", "nst", "ofd", "paraphraser", "pixel", "pkt", "proc_kd", "pursuhint",
+    "relicv2", "ressl", "reviewkd", "rkd", "simclr", "simkd", "simsiam", "sp", "srrl", "supervised", "swav", "tinymim", "tst",
+    "twist", "twist_labels", "uslt", "vibcreg", "vicreg", "vid", "w_mse", "wsld",
 ]  # fmt: skip

@@ -44,6 +44,34 @@ def test_the_slow_network_starts_as_a_copy_and_follows():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), step.new.target.params, expected)
 
 
+def test_v2_plus_adds_both_directions_over_one_queue_that_takes_the_keys_of_one_view():
+    step = first_step("moco_v2_plus")
+    q, k = ([taps["embedding"] for taps in side] for side in (step.online, step.target))
+    queue, pushed = step.state.memory, step.new.memory
+    both = [contrast(q[a], k[1 - a], queue.rows) for a in range(2)]
+    np.testing.assert_allclose(step.metrics["moco"], sum(both), rtol=1e-4)
+    assert "predictor" in step.state.online.params and "predictor" not in step.state.target.params
+    assert pushed.pushed == 16 and np.array_equal(pushed.rows[16:], queue.rows[16:])
+    assert sum(np.allclose(pushed.rows[:16], unit(keys), atol=1e-5) for keys in k) == 1
+    np.testing.assert_allclose(step.metrics["tau"], 0.9, rtol=1e-6)
+
+
+def test_v2_plus_takes_the_keys_of_either_view_in_turn():
+    case = CASES["moco_v2_plus"](momentum=1.0)
+    state, update = start(case), jax.jit(case.method.step)
+    taken = [np.asarray(update(state, case.batch, jax.random.key(n))[0].memory.rows[:16]) for n in range(30)]
+    first = [np.allclose(rows, taken[0], atol=1e-6) for rows in taken]
+    assert 5 < sum(first) < 25 and len({rows.tobytes() for rows in taken}) == 2
+
+
+def test_s_moco_v2_plus_has_both_sides_alike():
+    step = first_step("moco_v2_plus", predictor_follows=True)
+    assert step.state.target.params.keys() == step.state.online.params.keys() - {"probe"}
+    q, k = ([taps["embedding"] for taps in side] for side in (step.online, step.target))
+    both = [contrast(q[a], k[1 - a], step.state.memory.rows) for a in range(2)]
+    np.testing.assert_allclose(step.metrics["moco"], sum(both), rtol=1e-4)
+
+
 def test_v3_contrasts_within_the_batch():
     step = first_step("moco_v3")
     q, k = ([unit(taps["embedding"]) for taps in side] for side in (step.online, step.target))
@@ -57,6 +85,10 @@ def test_v3_contrasts_within_the_batch():
         ("moco", {"queue": 40}, r"^queue=40 is not accepted: expected a multiple of the batch, 16"),
         ("moco", {"temperature": 0.0}, r"^temperature=0.0"),
         ("moco", {"momentum": 1.1}, r"^momentum=1.1"),
+        ("moco_v2_plus", {"queue": 40}, r"^queue=40 is not accepted: expected a multiple of the batch, 16"),
+        ("moco_v2_plus", {"temperature": 0.0}, r"^temperature=0.0"),
+        ("moco_v2_plus", {"momentum": 1.1}, r"^momentum=1.1"),
+        ("moco_v2_plus", {"steps": 0}, r"^steps=0"),
         ("moco_v3", {"temperature": 0.0}, r"^temperature=0.0"),
         ("moco_v3", {"steps": 0}, r"^steps=0"),
     ],

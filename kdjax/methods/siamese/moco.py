@@ -1,6 +1,7 @@
 """Momentum contrast: a slow encoder makes the keys, and a queue keeps them."""
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from kdjax import losses
@@ -24,8 +25,8 @@ def moco(
     """A view's query finds the slow network's key of the other view among keys of earlier images (MoCo v2).
 
     `L = mean_B of losses.moco(q_1, k_2, queue)`: one direction. The keys of a batch enter the queue behind the loss, so an image is
-    no negative of itself. `symmetric` is MoCo v2+: the mean of both directions, each with a queue of its own. The online encoder is
-    what is shipped.
+    no negative of itself. `symmetric`: the mean of both directions, each with a queue of its own, as some libraries have MoCo v2+;
+    the one with a predictor is `moco_v2_plus`. The online encoder is what is shipped.
 
     Args:
       encoder: image to `"pooled"`.
@@ -63,6 +64,63 @@ def moco(
         {"encoder": encoder, "projector": projector}, tx, objective, follow=("encoder", "projector"), decay=lambda step: momentum,
         online_sees=None if symmetric else (0,), target_sees=None if symmetric else (1,), memory=memory, probe=probe,
         axis_name=axis_name,
+    )  # fmt: skip
+
+
+def moco_v2_plus(
+    encoder: Net,
+    projector: Net,
+    predictor: Net,
+    tx: optax.GradientTransformation,
+    *,
+    steps: int,
+    queue: int = 65536,
+    temperature: float = 0.2,
+    momentum: float = 0.99,
+    predictor_follows: bool = False,
+    probe: Net | None = None,
+    axis_name: str | None = None,
+) -> Method:
+    """The nets of `byol` with the contrast of `moco`: each view's prediction finds the slow network's key of the other view.
+
+    `L = mean_B [ losses.moco(q_1, k_2, queue) + losses.moco(q_2, k_1, queue) ]`: the *sum* of both directions. One queue serves
+    both; behind the loss it takes the keys of one of the two views, drawn at each step with equal odds. The momentum rises to 1
+    by a cosine, as in `byol`. The online encoder is what is shipped.
+
+    Args:
+      encoder: image to `"pooled"`.
+      projector: `"pooled"` to `"embedding"`.
+      predictor: `"embedding"` to `"embedding"`.
+      tx: the optimiser.
+      steps: length of the run, for the schedule of the momentum.
+      queue: how many keys are kept, a multiple of the global batch.
+      temperature: of the cosines.
+      momentum: how much of itself the slow network keeps, at the start.
+      predictor_follows: whether the slow network has a predictor too, so that both sides are alike (S-MoCo v2+).
+      probe: a linear classifier trained alongside as a monitor, or None.
+      axis_name: mapped axis that holds the batch, or None.
+
+    Reference: Huang, Kong and Zhang, Revisiting the Critical Factors of Augmentation-Invariant Representation Learning, ECCV 2022
+    (arXiv 2208.00275).
+    """
+    check_positive(temperature=temperature)
+    check_share(momentum=momentum)
+    check_count(steps=steps)
+
+    def objective(outputs):
+        (q1, q2), (k1, k2) = ([taps["embedding"] for taps in side] for side in (outputs.online, outputs.target))
+        past = outputs.memory
+        both = [losses.moco(q, k, past.rows, temperature=temperature) for q, k in ((q1, k2), (q2, k1))]
+        kept = jnp.where(jax.random.bernoulli(outputs.key), k1, k2)
+        return {"moco": both[0] + both[1]}, push(past, unit(kept), outputs.axis_name)
+
+    def memory(key, outputs):
+        return random_queue(key, queue, outputs.online[0]["embedding"])
+
+    nets = {"encoder": encoder, "projector": projector, "predictor": predictor}
+    return views(
+        nets, tx, objective, follow=tuple(nets)[: 2 + predictor_follows], memory=memory, probe=probe, axis_name=axis_name,
+        decay=lambda step: cosine_to_one(step, steps, momentum),
     )  # fmt: skip
 
 
