@@ -1,5 +1,6 @@
 """Data sets on the host, and which rows a step sees."""
 
+from kdjax.data.alter import alter, with_channels
 from kdjax.data.classes import keep_classes
 from kdjax.data.clip import clips
 from kdjax.data.damaged import Damaged, read_sound
@@ -20,6 +21,7 @@ __all__ = [
     "Dataset",
     "Sampler",
     "Source",
+    "alter",
     "array_source",
     "channel_moments",
     "clips",
@@ -51,4 +53,5 @@ __all__ = [
     "subset",
     "support_and_query",
     "take",
+    "with_channels",
 ]

@@ -125,7 +125,7 @@ def unfilled(count: int, shape: tuple[int, int, int]) -> np.ndarray:
     >>> unfilled(2, (4, 4, 1)).shape
     (2, 4, 4, 1)
     """
-    if (needed := count * math.prod(shape)) > LARGE:
+    if (needed := max(count, 1) * math.prod(shape)) > LARGE:  # no row of an absurd size is one too many for NumPy
         check_memory(f"{count:,} images of {in_words(shape)}", needed, "smaller ones (--config.data.image_size) or fewer at a time")
     return np.empty((count, *shape), np.uint8)
 

@@ -160,6 +160,8 @@ def test_room_for_images_is_held_against_memory(monkeypatch):
         InputError, match=r"^3 images of 100000x100000x3 would take 83 GiB of memory, 256 MiB are free here: expected"
     ):
         unfilled(3, (100_000, 100_000, 3))
+    with pytest.raises(InputError, match=r"^0 images of 3000000000x3000000000x3 would take "):
+        unfilled(0, (3 * 10**9, 3 * 10**9, 3))
 
 
 def test_fit():

@@ -131,3 +131,8 @@ def test_the_embeddings_start_as_pytorch_s_linear_layers():
     for side, inputs in (("student", 5), ("teacher", 6)):
         for x in params[side].values():
             assert 0.9 < np.abs(x).max() * np.sqrt(inputs) <= 1
+
+
+def test_an_embedding_of_no_numbers_is_refused():
+    with pytest.raises(InputError, match=r"^width=0 is not accepted: expected 1 or more"):
+        crd_objective(labels=[0, 1], width=0)

@@ -47,6 +47,7 @@ def crd_objective(
     """
     known = np.asarray(labels)
     check_option("labels", known.shape, lambda shape: len(shape) == 1 and shape[0] > 1, "class numbers [N] of the training images")
+    check_option("width", width, lambda n: n >= 1, "1 or more")
     classes = jnp.asarray(np.where(known < 0, -1 - np.arange(len(known)), known), jnp.int32)
     numbers = np.arange(len(classes)) if numbers is None else np.asarray(numbers)
     row_of = np.full(numbers.max() + 1, -1, np.int32)

@@ -1,0 +1,97 @@
+"""Sets whose images are changed as a whole: tasks that are near to one another, and images as another network sees them."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from kdjax.core.check import check_option, pick
+from kdjax.data.sampler import NOISE, bits
+from kdjax.data.source import Source, numbers_of
+
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+_DEVIATION = 64  # of the noise, of 255
+
+
+def alter(source: Source, kind: str) -> Source:
+    """The same rows with images that are changed, each in the same way whenever it is read.
+
+    Args:
+      source: of images.
+      kind: one of `ALTERATIONS`: `"inverted"`, `"mirrored"`, `"noisy"` (Gaussian, a quarter of the range, clipped), `"rotated"` (a
+        quarter turn; of images that are as wide as high), `"scrambled"` (blocks of a fourth of the side change places, the same in
+        every image).
+
+    Raises:
+      InputError: for another kind.
+
+    >>> from kdjax.data.source import array_source
+    >>> rows = array_source(np.array([[[[0], [255]], [[9], [9]]]], np.uint8), np.zeros(1, int))
+    >>> alter(rows, "inverted").read(np.array([0]))["image"].ravel().tolist()
+    [255, 0, 246, 246]
+    """
+    return _mapped(source, pick("alteration", kind, ALTERATIONS))
+
+
+def with_channels(source: Source, channels: int) -> Source:
+    """The same rows with images of so many channels: grey is repeated, three colours are weighed by luma.
+
+    Raises:
+      InputError: where images have another number of channels than these, and neither is 1, or colours are not three.
+
+    >>> from kdjax.data.source import array_source
+    >>> grey = array_source(np.full((1, 2, 2, 1), 5, np.uint8), np.zeros(1, int))
+    >>> with_channels(grey, 3).read(np.array([0]))["image"].shape
+    (1, 2, 2, 3)
+    """
+    found = source.read(np.zeros(1, np.int64))["image"].shape[-1]
+    if found == channels:
+        return source
+    accepted = f"{found}, as its images have, 1 for grey" if found == 3 else f"{found}, as its images have"
+    fits = found == 1 or (channels == 1 and found == 3)
+    check_option("channels", channels, lambda _: fits, accepted)
+    if found == 1:
+        return _mapped(source, lambda images, _: np.repeat(images, channels, -1))
+    return _mapped(source, lambda images, _: np.round(images @ _LUMA)[..., None].astype(np.uint8))
+
+
+def _mapped(source: Source, f: Callable) -> Source:
+    def read(rows):
+        found = source.read(rows)
+        return {**found, "image": f(found["image"], found["index"])}
+
+    return Source(source.size, read, source.labels, lambda: numbers_of(source))
+
+
+def _noisy(images, index):
+    size = images[0].size
+
+    def noise(number):
+        """Box and Muller's normal numbers."""
+        uniform = (bits(2 * size, 0, int(number), NOISE) >> np.uint64(11)) * 2.0**-53
+        return np.sqrt(-2 * np.log1p(-uniform[:size])) * np.cos(2 * np.pi * uniform[size:])
+
+    added = np.array([noise(number) for number in index]).reshape(images.shape)
+    return np.round(np.clip(images + _DEVIATION * added, 0, 255)).astype(np.uint8)
+
+
+def _scrambled(images, index):
+    _, height, width, _ = images.shape
+    rows, columns = (np.array_split(np.arange(n), 4) for n in (height, width))
+    # blocks must be of one size to change places: what a division by 4 leaves over stays where it is
+    high, wide = len(rows[-1]), len(columns[-1])
+    out = images.copy()
+    for place, block in enumerate((5, 12, 3, 8, 14, 0, 9, 7, 2, 15, 11, 4, 10, 1, 13, 6)):
+        (to_y, to_x), (y, x) = divmod(place, 4), divmod(block, 4)
+        out[:, to_y * high : (to_y + 1) * high, to_x * wide : (to_x + 1) * wide] = images[
+            :, y * high : (y + 1) * high, x * wide : (x + 1) * wide
+        ]
+    return out
+
+
+ALTERATIONS: dict[str, Callable] = {
+    "inverted": lambda images, _: 255 - images,
+    "mirrored": lambda images, _: images[:, :, ::-1],
+    "noisy": _noisy,
+    "rotated": lambda images, _: np.rot90(images, axes=(1, 2)),
+    "scrambled": _scrambled,
+}
