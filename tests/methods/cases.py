@@ -460,7 +460,7 @@ CASES: dict[str, Callable[..., Case]] = {
     "swav": siamese(methods.swav, "swav", "prototypes", steps_per_epoch=4, prototypes=4, queue=32, queue_epoch=0, frozen_epochs=0),
     "vibcreg": siamese(methods.vibcreg, "vibcreg", invariance=2.0, variance=1.0, covariance=3.0),
     "vicreg": siamese(methods.vicreg, "vicreg", invariance=2.0, variance=1.0, covariance=0.5),
-    "w_mse": siamese(methods.w_mse, "w_mse", size=8, noisy=True),
+    "w_mse": siamese(methods.w_mse, "w_mse", tx=optax.sgd(1e-3), size=8, noisy=True),
     "twist": siamese(methods.twist, "twist", *FOLLOWERS, tx=optax.sgd(0.1), steps=40, momentum=0.9),
     "twist_labels": siamese(methods.twist_labels, "self_label", tx=optax.sgd(0.1), steps=40),
     "deepcluster_v2": deepcluster_v2,
