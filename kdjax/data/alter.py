@@ -22,14 +22,18 @@ def alter(source: Source, kind: str) -> Source:
         every image).
 
     Raises:
-      InputError: for another kind.
+      InputError: for another kind, or images to rotate that are not square.
 
     >>> from kdjax.data.source import array_source
     >>> rows = array_source(np.array([[[[0], [255]], [[9], [9]]]], np.uint8), np.zeros(1, int))
     >>> alter(rows, "inverted").read(np.array([0]))["image"].ravel().tolist()
     [255, 0, 246, 246]
     """
-    return _mapped(source, pick("alteration", kind, ALTERATIONS))
+    change = pick("alteration", kind, ALTERATIONS)
+    height, width = _images(source).shape[1:3]
+    accepted = f"another one for images of {height}x{width}"
+    check_option("alteration", kind, lambda kind: kind != "rotated" or height == width, accepted)
+    return _mapped(source, change)
 
 
 def with_channels(source: Source, channels: int) -> Source:
@@ -43,7 +47,7 @@ def with_channels(source: Source, channels: int) -> Source:
     >>> with_channels(grey, 3).read(np.array([0]))["image"].shape
     (1, 2, 2, 3)
     """
-    found = source.read(np.zeros(1, np.int64))["image"].shape[-1]
+    found = _images(source).shape[-1]
     if found == channels:
         return source
     accepted = f"{found}, as its images have, 1 for grey" if found == 3 else f"{found}, as its images have"
@@ -52,6 +56,11 @@ def with_channels(source: Source, channels: int) -> Source:
     if found == 1:
         return _mapped(source, lambda images, _: np.repeat(images, channels, -1))
     return _mapped(source, lambda images, _: np.round(images @ _LUMA)[..., None].astype(np.uint8))
+
+
+def _images(source: Source) -> np.ndarray:
+    """No image, as they are read."""
+    return source.read(np.zeros(0, np.int64))["image"]
 
 
 def _mapped(source: Source, f: Callable) -> Source:
@@ -76,9 +85,7 @@ def _noisy(images, index):
 
 def _scrambled(images, index):
     _, height, width, _ = images.shape
-    rows, columns = (np.array_split(np.arange(n), 4) for n in (height, width))
-    # blocks must be of one size to change places: what a division by 4 leaves over stays where it is
-    high, wide = len(rows[-1]), len(columns[-1])
+    high, wide = height // 4, width // 4  # what the division leaves over stays where it is
     out = images.copy()
     for place, block in enumerate((5, 12, 3, 8, 14, 0, 9, 7, 2, 15, 11, 4, 10, 1, 13, 6)):
         (to_y, to_x), (y, x) = divmod(place, 4), divmod(block, 4)

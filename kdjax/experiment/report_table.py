@@ -42,18 +42,6 @@ class Points(NamedTuple):
     points: Mapping[str, Mapping[str, tuple[float, float]]]
 
 
-class Heatmap(NamedTuple):
-    """A plot of a table of numbers.
-
-    Attributes:
-      value: what the numbers are, with their unit.
-      rows: name of a row -> name of a column -> number. All rows have the same columns.
-    """
-
-    value: str
-    rows: Mapping[str, Mapping[str, float]]
-
-
 class ReportTable(NamedTuple):
     """A table of a report, with a plot of it.
 
@@ -71,7 +59,7 @@ class ReportTable(NamedTuple):
     rows: Mapping[str, Mapping[str, Cell]]
     digits: int = 2
     note: str = ""
-    plot: Lines | Points | Heatmap | None = None
+    plot: Lines | Points | None = None
 
     @property
     def columns(self) -> list[str]:

@@ -116,8 +116,16 @@ def cell(values: Sequence[float | None] | None, measure: str, known: Mapping[str
     found = [v for v in values if v is not None]
     if len(found) < len(values):
         return f"not finite ({len(values) - len(found)} of {len(values)})"
-    digits = measure_of(measure, known).digits
-    return f"{np.mean(found):.{digits}f}" + (f" ± {np.std(found, ddof=1):.{digits}f}" if len(found) > 1 else "")
+    return mean_and_spread(found, measure_of(measure, known).digits)
+
+
+def mean_and_spread(values: Sequence[float] | np.ndarray, digits: int) -> str:
+    """The mean of numbers, and of several their standard deviation, n - 1 in the denominator.
+
+    >>> mean_and_spread([1.0, 2.0], 1), mean_and_spread([3.14159], 2)
+    ('1.5 ± 0.7', '3.14')
+    """
+    return f"{np.mean(values):.{digits}f}" + (f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else "")
 
 
 def mean_of(values: Sequence[float | None]) -> float | None:

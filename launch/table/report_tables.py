@@ -5,11 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from kdjax.experiment.report_table import Cell, Heatmap, Lines, Points, ReportTable
+from kdjax.experiment.report_table import Cell, Lines, Points, ReportTable
 from launch.table import look
-from launch.table.markdown import escaped
-
-LEGIBLE = 12  # rows and columns up to which the numbers of a heat map are written into it
+from launch.table.markdown import escaped, mean_and_spread
 
 
 def markdown(table: ReportTable) -> str:
@@ -35,7 +33,7 @@ def shown(cell: Cell, digits: int) -> str:
         return ""
     if not np.isfinite(values).all():
         return "not finite"
-    return f"{values.mean():.{digits}f}" + (f" ± {values.std(ddof=1):.{digits}f}" if len(values) > 1 else "")
+    return mean_and_spread(values, digits)
 
 
 def plain(table: ReportTable) -> dict:
@@ -51,8 +49,6 @@ def draw(folder: Path, tables: Sequence[ReportTable]) -> None:
             figure = _lines(table.plot)
         elif isinstance(table.plot, Points):
             figure = _points(table.plot)
-        elif isinstance(table.plot, Heatmap):
-            figure = _heatmap(table.plot, table.digits)
         else:
             continue
         figure.axes[0].set_title(look.text(table.title))
@@ -100,23 +96,4 @@ def _points(plot: Points):
     one.set(xlabel=look.text(plot.x), ylabel=look.text(plot.y))
     if len(plot.points) > 1:
         look.legend(one, list(plot.points))
-    return figure
-
-
-def _heatmap(plot: Heatmap, digits: int):
-    columns = list(next(iter(plot.rows.values())))
-    values = np.array([[row[column] for column in columns] for row in plot.rows.values()], float)
-    figure, axes = look.subplots(figsize=(3.5 + 0.9 * len(columns), 2.5 + 0.6 * len(values)))
-    one = axes[0][0]
-    image = one.imshow(values, aspect="auto")
-    one.grid(False)
-    one.set_xticks(range(len(columns)), [look.shown(name) for name in columns], rotation=40, ha="right")
-    one.set_yticks(range(len(values)), [look.shown(name) for name in plot.rows])
-    if max(values.shape) <= LEGIBLE:
-        middle = (np.nanmin(values) + np.nanmax(values)) / 2
-        for (i, k), value in np.ndenumerate(values):
-            one.text(
-                k, i, f"{value:.{digits}f}", ha="center", va="center", color="white" if value < middle else "black", fontsize=10
-            )
-    figure.colorbar(image, ax=one, label=look.text(plot.value))
     return figure

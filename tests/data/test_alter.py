@@ -59,3 +59,10 @@ def test_channels():
 def test_another_alteration_is_refused():
     with pytest.raises(InputError, match=r"^alteration 'upside down' is not known; accepted: inverted, "):
         alter(load("digits").test, "upside down")
+
+
+def test_images_that_are_not_square_are_not_rotated():
+    wide = array_source(np.zeros((1, 4, 8, 1), np.uint8), np.zeros(1, int))
+    assert images(alter(wide, "mirrored"), [0]).shape == (1, 4, 8, 1)
+    with pytest.raises(InputError, match=r"^alteration='rotated' is not accepted: expected another one for images of 4x8"):
+        alter(wide, "rotated")

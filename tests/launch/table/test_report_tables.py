@@ -1,10 +1,9 @@
 import json
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from kdjax.experiment.report_table import Heatmap, Lines, Points, ReportTable
+from kdjax.experiment.report_table import Lines, Points, ReportTable
 from launch.table import report_tables
 
 ROWS = {"byol": {"digits": [90.0, 92.0], "x|y": 1.5}, "a <b>": {"digits": [float("nan"), 1.0], "rank": "first"}}
@@ -36,7 +35,6 @@ PLOTS = {
     "lines": Lines("labels", "accuracy (%)", [10, 20, 40], {"usl": [[1, 2], [3, 4], [5, 6]], "random": [[1.0], (), [2.0]]}, True),
     "points": Points("distance", "accuracy (%)", {"digits": {"byol": (1.0, 2.0), "a_$": (2.0, 1.0)}}),
     "groups": Points("distance", "accuracy (%)", {"digits": {"byol": (1.0, 2.0)}, "noisy": {"byol": (3.0, 1.0)}}),
-    "heatmap": Heatmap("distance (no unit)", {"a": {"a": 0.0, "b": 1.0}, "b": {"a": np.nan, "b": 0.0}}),
 }
 
 
@@ -48,10 +46,7 @@ def test_plots_have_title_axes_and_marks(name, tmp_path, monkeypatch):
     ((figure, path),) = kept
     axes, plot = figure.axes[0], PLOTS[name]
     assert path == tmp_path / f"{name}.png" and axes.get_title() == "A title"
-    if name == "heatmap":
-        assert figure.axes[1].get_ylabel() == plot.value and [x.get_text() for x in axes.texts][:2] == ["0.00", "1.00"]
-    else:
-        assert (axes.get_xlabel(), axes.get_ylabel()) == (plot.x, plot.y)
+    assert (axes.get_xlabel(), axes.get_ylabel()) == (plot.x, plot.y)
     if name == "lines":
         (_, usl), (_, random) = [(line.get_label(), line.get_xydata().tolist()) for line in axes.lines]
         assert usl == [[10, 1.5], [20, 3.5], [40, 5.5]] and random == [[10, 1], [40, 2]] and axes.get_xscale() == "log"
