@@ -74,10 +74,10 @@ def _left_in_groups(root: Path) -> Iterator[int]:
         if kinds and "memory" not in kinds.split(","):
             continue
         place = root / ("sys/fs/cgroup/memory" if kinds else "sys/fs/cgroup")
-        names = ("memory.limit_in_bytes", "memory.usage_in_bytes") if kinds else ("memory.max", "memory.current")
+        most, taken = ("memory.limit_in_bytes", "memory.usage_in_bytes") if kinds else ("memory.max", "memory.current")
         group = place / path.strip("/")  # inside a container often not there: then what lies above it holds
         for folder in (group, *group.parents):
-            limit, used = (_text(folder / name).strip() for name in names)
+            limit, used = _text(folder / most).strip(), _text(folder / taken).strip()
             if limit.isdecimal() and used.isdecimal():
                 stat, of_all = _numbers(folder / "memory.stat"), "total_" if kinds else ""
                 kept = stat.get(f"{of_all}inactive_file", 0) + stat.get(f"{of_all}active_file", 0)  # of files: can be freed

@@ -48,8 +48,8 @@ def bits(n: int, seed: int, number: int, stream: int, part: int = 0) -> np.ndarr
     >>> bits(2, 0, 0, EPOCHS).dtype
     dtype('uint64')
     """
-    whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
-    check_option("seed", seed, lambda s: whole and 0 <= s < 2**64, "a whole number, 0 or more, of at most 64 bits")
+    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or not 0 <= seed < 2**64:
+        raise InputError(f"seed={seed!r} is not accepted: expected a whole number, 0 or more, of at most 64 bits")
     counter = np.array([0, 0, part, stream], np.uint64)
     return np.random.Philox(key=np.array([seed, number], np.uint64), counter=counter).random_raw(n)
 

@@ -3,6 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable, Mapping
+from itertools import repeat
 from typing import Any
 
 import jax.numpy as jnp
@@ -90,21 +91,19 @@ def _check(specification: Any) -> None:
         raise InputError(f"a specification of a net is a mapping with its 'name': found {type(specification).__name__}")
     if "name" not in specification:
         raise InputError("it does not say which net it holds")
-    level: list[tuple[str, Any]] = [("", specification)]
+    waiting: list[tuple[str, Any, int]] = [("", specification, 1)]
     count = 0
-    for _ in range(_DEEPEST):
-        for name, value in level:
-            most = _DEPTH if name == "depth" else LARGEST
-            if isinstance(value, int | float) and not (math.isfinite(value) and abs(value) <= most):
-                raise InputError(f"{name}={value} is not accepted in a net: expected a number of at most {most}")
-        inside = [(name, value) for name, value in level if isinstance(value, Mapping | list | tuple)]
-        count += sum(len(value) for _, value in inside)
-        if not inside or count > _LONGEST:
-            break
-        level = [(str(k), x) for _, value in inside if isinstance(value, Mapping) for k, x in value.items()] + [
-            (name, x) for name, value in inside if not isinstance(value, Mapping) for x in value
-        ]
-    else:
-        raise InputError(f"a specification of a net is nested at most {_DEEPEST} deep")
-    if count > _LONGEST:
-        raise InputError(f"a specification of a net holds at most {_LONGEST} values")
+    while waiting:
+        name, value, depth = waiting.pop()
+        most = _DEPTH if name == "depth" else LARGEST
+        if isinstance(value, int | float) and not (math.isfinite(value) and abs(value) <= most):
+            raise InputError(f"{name}={value} is not accepted in a net: expected a number of at most {most}")
+        if not isinstance(value, Mapping | list | tuple):
+            continue
+        count += len(value)
+        if count > _LONGEST:
+            raise InputError(f"a specification of a net holds at most {_LONGEST} values")
+        if depth == _DEEPEST:
+            raise InputError(f"a specification of a net is nested at most {_DEEPEST} deep")
+        for key, inside in value.items() if isinstance(value, Mapping) else zip(repeat(name), value):
+            waiting.append((str(key), inside, depth + 1))

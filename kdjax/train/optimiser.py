@@ -98,11 +98,11 @@ def schedule(kind: str, rate: float, *, steps: int, warmup: int = 0, drops: Sequ
         at = round(drop * steps) - warmup
         scales[at] = scales.get(at, 1.0) * factor
     kinds = {
-        "constant": lambda: optax.constant_schedule(rate),
-        "cosine": lambda: optax.cosine_decay_schedule(rate, max(steps - warmup, 1)),
-        "steps": lambda: optax.piecewise_constant_schedule(rate, scales),
+        "constant": optax.constant_schedule(rate),
+        "cosine": optax.cosine_decay_schedule(rate, max(steps - warmup, 1)),
+        "steps": optax.piecewise_constant_schedule(rate, scales),
     }
-    main = pick("schedule", kind, kinds)()
+    main = pick("schedule", kind, kinds)
     return main if warmup == 0 else optax.join_schedules([optax.linear_schedule(0.0, rate, warmup), main], [warmup])
 
 
