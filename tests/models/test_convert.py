@@ -1,5 +1,6 @@
 """Weights from PyTorch: every net equals PyTorch's own on the same weights, and every mismatch is one line."""
 
+from functools import lru_cache
 from pathlib import Path
 
 import jax
@@ -17,6 +18,7 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "parity"
 TOLERANCE = 2e-5  # of the largest number of a tap; float32 here, float64 there
 
 
+@lru_cache(maxsize=1)
 def blank(net, channels=3):
     shapes = jax.eval_shape(net.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 32, 32, channels), jnp.float32))
     return jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes)
@@ -36,8 +38,8 @@ def named(file):
 def test_taps_are_those_of_pytorch(file):
     name, net = named(file)
     params, stats = from_pytorch(name, by_formula(name, net), *blank(net))
-    # Eagerly: a layer's shape is compiled once, and not once a block.
-    taps, _ = net.apply(params, stats, jnp.asarray(images(file)), train=False)
+    taps = jax.jit(lambda p, s, x: net.apply(p, s, x, train=False)[0])(params, stats, images(file))
+    jax.clear_caches()  # a large net each
     with np.load(GOLDEN / f"{file}.npz") as golden:
         found = kept({tap: np.asarray(x) for tap, x in taps.items() if tap in golden.files})
         assert set(found) == set(golden.files) and {"stem", "stage3", "logits"} <= set(found)
