@@ -1,7 +1,9 @@
 """The table of measures: the unit of every result, which way it is better, and how many digits of it are shown."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
+
+import numpy as np
 
 
 class Measure(NamedTuple):
@@ -101,3 +103,17 @@ def alike(result: str, score: str) -> bool:
     (True, False, False)
     """
     return result.rpartition("_")[2] == score.rpartition("_")[2]
+
+
+def all_of(*measures: Callable) -> Callable:
+    """Makes one `evaluate` of a stage of several: `(collect, split, final) -> {measure: [members]}` with what each of them gives.
+
+    >>> both = all_of(lambda *seen: {"accuracy": np.ones(2)}, lambda *seen: {"ece": np.zeros(2)})
+    >>> list(both(None, "test", True))
+    ['accuracy', 'ece']
+    """
+
+    def measure(collect: Callable, split: str, final: bool) -> dict[str, np.ndarray]:
+        return {name: value for one in measures for name, value in one(collect, split, final).items()}
+
+    return measure

@@ -13,6 +13,7 @@ from kdjax.core import Follower, Frozen, check_option, pick
 from kdjax.data import Dataset, numbers_of
 from kdjax.evaluate import nearest
 from kdjax.evaluate.encoder import probed_rows
+from kdjax.evaluate.measure import all_of
 from kdjax.evaluate.selective import WAYS, selective, selective_by_clusters
 from kdjax.experiment import representation
 from kdjax.experiment.config import Config, plain
@@ -40,7 +41,8 @@ def build(config: Config, table: Table) -> Experiment:
         made = stages_of(replace(c, entry=entry))
         if c.name == "untrained":
             return made
-        measured = {c.name: _measured_too(made[c.name], selective(**section))}
+        encoder = made[c.name]
+        measured = {c.name: encoder._replace(evaluate=all_of(encoder.evaluate, selective(**section)))}
         budgets = section["budgets"] if config.uslt.train else ()
         clusters = [clustered(c, budget, plain(config.uslt), section["c"]) for budget in budgets]
         return {name: stage for stages in (made, measured, *clusters) for name, stage in stages.items()}
@@ -139,15 +141,6 @@ def tables(measured: Measured, budgets: Sequence[int]) -> list[ReportTable]:
         ),
         ReportTable("selected_classes", "Classes among the chosen images", classes, 1, counted),
     ]  # fmt: skip
-
-
-def _measured_too(stage: Stage, *measures: Callable) -> Stage:
-    """The stage with further measures."""
-
-    def evaluate(collect, split, final):
-        return {name: value for one in (stage.evaluate, *measures) for name, value in one(collect, split, final).items()}
-
-    return stage._replace(evaluate=evaluate)
 
 
 def _check(section: dict, neighbours: int, dataset: Dataset) -> None:

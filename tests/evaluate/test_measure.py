@@ -3,6 +3,7 @@
 import pytest
 
 from kdjax.evaluate import MEASURES, Measure, alike, measure_of
+from kdjax.evaluate.measure import all_of
 
 
 @pytest.mark.parametrize(
@@ -52,3 +53,13 @@ def test_of_which_measures_less_is_better():
 def test_results_alike_end_with_one_word():
     assert alike("test_top5_accuracy", "accuracy") and alike("val_accuracy", "probe_accuracy")
     assert not alike("test_accuracy", "agreement")
+
+
+def test_all_measures_are_asked_the_same():
+    asked = []
+
+    def measure(name):
+        return lambda *seen: asked.append(seen) or {name: len(asked)}
+
+    assert all_of(measure("a"), measure("b"))("collect", "val", False) == {"a": 1, "b": 2}
+    assert asked == [("collect", "val", False)] * 2 and all_of()("collect", "test", True) == {}

@@ -28,6 +28,8 @@ VARIANTS = [
     "digits_datafree.py:student=resnet8",
     "studies/rich_representations.py",
     "studies/selective_labels.py",
+    "studies/task_distance.py",
+    "studies/transfer.py:methods=byol/supervised",
     "ssl_benchmark.py:methods=byol/supervised",  # all others are traced on their views by the tests of kdjax.experiment
 ]
 

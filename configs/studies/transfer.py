@@ -1,0 +1,37 @@
+"""Whether the encoder that is best where it learnt is best elsewhere: many self-supervised methods, each taken to many tasks.
+
+    python launch/main.py --config=configs/studies/transfer.py --workdir=runs/transfer
+    python launch/main.py --config=configs/studies/transfer.py:methods=byol/simclr/vicreg/supervised --config.transfer.shots=1
+
+`methods=` takes names of configs/ssl_benchmark.py between slashes. A task is an altered form of the images (`rotated`, `noisy`,
+...), a part of its classes (`0-4`), or another set (`npz:<path>`, ...), brought to the size and the channels of the first; `+`
+joins them (`npz:letters.npz+inverted`). Encoders learn on the original images alone, and never change; each task has a linear
+probe, kNN and few-shot tasks of its own.
+"""
+
+from functools import partial
+
+from ml_collections import ConfigDict
+
+from configs import ssl_benchmark
+from kdjax.experiment import transfer_tasks
+
+CHOSEN = ("barlow_twins", "byol", "moco", "simclr", "simsiam", "swav", "vicreg", "supervised")
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    words = [word for word in (variant or "").split(",") if word]
+    if not any(word.startswith("methods=") for word in words):
+        words.append(f"methods={'/'.join(CHOSEN)}")
+    config = ssl_benchmark.get_config(",".join(words))
+    transfer = {
+        "tasks": ("inverted", "mirrored", "noisy", "rotated", "scrambled"),
+        "per_class": 0, "draws": 1,  # labels a class of the probe, and how often they are drawn; 0: all
+        "neighbours": 20,  # of kNN
+        "episodes": 600, "ways": 5, "shots": 5, "queries": 15,  # few-shot tasks; 0: none
+    }  # fmt: skip
+    config.update({"encoder_training": {"epochs": 60}, "probe": {"draws": 1}, "transfer": transfer})
+    return config
+
+
+build = partial(transfer_tasks.build, table=ssl_benchmark.METHODS)
