@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 
 from configs import ssl_benchmark
 from kdjax.experiment import transfer_tasks
+from kdjax.experiment.config import Config
 
 CHOSEN = ("barlow_twins", "byol", "moco", "simclr", "simsiam", "swav", "vicreg", "supervised")
 
@@ -23,14 +24,18 @@ def get_config(variant: str = "") -> ConfigDict:
     words = [word for word in (variant or "").split(",") if word]
     if not any(word.startswith("methods=") for word in words):
         words.append(f"methods={'/'.join(CHOSEN)}")
-    config = ssl_benchmark.get_config(",".join(words))
-    transfer = {
-        "tasks": ("inverted", "mirrored", "noisy", "rotated", "scrambled"),
-        "per_class": 0, "draws": 1,  # labels a class of the probe, and how often they are drawn; 0: all
-        "neighbours": 20,  # of kNN
-        "episodes": 600, "ways": 5, "shots": 5, "queries": 15,  # few-shot tasks; 0: none
-    }  # fmt: skip
-    config.update({"encoder_training": {"epochs": 60}, "probe": {"draws": 1}, "transfer": transfer})
+    config: Config = ssl_benchmark.get_config(",".join(words))
+    config.encoder_training.epochs, config.probe.draws = 60, 1
+    if "widths" in config.encoder_training.net:
+        config.encoder_training.net.widths = (16, 32, 64)
+    config.transfer = ConfigDict(
+        {
+            "tasks": ("inverted", "mirrored", "noisy", "rotated", "scrambled"),
+            "per_class": 0, "draws": 1,  # labels a class of the probe, and how often they are drawn; 0: all
+            "neighbours": 20,  # of kNN
+            "episodes": 600, "ways": 5, "shots": 5, "queries": 15,  # few-shot tasks; 0: none
+        }
+    )  # fmt: skip
     return config
 
 

@@ -158,7 +158,7 @@ def tables(
     learnt_on = "Rows: the task that a net learnt; columns: the task that it is taken to."
     note = f"Accuracy in percent of linear probes on frozen features. {learnt_on}"
     points = {
-        title: {
+        f"to {title}": {
             sources[a]: (float(np.mean(own["pge"])), float(np.mean(own["probe_accuracy"])))
             for (a, b), own in others.items()
             if b == target

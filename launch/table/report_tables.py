@@ -1,6 +1,7 @@
 """The tables that an experiment adds to its report: as Markdown, as plots, and as the values of summary.json."""
 
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,8 @@ import numpy as np
 from kdjax.experiment.report_table import Cell, Lines, Points, ReportTable
 from launch.table import look
 from launch.table.markdown import escaped, mean_and_spread
+
+MARKERS = "os^DvPX*<>"
 
 
 def markdown(table: ReportTable) -> str:
@@ -87,9 +90,10 @@ def _lines(plot: Lines):
 def _points(plot: Points):
     figure, axes = look.subplots(figsize=(8 + 2.5 * (len(plot.points) > 8), 6))
     one, style = axes[0][0], look.styles(plot.points)
-    for group, points in plot.points.items():
+    # Colours come again after a few groups, and points have no line to tell them apart.
+    for (group, points), marker in zip(plot.points.items(), cycle(MARKERS), strict=False):
         x, y = np.array(list(points.values()), float).reshape(-1, 2).T
-        one.plot(x, y, "o", color=style[group].color, markersize=8, alpha=0.8, label=look.shown(group))
+        one.plot(x, y, marker, color=style[group].color, markersize=8, alpha=0.8, label=look.shown(group))
         for name, place in points.items() if len(plot.points) == 1 else ():
             one.annotate(look.shown(name), place, xytext=(7, -3), textcoords="offset points", fontsize=10)
     one.margins(0.12)

@@ -97,7 +97,11 @@ def test_scores_are_held_against_accuracy_over_the_other_sources():
     transfer, apart, scores = tables(MEASURED, SOURCES, TARGETS, DISTANCE)
     assert transfer.rows["rotated"]["noisy"] == MEASURED["rotated"]["test_noisy_probe_accuracy"]
     assert apart.rows["rotated"]["noisy"] == DISTANCE["rotated", "noisy"]["pge"] and apart.rows["noisy"]["noisy"] == ()
-    assert set(apart.plot.points) == set(TARGETS) and set(apart.plot.points["noisy"]) == {"original", "rotated", "scrambled"}
+    assert set(apart.plot.points) == {"to original", "to noisy"} and set(apart.plot.points["to noisy"]) == {
+        "original",
+        "rotated",
+        "scrambled",
+    }
     assert list(scores.rows) == ["PGE distance", "LEEP"]
     by_hand = {"Pearson": stats.pearsonr, "Spearman": stats.spearmanr, "Kendall": stats.kendalltau}
     for row, value, sign in (

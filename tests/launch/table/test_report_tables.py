@@ -54,6 +54,7 @@ def test_plots_have_title_axes_and_marks(name, tmp_path, monkeypatch):
         assert axes.lines[0].get_xydata().tolist() == [[1, 2], [2, 1]] and [x.get_text() for x in axes.texts] == ["byol", r"a \$"]
     if name == "groups":
         assert [x.get_text() for x in axes.get_legend().get_texts()] == ["digits", "noisy"]
+        assert len({line.get_marker() for line in axes.lines}) == 2
 
 
 def test_plots_are_written(tmp_path):
