@@ -31,7 +31,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.transfer = ConfigDict(
         {
             "tasks": ("inverted", "mirrored", "noisy", "rotated", "scrambled"),
-            "per_class": 0, "draws": 1,  # labels a class of the probe, and how often they are drawn; 0: all
+            "per_class": 10, "draws": 3,  # labels a class of the probe, and how often they are drawn; 0: all
             "neighbours": 20,  # of kNN
             "episodes": 600, "ways": 5, "shots": 5, "queries": 15,  # few-shot tasks; 0: none
         }

@@ -110,10 +110,9 @@ def _correlations(found: Mapping[str, Accuracies], titles: Mapping[str, str], ro
             task: [correlation_coefficient(x, y) for x, y in zip(original.T, scaled(what, task).T, strict=True)] for task in titles
         }
         mean[PROTOCOLS[what]] = np.mean([each[task] for task in others], 0).tolist()
-        if what == "probe":
-            del each[ORIGINAL]  # which was held against itself
         for task, values in each.items():
-            rows_of[titles[task]][PROTOCOLS[what]] = values
+            itself = (what, task) == ("probe", ORIGINAL)
+            rows_of[titles[task]][PROTOCOLS[what]] = "" if itself else values
     note = f"Pearson's correlation over the {len(encoders)} trained encoders between the linear probe on the original images and "
     note += "each accuracy on a task, all of them as log(p / (1 - p)); one number a seed."
     points = {
