@@ -9,6 +9,7 @@ from kdjax.evaluate.classification import (
     reliability,
     top_k,
 )
+from kdjax.evaluate.coefficient import accuracy_logit, correlation_coefficient
 from kdjax.evaluate.correlation import class_correlation, correlation_difference, correlation_gap
 from kdjax.evaluate.few_shot import few_shot_accuracy
 from kdjax.evaluate.generation import frechet_distance, kernel_distance
@@ -34,6 +35,7 @@ __all__ = [
     "Measure",
     "Reliability",
     "Trace",
+    "accuracy_logit",
     "alignment",
     "alike",
     "brier",
@@ -42,6 +44,7 @@ __all__ = [
     "class_correlation",
     "class_iou",
     "confusion_matrix",
+    "correlation_coefficient",
     "correlation_difference",
     "correlation_gap",
     "density",

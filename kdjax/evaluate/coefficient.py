@@ -41,7 +41,7 @@ def correlation_coefficient(x: Sequence[float], y: Sequence[float], *, kind: str
     return float(np.clip(found.statistic, -1.0, 1.0))
 
 
-def logit(accuracy: Sequence[float] | np.ndarray, *, rows: int) -> np.ndarray:
+def accuracy_logit(accuracy: Sequence[float] | np.ndarray, *, rows: int) -> np.ndarray:
     """Accuracies on a scale without ends, `log(p / (1 - p))`, on which 98 and 99 percent lie further apart than 50 and 51.
 
     Args:
@@ -59,7 +59,7 @@ def logit(accuracy: Sequence[float] | np.ndarray, *, rows: int) -> np.ndarray:
       arXiv:2011.13377, which correlates accuracies so transformed, as Simon Kornblith, Jonathon Shlens, Quoc V. Le, "Do Better
       ImageNet Models Transfer Better?", CVPR 2019, arXiv:1805.08974, do.
 
-    >>> logit([50.0, 90.0, 100.0], rows=100).round(3).tolist()
+    >>> accuracy_logit([50.0, 90.0, 100.0], rows=100).round(3).tolist()
     [0.0, 2.197, 5.293]
     """
     check_option("rows", rows, lambda n: n >= 1, "1 or more")

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from kdjax.core import check_option
-from kdjax.evaluate.coefficient import correlation_coefficient, logit
+from kdjax.evaluate import accuracy_logit, correlation_coefficient
 from kdjax.evaluate.measure import all_of
 from kdjax.evaluate.tasks import on_task
 from kdjax.experiment import representation
@@ -99,7 +99,7 @@ def _correlations(found: Mapping[str, Accuracies], titles: Mapping[str, str], ro
         return []
 
     def scaled(what: str, task: str) -> np.ndarray:
-        return logit(np.array([found[what][name][task] for name in encoders]), rows=rows)  # [encoder, seed]
+        return accuracy_logit(np.array([found[what][name][task] for name in encoders]), rows=rows)  # [encoder, seed]
 
     original = scaled("probe", ORIGINAL)
     others = [task for task in titles if task != ORIGINAL]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from kdjax.core import InputError
-from kdjax.evaluate.coefficient import correlation_coefficient, logit
+from kdjax.evaluate import accuracy_logit, correlation_coefficient
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.integers(0, 6, 15).astype(float)  # with ties
@@ -35,8 +35,8 @@ def test_coefficients_by_hand(kind, by_hand):
 
 def test_logits_of_accuracies():
     p = np.array([[0.2, 0.9], [0.5, 0.999]])
-    np.testing.assert_allclose(logit(100 * p, rows=10000), np.log(p / (1 - p)), rtol=1e-10)
-    none, half_a_row, whole = logit([0.0, 100 * 0.5 / 450, 100.0], rows=450)
+    np.testing.assert_allclose(accuracy_logit(100 * p, rows=10000), np.log(p / (1 - p)), rtol=1e-10)
+    none, half_a_row, whole = accuracy_logit([0.0, 100 * 0.5 / 450, 100.0], rows=450)
     assert none == half_a_row == pytest.approx(np.log(0.5 / 449.5)) and whole == pytest.approx(-none)
 
 
@@ -47,8 +47,8 @@ def test_logits_of_accuracies():
         (lambda: correlation_coefficient([1, 2], [1, 2, 3]), r"numbers of shapes \(2,\) and \(3,\) are not accepted"),
         (lambda: correlation_coefficient([1], [1]), r"expected \[n\] twice, 2 or more"),
         (lambda: correlation_coefficient([1, np.inf], [1, 2]), "numbers hold NaN or infinity"),
-        (lambda: logit([101.0], rows=5), "accuracy=.* is not accepted: expected percentages"),
-        (lambda: logit([50.0], rows=0), "rows=0 is not accepted: expected 1 or more"),
+        (lambda: accuracy_logit([101.0], rows=5), "accuracy=.* is not accepted: expected percentages"),
+        (lambda: accuracy_logit([50.0], rows=0), "rows=0 is not accepted: expected 1 or more"),
     ],
 )
 def test_refusals(call, line):

@@ -5,7 +5,7 @@ import pytest
 
 from configs.studies import transfer
 from kdjax.core import InputError
-from kdjax.evaluate.coefficient import correlation_coefficient, logit
+from kdjax.evaluate import accuracy_logit, correlation_coefficient
 from kdjax.experiment.transfer_tasks import mean_ranks, tables
 
 TITLES = {"original": "original", "noisy": "noisy", "my_set": "my set"}
@@ -90,7 +90,7 @@ def test_correlations_are_of_logits_over_trained_encoders_seed_by_seed():
     assert [one.name for one in found] == ["transfer_probe", "transfer_knn", "transfer_correlation"]
     rows = found[-1].rows
     x = np.array([PROBES[name] for name in ("byol", "simclr", "vicreg")])  # [encoder, task, seed]
-    scaled = {"linear probe": logit(x, rows=450), "kNN": logit(x - 5, rows=450)}
+    scaled = {"linear probe": accuracy_logit(x, rows=450), "kNN": accuracy_logit(x - 5, rows=450)}
     for task, title in enumerate(TITLES.values()):
         for what, z in scaled.items():
             if (task, what) != (0, "linear probe"):
