@@ -8,8 +8,8 @@ def xla_flags(devices: int) -> str:
     """So many fake CPU devices, and programs that compile six times as fast.
 
     LLVM's optimisations are left out, a program is not split for the threads of a compiler that has two cores, and XLA's plain
-    emitters are taken, which later versions no longer have. Those contract a product and a sum into one instruction where they stand
-    in one kernel; an instruction set without it keeps bits the same everywhere.
+    emitters are taken, which later versions no longer have. Those contract a product and a sum into one instruction where they
+    stand in one kernel; an instruction set without it keeps bits the same everywhere.
     """
     flags = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
     flags += " --xla_cpu_parallel_codegen_split_count=1"
