@@ -10,6 +10,7 @@ from tests.fast_compile import xla_flags
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ.setdefault("XLA_FLAGS", xla_flags(8))
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", os.path.join(tempfile.gettempdir(), "kdjax-test-cache"))
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # threads of several workers wait for each other, ten times as long
 # Large arrays go back to the system when they are freed, in the workers that pytest-xdist starts after this.
 os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "1000000")
 

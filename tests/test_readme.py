@@ -17,6 +17,7 @@ from launch import main as launcher
 from launch.bench import cache as benchmark_cache
 from launch.bench import readers as benchmark_readers
 from launch.run import cli
+from tests.fast_compile import xla_flags
 
 ROOT = Path(__file__).parents[1]
 GUIDES = [p for folder in ("configs", "kdjax", "launch") for p in (ROOT / folder).rglob("README.md")]
@@ -40,7 +41,7 @@ def arguments(command, script):
 
 def launch(script, *words, cwd, **environment):
     """Runs a script of launch/ on one device."""
-    environment = os.environ | {"XLA_FLAGS": "", "KDJAX_CACHE": str(cwd / "cache")} | environment
+    environment = os.environ | {"XLA_FLAGS": xla_flags(1), "KDJAX_CACHE": str(cwd / "cache")} | environment
     command = [sys.executable, ROOT / "launch" / f"{script}.py", *words]
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -6,6 +6,8 @@ import numpy as np
 
 from kdjax.core.check import InputError, check_option
 
+FEW = 2**20  # numbers of a training set, below which a fit takes one thread
+
 
 def check_lbfgs(c: float | None, grid: Sequence[float], folds: int, few: str) -> None:
     """Refuses options; `few` begins the line for a class of one row, where there is such a class."""
@@ -33,9 +35,11 @@ def fit_lbfgs(x: np.ndarray, y: np.ndarray, test: np.ndarray, c: float, iteratio
 
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
     x, test = standardised(x, test)
-    with warnings.catch_warnings():
+    threads = 1 if x.size < FEW else None  # of so few numbers: on a busy machine threads wait for each other, ten times as long
+    with warnings.catch_warnings(), threadpool_limits(threads):
         warnings.simplefilter("ignore", ConvergenceWarning)
         return LogisticRegression(C=c, max_iter=iterations).fit(x, y).predict_proba(test)
 

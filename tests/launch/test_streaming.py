@@ -14,6 +14,7 @@ from made import encoded, example, pixels, write_tfds
 
 from kdjax.core.files import read_lines
 from kdjax.models import read_weights
+from tests.fast_compile import xla_flags
 
 ROOT = Path(__file__).parents[2]
 SHORT = (*TINY, "--config.seeds=1", "--config.labels_per_class=0", "--config.data.batch=32")
@@ -111,7 +112,7 @@ def start(processes, folder, *words, own=lambda process: ()):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         where = f"--coordinator=localhost:{free.getsockname()[1]}"
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=1", "KDJAX_CACHE": str(folder / "cache")}
+    environment = os.environ | {"XLA_FLAGS": xla_flags(1), "KDJAX_CACHE": str(folder / "cache")}
     commands = [
         ["launch/main.py", where, f"--processes={processes}", f"--process={i}", f"--workdir={folder / 'run'}", *words, *own(i)]
         for i in range(processes)
