@@ -39,4 +39,4 @@ def get_config(variant: str = "") -> ConfigDict:
     return config
 
 
-build = partial(transfer_tasks.build, table=ssl_benchmark.METHODS)
+build = partial(transfer_tasks.build, table=ssl_benchmark.METHODS, labelled="supervised")

@@ -19,12 +19,13 @@ PROTOCOLS = {"probe": "linear probe", "knn": "kNN", "few_shot": "few-shot"}
 FLOOR = "untrained"  # no method: its accuracies are shown, and belong to no correlation
 
 
-def build(config: Config, table: Table) -> Experiment:
+def build(config: Config, table: Table, *, labelled: str = "") -> Experiment:
     """The encoders of `representation.build`, each measured by the set that it learnt on and by the tasks of `config.transfer`.
 
     Args:
       config: filled; `config.transfer.tasks` as `read_tasks` has them, the other fields as `evaluate.tasks.on_task`.
       table: of the methods by name.
+      labelled: the encoder that learns from labels, if there is one.
     """
     found, section = representation.build(config, table), plain(config.transfer)
     names = section.pop("tasks")
@@ -34,22 +35,24 @@ def build(config: Config, table: Table) -> Experiment:
     measures = [on_task(one.name, digest=one.digest, **section) for one in tasks]
     stages = {name: stage._replace(evaluate=all_of(stage.evaluate, *measures)) for name, stage in found.stages.items()}
     titles, rows = {one.name: one.title for one in tasks}, min(one.test.size for one in tasks)
-    return found._replace(stages=stages, splits=splits_of(tasks), tables=lambda measured: tables(measured, titles, rows))
+    return found._replace(stages=stages, splits=splits_of(tasks), tables=lambda measured: tables(measured, titles, rows, labelled))
 
 
-def tables(measured: Measured, titles: Mapping[str, str], rows: int) -> list[ReportTable]:
+def tables(measured: Measured, titles: Mapping[str, str], rows: int, labelled: str = "") -> list[ReportTable]:
     """Accuracies by encoder and task with the mean rank, for each way to measure, and how they go with that on the set itself.
 
     Args:
       measured: `{stage: {measure: one number a seed}}`.
       titles: of the tasks by name; the set itself is `"original"`.
       rows: that the smallest task is scored on.
+      labelled: the encoder that learnt from labels: how accuracies go together is told with and without it.
     """
     found = {what: _accuracies(measured, titles, what) for what in PROTOCOLS}
     found = {what: rows for what, rows in found.items() if rows}
     if "probe" not in found:
         return []
-    return [*(_by_task(what, accuracies, titles) for what, accuracies in found.items()), *_correlations(found, titles, rows)]
+    each = [_by_task(what, accuracies, titles) for what, accuracies in found.items()]
+    return [*each, *_correlations(found, titles, rows, labelled)]
 
 
 Accuracies = dict[str, dict[str, list[float]]]  # encoder -> task -> one number a seed
@@ -93,35 +96,36 @@ def _by_task(what: str, accuracies: Accuracies, titles: Mapping[str, str]) -> Re
     return ReportTable(f"transfer_{what}", f"By task: {PROTOCOLS[what]}", rows, 2, note, plot)
 
 
-def _correlations(found: Mapping[str, Accuracies], titles: Mapping[str, str], rows: int) -> list[ReportTable]:
-    encoders = [name for name in found["probe"] if name != FLOOR]
-    if len(encoders) < 3:
+def _correlations(found: Mapping[str, Accuracies], titles: Mapping[str, str], rows: int, labelled: str) -> list[ReportTable]:
+    trained, others = [name for name in found["probe"] if name != FLOOR], [task for task in titles if task != ORIGINAL]
+    without = [name for name in trained if name != labelled]
+    groups = {"": trained} | ({f", without {labelled}": without} if len(without) < len(trained) else {})
+    cells: dict[str, dict[str, Cell]] = {title: {} for title in titles.values()}
+    cells["mean over the other tasks"] = mean = {}
+    for words, encoders in groups.items():
+        for what in found if len(encoders) > 2 else ():
+            each = {task: _with_original(found, what, task, encoders, rows) for task in titles}
+            column = PROTOCOLS[what] + words
+            for task, values in each.items():
+                itself = (what, task) == ("probe", ORIGINAL)
+                cells[titles[task]][column] = "" if itself else values
+            mean[column] = np.mean([each[task] for task in others], 0).tolist()
+    if not mean:
         return []
-
-    def scaled(what: str, task: str) -> np.ndarray:
-        return accuracy_logit(np.array([found[what][name][task] for name in encoders]), rows=rows)  # [encoder, seed]
-
-    original = scaled("probe", ORIGINAL)
-    others = [task for task in titles if task != ORIGINAL]
-    rows_of: dict[str, dict[str, Cell]] = {title: {} for title in titles.values()}
-    rows_of["mean over the other tasks"] = mean = {}
-    for what in found:
-        each = {
-            task: [correlation_coefficient(x, y) for x, y in zip(original.T, scaled(what, task).T, strict=True)] for task in titles
-        }
-        mean[PROTOCOLS[what]] = np.mean([each[task] for task in others], 0).tolist()
-        for task, values in each.items():
-            itself = (what, task) == ("probe", ORIGINAL)
-            rows_of[titles[task]][PROTOCOLS[what]] = "" if itself else values
-    note = f"Pearson's correlation over the {len(encoders)} trained encoders between the linear probe on the original images and "
+    note = f"Pearson's correlation over the {len(trained)} trained encoders between the linear probe on the original images and "
     note += "each accuracy on a task, all of them as log(p / (1 - p)); one number a seed."
-    points = {
-        titles[task]: {
-            name: (float(np.mean(found["probe"][name][ORIGINAL])), float(np.mean(found["probe"][name][task]))) for name in encoders
-        }
-        for task in others
-    }
+    probe = {name: {task: float(np.mean(values)) for task, values in found["probe"][name].items()} for name in trained}
+    points = {titles[task]: {name: (probe[name][ORIGINAL], probe[name][task]) for name in trained} for task in others}
     plot = Points("linear probe on the original images, %", "linear probe on the task, %", points)
     return [
-        ReportTable("transfer_correlation", "How accuracy on a task goes with that on the original images", rows_of, 2, note, plot)
+        ReportTable("transfer_correlation", "How accuracy on a task goes with that on the original images", cells, 2, note, plot)
     ]
+
+
+def _with_original(found: Mapping[str, Accuracies], what: str, task: str, encoders: Sequence[str], rows: int) -> list[float]:
+    """The correlation of a task's accuracies with those of the probe on the set itself, one number a seed."""
+    x, y = (
+        accuracy_logit(np.array([found[how][name][of] for name in encoders]), rows=rows)  # [encoder, seed]
+        for how, of in (("probe", ORIGINAL), (what, task))
+    )
+    return [correlation_coefficient(a, b) for a, b in zip(x.T, y.T, strict=True)]

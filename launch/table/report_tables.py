@@ -1,6 +1,6 @@
 """The tables that an experiment adds to its report: as Markdown, as plots, and as the values of summary.json."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from launch.table import look
 from launch.table.markdown import escaped, mean_and_spread
 
 MARKERS = "os^DvPX*<>"
+NEAR = ((8, 0, "left"), (-8, 0, "right"), (0, 12, "center"), (0, -12, "center"), (8, 10, "left"))  # of a point, where its name goes
 
 
 def markdown(table: ReportTable) -> str:
@@ -94,10 +95,28 @@ def _points(plot: Points):
     for (group, points), marker in zip(plot.points.items(), cycle(MARKERS), strict=False):
         x, y = np.array(list(points.values()), float).reshape(-1, 2).T
         one.plot(x, y, marker, color=style[group].color, markersize=8, alpha=0.8, label=look.shown(group))
-        for name, place in points.items() if len(plot.points) == 1 else ():
-            one.annotate(look.shown(name), place, xytext=(7, -3), textcoords="offset points", fontsize=10)
     one.margins(0.12)
     one.set(xlabel=look.text(plot.x), ylabel=look.text(plot.y))
+    if len(plot.points) == 1:
+        _name(one, *plot.points.values())
     if len(plot.points) > 1:
         look.legend(one, list(plot.points))
     return figure
+
+
+def _name(axes, points: Mapping[str, tuple[float, float]]) -> None:
+    """Writes names beside points, where that is possible on no other name and no point."""
+    from matplotlib.transforms import Bbox
+
+    axes.figure.canvas.draw()  # before, nothing has its place
+    taken = [Bbox(place + np.array([[-6], [6]])) for place in axes.transData.transform(list(points.values()))]
+    for name, place in points.items():
+        for x, y, side in NEAR:
+            text = axes.annotate(
+                look.shown(name), place, xytext=(x, y), textcoords="offset points", ha=side, va="center", fontsize=10
+            )
+            box = text.get_window_extent()
+            if (x, y, side) == NEAR[-1] or not any(box.overlaps(other) for other in taken):
+                break
+            text.remove()
+        taken.append(box)

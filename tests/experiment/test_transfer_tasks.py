@@ -101,6 +101,18 @@ def test_correlations_are_of_logits_over_trained_encoders_seed_by_seed():
     assert rows["mean over the other tasks"]["kNN"] == pytest.approx(mean.tolist())
 
 
+def test_correlations_are_told_without_the_encoder_that_learnt_from_labels_too():
+    best = {"supervised": measured(probe=[[99.0, 99.0], [20.0, 21.0], [30.0, 31.0]])}
+    plain = {name: measured(probe=own) for name, own in PROBES.items()}
+    *_, alone = tables(plain, TITLES, 450, "supervised")
+    *_, both = tables(plain | best, TITLES, 450, "supervised")
+    assert list(alone.rows["noisy"]) == ["linear probe"]
+    assert list(both.rows["noisy"]) == ["linear probe", "linear probe, without supervised"]
+    for title in ("noisy", "my set", "mean over the other tasks"):
+        assert both.rows[title]["linear probe, without supervised"] == alone.rows[title]["linear probe"]
+    assert max(both.rows["noisy"]["linear probe"]) < -0.8
+
+
 def test_what_is_missing_is_left_out_of_the_tables():
     assert tables({"untrained": {"test_probe_accuracy": [1.0]}}, TITLES, 450) == []
     few = {name: measured(probe=PROBES[name]) for name in ("untrained", "byol", "simclr")}

@@ -57,6 +57,15 @@ def test_plots_have_title_axes_and_marks(name, tmp_path, monkeypatch):
         assert len({line.get_marker() for line in axes.lines}) == 2
 
 
+def test_names_of_near_points_lie_apart():
+    points = {"vicreg": (0.0, 0.0), "barlow_twins": (-0.4, 0.01), "moco": (1.0, 1.0), "simclr": (0.99, 0.99), "byol": (2.0, 1.0)}
+    (axes,) = report_tables._points(Points("x", "y", {"": points})).axes
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert len(boxes) == 5 and not any(a.overlaps(b) for k, a in enumerate(boxes) for b in boxes[:k])
+    marks = axes.transData.transform(list(points.values()))
+    assert not any(box.contains(*mark) for box in boxes for mark in marks)
+
+
 def test_plots_are_written(tmp_path):
     report_tables.draw(tmp_path, [ReportTable("lines", "A title", {}, plot=PLOTS["lines"])])
     with Image.open(tmp_path / "lines.png") as image:
