@@ -13,10 +13,18 @@ from kdjax.methods.offline.tst import Pace, _after, augmenter_epochs
 
 KEY = jax.random.key(5)
 LATER = {"phases": (0.75,), "length": 0.25, "epochs": 4, "steps_per_epoch": 2}  # the augmenter learns in steps 6 and 7
+WEIGHTS = {"temperature": 2.0, "label_weight": 2.0, "weight": 3.0}
+
+
+@pytest.fixture(scope="module")
+def later():
+    """A case, its first State, and its step, compiled once."""
+    case = tst(tx=optax.sgd(optax.constant_schedule(0.02)), easy_weight=2.0, hard_weight=3.0, **WEIGHTS, **LATER)
+    return case, start(case), jax.jit(case.method.step)
 
 
 def with_augmenter(state, logits=0.0, magnitudes=0.0):
-    params = {"logits": jnp.full(14, logits), "magnitudes": jnp.full(11, magnitudes)}
+    params = {"logits": jnp.full(14, logits, jnp.float32), "magnitudes": jnp.full(11, magnitudes, jnp.float32)}
     return state._replace(augmenter=state.augmenter.replace(params=params))
 
 
@@ -24,13 +32,13 @@ def at(state, step):
     return state._replace(step=jnp.int32(step))
 
 
-def test_an_augmentation_that_does_nothing_leaves_distillation():
+def test_an_augmentation_that_does_nothing_leaves_distillation(later):
     """Every image twice: batch statistics and mean gradients are those of each once."""
-    case = tst(**LATER)
-    plain = methods.kd(case.nets["student"], case.nets["teacher"], optax.sgd(0.05), weight=1.0, label_weight=1.0)
-    a, b = with_augmenter(start(case), -1e6), jit_fast_compile(plain.init)(jax.random.key(0), case.batch, case.given)
+    case, state, ours = later
+    plain = methods.kd(case.nets["student"], case.nets["teacher"], optax.sgd(0.02), **WEIGHTS)
+    a, b = with_augmenter(state, -1e6), jit_fast_compile(plain.init)(jax.random.key(0), case.batch, case.given)
     close((a.student.params, a.student.stats), (b.learner.params["student"], b.learner.stats["student"]))
-    ours, theirs = jax.jit(case.method.step), jax.jit(plain.step)
+    theirs = jax.jit(plain.step)
     for _ in range(2):
         (a, logged), (b, metrics) = ours(a, case.batch, KEY), theirs(b, case.batch, KEY)
     close((a.student.params, a.student.stats), (b.learner.params["student"], b.learner.stats["student"]), atol=1e-5)
@@ -40,9 +48,8 @@ def test_an_augmentation_that_does_nothing_leaves_distillation():
     assert not np.allclose(jax.tree.leaves(control.student.params)[0], jax.tree.leaves(still.student.params)[0], atol=1e-5)
 
 
-def test_each_learns_in_its_phase_and_the_student_s_optimiser_sees_its_own_alone():
-    case = tst(tx=optax.sgd(optax.constant_schedule(0.05)), **LATER)
-    step, state = jax.jit(case.method.step), start(case)
+def test_each_learns_in_its_phase_and_the_student_s_optimiser_sees_its_own_alone(later):
+    case, state, step = later
     for k in range(9):
         new, metrics = step(state, case.batch, jax.random.key(k))
         inventing = k in (6, 7)
@@ -69,11 +76,11 @@ def probabilities(state, case, images):
     return [np.asarray(jax.nn.softmax(outputs[name]["logits"]), np.float64)[rows] for name in ("student", "teacher")]
 
 
-def test_the_augmenter_s_loss_is_that_of_the_code():
-    case = tst(easy_weight=2.0, hard_weight=3.0, **LATER)
-    state = at(with_augmenter(start(case), 0.5, 1.0), 6)
+def test_the_augmenter_s_loss_is_that_of_the_code(later):
+    case, first, step = later
+    state = at(with_augmenter(first, 0.5, 1.0), 6)
     ours, theirs = probabilities(state, case, copies(state, case, KEY))
-    new, metrics = jax.jit(case.method.step)(state, case.batch, KEY)
+    new, metrics = step(state, case.batch, KEY)
     easy, hard = -np.log(theirs).mean(), -np.log(1 - ours + 1e-8).mean()
     np.testing.assert_allclose(metrics["easy"], easy, rtol=1e-4)
     np.testing.assert_allclose(metrics["hard"], hard, rtol=1e-4)
@@ -83,13 +90,12 @@ def test_the_augmenter_s_loss_is_that_of_the_code():
     assert len(moved) and set(moved) <= set(picked) and set(np.flatnonzero(new.augmenter.params["logits"] != 0.5)) <= set(picked)
 
 
-def test_the_student_s_loss_is_the_mean_over_images_and_copies():
-    case = tst(temperature=2.0, label_weight=2.0, weight=3.0, **LATER)
-    state = start(case)
+def test_the_student_s_loss_is_the_mean_over_images_and_copies(later):
+    case, state, step = later
     both = jnp.concatenate([copies(state, case, KEY), case.batch["image"]])
     s, _ = case.nets["student"].apply(state.student.params, state.student.stats, both, train=True)
     t = case.method.predict(state, both)["teacher"]["logits"]
-    _, metrics = jax.jit(case.method.step)(state, case.batch, KEY)
+    _, metrics = step(state, case.batch, KEY)
     log_s, log_t = (np.asarray(jax.nn.log_softmax(z / 2), np.float64) for z in (s["logits"], t))
     labels = np.tile(np.asarray(LABELS), 2)
     entropy = -np.asarray(jax.nn.log_softmax(s["logits"]))[np.arange(32), labels].mean()
@@ -170,18 +176,16 @@ def test_a_phase_starts_from_a_fresh_optimiser():
     np.testing.assert_allclose(resumed.pace.before, (7.0 + logged["loss"]) / 2, rtol=1e-6)
 
 
-def test_the_released_code_s_sigmoid_keeps_every_policy_alive():
+def test_the_released_code_s_sigmoid_keeps_every_policy_alive(later):
     """At log-odds of -100 nothing happens; with the sigmoid in between a policy still does every other time."""
-    batch = tst(**LATER).batch
-    wanted = {}
-    for flag in (False, True):
-        case = tst(sigmoid_logits=flag, **LATER)
-        state = with_augmenter(start(case), -100.0)
-        wanted[flag] = jax.jit(case.method.step)(state, batch, KEY)[1]["cross_entropy"]
-        if flag:
-            none = with_augmenter(start(case), 0.5)  # sigmoid(-100) = 0 is not sigmoid(0.5)
-            assert wanted[flag] != jax.jit(case.method.step)(none, batch, KEY)[1]["cross_entropy"]
-    assert wanted[False] != wanted[True]
+    case, state, plain = later
+    never = with_augmenter(state, -100.0)
+    released = jax.jit(tst(sigmoid_logits=True, **WEIGHTS, **LATER).method.step)
+    without, alive = (step(never, case.batch, KEY)[1]["cross_entropy"] for step in (plain, released))
+    assert without != alive
+    assert (
+        alive != released(with_augmenter(state, 0.5), case.batch, KEY)[1]["cross_entropy"]
+    )  # sigmoid(-100) = 0 is not sigmoid(0.5)
 
 
 def test_when_the_augmenter_learns():
