@@ -17,6 +17,7 @@ from kdjax.experiment.tasks import ORIGINAL, check_tasks, read_tasks, splits_of
 
 PROTOCOLS = {"probe": "linear probe", "knn": "kNN", "few_shot": "few-shot"}
 FLOOR = "untrained"  # no method: its accuracies are shown, and belong to no correlation
+TAKEN = ("online", "pixels")  # of measures that the encoder has anyway
 
 
 def build(config: Config, table: Table, *, labelled: str = "") -> Experiment:
@@ -31,6 +32,8 @@ def build(config: Config, table: Table, *, labelled: str = "") -> Experiment:
     names = section.pop("tasks")
     check_option("--config.transfer.tasks", tuple(names), bool, "one task or more")
     tasks = read_tasks((ORIGINAL, *names), found.dataset, config.data, "--config.transfer.tasks")
+    taken = [one.name for one in tasks if one.name in TAKEN]
+    check_option("--config.transfer.tasks", tuple(names), lambda _: not taken, f"no set named {' or '.join(TAKEN)}")
     check_tasks(tasks, "--config.transfer", section)
     measures = [on_task(one.name, digest=one.digest, **section) for one in tasks]
     stages = {name: stage._replace(evaluate=all_of(stage.evaluate, *measures)) for name, stage in found.stages.items()}

@@ -44,6 +44,15 @@ def test_a_handful_of_methods_is_the_default():
     assert transfer.get_config("encoder=resnet8").encoder_training.net.name == "resnet8"
 
 
+def test_a_set_by_the_name_of_a_measure_is_refused(config, tmp_path):
+    images, labels = np.zeros((20, 8, 8, 1), np.uint8), np.arange(20) % 2
+    arrays = {f"{part}_{name}": x for part in ("train", "test") for name, x in (("images", images), ("labels", labels))}
+    np.savez(tmp_path / "online.npz", **arrays)
+    config.transfer.tasks = (f"npz:{tmp_path / 'online.npz'}",)
+    with pytest.raises(InputError, match=r"^--config.transfer.tasks=.* is not accepted: expected no set named online or pixels"):
+        transfer.build(config)
+
+
 @pytest.mark.parametrize(
     ("changed", "line"),
     [
