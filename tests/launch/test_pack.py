@@ -14,8 +14,7 @@ from made import encoded, pixels, write_tfds
 from PIL import Image
 
 from kdjax.core import InputError
-from kdjax.data import Damaged, load
-from kdjax.data.load import open_source
+from kdjax.data import load
 from launch import pack
 
 ROOT = Path(__file__).parents[2]
@@ -105,7 +104,6 @@ def test_other_sources_and_many_files(tmp_path):
 
 
 def test_further_columns_are_packed(tmp_path):
-    """And those of damaged images left out with them."""
     images, masks, domains = pixels(70, size=4), np.arange(70 * 16, dtype=np.uint16).reshape(70, 4, 4), np.arange(70) % 3
     arrays = {"images": images, "labels": np.arange(70) % 2, "mask": masks, "domain": domains}
     np.savez(tmp_path / "a.npz", **{f"{part}_{name}": x for part in ("train", "test") for name, x in arrays.items()})
@@ -123,18 +121,6 @@ def test_further_columns_are_packed(tmp_path):
             InputError, match=r"image_size=8 is not accepted: 'mask' would not move with the images; expected a set"
         ):
             load(source, image_size=8)
-
-    def read(asked):
-        if bad := [at for at, row in enumerate(asked) if row in (3, 66)]:
-            raise Damaged(f"image {asked[bad[0]]} is damaged", bad[0])
-        return whole.train.read(asked)
-
-    opened = open_source(f"npz:{tmp_path / 'a.npz'}")
-    options = {"source": "", "image_size": None, "encoding": "raw", "quality": 95, "workers": 0, "shard_bytes": 2**20}
-    pack.pack(opened._replace(train=opened.train._replace(read=read)), tmp_path / "sound", skip=True, **options)
-    found, good = rows(load(f"array_record:{tmp_path / 'sound'}").train), np.setdiff1d(np.arange(70), [3, 66])
-    for name in ("image", "label", "mask", "domain"):
-        np.testing.assert_array_equal(found[name], rows(whole.train)[name][good])
 
 
 def test_validation_images_are_packed_and_what_was_not_read_is_told(tmp_path):
