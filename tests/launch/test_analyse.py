@@ -17,6 +17,7 @@ from kdjax.train.checkpoint import Checkpoints
 from kdjax.train.fingerprint import of_json
 from kdjax.train.identity import Identity
 from launch import analyse
+from launch.run import analysis
 from launch.table import analysis_plots
 
 NET = {"name": "conv_net", "widths": [2, 3], "classes": 3, "mean": [0.3], "std": [0.4], "dtype": "float32"}
@@ -184,13 +185,13 @@ def test_only_what_is_asked_is_computed(part, copy):
 def test_images_are_drawn_from_the_whole_set_in_batches_of_one_size(monkeypatch):
     source = data.array_source(np.zeros((1000, 2, 2, 1), np.uint8), np.arange(1000))
     config = data_config()
-    found = analyse._draw(source, 600, config)
+    found = analysis._draw(source, 600, config)
     assert [len(batch["label"]) for batch in found] == [200, 200, 200]
     rows = np.concatenate([batch["label"] for batch in found])
     assert len(set(rows)) == 600 and rows.max() > 990 and abs(rows.mean() - 500) < 40
-    assert [len(batch["label"]) for batch in analyse._draw(source, 9999, config)] == [250] * 4
-    assert [len(batch["label"]) for batch in analyse._draw(source, 257, config)] == [128, 128]
-    again = analyse._draw(source, 600, config)
+    assert [len(batch["label"]) for batch in analysis._draw(source, 9999, config)] == [250] * 4
+    assert [len(batch["label"]) for batch in analysis._draw(source, 257, config)] == [128, 128]
+    again = analysis._draw(source, 600, config)
     assert all((a["label"] == b["label"]).all() for a, b in zip(found, again, strict=True))
 
 
@@ -266,7 +267,7 @@ def test_what_a_real_run_says_of_itself(run, tmp_path):
 
 def test_help(fine):
     answer = ask("--help")
-    assert answer.code == 0 and all(f"    {part}  " in answer.out for part in analyse.PARTS)
+    assert answer.code == 0 and all(f"    {part}  " in answer.out for part in analysis.PARTS)
 
 
 def refused(answer, said):
