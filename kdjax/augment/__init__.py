@@ -5,6 +5,7 @@ is `f(image, *, options)`. Callers `vmap` over keys and images; `per_image` and 
 """
 
 from kdjax.augment.affine import affine, warp
+from kdjax.augment.bands import band_jitter, drop_bands, grey_bands
 from kdjax.augment.batch import as_float, compose, per_image, views
 from kdjax.augment.blur import gaussian_blur
 from kdjax.augment.colour import brightness, colour_jitter, contrast, hue, saturation, solarise, to_grey
@@ -19,13 +20,15 @@ from kdjax.augment.noise import gaussian_noise
 from kdjax.augment.photometric import equalise, invert, posterise, sharpness
 from kdjax.augment.policies import learned_policies, random_operations
 from kdjax.augment.random_apply import random_apply
-from kdjax.augment.rotate import rotations
-from kdjax.augment.view_policies import byol_views, crop_flip_view, grey_views, multi_crop
+from kdjax.augment.rotate import random_turn, rotations
+from kdjax.augment.view_policies import band_views, byol_views, crop_flip_view, grey_views, multi_crop
 
 __all__ = [
     "Geometry",
     "affine",
     "as_float",
+    "band_jitter",
+    "band_views",
     "brightness",
     "byol_views",
     "centre_crop",
@@ -37,10 +40,12 @@ __all__ = [
     "crop_flip_view",
     "cutmix",
     "cutout",
+    "drop_bands",
     "equalise",
     "flip",
     "gaussian_blur",
     "gaussian_noise",
+    "grey_bands",
     "grey_views",
     "hsv_to_rgb",
     "hue",
@@ -59,6 +64,7 @@ __all__ = [
     "random_apply",
     "random_operations",
     "random_resized_crop",
+    "random_turn",
     "resize",
     "resize_box",
     "rgb_to_hsv",

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.augment.affine import affine
+from kdjax.augment.bands import band_jitter, drop_bands, grey_bands
 from kdjax.augment.batch import compose
 from kdjax.augment.blur import gaussian_blur
 from kdjax.augment.colour import colour_jitter, solarise, to_grey
@@ -14,6 +15,7 @@ from kdjax.augment.crop import random_resized_crop
 from kdjax.augment.flip import flip
 from kdjax.augment.noise import gaussian_noise
 from kdjax.augment.random_apply import random_apply
+from kdjax.augment.rotate import random_turn
 from kdjax.core.check import check_option
 
 View = Callable[[jax.Array, jax.Array], jax.Array]
@@ -185,6 +187,73 @@ def grey_views(
         partial(gaussian_noise, std=noise),
     )
     view = _compose(*(steps if noise else steps[:2]))
+    return view, view
+
+
+def band_views(
+    size: int | tuple[int, int],
+    *,
+    area: tuple = (0.2, 1.0),
+    ratio: tuple = (3 / 4, 4 / 3),
+    method: str = "bilinear",
+    antialias: bool = True,
+    jitter_p: float = 0.8,
+    brightness: float = 0.4,
+    contrast: float = 0.4,
+    each_band: bool = False,
+    grey_p: float = 0.2,
+    blur_p: float = 0.5,
+    sigma: tuple = (0.1, 2.0),
+    radius: int | None = None,
+    flip_p: float = 0.5,
+    upside_p: float = 0.0,
+    turn_p: float = 0.0,
+    drop_p: float = 0.5,
+    drop_most: float = 0.5,
+) -> tuple[View, View]:
+    """A symmetric pair for images of any number of bands: crop, jitter, grey, blur, flips, turn, drop of bands, clip.
+
+    Args:
+      size: height and width of the views, or one number for both; turns need equal ones.
+      area: share of the image's area that a crop covers.
+      ratio: width / height of a crop.
+      method: `"bicubic"` or `"bilinear"`.
+      antialias: whether the kernel widens when a crop shrinks.
+      jitter_p: probability of `band_jitter`; the next three are its options.
+      brightness: amount.
+      contrast: amount.
+      each_band: whether every band has amounts of its own.
+      grey_p: probability of greys, the mean of the bands.
+      blur_p: probability of blur.
+      sigma: range of the blur's standard deviation, pixels of the view.
+      radius: of the blur's kernel, as in `gaussian_blur`; its rule (None) leaves images under 20 rows sharp.
+      flip_p: probability of a mirror image.
+      upside_p: probability that top and bottom change places.
+      turn_p: probability of a turn by a multiple of 90 degrees.
+      drop_p: probability that bands are dropped.
+      drop_most: the largest part of them.
+
+    Returns:
+      `(view, view)`, each `(key, image [H, W, C]) -> [*size, C]` in [0, 1]. Give each its own key.
+
+    Reference:
+      Wang, Albrecht, Ait Ali Braham, Mou, Zhu, "Self-supervised Learning in Remote Sensing: A Review", IEEE GRSM 2022, arXiv
+      2206.13188, whose views are not turned or put upside down; what differs in its code: `band_jitter`, `drop_bands`.
+
+    >>> jax.jit(band_views(4)[0])(jax.random.key(0), jnp.ones((8, 8, 12))).shape
+    (4, 4, 12)
+    """
+    jitter = partial(band_jitter, brightness=brightness, contrast=contrast, p=jitter_p, each=each_band)
+    view = _compose(
+        partial(random_resized_crop, size=size, area=area, ratio=ratio, method=method, antialias=antialias),
+        jitter,
+        random_apply(lambda key, image: grey_bands(image), p=grey_p),
+        random_apply(partial(gaussian_blur, sigma=sigma, radius=radius), p=blur_p),
+        partial(flip, p=flip_p),
+        partial(flip, p=upside_p, upright=False),
+        random_apply(partial(random_turn, p=1.0), p=turn_p),
+        random_apply(partial(drop_bands, most=drop_most), p=drop_p),
+    )
     return view, view
 
 

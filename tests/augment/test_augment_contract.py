@@ -13,6 +13,9 @@ ANY = {  # these take any number of channels
     "pad_crop": lambda k, x: augment.pad_crop(k, x, padding=3, mode="reflect"),
     "random_resized_crop": lambda k, x: augment.random_resized_crop(k, x, size=12),
     "flip": augment.flip,
+    "flip_upside": lambda k, x: augment.flip(k, x, upright=False),
+    "random_turn": augment.random_turn,
+    "band_jitter": lambda k, x: augment.band_jitter(k, x, each=True),
     "colour_jitter": augment.colour_jitter,
     "gaussian_blur": lambda k, x: augment.gaussian_blur(k, x, radius=2),
     "gaussian_noise": lambda k, x: augment.gaussian_noise(k, x, std=0.3),
@@ -21,6 +24,7 @@ ANY = {  # these take any number of channels
     "random_operations": augment.random_operations,
     "byol_view1": VIEW1,
     "byol_view2": VIEW2,
+    "band_view": augment.band_views(12, radius=1, upside_p=0.5, turn_p=0.75)[0],
     "grey_view": augment.grey_views(noise=0.1, blur_p=0.5)[0],
 }
 ROWS = 12

@@ -21,6 +21,7 @@ SHARP = {"method": "bilinear", "antialias": False}
 MOVES = {
     "flip": partial(augment.flip, p=1.0),
     "flip_or_not": augment.flip,
+    "flip_upside": partial(augment.flip, p=1.0, upright=False),
     "pad_crop": augment.pad_crop,
     "affine": partial(augment.affine, shift=2.0),
     "centre_crop": lambda key, image, geometry: augment.centre_crop(image, size=(8, 10), geometry=geometry),
@@ -49,6 +50,16 @@ def test_pixels_come_from_where_the_geometry_says(name):
         np.testing.assert_allclose(image[inside][:, :2] * [W, H], came[inside], atol=2e-3)
         seen += inside.sum()
     assert seen > 100
+
+
+def test_turned_pixels_come_from_where_the_geometry_says():
+    y, x = np.mgrid[:H, :H] + 0.5
+    keys = jax.random.split(jax.random.key(0), 12)
+    square = jnp.asarray(np.stack([x, y], -1), jnp.float32)
+    images, geometry = jax.jit(jax.vmap(lambda key: augment.random_turn(key, square, geometry=True)))(keys)
+    assert len(np.unique(images[:, 0, 0], axis=0)) == 4 and geometry.size == (H, H)
+    came = np.einsum("nij,hwj->nhwi", geometry.matrix, np.asarray(square)) + np.asarray(geometry.offset)[:, None, None]
+    np.testing.assert_array_equal(images, came)
 
 
 def test_a_plain_call_gives_the_same_image_alone():

@@ -28,3 +28,9 @@ def test_a_bad_probability_is_refused_and_a_traced_one_passes():
     with pytest.raises(InputError, match=r"p=1\.5"):
         flip(jax.random.key(0), image, p=1.5)
     assert jax.vmap(lambda p: flip(jax.random.key(0), image, p=p))(jnp.array([0.0, 1.0])).shape == (2, 2, 2, 1)
+
+
+def test_top_and_bottom_change_places_as_numpy_has_it():
+    image = jax.random.uniform(jax.random.key(0), (4, 5, 12))
+    np.testing.assert_array_equal(flip(jax.random.key(0), image, p=1.0, upright=False), np.flipud(image))
+    np.testing.assert_array_equal(flip(jax.random.key(0), image, p=0.0, upright=False), image)

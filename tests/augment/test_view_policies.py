@@ -4,7 +4,18 @@ import numpy as np
 import pytest
 from skimage.filters import gaussian
 
-from kdjax.augment import byol_views, colour_jitter, crop_flip_view, grey_views, multi_crop, random_resized_crop, to_grey
+from kdjax.augment import (
+    band_jitter,
+    band_views,
+    byol_views,
+    colour_jitter,
+    crop_flip_view,
+    grey_views,
+    multi_crop,
+    random_resized_crop,
+    random_turn,
+    to_grey,
+)
 from kdjax.core import InputError
 
 IMAGE = np.random.default_rng(0).random((20, 20, 3), np.float32)
@@ -103,3 +114,41 @@ def test_small_views_need_a_large_one():
     for large, count, word in (((), 1, "large"), ((crop_flip_view(4),), -1, "count")):
         with pytest.raises(InputError, match=rf"^{word}="):
             multi_crop(large, crop_flip_view(2), count)
+
+
+BANDS = np.random.default_rng(1).random((20, 20, 5), np.float32)
+STILL = {**WHOLE, "jitter_p": 0.0, "grey_p": 0.0, "blur_p": 0.0, "flip_p": 0.0, "drop_p": 0.0}
+
+
+@pytest.mark.parametrize("bands", [1, 3, 5])
+def test_band_views_all_off_are_identity(bands):
+    view, same = band_views(20, **STILL)
+    assert view is same
+    image = BANDS[..., :bands]
+    np.testing.assert_allclose(jax.jit(view)(jax.random.key(0), jnp.asarray(image)), image, atol=1e-6)
+
+
+def test_band_views_turn_grey_blur_and_flip_in_this_order():
+    on = {"grey_p": 1.0, "blur_p": 1.0, "sigma": (1.0, 1.0), "flip_p": 1.0, "upside_p": 1.0, "turn_p": 1.0}
+    key = jax.random.key(0)
+    out = jax.jit(band_views(20, **{**STILL, **on})[0])(key, jnp.asarray(BANDS))
+    blurred = gaussian(BANDS.mean(-1), 1.0, mode="constant", truncate=1.0)[::-1, ::-1]
+    turned = random_turn(jax.random.fold_in(key, 6), jnp.asarray(blurred)[..., None], p=1.0)
+    np.testing.assert_allclose(out, np.repeat(np.asarray(turned), 5, -1), atol=1e-5)
+
+
+def test_band_views_jitter_before_greys_and_drop_at_the_end():
+    options, key = {"jitter_p": 1.0, "brightness": 0.9, "contrast": 0.9, "grey_p": 1.0, "drop_p": 1.0}, jax.random.key(2)
+    out = jax.jit(band_views(20, **{**STILL, **options})[0])(key, jnp.asarray(BANDS))
+    jittered = band_jitter(jax.random.fold_in(key, 1), jnp.asarray(BANDS), brightness=0.9, contrast=0.9, p=1.0)
+    grey, gone = np.asarray(jittered).mean(-1), (np.asarray(out) == 0).all((0, 1))
+    assert 1 <= gone.sum() <= 2
+    np.testing.assert_allclose(np.asarray(out)[..., ~gone], np.repeat(grey[..., None], 5 - gone.sum(), -1), atol=1e-5)
+
+
+def test_the_defaults_of_band_views_are_the_review_s():
+    defaults = band_views.__kwdefaults__
+    assert [defaults[k] for k in ("jitter_p", "grey_p", "blur_p", "flip_p", "drop_p")] == [0.8, 0.2, 0.5, 0.5, 0.5]
+    assert [defaults[k] for k in ("brightness", "contrast", "drop_most")] == [0.4, 0.4, 0.5]
+    assert defaults["area"] == (0.2, 1.0) and defaults["sigma"] == (0.1, 2.0) and not defaults["each_band"]
+    assert defaults["upside_p"] == defaults["turn_p"] == 0.0
