@@ -4,9 +4,10 @@
     python launch/main.py --config=configs/studies/transfer.py:methods=byol/simclr/vicreg/supervised --config.transfer.shots=1
 
 `methods=` takes names of configs/ssl_benchmark.py between slashes. A task is an altered form of the images (`rotated`, `noisy`,
-...), a part of its classes (`0-4`), or another set (`npz:<path>`, ...), brought to the size and the channels of the first; `+`
-joins them (`npz:letters.npz+inverted`). Encoders learn on the original images alone, and never change; each task has a linear
-probe, kNN and few-shot tasks of its own.
+...), a part of its classes (`0-4`), fewer images to learn from class by class (`long_tailed:0.1`, of the last a tenth of the
+first), or another set (`npz:<path>`, ...), brought to the size and the channels of the first; `+` joins them
+(`npz:letters.npz+inverted`). Encoders learn on the original images alone, and never change; each task has a linear probe, kNN and
+few-shot tasks of its own.
 """
 
 from functools import partial

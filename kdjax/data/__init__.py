@@ -13,7 +13,7 @@ from kdjax.data.pair import pairs, positive_pairs
 from kdjax.data.resident import padded_batches, resident, take
 from kdjax.data.sampler import Sampler, epoch_of, epoch_order, epoch_rows, epoch_steps, epochs, pieces, process_rows, spread_rows
 from kdjax.data.source import Dataset, Source, array_source, column_source, numbers_of, subset
-from kdjax.data.split import few_labels, keep_labels, label_fraction, stratified
+from kdjax.data.split import few_labels, keep_labels, label_fraction, long_tailed, stratified
 from kdjax.data.stream import stream
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "keep_labels",
     "label_fraction",
     "load",
+    "long_tailed",
     "numbers_of",
     "padded_batches",
     "pairs",

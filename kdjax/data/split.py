@@ -101,6 +101,45 @@ def label_fraction(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray
     return _drawn(labels, count, seed)
 
 
+def long_tailed(labels: np.ndarray, ratio: float, seed: int) -> np.ndarray:
+    """Draws ever fewer rows of every class, from the first to the last: a long-tailed set out of a balanced one.
+
+        n_k = floor(n ratio^(k / (K - 1))),   k = 0, ..., K - 1
+
+    with K classes, of which the smallest has n rows. For one seed a less even draw is a part of a more even one.
+
+    Args:
+      labels: integers `[N]`, 0 or more.
+      ratio: of the last class to the first, above 0 and at most 1, where all classes have n rows.
+      seed: the seed of the draw.
+
+    Returns:
+      int64 `[sum n_k]`, rows in ascending order.
+
+    Raises:
+      InputError: when the last class is left with less than one row, or a label is missing (-1).
+
+    Reference:
+      Yin Cui, Menglin Jia, Tsung-Yi Lin, Yang Song, Serge Belongie, "Class-Balanced Loss Based on Effective Number of Samples",
+      CVPR 2019, arXiv 1901.05555, whose imbalance factor is 1 / ratio.
+
+    >>> labels = np.repeat([0, 1, 2], 100)
+    >>> np.bincount(labels[long_tailed(labels, 0.01, 0)]).tolist()
+    [100, 10, 1]
+    """
+    check_option("ratio", ratio, lambda r: 0 < r <= 1, "a number above 0, at most 1")
+    classes, held = np.unique(labels, return_counts=True)
+    # A root is a little more or less than the number of rows that it stands for.
+    kept = {label: int(held.min() * ratio ** (k / max(len(classes) - 1, 1)) + 1e-9) for k, label in enumerate(classes.tolist())}
+
+    def count(label, held):
+        if not kept[label]:
+            raise InputError(f"ratio={ratio} is not accepted: it leaves class {label} less than one example")
+        return kept[label]
+
+    return _drawn(labels, count, seed)
+
+
 def _drawn(labels: np.ndarray, count: Callable[[int, int], int], seed: int) -> np.ndarray:
     """So many rows of every class as `count` makes of the class and the number of its rows."""
     labels = np.asarray(labels)

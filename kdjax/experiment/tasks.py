@@ -15,9 +15,10 @@ from kdjax.experiment.config import Config
 
 ORIGINAL = "original"
 ACCEPTED = (
-    f"{ORIGINAL}, {', '.join(ALTERATIONS)}, classes as 0-4, or another set as {', '.join(FORMS)}; "
+    f"{ORIGINAL}, {', '.join(ALTERATIONS)}, classes as 0-4, long_tailed:0.05, or another set as {', '.join(FORMS)}; "
     "with + changes one after another, as inverted+0-4"
 )
+_TAIL = re.compile(r"long_tailed:(\d*\.?\d+)")
 
 
 class Task(NamedTuple):
@@ -45,6 +46,8 @@ def read_tasks(texts: Sequence[str], dataset: data.Dataset, section: Config, fie
 
     A task is the set itself, `"original"`, or another one by its source, brought to the set's size and channels; changed by any
     of `data.alter` and by ranges of classes, which count from 0 anew: `"rotated"`, `"0-4"`, `"npz:letters.npz+inverted+5-9"`.
+    `"long_tailed:0.05"` leaves ever fewer rows to learn from, class by class, as `data.long_tailed` has it; those to be scored on
+    stay.
 
     Args:
       texts: one a task.
@@ -109,6 +112,9 @@ def _read(text: str, dataset: data.Dataset, section: Config) -> Task:
         if change in ALTERATIONS:
             train, test = (data.alter(source, change) for source in (train, test))
             continue
+        if tail := _TAIL.fullmatch(change):
+            train = data.subset(train, data.long_tailed(train.labels(), float(tail[1]), section.seed))
+            continue
         first, last = map(int, change.split("-"))
         check_option("classes", change, lambda _: first < last < classes, f"two or more of 0-{classes - 1}")  # noqa: B023
         train, test = (data.keep_classes(source, first, last + 1) for source in (train, test))
@@ -116,7 +122,8 @@ def _read(text: str, dataset: data.Dataset, section: Config) -> Task:
     for source in (train, test):
         labels = source.labels()
         check_option("task", text, lambda _: labels.size and labels.min() >= 0, "images that all have labels")  # noqa: B023
-    digest = hashlib.sha256(f"{found.digest} {' '.join(changes)}".encode()).hexdigest()
+    drawn = f" of seed {section.seed}" if any(map(_TAIL.fullmatch, changes)) else ""
+    digest = hashlib.sha256(f"{found.digest} {' '.join(changes)}{drawn}".encode()).hexdigest()
     title = " ".join(words)
     return Task(re.sub(r"\W+", "_", title).strip("_"), title, train, test, classes, digest)
 
@@ -134,10 +141,12 @@ def _other_set(place: str, dataset: data.Dataset, section: Config) -> data.Datas
 
 
 def _is_change(word: str) -> bool:
-    return word in ALTERATIONS or re.fullmatch(r"\d+-\d+", word) is not None
+    return word in ALTERATIONS or any(re.fullmatch(form, word) for form in (r"\d+-\d+", _TAIL))
 
 
 def _in_words(change: str) -> str:
+    if tail := _TAIL.fullmatch(change):
+        return f"long-tailed {tail[1]}"
     return change if change in ALTERATIONS else f"classes {change}"
 
 

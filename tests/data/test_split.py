@@ -4,7 +4,7 @@ import pytest
 from kdjax.core.check import InputError
 from kdjax.data.sampler import TEST_SPLIT, VAL_SPLIT
 from kdjax.data.source import Source, array_source
-from kdjax.data.split import few_labels, keep_labels, label_fraction, stratified
+from kdjax.data.split import few_labels, keep_labels, label_fraction, long_tailed, stratified
 
 LABELS = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [40, 20, 3]))
 
@@ -80,6 +80,40 @@ def test_a_fraction_is_of_every_class_nested_and_seeded():
 def test_fractions_that_are_refused(labels, fraction, line):
     with pytest.raises(InputError, match=line):
         label_fraction(labels, fraction, 0)
+
+
+@pytest.mark.parametrize(
+    ("classes", "each", "ratio", "total"),  # the published sizes of CIFAR-10-LT and CIFAR-100-LT
+    [(10, 5000, 0.01, 12406), (10, 5000, 0.02, 13996), (100, 500, 0.01, 10847), (100, 500, 0.1, 19573), (10, 50, 1.0, 500)],
+)
+def test_a_long_tail_has_the_published_numbers_of_rows(classes, each, ratio, total):
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(classes), each))
+    rows = long_tailed(labels, ratio, 0)
+    assert len(rows) == len(set(rows)) == total and (np.diff(rows) > 0).all()
+    counts = np.bincount(labels[rows])
+    assert (counts[0], counts[-1]) == (each, round(each * ratio)) and (np.diff(counts) <= 0).all()
+
+
+def test_a_long_tail_starts_at_the_smallest_class_is_nested_and_seeded():
+    rows = long_tailed(LABELS, 1 / 3, 0)
+    assert np.bincount(LABELS[rows]).tolist() == [3, 1, 1]
+    assert set(rows) < set(long_tailed(LABELS, 0.9, 0)) < set(few_labels(LABELS, 3, 0))
+    assert not np.array_equal(rows, long_tailed(LABELS, 1 / 3, 1))
+    assert long_tailed(np.full(4, 7), 0.5, 0).size == 4  # a single class is the first
+
+
+@pytest.mark.parametrize(
+    ("labels", "ratio", "line"),
+    [
+        (LABELS, 0.3, "ratio=0.3 is not accepted: it leaves class 2 less than one example"),
+        (LABELS, 0.0, "ratio=0.0 is not accepted: expected a number above 0, at most 1"),
+        (LABELS, 1.5, "ratio=1.5"),
+        (np.array([0, -1]), 1.0, "labels hold -1"),
+    ],
+)
+def test_long_tails_that_are_refused(labels, ratio, line):
+    with pytest.raises(InputError, match=line):
+        long_tailed(labels, ratio, 0)
 
 
 def test_kept_labels_are_the_few_and_all_images_stay():

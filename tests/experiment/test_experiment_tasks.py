@@ -51,6 +51,18 @@ def test_another_set_comes_in_the_shape_of_the_first(letters):
     np.testing.assert_array_equal(altered.train.read(np.arange(2))["image"], rows["image"][1:3, :, ::-1])
 
 
+def test_a_long_tail_is_one_of_the_rows_to_learn_from():
+    tail, whole = tasks("inverted+long_tailed:0.1", "inverted")
+    assert (tail.name, tail.title) == ("inverted_long_tailed_0_1", "inverted long-tailed 0.1")
+    kept = data.long_tailed(DIGITS.train.labels(), 0.1, SECTION.seed)
+    assert tail.train.size == len(kept) and tail.test.size == whole.test.size and tail.classes == 10
+    np.testing.assert_array_equal(tail.train.read(np.arange(9))["image"], 255 - DIGITS.train.read(kept[:9])["image"])
+    other = SECTION.copy_and_resolve_references()
+    other.seed += 1
+    (redrawn,) = read_tasks(["inverted+long_tailed:0.1"], DIGITS, other, "--config.tasks")
+    assert len({one.digest for one in (tail, whole, redrawn, *tasks("inverted+long_tailed:0.2"))}) == 4
+
+
 def test_splits_have_the_names_that_measures_ask_for():
     (noisy,) = tasks("noisy")
     assert splits_of([noisy]) == {"noisy/train": noisy.train, "noisy/test": noisy.test}
@@ -59,7 +71,10 @@ def test_splits_have_the_names_that_measures_ask_for():
 @pytest.mark.parametrize(
     ("texts", "line"),
     [
-        (("rotatd",), "task='rotatd' is not accepted: expected original, inverted, mirrored, .*, classes as 0-4, or another set"),
+        (
+            ("rotatd",),
+            "task='rotatd' is not accepted: expected original, inverted, .*, classes as 0-4, long_tailed:0.05, or another",
+        ),
         (("",), "task='' is not accepted"),
         (("npz:nowhere.npz",), ".*nowhere.npz"),
         (("7-12",), "classes='7-12' is not accepted: expected two or more of 0-9"),
@@ -67,6 +82,9 @@ def test_splits_have_the_names_that_measures_ask_for():
         (("0-4+5-6",), "classes='5-6' is not accepted: expected two or more of 0-4"),
         (("noisy", "original+noisy"), r"=\('noisy', 'original\+noisy'\) is not accepted: .*each once"),
         ((), "one task or more, each once"),
+        (("long_tailed",), "task='long_tailed' is not accepted: expected .*long_tailed:0.05"),
+        (("long_tailed:2",), "ratio=2.0 is not accepted"),
+        (("long_tailed:0.001",), "ratio=0.001 is not accepted: it leaves class 7 less than one example"),
     ],
 )
 def test_what_is_no_task_is_refused(texts, line):
