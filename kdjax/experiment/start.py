@@ -7,6 +7,7 @@ from kdjax.core.paths import user_path
 from kdjax.experiment.config import Config
 from kdjax.experiment.context import Experiment
 from kdjax.experiment.data import seen_shape
+from kdjax.train.stage import sources_of
 from kdjax.train.start import read_start
 
 
@@ -25,8 +26,8 @@ def started(config: Config, experiment: Experiment) -> Experiment:
         stage, _, network = name.partition("/")
         if stage not in stages:
             raise InputError(f"{given} is not accepted: there is no stage {stage!r}; accepted: {nearest(stage, stages)}")
-        while stages[stage].warm_start_from:
-            stage = stages[stage].warm_start_from
+        while sources := sources_of(stages[stage]):
+            stage = sources[0]
         nets = stages[stage].nets
         network = network or next(iter(nets), "")
         if network not in nets:

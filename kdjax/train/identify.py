@@ -16,7 +16,7 @@ from kdjax.train.host_code import of_host_code
 from kdjax.train.identity import Identity, cause
 from kdjax.train.processes import gathered
 from kdjax.train.run import Run
-from kdjax.train.stage import Result, Stage, blank_batch, score_of
+from kdjax.train.stage import Result, Stage, blank_batch, score_of, sources_of
 from kdjax.train.teacher_cache.spec import decode, encode
 from kdjax.train.traced import trace
 
@@ -79,7 +79,7 @@ def _inputs(stage: Stage, run: Run, given: Mapping[str, Frozen], results: Mappin
     if stage.start:
         found["weights to start from"] = fingerprint.of_json([one.source() for one in stage.start])
     if stage.warm_start:
-        found[f"weights of {stage.warm_start_from}"] = results[stage.warm_start_from].digest
+        found |= {f"weights of {name}": results[name].digest for name in sources_of(stage)}
         found["code of its warm start"] = of_host_code(stage.warm_start)
     if stage.refresh:
         found["code of its refresh"] = of_host_code(stage.refresh)

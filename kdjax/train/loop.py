@@ -21,7 +21,7 @@ from kdjax.train.identify import identity_of
 from kdjax.train.members import stack, unstack
 from kdjax.train.processes import first, gathered
 from kdjax.train.run import Run, Stopped, name_damaged
-from kdjax.train.stage import Result, Stage, blank_batch, check_stage, score_of, seeds_of
+from kdjax.train.stage import Result, Stage, blank_batch, check_stage, score_of, seeds_of, sources_of
 from kdjax.train.stage_cache import clear, keep, machine_of, read_back
 from kdjax.train.start import begin
 from kdjax.train.sweep import choose
@@ -243,7 +243,8 @@ def _warm_started(stage: Stage, state: Any, results: dict, number: int) -> Any:
     """A member's State with weights of an earlier stage; the points of a sweep go on from the same ones, a seed each."""
     if stage.warm_start is None:
         return state
-    found, member = results[stage.warm_start_from], number % (stage.seeds or stage.members)
+    each, member = tuple(results[name] for name in sources_of(stage)), number % (stage.seeds or stage.members)
+    found = each if isinstance(stage.warm_start_from, tuple) else each[0]
     if stage.hyper:
         return state._replace(inner=stage.warm_start(state.inner, found, member))
     return stage.warm_start(state, found, member)

@@ -51,6 +51,7 @@ class Stage(NamedTuple):
       given: `results of earlier stages -> {name: Frozen}`.
       warm_start: `(state, result, member) -> state`: a member starts from weights of the stage `warm_start_from`; in a sweep,
         member is the number of its seed.
+      warm_start_from: name of a stage; or of several, whose results then come as a tuple.
       start: networks that start from weights of elsewhere; what `warm_start` brings comes after.
       refresh: `(collect, state, step, key) -> state` of one member, after `init` and every `refresh_every` steps and after the last
         one, before the State is evaluated and saved (k-means, prototypes, statistics of batch norm); host code is fine. `collect`
@@ -84,7 +85,7 @@ class Stage(NamedTuple):
     view: Callable[[dict[str, Any]], Any] = lambda batch: inputs_as_float(inputs_of(batch))
     given: Callable[[dict], dict[str, Frozen]] = lambda results: {}
     warm_start: Callable[[Any, Any, int], Any] | None = None
-    warm_start_from: str = ""
+    warm_start_from: str | tuple[str, ...] = ""
     start: tuple[Start, ...] = ()
     refresh: Callable | None = None
     refresh_every: int = 0
@@ -98,6 +99,12 @@ class Stage(NamedTuple):
     teacher_cache: TeacherCache | None = None
     unmapped: Method | None = None
     about: Mapping[str, Any] = {}
+
+
+def sources_of(stage: Stage) -> tuple[str, ...]:
+    """The stages from whose weights a stage starts, by name."""
+    names = stage.warm_start_from
+    return names if isinstance(names, tuple) else (names,) if names else ()
 
 
 class Result(NamedTuple):

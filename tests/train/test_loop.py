@@ -271,6 +271,23 @@ def test_a_stage_may_start_from_weights_of_an_earlier_one(tmp_path):
     assert_same([x[::-1] for x in first], second)
 
 
+def test_a_stage_may_start_from_weights_of_several_stages(tmp_path):
+    def warm_start(state, results, member):
+        a, b = (result.frozen(member=member).params for result in results)
+        return with_params(state, jax.tree.map(lambda x, y: x - y, a, b))
+
+    first, other = stage(members=2), stage(methods.supervised(linear(), sgd(0.5)), members=2)
+    still = stage(methods.supervised(linear(), sgd(0.0)), warm_start=warm_start, steps=2, members=2)
+    results = run_stages(
+        {"first": first, "other": other, "second": still._replace(warm_start_from=("first", "other"))}, run(tmp_path / "a")
+    )
+    a, b, found = (results[name].weights["network"]["params"] for name in ("first", "other", "second"))
+    assert_same(jax.tree.map(lambda x, y: x - y, a, b), found)
+    changed = stage(methods.supervised(linear(), sgd(0.4)), members=2)
+    again = {"first": first, "other": changed, "second": still._replace(warm_start_from=("first", "other"))}
+    assert run_stages(again, run(tmp_path / "b"))["second"].digest != results["second"].digest
+
+
 def test_every_point_of_a_sweep_goes_on_from_the_weights_of_its_seed(tmp_path):
     def warm_start(state, result, member):
         params = jax.tree.map(lambda x: x[member], result.weights["network"]["params"])

@@ -97,6 +97,14 @@ def test_another_teacher_is_another_student(tmp_path, cache):
     assert len(list(cache.iterdir())) == 5
 
 
+def test_a_stage_that_starts_from_two_others_is_another_one_with_each_of_them(tmp_path, cache):
+    last = stage(methods.supervised(linear(), sgd(0.3)), warm_start=lambda state, results, member: state)
+    for steps, kept in ((4, 3), (6, 5)):
+        others = {"teacher": stage(steps=8), "other": stage(steps=steps)}
+        run_stages(others | {"last": last._replace(warm_start_from=("teacher", "other"))}, run(tmp_path / str(steps), cache=cache))
+        assert len(list(cache.iterdir())) == kept
+
+
 def test_a_damaged_cache_entry_is_refused_trained_anew_and_replaced(tmp_path, cache):
     first = run_stages({"teacher": stage()}, run(tmp_path / "a", cache=cache))
     (kept,) = cache.iterdir()
