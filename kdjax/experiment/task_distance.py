@@ -54,7 +54,7 @@ def build(config: Config) -> Experiment:
         specification=specification, steps_per_epoch=0, source=dataset.train, members=config.seeds, axis_name=axis_name(config),
     )  # fmt: skip
     measures = [on_task(one.name, digest=one.digest, scores=True, **section) for one in targets]
-    stages = {name: stage for one in sources for name, stage in learnt(c, one, measures).items()}
+    stages = {name: stage for one in sources for name, stage in learnt(replace(c, name=one.name), one, measures).items()}
     every = {one.name: one for one in (*sources, *targets)}
 
     def net_of(one: Task) -> Net:
@@ -69,18 +69,19 @@ def build(config: Config) -> Experiment:
     return Experiment(stages, dataset, splits=splits_of(list(every.values())), tables=report)
 
 
-def learnt(c: ClassifierContext, source: Task, measures: Sequence[Callable]) -> dict[str, Stage]:
-    """The stage of a net that learns a task, by the task's name; its accuracy is that on this task.
+def learnt(c: ClassifierContext, source: Task, measures: Sequence[Callable] = (), **fields: Any) -> dict[str, Stage]:
+    """The stage of a net that learns a task; its accuracy is that on this task.
 
     Args:
-      c: of all nets.
+      c: of the net; its name is that of the stage.
       source: the task.
       measures: further ones.
+      **fields: of `Stage`.
     """
     size, images = source.train.size, c.config.data
     steps = data.epoch_steps(size, min(images.batch, size), keep_last=images.keep_last_batch)
     specification = {**c.specification, "classes": source.classes}
-    c = replace(c, name=source.name, source=source.train, specification=specification, steps_per_epoch=steps)
+    c = replace(c, source=source.train, specification=specification, steps_per_epoch=steps)
     name, digest = source.name, source.digest
 
     def own(collect: Callable, split: str, final: bool) -> dict[str, np.ndarray]:
@@ -90,7 +91,7 @@ def learnt(c: ClassifierContext, source: Task, measures: Sequence[Callable]) -> 
     def make(c: ClassifierContext) -> Any:
         return ALONE.method(c.network, c.tx, axis_name=c.axis_name, micro=c.micro)
 
-    return c.stage(make, evaluate=all_of(own, *measures), optional=True)
+    return c.stage(make, evaluate=all_of(own, *measures), optional=True, **fields)
 
 
 def distances(
