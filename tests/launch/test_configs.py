@@ -26,6 +26,7 @@ VARIANTS = [
     "imagenet_kd.py:student=mobilenet_v2",
     "digits_byol.py:encoder=resnet8",
     "digits_datafree.py:student=resnet8",
+    "studies/augmentation_invariance.py:methods=byol/s_moco_v2_plus",
     "studies/rich_representations.py",
     "studies/selective_labels.py",
     "studies/task_distance.py",
