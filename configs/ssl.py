@@ -5,8 +5,8 @@
 
 The stage `untrained` is the same encoder before training, its batch statistics taken from the images. Images of your own need no
 labels: `--config.data.source=folder:<dir>` or `npz:<path>`; the probe learns from what labels there are, or is left out. Views are
-`affine` for small grey images or `crop` for photographs. Queues, prototypes and momenta are set for a few thousand images; those of
-the papers are the defaults of the builders in `kdjax.methods`.
+`affine` for small grey images, `crop` for photographs or `bands` for images of any number of bands. Queues, prototypes and momenta
+are set for a few thousand images; those of the papers are the defaults of the builders in `kdjax.methods`.
 """
 
 from functools import partial

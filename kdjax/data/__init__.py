@@ -1,6 +1,6 @@
 """Data sets on the host, and which rows a step sees."""
 
-from kdjax.data.alter import alter, with_channels
+from kdjax.data.alter import alter, in_bands, with_channels
 from kdjax.data.classes import keep_classes
 from kdjax.data.clip import clips
 from kdjax.data.damaged import Damaged, read_sound
@@ -35,6 +35,7 @@ __all__ = [
     "epoch_steps",
     "epochs",
     "few_labels",
+    "in_bands",
     "keep_classes",
     "keep_labels",
     "label_fraction",

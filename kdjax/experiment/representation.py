@@ -16,6 +16,7 @@ from kdjax.experiment.context import Context, Experiment, axis_name, make_stage,
 from kdjax.experiment.data import load_data, sampler, seen_shape, steps_per_epoch
 from kdjax.experiment.entry import Table, check_accumulation
 from kdjax.experiment.nets import net_specification
+from kdjax.experiment.sections import VIEWS
 from kdjax.train import Stage
 
 
@@ -69,7 +70,7 @@ class RepresentationContext(Context):
 
     def _views(self) -> tuple[str, dict]:
         section = self.config.views
-        return section.kind, pick("--config.views.kind", section.kind, {kind: dict(section[kind]) for kind in ("affine", "crop")})
+        return section.kind, pick("--config.views.kind", section.kind, {kind: dict(section[kind]) for kind in VIEWS})
 
     @property
     def _side(self) -> tuple[int, int]:
@@ -78,7 +79,7 @@ class RepresentationContext(Context):
     def pair(self) -> tuple[Callable, ...]:
         """The transforms of the two views."""
         kind, section = self._views()
-        return augment.grey_views(**section) if kind == "affine" else augment.byol_views(self._side, **section)
+        return augment.grey_views(**section) if kind == "affine" else VIEWS[kind](self._side, **section)
 
     def _small(self) -> Callable:
         """A part of the image at a smaller size; else as the first of the pair."""
@@ -88,8 +89,8 @@ class RepresentationContext(Context):
         most = min(self._side)
         accepted = f"1 to {most}, the side of the large views, or 0 for 3/7 of it"
         check_option("--config.views.small.size", side, lambda n: 1 <= n <= most, accepted)
-        if kind == "crop":
-            return augment.byol_views(side, **{**section, "area": small.area})[0]
+        if kind != "affine":
+            return VIEWS[kind](side, **{**section, "area": small.area})[0]
         crop = partial(augment.random_resized_crop, size=side, area=small.area)
         return augment.compose(augment.grey_views(**section)[0], crop)
 
@@ -113,7 +114,7 @@ class RepresentationContext(Context):
         return {self.name: make_stage(self, make, **(usual | fields))}
 
 
-def build(config: Config, table: Table) -> Experiment:
+def build(config: Config, table: Table, *, dataset: Dataset | None = None) -> Experiment:
     """The encoder before training, its batch statistics taken from the images, and after it.
 
     `config.method` trains one, `encoder`. `config.methods` trains one by each method, under its name; the run goes on without those
@@ -122,6 +123,7 @@ def build(config: Config, table: Table) -> Experiment:
     Args:
       config: filled.
       table: of the methods by name.
+      dataset: the images; None: those that the config names.
     """
     training, many = plain(config.encoder_training), "methods" in config
     check_option("--config.select", config.select, lambda s: s == "last", "'last': without labels there is no validation accuracy")
@@ -129,7 +131,7 @@ def build(config: Config, table: Table) -> Experiment:
     entries = {name: pick("method", section.pop("name"), table) for name, section in sections.items()}
     for entry in entries.values():
         check_accumulation(entry, "encoder_training", training["micro"])
-    dataset = load_data(config, labels=False)
+    dataset = dataset or load_data(config, labels=False)
     labels = dataset.train.labels()
     probed = probed_rows(labels, dataset.test.labels())
     if probed:  # what the measures would refuse after training

@@ -14,6 +14,7 @@ OPTIMISER_OPTIONS: dict[str, dict[str, Any]] = {
     "adam": {"weight_decay": 0.0, "b1": 0.9, "b2": 0.999},
     "lars": {"momentum": 0.9, "weight_decay": 1.5e-6, "eta": 1e-3, "variant": "byol"},
 }
+VIEWS = {"affine": augment.grey_views, "crop": augment.byol_views, "bands": augment.band_views}
 TIMED = ("learning_rate", "schedule", "drops", "warmup_epochs")  # of every optimiser
 
 
@@ -120,16 +121,16 @@ def views_section(kind: str, *, small: int = 0, **changed: Any) -> dict:
     """The views of an image that self-supervised methods see.
 
     Args:
-      kind: `"affine"` for small grey images such as digits, `"crop"` for photographs.
+      kind: `"affine"` for small grey images such as digits, `"crop"` for photographs, `"bands"` for any number of bands.
       small: how many small views multi-crop has.
       **changed: other defaults of this kind.
     """
-    kinds = {"affine": keyword_defaults(augment.grey_views), "crop": keyword_defaults(augment.byol_views)}
+    kinds = {name: keyword_defaults(policy) for name, policy in VIEWS.items()}
     pick("views", kind, kinds).update(changed)
     return {
         "kind": kind,
         **kinds,
-        "small": {"count": small, "size": 0, "area": (0.05, 0.14) if kind == "crop" else (0.3, 0.6)},  # size 0: 3/7 of the large
+        "small": {"count": small, "size": 0, "area": (0.3, 0.6) if kind == "affine" else (0.05, 0.14)},  # size 0: 3/7 of the large
     }
 
 

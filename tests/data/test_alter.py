@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from kdjax.core import InputError
-from kdjax.data import alter, array_source, load, subset, with_channels
+from kdjax.data import alter, array_source, in_bands, load, subset, with_channels
 from kdjax.data.alter import ALTERATIONS
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 1)).astype(np.uint8)
@@ -66,3 +66,31 @@ def test_images_that_are_not_square_are_not_rotated():
     assert images(alter(wide, "mirrored"), [0]).shape == (1, 4, 8, 1)
     with pytest.raises(InputError, match=r"^alteration='rotated' is not accepted: expected another one for images of 4x8"):
         alter(wide, "rotated")
+
+
+def test_bands_are_linear_forms_of_grey_in_range():
+    ramp = array_source(np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1), np.array([3]))
+    found = images(in_bands(ramp, 6, deviation=0.0), [0]).reshape(256, 6).astype(float)
+    grey = np.arange(256)
+    slopes = np.array([np.polyfit(grey, band, 1)[0] for band in found.T])
+    assert (np.abs(slopes) > 0.19).all() and (np.abs(slopes) <= 1).all() and len(np.unique(slopes)) == 6
+    assert (slopes > 0).any() and (slopes < 0).any()
+    assert np.abs(found - (found.mean(0) + np.outer(grey - grey.mean(), slopes))).max() < 1  # rounded, and nowhere cut off
+    assert (images(in_bands(ramp, 4, deviation=0.0), [0]).reshape(256, 4) == found[:, :4]).all()
+    assert in_bands(ramp, 6).read(np.array([0]))["label"].tolist() == [3]
+
+
+def test_noise_of_bands_is_as_said_and_belongs_to_the_row():
+    grey = array_source(np.full((300, 8, 8, 1), 128, np.uint8), np.zeros(300, int))
+    noisy, still = (images(in_bands(grey, 4, deviation=d), range(300)).astype(float) for d in (0.02, 0.0))
+    assert (np.abs((noisy - still).std((0, 1, 2)) - 0.02 * 255) < 0.1).all()
+    assert abs(np.corrcoef(*(noisy - still)[..., :2].reshape(-1, 2).T)[0, 1]) < 0.03
+    assert (images(in_bands(grey, 4, deviation=0.02), [7]) == noisy[7]).all()
+
+
+def test_bands_are_of_grey_images():
+    with pytest.raises(InputError, match=r"^source='images of 3 channels' is not accepted: expected images of one channel"):
+        in_bands(with_channels(ROWS, 3), 6)
+    for option, value in (("bands", 0), ("deviation", -0.1)):
+        with pytest.raises(InputError, match=f"^{option}={value} is not accepted"):
+            in_bands(ROWS, **{"bands": 6, option: value})

@@ -27,6 +27,7 @@ VARIANTS = [
     "digits_byol.py:encoder=resnet8",
     "digits_datafree.py:student=resnet8",
     "studies/augmentation_invariance.py:methods=byol/s_moco_v2_plus",
+    "studies/remote_sensing.py:methods=moco",
     "studies/rich_representations.py",
     "studies/selective_labels.py",
     "studies/task_distance.py",
