@@ -64,7 +64,7 @@ def build(config: Config, table: Table, *, labelled: str) -> Experiment:
     with filled.unlocked():
         filled.methods = sections
     found = representation.build(filled, entries, dataset=dataset)
-    learnt = dict(zip(parts, config.probe.fractions, strict=True))
+    learnt = {_learnt(part): part for part in config.probe.fractions if parts}
     compare = [(one, other) for one, other in found.compare if one.partition("/")[0] in names]
     compare += [(f"{method}/test_probe_accuracy", f"{name}/test_probe_accuracy") for name in changed]
     told = lambda measured: tables(measured, names, method, tuple(changed), learnt, tuple(config.probe.fractions))  # noqa: E731
@@ -152,7 +152,7 @@ def _parts(config: Config, dataset: Dataset) -> dict[str, np.ndarray]:
     what = "a set with labels of training images, or methods without one that learns from them"
     check_option("--config.data.source", config.data.source, lambda _: known.size, what)
     try:
-        return {f"supervised_{_percent(part)}": known[label_fraction(labels[known], part, 0)] for part in config.probe.fractions}
+        return {_learnt(part): known[label_fraction(labels[known], part, 0)] for part in config.probe.fractions}
     except InputError as error:
         raise InputError(f"--config.probe: {error}") from None
 
@@ -225,3 +225,8 @@ def _by_transforms(seen: Mapping[str, Mapping[float, list[float]]], method: str,
 
 def _percent(part: float) -> str:
     return f"{100 * part:g}_percent"
+
+
+def _learnt(part: float) -> str:
+    """The stage that learns from a part of the labels."""
+    return f"supervised_{_percent(part)}"

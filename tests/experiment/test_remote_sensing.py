@@ -40,6 +40,12 @@ def test_a_stage_for_each_method_transform_and_part_of_the_labels(config):
     )
 
 
+def test_without_labels_there_are_the_encoders_alone():
+    config = study.get_config("methods=simclr")
+    config.transforms.study, config.encoder_training.net.widths = "none", (4,)
+    assert list(study.build(config).stages) == ["untrained", "simclr"]
+
+
 def test_views_lack_what_is_left_out_and_nothing_else(config):
     config.views.bands.update(jitter_p=0.0, grey_p=0.0, blur_p=0.0, flip_p=0.0, drop_p=1.0)
     found = study.build(config)
