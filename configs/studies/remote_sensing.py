@@ -34,7 +34,7 @@ def get_config(variant: str = "") -> ConfigDict:
     config.transforms = ConfigDict(
         {
             "study": "without",  # without: views lack one transform each; only: they have one alone; none
-            "names": (),  # of these transforms; (): all that do anything
+            "names": ("crop", "jitter", "grey", "blur", "flip", "upside", "turn", "drop"),  # of these, those that do anything
             "method": next((name for name in named if name != "supervised"), ""),  # that learns from such views
         }
     )

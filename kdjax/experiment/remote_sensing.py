@@ -101,23 +101,22 @@ def acting(views: Mapping[str, Any], bands: int) -> list[str]:
     return [name for name, off in OFF.items() if needs.get(name, True) and any(views[k] != value for k, value in off.items())]
 
 
-def changed_views(views: Mapping[str, Any], bands: int, study: str, names: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
+def changed_views(views: Mapping[str, Any], bands: int, study: str, names: Sequence[str] = tuple(OFF)) -> dict[str, dict[str, Any]]:
     """The options of the views of each further encoder by the name of its stage.
 
     Args:
       views: the section `views.bands`.
       bands: of the images.
       study: `"without"` leaves out one transform each, `"only"` keeps one each, `"none"` has no such encoder.
-      names: of transforms; none: all that do anything.
+      names: of transforms; those that do nothing are passed over.
 
     Raises:
-      InputError: for another study, or transforms that are not known or do nothing.
+      InputError: for another study, or transforms that are not known.
     """
     check_option("--config.transforms.study", study, lambda s: s in STUDIES, ", ".join(STUDIES))
-    able = acting(views, bands)
-    what = f"transforms that do anything to these images, each once: {', '.join(able)}"
-    check_option("--config.transforms.names", names, lambda n: set(n) <= set(able) and len(set(n)) == len(n), what)
-    chosen = () if study == "none" else names or tuple(able)
+    what = f"some of {', '.join(OFF)}, each once"
+    check_option("--config.transforms.names", names, lambda n: set(n) <= set(OFF) and len(set(n)) == len(n), what)
+    chosen = () if study == "none" else [name for name in acting(views, bands) if name in names]
     left = {name: [name] if study == "without" else [other for other in OFF if other != name] for name in chosen}
     return {f"{study}_{name}": {k: v for other in out for k, v in OFF[other].items()} for name, out in left.items()}
 
