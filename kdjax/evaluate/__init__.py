@@ -18,6 +18,7 @@ from kdjax.evaluate.hint_points import hint_points
 from kdjax.evaluate.intervals import Interval, paired_interval
 from kdjax.evaluate.knn import knn_accuracy, knn_scores, nearest
 from kdjax.evaluate.measure import MEASURES, Alarm, Measure, alike, measure_of
+from kdjax.evaluate.multi_label import average_precision, multi_label_probe
 from kdjax.evaluate.probe import linear_probe
 from kdjax.evaluate.segmentation import class_iou, confusion_matrix, mean_iou
 from kdjax.evaluate.selection import density, select_apart, usl, uslt
@@ -38,6 +39,7 @@ __all__ = [
     "accuracy_logit",
     "alignment",
     "alike",
+    "average_precision",
     "brier",
     "candidate_layers",
     "choose_hint_points",
@@ -71,6 +73,7 @@ __all__ = [
     "mean_iou",
     "measure_of",
     "minibatch_linear_cka",
+    "multi_label_probe",
     "nearest",
     "negative_conditional_entropy",
     "negative_log_likelihood",
