@@ -7,6 +7,9 @@ Images may have any number of bands: `--config.data.source=npz:eurosat.npz`. Gre
 bands. `methods=` takes names of configs/ssl_benchmark.py between slashes; `supervised` learns from each part of the labels that the
 probes have. One of the methods is met again on views without a transform each (`transforms.study=without`) or with one alone
 (`only`): of crop, jitter, grey, blur, flip and drop, and of upside and turn where `views.bands.upside_p` or `turn_p` is above 0.
+
+Images of several classes each have them in a column `classes`, `[N, K]` of 0 and 1 (`train_classes` and `test_classes` of an npz
+file): probes then tell every class, and are measured by average precision. `supervised` learns one class an image, and has to go.
 """
 
 from functools import partial

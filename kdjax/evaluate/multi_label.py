@@ -1,6 +1,6 @@
 """Images of several classes at once, as scenes from above are: average precision, and the linear probe."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -115,6 +115,46 @@ def multi_label_probe(
     p = _fit(x, y, x_test, c, iterations)
     micro, macro = (float(average_precision(p, y_test, mean=mean)) for mean in ("micro", "macro"))
     return {"micro_average_precision": micro, "macro_average_precision": macro, "C": float(c)}
+
+
+def on_several_classes(*, column: str = "classes", fractions: Sequence[float] = (1.0,), draws: int = 1) -> Callable:
+    """Makes the measure of an encoder whose images have several classes each, on its tap `"pooled"`, at the end.
+
+    In percent: for each of `fractions` `probe_<...>_percent_micro_average_precision` of `multi_label_probe` on that part of the
+    training images, drawn at random, the mean over the draws; and the macro one likewise.
+
+    Args:
+      column: of the data set, `[N, K]` of 0 and 1.
+      fractions: parts of the training images, of two rows or more.
+      draws: of each.
+    """
+
+    def measure(collect: Callable, split: str, final: bool) -> dict[str, np.ndarray]:
+        if not final:
+            return {}
+        (taps, known), (test_taps, labels) = (_pooled(collect, part, column) for part in ("train", split))
+        found: dict[str, np.ndarray] = {}
+        for part in fractions:
+            rows = [np.random.default_rng(seed).permutation(len(known))[: round(part * len(known))] for seed in range(draws)]
+            each = [
+                [multi_label_probe(a[one], known[one], b, labels, folds=min(3, len(one))) for one in rows]
+                for a, b in zip(taps, test_taps, strict=True)
+            ]
+            for what in ("micro_average_precision", "macro_average_precision"):
+                means = [100 * np.mean([draw[what] for draw in member]) for member in each]
+                found[f"probe_{100 * part:g}_percent_{what}"] = np.asarray(means)
+        return found
+
+    return measure
+
+
+def _pooled(collect: Callable, split: str, column: str) -> tuple[np.ndarray, np.ndarray]:
+    """Of the first network, `[members, N, D]`, and the classes."""
+    outputs, columns = collect(split, "pooled")
+    network, taps = next(iter(outputs.items()))
+    if "pooled" not in taps:
+        raise InputError(f"network {network!r} has no tap 'pooled', which is what a probe sees: expected an encoder that gives it")
+    return taps["pooled"], columns[column]
 
 
 def _precision(scores: np.ndarray, labels: np.ndarray) -> float:

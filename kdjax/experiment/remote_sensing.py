@@ -10,6 +10,8 @@ import numpy as np
 from kdjax.core import InputError, check_option
 from kdjax.data import Dataset, in_bands, label_fraction, subset
 from kdjax.evaluate.encoder import probed_rows
+from kdjax.evaluate.measure import all_of
+from kdjax.evaluate.multi_label import on_several_classes
 from kdjax.experiment import representation
 from kdjax.experiment.config import Config, plain
 from kdjax.experiment.context import Experiment, stages_of
@@ -31,6 +33,8 @@ OFF: dict[str, dict[str, Any]] = {
     "drop": {"drop_p": 0.0},
 }
 FLOOR = "untrained"
+CLASSES = "classes"  # the column of images that have several
+PRECISION = "micro_average_precision"
 STUDIES = ("without", "only", "none")
 
 
@@ -49,6 +53,8 @@ def build(config: Config, table: Table, *, labelled: str) -> Experiment:
     names = tuple(name for name in many if name != labelled)
     check_option("methods", many, lambda _: names, f"one besides {labelled}")
     dataset = with_bands(load_data(config, labels=False), **plain(config.bands))
+    if several := CLASSES in dataset.train.read(np.arange(1)):
+        _check_classes(config, dataset, many, labelled)
     section = plain(config.transforms)
     method = section["method"]
     check_option("--config.transforms.method", method, lambda name: name in names, f"one of {', '.join(names)}")
@@ -64,11 +70,18 @@ def build(config: Config, table: Table, *, labelled: str) -> Experiment:
     with filled.unlocked():
         filled.methods = sections
     found = representation.build(filled, entries, dataset=dataset)
-    learnt = {_learnt(part): part for part in config.probe.fractions if parts}
-    compare = [(one, other) for one, other in found.compare if one.partition("/")[0] in names]
-    compare += [(f"{method}/test_probe_accuracy", f"{name}/test_probe_accuracy") for name in changed]
-    told = lambda measured: tables(measured, names, method, tuple(changed), learnt, tuple(config.probe.fractions))  # noqa: E731
-    return found._replace(compare=tuple(compare), tables=told)
+    fractions, stages = tuple(config.probe.fractions), found.stages
+    learnt = {_learnt(part): part for part in fractions if parts}
+    compare, result = [(one, other) for one, other in found.compare if one.partition("/")[0] in names], "test_probe_accuracy"
+    if several:
+        result = f"test_probe_{_percent(max(fractions))}_{PRECISION}"
+        compare = [(f"{name}/{result}", f"{FLOOR}/{result}") for name in names]
+        by_class = on_several_classes(column=CLASSES, fractions=fractions, draws=config.probe.draws)
+        stages = {name: stage._replace(evaluate=all_of(stage.evaluate, by_class)) for name, stage in stages.items()}
+    compare += [(f"{method}/{result}", f"{name}/{result}") for name in changed]
+    measure = PRECISION if several else "accuracy"
+    told = lambda measured: tables(measured, names, method, tuple(changed), learnt, fractions, measure)  # noqa: E731
+    return found._replace(stages=stages, compare=tuple(compare), tables=told)
 
 
 def with_bands(dataset: Dataset, *, count: int, deviation: float) -> Dataset:
@@ -143,6 +156,18 @@ def _on_rows(entry: Entry, rows: np.ndarray) -> Entry:
     return Entry(entry.method, stages=stages)
 
 
+def _check_classes(config: Config, dataset: Dataset, methods: Sequence[str], labelled: str) -> None:
+    """Refuses what does not fit images of several classes."""
+    what = f"none that is {labelled}, for these images have several classes each"
+    check_option("methods", tuple(methods), lambda names: labelled not in names, what)
+    for part, source in (("train", dataset.train), ("test", dataset.test)):
+        found = source.read(np.arange(source.size)).get(CLASSES, np.zeros(0))
+        fits = found.ndim == 2 and bool(np.isin(found, (0, 1)).all()) and bool(found.any())
+        check_option("--config.data.source", config.data.source, lambda _, fits=fits: fits, f"{part}_{CLASSES} [N, K] of 0 and 1")
+    enough = lambda parts: all(0 < part <= 1 and round(part * dataset.train.size) > 1 for part in parts)  # noqa: E731
+    check_option("--config.probe.fractions", tuple(config.probe.fractions), enough, "parts of two images or more, at most 1")
+
+
 def _parts(config: Config, dataset: Dataset) -> dict[str, np.ndarray]:
     """The training rows of each part of the labels by the name of the stage that learns from them."""
     labels = dataset.train.labels()
@@ -163,6 +188,7 @@ def tables(
     changed: Sequence[str],
     learnt: Mapping[str, float],
     parts: Sequence[float],
+    measure: str = "accuracy",
 ) -> list[ReportTable]:
     """Accuracy by the part of the labels, for each method and the net that learns from these labels; and by transforms.
 
@@ -173,10 +199,11 @@ def tables(
       changed: the stages of these, `"without_<transform>"` or `"only_<transform>"`.
       learnt: the stages that learnt from labels, with the part of them.
       parts: of the labels, as the probes have them.
+      measure: of a probe.
     """
 
     def probe(stage: str, what: str = "probe") -> dict[float, list[float]]:
-        return {part: list(measured.get(stage, {}).get(f"test_{what}_{_percent(part)}_accuracy", ())) for part in parts}
+        return {part: list(measured.get(stage, {}).get(f"test_{what}_{_percent(part)}_{measure}", ())) for part in parts}
 
     untrained, whole = probe(FLOOR), probe(method)
     supervised = {part: list(measured.get(stage, {}).get("test_online_probe_accuracy", ())) for stage, part in learnt.items()}
@@ -199,7 +226,7 @@ def tables(
     note += "its 95% interval, paired by seed."
     at = sorted(parts)
     drawn = {name: [own[part] for part in at] for name, own in lines.items()}
-    plot = Lines("labels, %", "test accuracy, %", [100 * part for part in at], drawn, logarithmic=True)
+    plot = Lines("labels, %", f"test {measure.replace('_', ' ')}, %", [100 * part for part in at], drawn, logarithmic=True)
     seen = {"all transforms": whole, FLOOR: untrained}
     seen |= {name.replace("_", " "): own for name in changed if any((own := probe(name)).values())}
     labels = ReportTable("labels", "Accuracy by the part of the labels", rows, 2, note, plot)

@@ -8,6 +8,7 @@ from sklearn.preprocessing import StandardScaler
 
 from kdjax.core import InputError
 from kdjax.evaluate import average_precision, multi_label_probe
+from kdjax.evaluate.multi_label import on_several_classes
 
 RANDOM = np.random.default_rng(0)
 LABELS = (RANDOM.random((60, 4)) < [0.5, 0.1, 0.9, 0.3]).astype(int)
@@ -78,6 +79,27 @@ def test_a_class_of_all_rows_or_of_none_is_no_obstacle(rows):
     known = np.concatenate([train_labels, np.ones((100, 1)), np.zeros((100, 1))], 1)
     asked = np.concatenate([test_labels, np.ones((60, 1)), np.zeros((60, 1))], 1)
     assert multi_label_probe(train, known, test, asked, c=1.0)["micro_average_precision"] > 0.9
+
+
+def test_encoders_are_probed_on_parts_of_the_images(rows):
+    train, train_labels, test, test_labels = rows
+    blind = RANDOM.normal(size=(2, 100, 5))
+
+    def collect(split, *taps):
+        features, labels = (train, train_labels) if split == "train" else (test, test_labels)
+        pooled = np.stack([features, blind[int(split == "train")][: len(features)]])
+        return {"encoder": {"pooled": pooled}}, {"classes": labels, "label": np.full(len(labels), -1)}
+
+    measure = on_several_classes(fractions=(0.1,), draws=2)
+    assert measure(collect, "test", False) == {}
+    found = measure(collect, "test", True)
+    assert {f"probe_10_percent_{kind}_average_precision" for kind in ("micro", "macro")} == set(found)
+    drawn = [np.random.default_rng(seed).permutation(100)[:10] for seed in range(2)]
+    each = [multi_label_probe(train[one], train_labels[one], test, test_labels) for one in drawn]
+    for kind in ("micro", "macro"):
+        few = found[f"probe_10_percent_{kind}_average_precision"]
+        assert few[0] == pytest.approx(100 * np.mean([one[f"{kind}_average_precision"] for one in each]))
+        assert few[0] > few[1] and few.shape == (2,)
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,59 @@ def test_a_net_that_learns_from_labels_needs_some(config, tmp_path):
         study.build(study.get_config("methods=supervised"))
 
 
+@pytest.fixture
+def scenes(tmp_path):
+    """Two digits side by side: images of several classes."""
+    arrays = {}
+    for part, source in (("train", load("digits").train), ("test", load("digits").test)):
+        rows = np.random.default_rng(0).integers(0, source.size, (300, 2))
+        found = source.read(rows.ravel())
+        arrays[f"{part}_images"] = np.concatenate(list(found["image"].reshape(300, 2, 8, 8).swapaxes(0, 1)), 2)
+        arrays[f"{part}_classes"] = np.eye(10, dtype=np.int32)[found["label"].reshape(300, 2)].max(1)
+    return tmp_path / "scenes.npz", arrays
+
+
+def test_images_of_several_classes_are_probed_for_each(scenes):
+    file, arrays = scenes
+    np.savez(file, **arrays)
+    config = study.get_config("methods=moco")
+    config.encoder_training.net.widths, config.data.source, config.transforms.names = (4,), f"npz:{file}", ("crop",)
+    config.probe.update(draws=1, fractions=(0.2,))
+    found = study.build(config)
+    assert list(found.stages) == ["untrained", "moco", "without_crop"] and found.dataset.shape == (8, 16, 6)
+    result = "test_probe_20_percent_micro_average_precision"
+    assert found.compare == ((f"moco/{result}", f"untrained/{result}"), (f"moco/{result}", f"without_crop/{result}"))
+
+    def collect(split, *taps):
+        classes = arrays[f"{split}_classes"]
+        return {"encoder": {"pooled": classes[None].astype(float)}}, {"classes": classes, "label": np.full(300, -1)}
+
+    measured = {f"test_{k}": v for k, v in found.stages["without_crop"].evaluate(collect, "test", True).items()}
+    assert measured[result] == [100.0] and "test_rank_me" in measured
+    labels, transforms = found.tables({"untrained": measured, "moco": measured, "without_crop": measured})
+    assert labels.rows["moco"]["20% of the labels, %"] == [100.0] and labels.plot.y == "test micro average precision, %"
+    assert list(transforms.rows) == ["all transforms", "untrained", "without crop"]
+
+
+@pytest.mark.parametrize(
+    ("variant", "changed", "line"),
+    [
+        ("", {}, "methods=.* is not accepted: expected none that is supervised"),
+        ("methods=moco", {"test_classes": np.zeros((300, 10), np.int32)}, "--config.data.source=.* expected test_classes"),
+        ("methods=moco", {"train_classes": np.full((300, 10), 2, np.int32)}, "--config.data.source=.* expected train_classes"),
+        ("methods=moco", {"fractions": (0.001,)}, r"--config.probe.fractions=\(0.001,\) .* two images or more"),
+    ],
+)
+def test_several_classes_that_do_not_fit_are_refused(scenes, variant, changed, line):
+    file, arrays = scenes
+    config = study.get_config(variant)
+    config.probe.fractions = changed.get("fractions", (1.0,))
+    np.savez(file, **{**arrays, **{name: x for name, x in changed.items() if name != "fractions"}})
+    config.data.source = f"npz:{file}"
+    with pytest.raises(InputError, match=f"^{line}"):
+        study.build(config)
+
+
 def probes(few, all_of_them):
     return {"test_probe_1_percent_accuracy": few, "test_probe_100_percent_accuracy": all_of_them}
 
