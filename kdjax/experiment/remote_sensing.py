@@ -217,13 +217,10 @@ def tables(
         for title, others in ((FLOOR, untrained), ("supervised", supervised)) if name in methods else ():
             gains = {f"{100 * part:g}%: over {title}": gain(own[part], others.get(part, ())) for part in parts}
             rows[name] |= {column: cell for column, cell in gains.items() if cell}
-    note = (
-        "Encoders are frozen, and a linear probe learns from a part of the labels, the mean over draws of it; 'supervised' is the "
-    )
-    note += (
-        "same net, trained from these labels alone (of the first draw) for as many steps. Gains: mean difference in points with "
-    )
-    note += "its 95% interval, paired by seed."
+    note = "Encoders are frozen, and a linear probe learns from a part of the labels; the mean over draws of it. "
+    if learnt:
+        note += "'supervised' is the same net, trained from these labels alone (of the first draw) for as many steps. "
+    note += "Gains: mean difference in points with its 95% interval, paired by seed."
     at = sorted(parts)
     drawn = {name: [own[part] for part in at] for name, own in lines.items()}
     plot = Lines("labels, %", f"test {measure.replace('_', ' ')}, %", [100 * part for part in at], drawn, logarithmic=True)

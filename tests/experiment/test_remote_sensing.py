@@ -226,5 +226,9 @@ def test_tables_of_labels_and_of_transforms():
 
 def test_tables_without_the_net_that_learns_from_labels_or_other_views():
     (labels,) = tables(MEASURED, ["moco"], "moco", [], {}, (0.01,))
-    assert "supervised" not in labels.rows and list(labels.rows["moco"]) == ["1% of the labels, %", "1%: over untrained"]
+    assert (
+        "supervised" not in labels.rows
+        and "supervised" not in labels.note
+        and list(labels.rows["moco"]) == ["1% of the labels, %", "1%: over untrained"]
+    )
     assert tables({}, ["moco"], "moco", [], {}, (0.01,)) == []
