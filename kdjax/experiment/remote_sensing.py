@@ -206,20 +206,24 @@ def tables(
         return {part: list(measured.get(stage, {}).get(f"test_{what}_{_percent(part)}_{measure}", ())) for part in parts}
 
     untrained, whole = probe(FLOOR), probe(method)
-    supervised = {part: list(measured.get(stage, {}).get("test_online_probe_accuracy", ())) for stage, part in learnt.items()}
+    head = {part: list(measured.get(stage, {}).get("test_online_probe_accuracy", ())) for stage, part in learnt.items()}
+    supervised = {part: probe(stage)[part] for stage, part in learnt.items()}
     lines = {"raw pixels": probe(FLOOR, "pixels_probe"), FLOOR: untrained, **{name: probe(name) for name in methods}}
-    lines = {name: own for name, own in (lines | {"supervised": supervised}).items() if any(own.values())}
+    lines = {
+        name: own for name, own in (lines | {"supervised": head, "supervised, probed": supervised}).items() if any(own.values())
+    }
     if not lines:
         return []
     rows: dict[str, dict[str, Cell]] = {}
     for name, own in lines.items():
         rows[name] = {f"{100 * part:g}% of the labels, %": values for part, values in own.items()}
-        for title, others in ((FLOOR, untrained), ("supervised", supervised)) if name in methods else ():
+        for title, others in ((FLOOR, untrained), ("supervised, probed", supervised)) if name in methods else ():
             gains = {f"{100 * part:g}%: over {title}": gain(own[part], others.get(part, ())) for part in parts}
             rows[name] |= {column: cell for column, cell in gains.items() if cell}
     note = "Encoders are frozen, and a linear probe learns from a part of the labels; the mean over draws of it. "
     if learnt:
-        note += "'supervised' is the same net, trained from these labels alone (of the first draw) for as many steps. "
+        note += "'supervised' is the same net, trained from these labels alone (of the first draw) for as many steps on the same "
+        note += "views, as its own head tells the classes of plain images, and as a probe on its features does. "
     note += "Gains: mean difference in points with its 95% interval, paired by seed."
     at = sorted(parts)
     drawn = {name: [own[part] for part in at] for name, own in lines.items()}

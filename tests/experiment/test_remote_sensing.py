@@ -201,8 +201,8 @@ MEASURED = {
         "test_pixels_probe_100_percent_accuracy": [85.0, 85.0],
     },
     "moco": probes([60.0, 63.0], [90.0, 92.0]),
-    "supervised_1_percent": {"test_online_probe_accuracy": [50.0, 51.0], **probes([1.0, 1.0], [1.0, 1.0])},
-    "supervised_100_percent": {"test_online_probe_accuracy": [95.0, 94.0], **probes([1.0, 1.0], [1.0, 1.0])},
+    "supervised_1_percent": {"test_online_probe_accuracy": [50.0, 51.0], **probes([52.0, 51.0], [1.0, 1.0])},
+    "supervised_100_percent": {"test_online_probe_accuracy": [95.0, 94.0], **probes([1.0, 1.0], [95.0, 98.0])},
     "without_crop": probes([40.0, 41.0], [85.0, 85.0]),
 }
 LEARNT = {"supervised_1_percent": 0.01, "supervised_100_percent": 1.0}
@@ -210,11 +210,12 @@ LEARNT = {"supervised_1_percent": 0.01, "supervised_100_percent": 1.0}
 
 def test_tables_of_labels_and_of_transforms():
     labels, transforms = tables(MEASURED, ["moco"], "moco", ["without_crop", "without_grey"], LEARNT, (1.0, 0.01))
-    assert list(labels.rows) == ["raw pixels", "untrained", "moco", "supervised"]
+    assert list(labels.rows) == ["raw pixels", "untrained", "moco", "supervised", "supervised, probed"]
     few, most = "1% of the labels, %", "100% of the labels, %"
     assert labels.rows["supervised"] == {most: [95.0, 94.0], few: [50.0, 51.0]} and labels.rows["raw pixels"][few] == [25.0, 25.0]
-    assert labels.rows["moco"]["1%: over supervised"].startswith("+11.00 [")
-    assert labels.rows["moco"]["100%: over supervised"].startswith("-3.50 [")
+    assert labels.rows["supervised, probed"] == {most: [95.0, 98.0], few: [52.0, 51.0]}
+    assert labels.rows["moco"]["1%: over supervised, probed"].startswith("+10.00 [")
+    assert labels.rows["moco"]["100%: over supervised, probed"].startswith("-5.50 [")
     assert labels.rows["moco"]["1%: over untrained"].startswith("+30.50 [")
     assert labels.plot.at == [1.0, 100.0] and labels.plot.lines["moco"] == [[60.0, 63.0], [90.0, 92.0]]
     # A stage that diverged is left out.
