@@ -115,7 +115,11 @@ def words(about: Mapping[str, Any], summary: Mapping[str, Any], stages: Sequence
         said.append(
             f"batch {left['data.batch']}" + ", an epoch ends with the smaller rest" * bool(left.get("data.keep_last_batch"))
         )
-    if "data.augment" in left:
+    if kind := left.get("views.kind"):
+        own = [f"{k.rpartition('.')[2].replace('_', ' ')} {v}" for k, v in left.items() if k.startswith(f"views.{kind}.")]
+        small = left.get("views.small.count")
+        said.append(f"views {kind}: " + ", ".join(own) + (f", and {small} small ones" if small else ""))
+    elif "data.augment" in left:
         said.append(f"augmentation {left['data.augment']}")
     if left.get("data.mean"):
         said.append(f"images normalised by mean {shown(left['data.mean'])}, deviation {shown(left['data.std'])}")
