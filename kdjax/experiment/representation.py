@@ -150,12 +150,12 @@ def build(config: Config, table: Table, *, dataset: Dataset | None = None) -> Ex
     )  # fmt: skip
     # At rate 0 its batch statistics settle and its weights stay.
     still = {**training, "epochs": 5, "optimiser": {**training["optimiser"], "learning_rate": 0.0, "warmup_epochs": 0.0}}
-    stages, compare = stages_of(replace(c, training=still)), []
+    stages = stages_of(replace(c, training=still))
     for name, entry in entries.items():
         made = stages_of(replace(c, name=name, entry=entry, settings=sections[name]))
         stages |= {stage: one._replace(optional=True) for stage, one in made.items()} if many else made
-        compare += [(name, "untrained/test_probe_accuracy"), (name, f"{name}/test_pixels_probe_accuracy")]
-    pairs = tuple((f"{name}/test_probe_accuracy", floor) for name, floor in compare)
+    floors = "untrained/test_probe_accuracy", "untrained/test_pixels_probe_accuracy"
+    pairs = tuple((f"{name}/test_probe_accuracy", floor) for name in entries for floor in floors)
     return Experiment(stages, dataset, pairs if probed else ())
 
 

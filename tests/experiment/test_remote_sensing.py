@@ -34,7 +34,7 @@ def test_a_stage_for_each_method_transform_and_part_of_the_labels(config):
         assert stage.steps == found.stages["moco"].steps
     assert found.compare == (
         ("moco/test_probe_accuracy", "untrained/test_probe_accuracy"),
-        ("moco/test_probe_accuracy", "moco/test_pixels_probe_accuracy"),
+        ("moco/test_probe_accuracy", "untrained/test_pixels_probe_accuracy"),
         ("moco/test_probe_accuracy", "without_crop/test_probe_accuracy"),
         ("moco/test_probe_accuracy", "without_drop/test_probe_accuracy"),
     )

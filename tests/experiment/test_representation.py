@@ -22,7 +22,7 @@ def test_the_encoder_stands_beside_itself_untrained(config):
     found = ssl.build(config)
     untrained, encoder = found.stages.values()
     assert list(found.stages) == ["untrained", "encoder"] and untrained.steps * 40 == encoder.steps
-    assert [floor for _, floor in found.compare] == ["untrained/test_probe_accuracy", "encoder/test_pixels_probe_accuracy"]
+    assert [floor for _, floor in found.compare] == ["untrained/test_probe_accuracy", "untrained/test_pixels_probe_accuracy"]
     assert encoder.nets["encoder"]["classes"] == 0
 
 
@@ -62,7 +62,7 @@ def test_a_table_of_methods_is_held_against_what_is_not_trained():
     assert [stage.optional for stage in found.stages.values()] == [False, True, True]
     assert found.compare[2:] == (
         ("supervised/test_probe_accuracy", "untrained/test_probe_accuracy"),
-        ("supervised/test_probe_accuracy", "supervised/test_pixels_probe_accuracy"),
+        ("supervised/test_probe_accuracy", "untrained/test_pixels_probe_accuracy"),
     )
     assert found.stages["supervised"].nets["network"]["classes"] == 10
     config.methods.byol.tau = 2.0
@@ -72,7 +72,7 @@ def test_a_table_of_methods_is_held_against_what_is_not_trained():
 
 def test_views_that_cannot_be_are_refused(config):
     config.views.kind = "photo"
-    with pytest.raises(InputError, match=r"^--config.views.kind 'photo' is not known; accepted: affine, crop"):
+    with pytest.raises(InputError, match=r"^--config.views.kind 'photo' is not known; accepted: affine, bands, crop"):
         ssl.build(config)
     config = ssl.get_config("method=swav,views=crop")
     config.views.small.update(count=2, size=9)
