@@ -20,7 +20,7 @@ from kdjax.experiment.entry import Entry, Table
 from kdjax.experiment.invariance_tables import FLOOR, Arm, tables
 from kdjax.experiment.nets import net_specification
 from kdjax.experiment.representation import RepresentationContext
-from kdjax.experiment.task_distance import learnt
+from kdjax.experiment.task_stage import task_stage
 from kdjax.experiment.tasks import ORIGINAL, Task, check_tasks, read_tasks, splits_of
 from kdjax.experiment.teaching import ALONE
 from kdjax.train import Stage
@@ -49,7 +49,7 @@ def build(config: Config, table: Table) -> Experiment:
         def stages(c: RepresentationContext) -> dict[str, Stage]:
             c = replace(c, entry=entry)
             own = [arm for arm in arms if arm.method == c.name]  # none of the untrained encoder
-            each = [learnt_by(c, arm, optimisers[arm.optimiser], config.rates[arm.optimiser]) for arm in own] or [_stage(c)]
+            each = [encoder_stage(c, arm, optimisers[arm.optimiser], config.rates[arm.optimiser]) for arm in own] or [_stage(c)]
             return {stage: one for found in each for stage, one in found.items()}
 
         return Entry(entry.method, stages=stages)
@@ -69,11 +69,11 @@ def build(config: Config, table: Table) -> Experiment:
         training={**plain(config.tuning), "micro": 1}, steps_per_epoch=0, source=task.train, members=config.seeds,
         specification=net_specification(config.encoder_training.net, found.dataset, config), axis_name=axis_name(config),
     )  # fmt: skip
-    stages |= tuned(c, task, FLOOR)
+    stages |= tuning_stage(c, task, FLOOR)
     for arm in arms:
-        stages |= tuned(c, task, arm.name)
+        stages |= tuning_stage(c, task, arm.name)
         if reference not in ("", arm.optimiser):
-            stages |= tuned(c, task, arm.name, like=arm._replace(optimiser=reference).name)
+            stages |= tuning_stage(c, task, arm.name, like=arm._replace(optimiser=reference).name)
     return found._replace(
         stages=stages,
         compare=tuple((f"{arm.name}/test_probe_accuracy", f"{FLOOR}/test_probe_accuracy") for arm in arms),
@@ -82,7 +82,7 @@ def build(config: Config, table: Table) -> Experiment:
     )
 
 
-def learnt_by(c: RepresentationContext, arm: Arm, optimiser: Mapping[str, Any], rates: Sequence[float]) -> dict[str, Stage]:
+def encoder_stage(c: RepresentationContext, arm: Arm, optimiser: Mapping[str, Any], rates: Sequence[float]) -> dict[str, Stage]:
     """The stage of an encoder.
 
     Args:
@@ -99,7 +99,7 @@ def learnt_by(c: RepresentationContext, arm: Arm, optimiser: Mapping[str, Any], 
     return _stage(replace(c, name=arm.name, config=config, training=training), grid=grid)
 
 
-def tuned(c: ClassifierContext, task: Task, encoder: str, *, like: str = "") -> dict[str, Stage]:
+def tuning_stage(c: ClassifierContext, task: Task, encoder: str, *, like: str = "") -> dict[str, Stage]:
     """The stage of an encoder that learns the task from labels, all of its weights and a new linear layer.
 
     Args:
@@ -119,7 +119,7 @@ def tuned(c: ClassifierContext, task: Task, encoder: str, *, like: str = "") -> 
 
     name = f"{encoder}_rescaled" if like else f"{encoder}_tuned"
     fields = {"warm_start": start, "warm_start_from": (encoder, like) if like else (encoder,)}
-    return learnt(replace(c, name=name), task, **fields)
+    return task_stage(replace(c, name=name), task, **fields)
 
 
 def lengths(collect: Callable, split: str, final: bool) -> dict[str, np.ndarray]:

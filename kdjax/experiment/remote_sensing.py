@@ -71,7 +71,7 @@ def build(config: Config, table: Table, *, labelled: str) -> Experiment:
         filled.methods = sections
     found = representation.build(filled, entries, dataset=dataset)
     fractions, stages = tuple(config.probe.fractions), found.stages
-    learnt = {_learnt(part): part for part in fractions if parts}
+    learnt = {_supervised(part): part for part in fractions if parts}
     compare, result = [(one, other) for one, other in found.compare if one.partition("/")[0] in names], "test_probe_accuracy"
     if several:
         result = f"test_probe_{_percent(max(fractions))}_{PRECISION}"
@@ -176,7 +176,7 @@ def _parts(config: Config, dataset: Dataset) -> dict[str, np.ndarray]:
     what = "a set with labels of training images, or methods without one that learns from them"
     check_option("--config.data.source", config.data.source, lambda _: known.size, what)
     try:
-        return {_learnt(part): known[label_fraction(labels[known], part, 0)] for part in config.probe.fractions}
+        return {_supervised(part): known[label_fraction(labels[known], part, 0)] for part in config.probe.fractions}
     except InputError as error:
         raise InputError(f"--config.probe: {error}") from None
 
@@ -254,6 +254,6 @@ def _percent(part: float) -> str:
     return f"{100 * part:g}_percent"
 
 
-def _learnt(part: float) -> str:
+def _supervised(part: float) -> str:
     """The stage that learns from a part of the labels."""
     return f"supervised_{_percent(part)}"

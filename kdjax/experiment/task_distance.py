@@ -9,9 +9,7 @@ import numpy as np
 
 from kdjax import data
 from kdjax.core import Net, check_option
-from kdjax.evaluate.classifier import classification
 from kdjax.evaluate.coefficient import COEFFICIENTS, correlation_coefficient
-from kdjax.evaluate.measure import all_of
 from kdjax.evaluate.task_gradient import pge_distance, principal_gradient
 from kdjax.evaluate.tasks import on_task
 from kdjax.experiment.classifier import ClassifierContext
@@ -20,9 +18,9 @@ from kdjax.experiment.context import Experiment, axis_name
 from kdjax.experiment.data import load_data, view
 from kdjax.experiment.nets import net_specification
 from kdjax.experiment.report_table import Cell, Measured, Points, ReportTable
+from kdjax.experiment.task_stage import task_stage
 from kdjax.experiment.tasks import Task, check_tasks, read_tasks, splits_of
 from kdjax.experiment.teaching import ALONE
-from kdjax.train import Stage
 
 # Name of a score -> in words, and 1 where more of it promises more, or -1.
 SCORES = {
@@ -54,7 +52,7 @@ def build(config: Config) -> Experiment:
         specification=specification, steps_per_epoch=0, source=dataset.train, members=config.seeds, axis_name=axis_name(config),
     )  # fmt: skip
     measures = [on_task(one.name, digest=one.digest, scores=True, **section) for one in targets]
-    stages = {name: stage for one in sources for name, stage in learnt(replace(c, name=one.name), one, measures).items()}
+    stages = {name: stage for one in sources for name, stage in task_stage(replace(c, name=one.name), one, measures).items()}
     every = {one.name: one for one in (*sources, *targets)}
 
     def net_of(one: Task) -> Net:
@@ -67,31 +65,6 @@ def build(config: Config) -> Experiment:
 
     _check(config.gradient, every.values())
     return Experiment(stages, dataset, splits=splits_of(list(every.values())), tables=report)
-
-
-def learnt(c: ClassifierContext, source: Task, measures: Sequence[Callable] = (), **fields: Any) -> dict[str, Stage]:
-    """The stage of a net that learns a task; its accuracy is that on this task.
-
-    Args:
-      c: of the net; its name is that of the stage.
-      source: the task.
-      measures: further ones.
-      **fields: of `Stage`.
-    """
-    size, images = source.train.size, c.config.data
-    steps = data.epoch_steps(size, min(images.batch, size), keep_last=images.keep_last_batch)
-    specification = {**c.specification, "classes": source.classes}
-    c = replace(c, source=source.train, specification=specification, steps_per_epoch=steps)
-    name, digest = source.name, source.digest
-
-    def own(collect: Callable, split: str, final: bool) -> dict[str, np.ndarray]:
-        _ = digest  # held by the closure, it is a part of what the measure is
-        return classification(collect, f"{name}/{split}", final) if final else {}
-
-    def make(c: ClassifierContext) -> Any:
-        return ALONE.method(c.network, c.tx, axis_name=c.axis_name, micro=c.micro)
-
-    return c.stage(make, evaluate=all_of(own, *measures), optional=True, **fields)
 
 
 def distances(
