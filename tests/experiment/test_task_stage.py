@@ -21,9 +21,10 @@ def found():
     config = study.get_config()
     config.training.net.widths = (3,)
     dataset = load_data(config)
+    specification = net_specification(config.training.net, dataset, config)
     c = ClassifierContext(
         config=config, dataset=dataset, name="first", method="supervised", entry=ALONE, settings={}, members=2,
-        training=plain(config.training), specification=net_specification(config.training.net, dataset, config), steps_per_epoch=0, source=dataset.train, axis_name=None,
+        training=plain(config.training), specification=specification, steps_per_epoch=0, source=dataset.train, axis_name=None,
     )  # fmt: skip
     return c, *read_tasks(("5-9",), dataset, config.data, "--config.sources")
 
