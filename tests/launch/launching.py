@@ -1,6 +1,7 @@
 """Runs the programs of launch/ in this process, on tiny nets."""
 
 import contextlib
+import hashlib
 import io
 import json
 import sys
@@ -97,3 +98,18 @@ def built(file, *words):
     """The experiment of a file in configs/."""
     module, config = cli.read_config(str(ROOT / "configs" / file), words)
     return module.build(config)
+
+
+def snapshot(folder):
+    """Every path below a folder, with a digest of its content."""
+    return {p: hashlib.sha256(p.read_bytes()).digest() if p.is_file() else None for p in folder.rglob("*")}
+
+
+def refused(answer, *said):
+    """Whether the answer is one line of refusal that says so."""
+    lines = answer.err.splitlines()
+    assert answer.code == 2, answer
+    assert len(lines) == 1 and lines[0].startswith("error: "), answer
+    for words in said:
+        assert words in lines[0], answer
+    assert len(lines[0]) < 500

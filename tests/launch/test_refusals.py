@@ -1,9 +1,7 @@
 """Everything wrong that a user can type ends with exit code 2 and one line, and leaves nothing behind."""
 
-import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -11,11 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from launching import TINY, write_npz
+from launching import TINY, refused, snapshot, write_npz
 from made import encoded, pixels, write_tfds
 from PIL import Image
-
-from launch.run.workdir import locked
 
 ROOT = Path(__file__).parents[2]
 CONFIG = "from configs import quickstart\nget_config = quickstart.get_config\nbuild = quickstart.build\n"
@@ -367,21 +363,6 @@ def place(tmp_path_factory):
     return d
 
 
-def snapshot(folder):
-    """Every path below a folder, with a digest of its content."""
-    return {p: hashlib.sha256(p.read_bytes()).digest() if p.is_file() else None for p in folder.rglob("*")}
-
-
-def refused(answer, *said):
-    """Whether the answer is one line of refusal that says so."""
-    lines = answer.err.splitlines()
-    assert answer.code == 2, answer
-    assert len(lines) == 1 and lines[0].startswith("error: "), answer
-    for words in said:
-        assert words in lines[0], answer
-    assert len(lines[0]) < 500
-
-
 @pytest.mark.parametrize("row", TABLE)
 def test_wrong_input_is_refused_in_one_line(row, launch, place, run, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
@@ -423,50 +404,6 @@ def test_folder_without_permission_is_refused(launch, tmp_path, monkeypatch):
     (tmp_path / "locked").mkdir()
     monkeypatch.setattr(os, "access", lambda path, mode: "locked" not in str(path))  # root may write anywhere
     refused(launch(f"--workdir={tmp_path / 'locked'}"), f"--workdir={tmp_path / 'locked'} cannot be written (Permission denied)")
-
-
-def flip(folder):
-    """Flips a bit in the largest file of a checkpoint."""
-    file = max((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
-    data = bytearray(file.read_bytes())
-    data[len(data) // 2] ^= 1
-    file.write_bytes(data)
-
-
-def steps_of(half, stage="student_alone"):
-    return sorted((int(p.name) for p in (half / "checkpoints" / stage).iterdir()), reverse=True)
-
-
-def test_damaged_checkpoint_gives_way_to_the_one_before(launch, half):
-    newest, before = steps_of(half)
-    flip(half / "checkpoints/student_alone" / str(newest))
-    answer = launch(f"--workdir={half}", *TINY, "--config.seed=3")
-    assert answer.code == 0 and answer.err == ""
-    assert len([x for x in answer.out.splitlines() if f"checkpoint student_alone/{newest} is refused" in x]) == 1
-    assert f"student_alone: resumed at step {before} of" in answer.out
-
-
-def test_no_good_checkpoint_is_refused(launch, half):
-    for step in steps_of(half):
-        flip(half / "checkpoints/student_alone" / str(step))
-    before = snapshot(half)
-    refused(launch(f"--workdir={half}", *TINY, "--config.seed=3"), "no checkpoint in", "student_alone", "remove that folder")
-    assert snapshot(half) == before
-
-
-def test_two_runs_in_one_folder_are_refused(launch, half):
-    before = snapshot(half)
-    with locked(half):
-        refused(launch(f"--workdir={half}", *TINY, "--config.seed=3"), f"--workdir={half} is in use by another run")
-    assert snapshot(half) == before
-
-
-def test_foreign_checkpoint_is_refused(launch, half, run):
-    shutil.rmtree(half / "checkpoints/student_alone")
-    shutil.copytree(run[0] / "checkpoints/student", half / "checkpoints/student_alone")
-    answer = launch(f"--workdir={half}", *TINY, "--config.seed=3")
-    refused(answer, "no checkpoint in")
-    assert "it was written with " in answer.out
 
 
 PREDICT = {
