@@ -16,6 +16,7 @@ from kdjax.models.ensemble import ensemble, shares
 from kdjax.models.fcn import FCN, fcn
 from kdjax.models.generator import Generator, generator
 from kdjax.models.heads import LinearHead, MLPHead, PrototypeHead, linear_head, mlp_head, pooled_and_logits, prototype_head
+from kdjax.models.latents import latents_of
 from kdjax.models.mobilenet_v2 import InvertedResidual, MobileNetV2, mobilenet_v2, mobilenet_v2_half
 from kdjax.models.norm import batch_norm
 from kdjax.models.patch_decoder import PatchDecoder, patch_decoder
@@ -157,6 +158,7 @@ __all__ = [
     "input_shape",
     "last_map",
     "last_stage",
+    "latents_of",
     "linear_head",
     "mlp_head",
     "mobilenet_v2",

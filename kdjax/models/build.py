@@ -23,10 +23,10 @@ def build(specification: Mapping[str, Any], *, axis_name: str | None = None) -> 
     """The Net that a specification describes.
 
     Args:
-      specification: `name` (one of `NETS`); optionally `mean` and `std` for the input normalisation, `dtype` by name, and `input`,
-        the shape of one row of what a head sees (`[64]`), by which saved weights are checked; all else is passed to the net's
-        function. Or `{"name": "ensemble", "nets": [specification, ...]}` with the options of `ensemble`, or `"concatenated"` with
-        those of `concatenated`.
+      specification: `name` (one of `NETS`); optionally `mean` and `std` for the input normalisation (of a generator those of its
+        images), `dtype` by name, and `input`, the shape of one row of what a head sees (`[64]`), by which saved weights are
+        checked; all else is passed to the net's function. Or `{"name": "ensemble", "nets": [specification, ...]}` with the options
+        of `ensemble`, or `"concatenated"` with those of `concatenated`.
       axis_name: mapped axis over which batch statistics are averaged, or None.
 
     Raises:
@@ -46,6 +46,9 @@ def build(specification: Mapping[str, Any], *, axis_name: str | None = None) -> 
         mean, std, _ = options.pop("mean", None), options.pop("std", None), options.pop("input", None)
         dtype = pick("dtype", str(options.pop("dtype", "float32")), DTYPES)
         takes = inspect.signature(make).parameters  # a linear head has neither
+        if "mean" in takes:  # of the images that a generator makes, not of what it sees
+            options |= {name: a for name, a in {"mean": mean, "std": std}.items() if a is not None}
+            mean = std = None
         net = make(**options, **{k: v for k, v in {"dtype": dtype, "axis_name": axis_name}.items() if k in takes})
     except InputError:
         raise

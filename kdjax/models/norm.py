@@ -11,11 +11,12 @@ def batch_norm(
     *,
     dtype: Any = jnp.float32,
     axis_name: str | None = None,
-    zero_scale: bool = False,
+    epsilon: float = 1e-5,
+    scale_init: Any = nn.initializers.ones,
     affine: bool = True,
     name: str | None = None,
 ) -> nn.BatchNorm:
-    """Batch norm over the last axis: running averages keep 0.9, epsilon is 1e-5, statistics are float32.
+    """Batch norm over the last axis: running averages keep 0.9, statistics are float32.
 
     The running variance is the biased one (PyTorch keeps the unbiased one, larger by n / (n - 1)).
 
@@ -23,7 +24,8 @@ def batch_norm(
       train: whether the batch's own statistics are used and the running ones move.
       dtype: dtype of the result.
       axis_name: mapped axis over which the statistics are averaged, or None.
-      zero_scale: whether the scale starts at 0, which makes a residual block start as the identity.
+      epsilon: what is added to the variance.
+      scale_init: initialiser of the scale; zeros make a residual block start as the identity.
       affine: whether there are a scale and an offset.
       name: name of the layer in its module.
 
@@ -38,11 +40,11 @@ def batch_norm(
     return nn.BatchNorm(
         use_running_average=not train,
         momentum=0.9,
-        epsilon=1e-5,
+        epsilon=epsilon,
         dtype=dtype,
         use_bias=affine,
         use_scale=affine,
         axis_name=axis_name,
-        scale_init=nn.initializers.zeros if zero_scale else nn.initializers.ones,
+        scale_init=scale_init,
         name=name,
     )

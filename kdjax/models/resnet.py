@@ -39,7 +39,7 @@ class BasicBlock(nn.Module):
         y = conv2d(self.width, 3, stride=self.stride, dtype=self.dtype, name="conv1")(x)
         y = nn.relu(batch_norm(train, **norm, name="bn1")(y))
         y = conv2d(self.width, 3, dtype=self.dtype, name="conv2")(y)
-        y = batch_norm(train, zero_scale=self.zero_init_last, **norm, name="bn2")(y)
+        y = batch_norm(train, scale_init=_scale_init(self.zero_init_last), **norm, name="bn2")(y)
         preact = y + _shortcut(x, self.width, self.stride, train, norm)
         return nn.relu(preact), preact
 
@@ -72,9 +72,13 @@ class Bottleneck(nn.Module):
         y = conv2d(self.width, 3, stride=self.stride, dtype=self.dtype, name="conv2")(y)
         y = nn.relu(batch_norm(train, **norm, name="bn2")(y))
         y = conv2d(4 * self.width, 1, dtype=self.dtype, name="conv3")(y)
-        y = batch_norm(train, zero_scale=self.zero_init_last, **norm, name="bn3")(y)
+        y = batch_norm(train, scale_init=_scale_init(self.zero_init_last), **norm, name="bn3")(y)
         preact = y + _shortcut(x, 4 * self.width, self.stride, train, norm)
         return nn.relu(preact), preact
+
+
+def _scale_init(zero: bool) -> Any:
+    return nn.initializers.zeros if zero else nn.initializers.ones
 
 
 def _shortcut(x: jax.Array, features: int, stride: int, train: bool, norm: dict[str, Any]) -> jax.Array:

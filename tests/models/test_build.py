@@ -63,6 +63,9 @@ def test_a_generator_is_built_and_takes_latents():
     net, z = models.build(specification), jnp.zeros((5, 3))
     made = jax.eval_shape(lambda key: net.apply(*net.init(key, z), z, train=False)[0]["image"], jax.random.key(0))
     assert made.shape == (5, 4, 6, 2)
+    norm = models.build(specification | {"last": "norm", "mean": [0.25, 0.5], "std": [0.5, 2.0]})
+    taps, _ = norm.apply(*norm.init(jax.random.key(0), z), z, train=True)
+    np.testing.assert_allclose(taps["image"].mean((0, 1, 2)), [0.25, 0.5], atol=1e-4)
     with pytest.raises(InputError, match="net 'generator': latent=None is not accepted"):
         models.input_shape({**specification, "latent": None}, (4, 6, 2))
 
@@ -81,7 +84,8 @@ def test_other_nets_than_classifiers(specification, shape, tap):
     net, x = models.build(json.loads(json.dumps(specification))), jnp.zeros((2, *shape))
     assert models.input_shape(specification, (4, 4, 1)) == shape
     taps = jax.eval_shape(lambda x: net.apply(*net.init(jax.random.key(0), x), x, train=True)[0], x)
-    name = {"mlp_head": "embedding", "generator": "image", "critic": "logit"}.get(specification["name"], "logits")
+    kinds = {"mlp_head": "embedding", **dict.fromkeys(models.GENERATORS, "image"), **dict.fromkeys(models.CRITICS, "logit")}
+    name = kinds.get(specification["name"], "logits")
     assert taps[name].shape == (2, *tap)
     with pytest.raises(InputError, match=specification["name"]):
         models.build(specification | {"sizes": 3})

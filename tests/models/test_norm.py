@@ -1,5 +1,6 @@
 """Batch norm: numbers, dtypes, start."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -20,15 +21,16 @@ def test_statistics_of_bfloat16_inputs_are_float32():
     np.testing.assert_allclose(stats["var"], 0.9 + 0.1 * np.var(x, 0), rtol=2e-3)
 
 
-def test_epsilon():
-    layer = batch_norm(train=True)
+@pytest.mark.parametrize(("options", "epsilon"), [({}, 1e-5), ({"epsilon": 0.8}, 0.8)])
+def test_epsilon(options, epsilon):
+    layer = batch_norm(train=True, **options)
     x = jnp.array([[1e-3], [-1e-3]])
     y, _ = layer.apply(layer.init(jax.random.key(0), x), x, mutable=["batch_stats"])
-    assert float(y[0, 0]) == pytest.approx(1e-3 / (1e-6 + 1e-5) ** 0.5, rel=1e-4)
+    assert float(y[0, 0]) == pytest.approx(1e-3 / (1e-6 + epsilon) ** 0.5, rel=1e-4)
 
 
-@pytest.mark.parametrize("zero", [False, True])
-def test_scale_starts_at_one_or_zero(zero):
-    params = batch_norm(train=True, zero_scale=zero).init(jax.random.key(0), jnp.ones((2, 3)))["params"]
-    assert params["scale"].tolist() == [0.0 if zero else 1.0] * 3
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_where_the_scale_starts(value):
+    params = batch_norm(train=True, scale_init=nn.initializers.constant(value)).init(jax.random.key(0), jnp.ones((2, 3)))["params"]
+    assert params["scale"].tolist() == [value] * 3
     assert params["bias"].tolist() == [0.0] * 3
