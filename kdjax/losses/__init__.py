@@ -7,6 +7,7 @@ against all others, `[B]` of this device's rows. The student comes first; option
 be traced. Sums run in float32 or wider. A bad shape or option raises `InputError` with one line.
 """
 
+from kdjax.losses.batch_norm import averaged_batch_norm_statistics, batch_norm_gaussian, batch_norm_statistics
 from kdjax.losses.bootstrap import byol, simsiam
 from kdjax.losses.channels import inter_channel_correlation
 from kdjax.losses.chunks import in_chunks
@@ -15,16 +16,11 @@ from kdjax.losses.crd import crd, crd_constants, crd_in_batch
 from kdjax.losses.crd_bank import crd_bank, crd_contrast, crd_update
 from kdjax.losses.decoupled import decoupled
 from kdjax.losses.dino import dino, dino_centre
+from kdjax.losses.disagreement import bounded, decision_adversarial, logit_discrepancy
 from kdjax.losses.divergences import generalised_jensen_shannon, reverse_kl, skewed_kl
 from kdjax.losses.features import hierarchical_context, hint, variational_information
 from kdjax.losses.hierarchical import hierarchical_distillation, joint_cross_entropy, joint_labels
-from kdjax.losses.inversion import (
-    activation_norm,
-    batch_norm_statistics,
-    class_balance,
-    image_prior,
-    one_hot_confidence,
-)
+from kdjax.losses.inversion import activation_norm, class_balance, image_norm, image_prior, one_hot_confidence
 from kdjax.losses.local import local_contrast
 from kdjax.losses.logits import cross_entropy, jensen_shannon, kl_distillation
 from kdjax.losses.margins import activation_boundary, overhaul, overhaul_margin
@@ -44,6 +40,7 @@ from kdjax.losses.relations import (
 )
 from kdjax.losses.relic import relic_contrast, relic_invariance
 from kdjax.losses.selective import uslt_global, uslt_local, uslt_mean
+from kdjax.losses.self_paced import self_paced
 from kdjax.losses.standardised import logit_standardised, standardise
 from kdjax.losses.summaries import attention_transfer, factor_transfer, flow_of_solution, neuron_selectivity
 from kdjax.losses.tokens import deit_hard, deit_soft, token_relation
@@ -73,9 +70,12 @@ __all__ = [
     "activation_norm",
     "at",
     "attention_transfer",
+    "averaged_batch_norm_statistics",
     "barlow_twins",
     "batch_correlation",
+    "batch_norm_gaussian",
     "batch_norm_statistics",
+    "bounded",
     "byol",
     "cc",
     "class_balance",
@@ -88,6 +88,7 @@ __all__ = [
     "crd_in_batch",
     "crd_update",
     "cross_entropy",
+    "decision_adversarial",
     "decoupled",
     "deepcluster",
     "deit_hard",
@@ -106,6 +107,7 @@ __all__ = [
     "hierarchical_distillation",
     "hint",
     "ickd",
+    "image_norm",
     "image_prior",
     "in_chunks",
     "info_nce",
@@ -116,6 +118,7 @@ __all__ = [
     "kd",
     "kl_distillation",
     "local_contrast",
+    "logit_discrepancy",
     "logit_standardised",
     "masked_patches",
     "moco",
@@ -140,6 +143,7 @@ __all__ = [
     "ressl",
     "reverse_kl",
     "self_label",
+    "self_paced",
     "similarity_preserving",
     "simsiam",
     "singular_values",

@@ -1,5 +1,6 @@
-"""Layers that stand in front of a loss in the reference files, and pooling in NumPy float64."""
+"""Layers and nets that stand in front of a loss in the reference files, and pooling in NumPy float64."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -15,6 +16,21 @@ def batch_norm(x, scale, bias):
     mean = jnp.mean(x, axis=(0, 1, 2), keepdims=True)
     variance = jnp.mean((x - mean) ** 2, axis=(0, 1, 2), keepdims=True)
     return (x - mean) / jnp.sqrt(variance + 1e-5) * scale.reshape(1, 1, 1, -1) + bias.reshape(1, 1, 1, -1)
+
+
+def small_net(g, who, x):
+    """The network of the reference files: logits, pooled features, and (input, mean, variance) of each batch norm."""
+    norms = []
+    for layer, stride in (("1", 1), ("2", 2)):
+        kernel = g[f"w_{who}_conv{layer}_kernel"]
+        x = conv(x, kernel, None, stride, 1)
+        scale, bias, mean, variance = (g[f"w_{who}_bn{layer}_{part}"] for part in ("scale", "bias", "mean", "var"))
+        norms.append((x, mean, variance))
+        row = (1, 1, 1, -1)
+        x = (x - mean.reshape(row)) / np.sqrt(variance + 1e-5).reshape(row) * scale.reshape(row) + bias.reshape(row)
+        x = jax.nn.relu(x)
+    pooled = jnp.mean(x, axis=(1, 2))
+    return pooled @ g[f"w_{who}_fc_kernel"] + g[f"w_{who}_fc_bias"].reshape(1, -1), pooled, norms
 
 
 def nearest(x, height, width):

@@ -35,8 +35,17 @@ def rows_second(x):
 
 # A scalar of rows: the first is differentiated, all are spread over devices.
 CASES = {
+    "averaged_batch_norm_statistics": (
+        lambda x, axis_name: losses.averaged_batch_norm_statistics(
+            x, T[0, :3], T[1, :3], (S[0, :3], S[1, :3]), momentum=0.5, axis_name=axis_name
+        )[0],
+        MAPS,
+    ),
     "barlow_twins": (partial(losses.barlow_twins, weight=0.1), S, T),
     "batch_correlation": (partial(losses.batch_correlation, temperature=2.0), S, T),
+    "batch_norm_gaussian": (
+        lambda x, axis_name: losses.batch_norm_gaussian(x, T[0, :3], T[1, :3] ** 2, axis_name=axis_name), MAPS
+    ),
     "batch_norm_statistics": (lambda x, axis_name: losses.batch_norm_statistics(x, T[0, :3], T[1, :3], axis_name=axis_name), MAPS),
     "class_balance": (losses.class_balance, S),
     "class_correlation": (partial(losses.class_correlation, temperature=2.0), S, T),
@@ -71,6 +80,8 @@ CASES = {
         S, T,
     ),
     "dist": (partial(losses.dist, beta=1.0, gamma=1.0), S, T),
+    "image_norm": (losses.image_norm, MAPS),
+    "image_norm, per image": (partial(losses.image_norm, per_image=True), MAPS),
     "image_prior": (losses.image_prior, MAPS),
     "image_prior, l2": (partial(losses.image_prior, norm="l2"), MAPS),
     "info_nce": (mean_of(losses.info_nce, temperature=0.2), S, T),

@@ -33,6 +33,8 @@ WITHOUT_WHERE = {
     "weighted_soft_labels": lambda s, t, y, q, w: losses.weighted_soft_labels(s, t, y, temperature=2.0),
     "unlikelihood": lambda s, t, y, q, w: losses.unlikelihood(s, y),
     "one_hot_confidence": lambda s, t, y, q, w: losses.one_hot_confidence(s),
+    "logit_discrepancy": lambda s, t, y, q, w: losses.logit_discrepancy(s, t),
+    "decision_adversarial": lambda s, t, y, q, w: losses.decision_adversarial(s, t),
 }
 ALL = POSITIONS | WITHOUT_WHERE
 
