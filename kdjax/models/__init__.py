@@ -17,6 +17,7 @@ from kdjax.models.fcn import FCN, fcn
 from kdjax.models.generator import Generator, generator
 from kdjax.models.heads import LinearHead, MLPHead, PrototypeHead, linear_head, mlp_head, pooled_and_logits, prototype_head
 from kdjax.models.latents import latents_of
+from kdjax.models.lenet import LeNet, lenet5, lenet5_half
 from kdjax.models.mobilenet_v2 import InvertedResidual, MobileNetV2, mobilenet_v2, mobilenet_v2_half
 from kdjax.models.norm import batch_norm
 from kdjax.models.patch_decoder import PatchDecoder, patch_decoder
@@ -49,6 +50,8 @@ from kdjax.models.wide_resnet import PreactBlock, WideResNet, wrn, wrn_16_1, wrn
 # Nets by name, for configs and for loading a saved run. Image classifiers each take `classes`, `dtype` and `axis_name`.
 CLASSIFIERS: dict[str, Callable[..., Net]] = {
     "conv_net": conv_net,
+    "lenet5": lenet5,
+    "lenet5_half": lenet5_half,
     "mobilenet_v2": mobilenet_v2,
     "mobilenet_v2_half": mobilenet_v2_half,
     "projected": projected,
@@ -113,6 +116,7 @@ __all__ = [
     "DownUnit",
     "Generator",
     "InvertedResidual",
+    "LeNet",
     "LinearHead",
     "MLPHead",
     "MobileNetV2",
@@ -159,6 +163,8 @@ __all__ = [
     "last_map",
     "last_stage",
     "latents_of",
+    "lenet5",
+    "lenet5_half",
     "linear_head",
     "mlp_head",
     "mobilenet_v2",

@@ -42,9 +42,10 @@ def fan_in_bias(fan_in: int) -> Any:
 
 def conv2d(
     features: int,
-    kernel: int,
+    kernel: int | tuple[int, int],
     *,
     stride: int = 1,
+    padding: int | None = None,
     groups: int = 1,
     bias: bool = False,
     init: Any = he_normal,
@@ -52,15 +53,16 @@ def conv2d(
     dtype: Any = jnp.float32,
     name: str | None = None,
 ) -> nn.Conv:
-    """A square 2-D convolution with `kernel // 2` zeros on every side; stride 1 and an odd kernel keep the size.
+    """A 2-D convolution with `kernel // 2` zeros on every side; stride 1 and an odd kernel keep the size.
 
     Args:
       features: output channels.
-      kernel: side of the kernel, in pixels.
+      kernel: side of the kernel, or (height, width), in pixels.
       stride: step in both directions.
+      padding: zeros on every side; None: `kernel // 2`.
       groups: groups of channels.
       bias: whether a bias is added; none in front of batch norm.
-      init: initialiser of the kernel `[kernel, kernel, in / groups, features]`.
+      init: initialiser of the kernel `[height, width, in / groups, features]`.
       bias_init: initialiser of the bias `[features]`.
       dtype: dtype of the computation; parameters are float32.
       name: name of the layer in its module.
@@ -72,11 +74,13 @@ def conv2d(
     >>> jax.eval_shape(layer.init_with_output, jax.random.key(0), jnp.zeros((2, 7, 7, 3)))[0].shape
     (2, 4, 4, 8)
     """
+    sides = (kernel, kernel) if isinstance(kernel, int) else kernel
+    zeros = [side // 2 if padding is None else padding for side in sides]
     return nn.Conv(
         features,
-        (kernel, kernel),
+        sides,
         strides=(stride, stride),
-        padding=((kernel // 2, kernel // 2),) * 2,
+        padding=[(n, n) for n in zeros],
         feature_group_count=groups,
         use_bias=bias,
         dtype=dtype,

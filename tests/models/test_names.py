@@ -24,7 +24,9 @@ def test_every_layer_has_one_name(name):
     leaves = [[k.key for k in path] for path, _ in jax.tree_util.tree_leaves_with_path(params)]
     paths = {"/".join(path[:-1] or path) for path in leaves}  # a parameter in no layer stands for itself
     assert len(set(theirs)) == len(theirs) == len(paths) and set(ours) == paths
-    first = {"vgg": "stem_conv1", "vit": "embed", "deit": "embed"}.get(name.rstrip("0123456789").split("_")[0], "conv")
+    first = {"vgg": "stem_conv1", "vit": "embed", "deit": "embed", "lenet": "stage1_conv", "lenet5": "stage1_conv"}.get(
+        name.rstrip("0123456789").split("_")[0], "conv"
+    )
     last = "classifier_distillation" if "distillation_token" in params else "classifier"
     assert ours[0] == first and ours[-1] == last
 
@@ -70,6 +72,7 @@ WRITTEN_OUT = {
     },
     "shufflenet_v1": {"layer2.7.bn3": "stage2_block8/bn3", "bn1": "bn", "linear": "classifier"},
     "shufflenet_v2": {"layer1.0.conv5": "stage1_block1/conv5", "conv2": "head_conv", "bn2": "head_bn"},
+    "lenet5": {"conv1": "stage1_conv", "conv3": "stage3_conv", "fc1": "hidden", "fc2": "classifier"},
     "vgg8": {"block0.0": "stem_conv1", "block4.1": "stage4_bn1"},
     "vgg19": {"block0.3": "stem_conv2", "block4.9": "stage4_conv4", "block4.10": "stage4_bn4", "classifier": "classifier"},
 }

@@ -18,6 +18,8 @@ WIDE = {"stem": 32, "stage1": 64, "stage2": 128, "stage3": 256}
 
 # name: options, side of the image, {tap: (side, channels)}, batch norms
 EXPECTED = {
+    "lenet5": ({}, 32, {"stage1": (28, 6), "stage2": (10, 16), "stage3": (1, 120)}, 0),
+    "lenet5_half": ({}, 28, {"stage1": (24, 3), "stage2": (8, 8), "stage3": (1, 60)}, 0),
     "conv_net": ({}, 28, {"stem": (28, 16), "stage1": (28, 16), "stage2": (14, 32), "stage3": (7, 64)}, 3),
     **{
         f"resnet{d}": ({}, 32, {k: (s, CIFAR[k]) for k, s in zip(CIFAR, (32, 32, 16, 8), strict=True)}, d + 1)
@@ -104,7 +106,7 @@ def check_blocks(name, params, taps):
     """Every block has its tap, and the last is the stage."""
     blocks = [f"{m[1]}_block{m[2]}" for k in params if (m := re.fullmatch(r"(stage\d+)_(?:block|conv)(\d+)", k))]
     assert [k for k in taps if "_block" in k and not k.startswith("norm/")] == blocks
-    assert blocks or name == "conv_net"
+    assert blocks or name in ("conv_net", "lenet5", "lenet5_half")
     lasts = {block.split("_")[0]: block for block in blocks}
     assert all(taps[stage] is taps[block] for stage, block in lasts.items())
 

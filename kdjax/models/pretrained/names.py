@@ -125,6 +125,12 @@ def _vgg(params: Mapping[str, Any]) -> Layers:
     yield "classifier", "classifier"
 
 
+def _lenet(params: Mapping[str, Any]) -> Layers:
+    """DAFL's lenet.py."""
+    yield from ((f"conv{stage}", f"stage{stage}_conv") for stage in (1, 2, 3))
+    yield from [("fc1", "hidden"), ("fc2", "classifier")]
+
+
 _MAPS: dict[str, Callable[[Mapping[str, Any]], Layers]] = {
     **dict.fromkeys(
         (
@@ -134,6 +140,7 @@ _MAPS: dict[str, Callable[[Mapping[str, Any]], Layers]] = {
     ),
     **dict.fromkeys(("resnet18", "resnet34", "resnet50"), _resnet_large),
     **dict.fromkeys(("wrn", "wrn_16_1", "wrn_16_2", "wrn_28_10", "wrn_40_1", "wrn_40_2"), _wrn),
+    **dict.fromkeys(("lenet5", "lenet5_half"), _lenet),
     "mobilenet_v2": _mobilenet_v2,
     "mobilenet_v2_half": _mobilenet_v2_half,
     **dict.fromkeys(("shufflenet_v1", "shufflenet_v2"), _shufflenet),
