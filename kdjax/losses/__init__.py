@@ -7,6 +7,7 @@ against all others, `[B]` of this device's rows. The student comes first; option
 be traced. Sums run in float32 or wider. A bad shape or option raises `InputError` with one line.
 """
 
+from kdjax.losses.adversarial import gan_critic, gan_generator
 from kdjax.losses.batch_norm import averaged_batch_norm_statistics, batch_norm_gaussian, batch_norm_statistics
 from kdjax.losses.bootstrap import byol, simsiam
 from kdjax.losses.channels import inter_channel_correlation
@@ -19,7 +20,9 @@ from kdjax.losses.dino import dino, dino_centre
 from kdjax.losses.disagreement import bounded, decision_adversarial, logit_discrepancy
 from kdjax.losses.divergences import generalised_jensen_shannon, reverse_kl, skewed_kl
 from kdjax.losses.features import hierarchical_context, hint, variational_information
+from kdjax.losses.gradient_penalties import gradient_penalty, path_length, r1
 from kdjax.losses.hierarchical import hierarchical_distillation, joint_cross_entropy, joint_labels
+from kdjax.losses.instance_contrast import image_contrast, supervised_contrast
 from kdjax.losses.inversion import activation_norm, class_balance, image_norm, image_prior, one_hot_confidence
 from kdjax.losses.local import local_contrast
 from kdjax.losses.logits import cross_entropy, jensen_shannon, kl_distillation
@@ -101,12 +104,16 @@ __all__ = [
     "flow_of_solution",
     "fsp",
     "ft",
+    "gan_critic",
+    "gan_generator",
     "generalised_jensen_shannon",
+    "gradient_penalty",
     "hcl",
     "hierarchical_context",
     "hierarchical_distillation",
     "hint",
     "ickd",
+    "image_contrast",
     "image_norm",
     "image_prior",
     "in_chunks",
@@ -132,8 +139,10 @@ __all__ = [
     "one_hot_confidence",
     "overhaul",
     "overhaul_margin",
+    "path_length",
     "pkt",
     "probabilistic_transfer",
+    "r1",
     "random_walk",
     "reconstruction",
     "relational_angle",
@@ -151,6 +160,7 @@ __all__ = [
     "skewed_kl",
     "sp",
     "standardise",
+    "supervised_contrast",
     "swav",
     "token_relation",
     "top_k_kl",

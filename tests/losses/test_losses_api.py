@@ -25,7 +25,7 @@ def test_arrays_are_positional_and_options_keyword_only(name):
     options = [p for p in parameters if p.kind is not POSITIONAL]
     assert arrays
     for p in arrays:
-        assert p.default is inspect.Parameter.empty, p
+        assert p.default in (inspect.Parameter.empty, None), p  # None: labels that may be left out
         # A container of arrays (several views, several layers) counts as an array.
         assert "Array" in inspect.formatannotation(p.annotation), p
     for p in options:

@@ -80,6 +80,13 @@ CASES = {
         S, T,
     ),
     "dist": (partial(losses.dist, beta=1.0, gamma=1.0), S, T),
+    "image_contrast": (
+        lambda s, t, axis_name: losses.image_contrast(
+            *(jnp.concatenate(both) for both in zip((s, t), BANKS[:, :8], strict=True)),
+            temperature=0.5, current=len(s), axis_name=axis_name,
+        ),
+        S, T,
+    ),
     "image_norm": (losses.image_norm, MAPS),
     "image_norm, per image": (partial(losses.image_norm, per_image=True), MAPS),
     "image_prior": (losses.image_prior, MAPS),
@@ -93,6 +100,12 @@ CASES = {
     "multi_level, per row": (partial(losses.multi_level, per_row=True), S, 2 * S, T, T[::-1].copy()),
     "nnclr": (mean_of(lambda p, n, **options: losses.nnclr(n, p, **options), temperature=0.2), S, T),
     "nt_xent": (mean_of(lambda x, **options: losses.nt_xent(rows_second(x), **options), temperature=0.2), VIEWS),
+    "path_length": (
+        lambda s, axis_name: losses.path_length(
+            lambda w: jnp.tanh(w @ BANKS[0].T).reshape(len(w), 3, 3, 1), s, KEY, running=0.5, axis_name=axis_name
+        )[0],
+        S,
+    ),
     "probabilistic_transfer": (losses.probabilistic_transfer, S, T),
     "probabilistic_transfer, paper": (partial(losses.probabilistic_transfer, variant="paper"), S, T),
     "relational_angle": (losses.relational_angle, S, T),
@@ -114,6 +127,13 @@ CASES = {
             s * losses.sinkhorn(t, epsilon=0.3, iterations=3, axis_name=axis_name), axis_name=axis_name
         ),
         S, T,
+    ),
+    "supervised_contrast": (
+        mean_of(lambda x, y, **options: losses.supervised_contrast(x, y, **options), temperature=0.5, base_temperature=0.5),
+        VIEWS, LABELS,
+    ),
+    "supervised_contrast, images": (
+        mean_of(losses.supervised_contrast, temperature=0.5, base_temperature=0.5, anchors="first"), VIEWS
     ),
     "swav": (
         lambda v, q, axis_name: losses.swav(rows_second(v), rows_second(q), temperature=0.5, axis_name=axis_name),
