@@ -14,7 +14,9 @@ def make_optimiser(section: Mapping[str, Any], steps: int, steps_per_epoch: int)
     options = dict(section)
     name, rate = options.pop("name"), options.pop("learning_rate")
     warmup = round(options.pop("warmup_epochs") * steps_per_epoch)
-    timed = schedule(options.pop("schedule"), rate, steps=steps, warmup=warmup, drops=options.pop("drops"))
+    timed = schedule(
+        options.pop("schedule"), rate, steps=steps, warmup=warmup, drops=options.pop("drops"), last_share=options.pop("last_share")
+    )
     try:
         return pick("optimiser", name, OPTIMISERS)(timed, **options)
     except TypeError as error:

@@ -10,12 +10,20 @@ from kdjax.core.paths import read_number
 from kdjax.experiment.entry import keyword_defaults
 
 OPTIMISER_OPTIONS: dict[str, dict[str, Any]] = {
-    "sgd": {"momentum": 0.9, "weight_decay": 5e-4, "nesterov": False},
-    "adam": {"weight_decay": 0.0, "b1": 0.9, "b2": 0.999},
-    "lars": {"momentum": 0.9, "weight_decay": 1.5e-6, "eta": 1e-3, "variant": "byol"},
+    "sgd": {"momentum": 0.9, "weight_decay": 5e-4, "nesterov": False, "clip": 0.0},
+    "adam": {"weight_decay": 0.0, "b1": 0.9, "b2": 0.999, "clip": 0.0},
+    "lars": {
+        "momentum": 0.9,
+        "weight_decay": 1.5e-6,
+        "eta": 1e-3,
+        "variant": "byol",
+        "clip_ratio": False,
+        "vectors": False,
+        "vector_rate": 1.0,
+    },
 }
 VIEWS = {"affine": augment.grey_views, "crop": augment.byol_views, "bands": augment.band_views}
-TIMED = ("learning_rate", "schedule", "drops", "warmup_epochs")  # of every optimiser
+TIMED = ("learning_rate", "schedule", "drops", "warmup_epochs", "last_share")  # of every optimiser
 
 
 def run_section(*, seeds: int, select: str = "last", evaluate_epochs: int = 5, save_epochs: int = 10) -> dict:
@@ -179,7 +187,7 @@ def _is_transformer(net):
 
 
 def _optimiser_section(name, rate, kind, drops, warmup_epochs, options):
-    timed = dict(zip(TIMED, (rate, kind, drops, warmup_epochs), strict=True))
+    timed = dict(zip(TIMED, (rate, kind, drops, warmup_epochs, 0.0), strict=True))
     return {"name": name} | timed | OPTIMISER_OPTIONS[name] | options
 
 

@@ -11,45 +11,80 @@ from kdjax.core import InputError, check_option, pick
 from kdjax.models.positions import EXTRA
 
 NOT_DECAYED = ("positions", *EXTRA)  # parameters of a transformer
-LARS_VARIANTS = ("byol", "fast_moco", "revisit_airl")
+LARS_VARIANTS = ("byol", "fast_moco", "revisit_airl", "larc")
 
 
-def sgd(schedule: Any, *, momentum: float, weight_decay: float, nesterov: bool = False) -> optax.GradientTransformation:
+def sgd(
+    schedule: Any, *, momentum: float, weight_decay: float, nesterov: bool = False, clip: float = 0.0
+) -> optax.GradientTransformation:
     """SGD with momentum and L2 decay added to the gradient, as in PyTorch.
 
-    `g <- g + weight_decay w; m <- momentum m + g; w <- w - rate m`.
+    `g <- g + weight_decay w; m <- momentum m + g; w <- w - rate m`, with all gradients together cut to the length `clip` before
+    that; 0: they are not.
     """
-    return optax.chain(optax.add_decayed_weights(weight_decay), optax.sgd(schedule, momentum, nesterov=nesterov))
+    return _clipped(clip, optax.add_decayed_weights(weight_decay), optax.sgd(schedule, momentum, nesterov=nesterov))
 
 
-def adam(schedule: Any, *, weight_decay: float, b1: float = 0.9, b2: float = 0.999) -> optax.GradientTransformation:
-    """Adam with decoupled weight decay on kernels (AdamW); 0 is plain Adam.
+def adam(
+    schedule: Any, *, weight_decay: float, b1: float = 0.9, b2: float = 0.999, clip: float = 0.0
+) -> optax.GradientTransformation:
+    """Adam with decoupled weight decay on kernels (AdamW); 0 is plain Adam. `clip` as in `sgd`.
 
     Biases, the scales of norms, and the positions and tokens of a transformer are exempt, as in DeiT and MAE.
     """
-    return optax.adamw(schedule, b1=b1, b2=b2, weight_decay=weight_decay, mask=_kernels)
+    return _clipped(clip, optax.adamw(schedule, b1=b1, b2=b2, weight_decay=weight_decay, mask=_kernels))
 
 
 def lars(
-    schedule: Any, *, momentum: float, weight_decay: float, eta: float = 1e-3, variant: str = "byol"
+    schedule: Any,
+    *,
+    momentum: float,
+    weight_decay: float,
+    eta: float = 1e-3,
+    variant: str = "byol",
+    clip_ratio: bool = False,
+    vectors: bool = False,
+    vector_rate: float = 1.0,
 ) -> optax.GradientTransformation:
     """SGD whose steps are a fixed share of each kernel's length; released codes differ in what that share is of.
 
         "byol":          g <- g + d w;    m <- momentum m + g eta |w| / |g|;       w <- w - rate m
         "fast_moco":     r = eta |w| / (|g| + d |w|);  m <- momentum m + g + d w;  w <- w - rate r m
         "revisit_airl":  r = eta |w| / (|g| + d |w|);  m <- momentum m + rate r (g + d w);  w <- w - m
+        "larc":          r = eta |w| / (|g| + d |w|);  m <- momentum m + r (g + d w);  w <- w - rate m
 
-    g is the gradient, d the decay. The first is that of BYOL and Barlow Twins. Biases and the scales of norms have momentum, but
-    neither decay nor ratio. The ratio is 1 where a kernel or its gradient is 0.
+    g is the gradient, d the decay. The first is that of BYOL and Barlow Twins, the last that of apex and of solo-learn. Biases and
+    the scales of norms have momentum, but neither decay nor ratio. Where a kernel or its gradient is 0, the ratio is 1; in "larc"
+    there is no decay then either.
+
+    Args:
+      schedule: the rate, a number or a function of the step.
+      momentum: how much of m is kept.
+      weight_decay: d.
+      eta: the share, "trust coefficient".
+      variant: one of these.
+      clip_ratio: of "larc" alone, `min(r / rate, 1)` for r, so that a step is one of SGD at the lower of both rates; solo-learn,
+        with an eta of 0.02.
+      vectors: of "larc" alone, whether biases and the scales of norms have decay and ratio too, as in SwAV.
+      vector_rate: factor of the rate of biases and of the scales of norms; 0.024 in Barlow Twins.
+
+    Raises:
+      InputError: for another variant, or an option of "larc" with another one.
 
     Reference: You, Gitman and Ginsburg, Large Batch Training of Convolutional Networks, 2017 (arXiv 1708.03888).
     """
     check_option("variant", variant, lambda v: v in LARS_VARIANTS, " or ".join(map(repr, LARS_VARIANTS)))
+    for name, value in {"clip_ratio": clip_ratio, "vectors": vectors}.items():
+        check_option(name, value, lambda on: not on or variant == "larc", "False, or the variant 'larc'")
     decay = optax.masked(optax.add_decayed_weights(weight_decay), _matrices)
     heavy_ball, rate = optax.trace(momentum), optax.scale_by_learning_rate(schedule)
+    own_rate = optax.masked(optax.scale(vector_rate), _vectors)
     if variant == "byol":
         ratio = optax.masked(optax.scale_by_trust_ratio(trust_coefficient=eta), _matrices)
-        return optax.chain(decay, ratio, heavy_ball, rate)
+        return optax.chain(decay, ratio, heavy_ball, rate, own_rate)
+    if variant == "larc":
+        ratio = _larc(schedule, weight_decay, eta, clip_ratio, vectors)
+        return optax.chain(ratio, heavy_ball, rate, own_rate)
 
     def ratio_of(g, w):
         """Of a raw gradient."""
@@ -68,19 +103,51 @@ def lars(
         return jax.tree.map(lambda r, m: r * m, ratios, moved), state
 
     scaled = optax.GradientTransformation(within.init, update)
-    return optax.chain(scaled, rate) if variant == "fast_moco" else optax.chain(scaled, rate, heavy_ball)
+    after = (rate,) if variant == "fast_moco" else (rate, heavy_ball)
+    return optax.chain(scaled, *after, own_rate)
 
 
-def schedule(kind: str, rate: float, *, steps: int, warmup: int = 0, drops: Sequence[float] = (), factor: float = 0.1) -> Any:
+def _larc(schedule: Any, weight_decay: Any, eta: Any, clip: bool, vectors: bool) -> optax.GradientTransformation:
+    """`r (g + d w)`, by the rate of its own step where `clip`."""
+
+    def update(updates, state, params=None):
+        rate = jnp.asarray(schedule(state) if callable(schedule) else schedule)
+
+        def own(g, w):
+            if w.ndim < 2 and not vectors:
+                return g
+            length, pull = optax.safe_norm(w, 0.0), optax.safe_norm(g, 0.0)
+            moves = (length > 0) & (pull > 0)
+            ratio = eta * length / jnp.where(moves, pull + weight_decay * length, 1.0)
+            if clip:
+                ratio = jnp.minimum(ratio / jnp.maximum(rate, 1e-30), 1.0)
+            return jnp.where(moves, ratio * (g + weight_decay * w), g)
+
+        return jax.tree.map(own, updates, params), state + 1
+
+    return optax.GradientTransformation(lambda params: jnp.int32(0), update)
+
+
+def schedule(
+    kind: str,
+    rate: float,
+    *,
+    steps: int,
+    warmup: int = 0,
+    drops: Sequence[float] = (),
+    factor: float = 0.1,
+    last_share: float = 0.0,
+) -> Any:
     """A learning rate as a function of the optimiser's own step.
 
     Args:
-      kind: `"constant"`, `"cosine"` (to 0 at the end), or `"steps"` (times `factor` at each of `drops`).
+      kind: `"constant"`, `"cosine"` (to `last_share` of the peak at the end), or `"steps"` (times `factor` at each of `drops`).
       rate: the peak, after `warmup` steps of linear rise from 0.
       steps: length of the run in steps of this optimiser.
       warmup: steps of the rise.
       drops: fractions of the run, each above 0 and below 1, ascending.
       factor: of a drop.
+      last_share: of the peak, at which a cosine ends.
 
     Raises:
       InputError: for another kind, drops outside the run or out of order, a rise as long as the run.
@@ -99,7 +166,7 @@ def schedule(kind: str, rate: float, *, steps: int, warmup: int = 0, drops: Sequ
         scales[at] = scales.get(at, 1.0) * factor
     kinds = {
         "constant": optax.constant_schedule(rate),
-        "cosine": optax.cosine_decay_schedule(rate, max(steps - warmup, 1)),
+        "cosine": optax.cosine_decay_schedule(rate, max(steps - warmup, 1), last_share),
         "steps": optax.piecewise_constant_schedule(rate, scales),
     }
     main = pick("schedule", kind, kinds)
@@ -111,6 +178,14 @@ OPTIMISERS = {"sgd": sgd, "adam": adam, "lars": lars}
 
 def _matrices(params: Any) -> Any:
     return jax.tree.map(lambda x: x.ndim > 1, params)
+
+
+def _vectors(params: Any) -> Any:
+    return jax.tree.map(lambda x: x.ndim < 2, params)
+
+
+def _clipped(clip: float, *after: optax.GradientTransformation) -> optax.GradientTransformation:
+    return optax.chain(*([optax.clip_by_global_norm(clip)] if clip else []), *after)
 
 
 def _kernels(params: Any) -> Any:

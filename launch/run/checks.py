@@ -48,7 +48,7 @@ NUMBERS: dict[str, tuple[Callable, str]] = {
     **dict.fromkeys(
         (
             "seed", "devices", "data.image_size", "data.crop", "data.workers", "data.train_images", "labels_per_class",
-            "cache.views", "cache.top", "probe.episodes",
+            "cache.views", "cache.top", "probe.episodes", "head.predictor_hidden",
         ),
         _whole(0),
     ),
@@ -66,8 +66,10 @@ NUMBERS: dict[str, tuple[Callable, str]] = {
         (lambda v: all(0 < x <= 1 for x in v) and len(set(v)) == len(v)),
         "parts of the labels, above 0 and at most 1, each once, or () for none",
     ),
-    **dict.fromkeys(("data.val_fraction", "smoothing", "optimiser.momentum", "optimiser.b1", "optimiser.b2"), _SHARE),
-    **dict.fromkeys(("optimiser.weight_decay", "optimiser.warmup_epochs"), _FROM_0),
+    **dict.fromkeys(
+        ("data.val_fraction", "smoothing", "optimiser.momentum", "optimiser.b1", "optimiser.b2", "optimiser.last_share"), _SHARE
+    ),
+    **dict.fromkeys(("optimiser.weight_decay", "optimiser.warmup_epochs", "optimiser.clip", "optimiser.vector_rate"), _FROM_0),
     **dict.fromkeys(("optimiser.learning_rate", "optimiser.eta"), _ABOVE_0),
     "first.learning_rate": _FROM_0,
     "baseline_rates": ((lambda v: all(x > 0 for x in v) and len(set(v)) == len(v)), "numbers above 0, each once, or () for none"),
@@ -146,6 +148,8 @@ def check(config: Any, file: str) -> None:
             _check_fit(config, path, OPTIMISERS[value], _KEPT, f"write that section into a copy of {file}")
         if path.endswith("optimiser.drops") and value and (kind := _section(config, path, 1).schedule) != "steps":
             raise InputError(f"--config.{path}={value} is not accepted with schedule={kind!r}, which has no drops: expected ()")
+        if path.endswith("optimiser.last_share") and value and (kind := _section(config, path, 1).schedule) != "cosine":
+            raise InputError(f"--config.{path}={value} is not accepted with schedule={kind!r}, which does not end so: expected 0")
         if path.endswith("micro") and config.data.batch % value:
             raise InputError(f"--config.{path}={value} is not accepted: expected a divisor of data.batch={config.data.batch}")
         if path.endswith("optimiser.warmup_epochs") and value >= (epochs := _section(config, path, 2).get("epochs", float("inf"))):

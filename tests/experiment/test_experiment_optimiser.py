@@ -20,6 +20,16 @@ def test_warmup_is_told_in_epochs():
     assert steps[9] < steps[10] == 1.0 and sorted(steps) == steps
 
 
+def test_a_cosine_ends_where_the_section_says():
+    section = sgd_section(1.0, last_share=0.1, momentum=0.0, weight_decay=0.0)
+    tx = make_optimiser(section, 10, 5)
+    state, steps = tx.init(jnp.zeros(())), []
+    for _ in range(11):
+        update, state = tx.update(jnp.ones(()), state, jnp.zeros(()))
+        steps.append(-float(update))
+    assert steps[0] == 1.0 and abs(steps[10] - 0.1) < 1e-6
+
+
 def test_fields_of_another_optimiser_are_refused():
     with pytest.raises(InputError, match=r"optimiser 'sgd': .*give it its own fields"):
         make_optimiser({**sgd_section(1.0), "b1": 0.9}, 4, 1)
@@ -40,6 +50,7 @@ def test_the_defaults_of_a_section_are_all_that_an_optimiser_takes(name):
     assert OPTIMISER_OPTIONS[name].keys() == takes
     section = other_optimiser(sgd_section(0.3, kind="steps", drops=(0.5,), momentum=0.1), name)
     assert section == {
-        "name": name, "learning_rate": 0.3, "schedule": "steps", "drops": (0.5,), "warmup_epochs": 0.0, **OPTIMISER_OPTIONS[name]
+        "name": name, "learning_rate": 0.3, "schedule": "steps", "drops": (0.5,), "warmup_epochs": 0.0, "last_share": 0.0,
+        **OPTIMISER_OPTIONS[name],
     }  # fmt: skip
     make_optimiser(section, 4, 1)

@@ -126,8 +126,16 @@ TABLE = {
         "--config.student_training.optimiser.nesterov is not known; accepted: teacher_training.optimiser.nesterov",
     ),
     "variant of lars": (
-        f"{STUDENT}.optimiser.name=lars {STUDENT}.optimiser.learning_rate=0.1 {STUDENT}.optimiser.variant=larc",
-        "optimiser.variant='larc' is not accepted: expected one of byol, fast_moco, revisit_airl",
+        f"{STUDENT}.optimiser.name=lars {STUDENT}.optimiser.learning_rate=0.1 {STUDENT}.optimiser.variant=lamb",
+        "optimiser.variant='lamb' is not accepted: expected one of larc, byol, fast_moco, revisit_airl",
+    ),
+    "option of another lars": (
+        f"{STUDENT}.optimiser.name=lars {STUDENT}.optimiser.learning_rate=0.1 {STUDENT}.optimiser.clip_ratio=true",
+        "clip_ratio=True is not accepted: expected False, or the variant 'larc'",
+    ),
+    "end of no cosine": (
+        f"{STUDENT}.optimiser.schedule=constant {STUDENT}.optimiser.last_share=0.1",
+        "optimiser.last_share=0.1 is not accepted with schedule='constant', which does not end so: expected 0",
     ),
     "schedule": (f"{STUDENT}.optimiser.schedule=cosin", "schedule='cosin' is not accepted: expected one of cosine"),
     "augmentation": ("--config.data.augment=crop_flap", "data.augment='crop_flap' is not accepted: expected one of crop_flip"),

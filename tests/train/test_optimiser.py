@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,11 +14,11 @@ START = {k: RNG.standard_normal(shape).astype(np.float32) for k, shape in SHAPES
 GRADS = [{k: RNG.standard_normal(v.shape).astype(np.float32) for k, v in START.items()} for _ in range(6)]
 
 
-def applied(tx):
+def applied(tx, grads=GRADS):
     """The parameters after the gradients."""
     params = jax.tree.map(jnp.asarray, START)
     state = tx.init(params)
-    for g in GRADS:
+    for g in grads:
         updates, state = tx.update(g, state, params)
         params = jax.tree.map(lambda p, u: p + u, params, updates)
     return params
@@ -56,7 +58,22 @@ def test_adam_decays_kernels_only(weight_decay):
         np.testing.assert_allclose(got[k], want[k], atol=1e-5)
 
 
-@pytest.mark.parametrize("variant", LARS_VARIANTS)
+@pytest.mark.parametrize("make", [partial(sgd, momentum=0.9), adam])
+def test_gradients_are_cut_together(make):
+    """All of them by one factor, before there is decay; shorter ones stay."""
+    lengths = [np.sqrt(sum(float(np.sum(np.float64(x) ** 2)) for x in grads.values())) for grads in GRADS]
+    cut = np.minimum(1.0, np.median(lengths) / lengths)
+    assert min(cut) < 0.9 and max(cut) == 1
+    shorter = [{k: np.float32(factor) * x for k, x in grads.items()} for grads, factor in zip(GRADS, cut, strict=True)]
+    got, want = (
+        applied(make(rate, weight_decay=0.05, clip=float(np.median(lengths)))),
+        applied(make(rate, weight_decay=0.05), shorter),
+    )
+    for k in want:
+        np.testing.assert_allclose(got[k], want[k], atol=1e-6)
+
+
+@pytest.mark.parametrize("variant", [v for v in LARS_VARIANTS if v != "larc"])
 def test_lars_by_hand_at_a_falling_rate(variant):
     want = {k: v.astype(np.float64) for k, v in START.items()}
     buffer = dict.fromkeys(want, 0.0)
@@ -73,6 +90,58 @@ def test_lars_by_hand_at_a_falling_rate(variant):
     got = applied(lars(rate, momentum=0.9, weight_decay=0.05, eta=0.02, variant=variant))
     for k in want:
         np.testing.assert_allclose(got[k], want[k], atol=1e-6)
+
+
+@pytest.mark.parametrize(("clip_ratio", "vectors", "eta"), [(False, True, 0.02), (True, False, 0.02), (True, False, 0.2)])
+def test_larc_by_hand_at_a_falling_rate(clip_ratio, vectors, eta):
+    """As apex has it, and solo-learn after it: the ratio is inside the momentum, the rate is not; clipped it is that of SGD."""
+    want, buffer, clipped = {k: v.astype(np.float64) for k, v in START.items()}, dict.fromkeys(START, 0.0), []
+    for step, grads in enumerate(GRADS):
+        for k, g in grads.items():
+            w, now = want[k], rate(step)
+            if w.ndim > 1 or vectors:
+                ratio = eta * np.linalg.norm(w) / (np.linalg.norm(g) + 0.05 * np.linalg.norm(w))
+                if clip_ratio:
+                    clipped.append(ratio / now >= 1)
+                    ratio = min(ratio / now, 1)
+                g = ratio * (g + 0.05 * w)
+            buffer[k] = 0.9 * buffer[k] + g
+            want[k] = w - now * buffer[k]
+    assert not clip_ratio or (any(clipped) and (eta > 0.02 or not all(clipped)))
+    options = {"momentum": 0.9, "weight_decay": 0.05, "eta": eta, "variant": "larc"}
+    got = applied(lars(rate, clip_ratio=clip_ratio, vectors=vectors, **options))
+    for k in want:
+        np.testing.assert_allclose(got[k], want[k], atol=1e-6)
+
+
+def test_larc_at_a_rate_of_zero_and_where_a_kernel_or_its_gradient_is_zero():
+    one, none = jnp.ones((2, 2)), jnp.zeros((2, 2))
+    for now in (0.0, 1.0):
+        tx = lars(now, momentum=0.0, weight_decay=0.5, variant="larc", clip_ratio=True)
+        for w, g in ((none, one), (one, none), (none, none)):
+            updates, _ = tx.update({"w": g}, tx.init({"w": w}), {"w": w})
+            np.testing.assert_array_equal(updates["w"], -now * g)  # without decay
+    updates, _ = lars(0.0, momentum=0.0, weight_decay=0.5, variant="larc", clip_ratio=True).update(
+        {"w": one}, tx.init({"w": one}), {"w": one}
+    )
+    np.testing.assert_array_equal(updates["w"], none)
+
+
+@pytest.mark.parametrize("variant", LARS_VARIANTS)
+def test_biases_and_norms_may_have_a_rate_of_their_own(variant):
+    options = {"momentum": 0.9, "weight_decay": 0.05, "eta": 0.02, "variant": variant}
+    plain, own, slow = (
+        applied(lars(lambda step, f=f: f * rate(step), **options, vector_rate=v)) for f, v in ((1.0, 1.0), (1.0, 0.25), (0.25, 1.0))
+    )
+    for k in START:
+        np.testing.assert_allclose(own[k], (slow if START[k].ndim == 1 else plain)[k], atol=1e-6)
+    assert np.abs(own["b"] - plain["b"]).max() > 1e-3
+
+
+@pytest.mark.parametrize("option", ["clip_ratio", "vectors"])
+def test_options_of_larc_are_of_no_other_lars(option):
+    with pytest.raises(InputError, match=f"{option}=True is not accepted: expected False, or the variant 'larc'"):
+        lars(0.1, momentum=0.9, weight_decay=0.0, **{option: True})
 
 
 LARS_FILES = {
@@ -124,8 +193,8 @@ def test_lars_with_traced_options(variant):
 
 
 def test_lars_of_an_unknown_variant_is_refused():
-    with pytest.raises(InputError, match="variant='larc' is not accepted: expected 'byol' or 'fast_moco' or 'revisit_airl'"):
-        lars(0.1, momentum=0.9, weight_decay=0.0, variant="larc")
+    with pytest.raises(InputError, match="variant='lamb' is not accepted: expected 'byol' or 'fast_moco' or 'revisit_airl'"):
+        lars(0.1, momentum=0.9, weight_decay=0.0, variant="lamb")
 
 
 def rates(timed, steps):
@@ -142,6 +211,11 @@ def test_cosine_begins_at_the_peak_and_ends_at_zero():
     timed = schedule("cosine", 0.4, steps=12, warmup=2)
     assert rates(timed, (0, 1, 2, 7, 12)) == [0.0, 0.2, 0.4, 0.2, 0.0]
     assert 0 < float(timed(11)) < 0.02
+
+
+def test_cosine_may_end_at_a_share_of_the_peak():
+    timed = schedule("cosine", 0.4, steps=12, warmup=2, last_share=0.25)
+    assert rates(timed, (0, 1, 2, 7, 12, 99)) == [0.0, 0.2, 0.4, 0.25, 0.1, 0.1]
 
 
 def test_cosine_golden(golden):
