@@ -10,6 +10,7 @@ from kdjax.core.check import check_option
 from kdjax.core.net import Net, from_linen
 from kdjax.core.unit import unit
 from kdjax.models.conv import fan_in_uniform
+from kdjax.models.iterative_norm import IterativeNorm
 from kdjax.models.norm import batch_norm
 
 
@@ -46,7 +47,8 @@ class MLPHead(nn.Module):
       out: width of the output.
       layers: how many linear layers there are.
       norm: whether there is batch norm between them.
-      last_norm: what follows the last one: "none", "affine" (batch norm) or "plain" (batch norm without scale and offset).
+      last_norm: what follows the last one: "none", "affine" (batch norm), "plain" (batch norm without scale and offset) or
+        "iterative" (`IterativeNorm`).
       hidden_bias: whether the hidden layers have biases.
       out_bias: whether the last layer has one.
       activation: "relu" or "gelu".
@@ -74,14 +76,16 @@ class MLPHead(nn.Module):
                 x = batch_norm(train, dtype=self.dtype, axis_name=self.axis_name, name=f"bn{k}")(x)
             x = _ACTIVATIONS[self.activation](x)
         x = nn.Dense(self.out, use_bias=self.out_bias, dtype=self.dtype, name=f"linear{self.layers}")(x)
-        if self.last_norm != "none":
+        if self.last_norm == "iterative":
+            x = IterativeNorm(axis_name=self.axis_name, name=f"norm{self.layers}")(x, train)
+        elif self.last_norm != "none":
             affine = self.last_norm == "affine"
             x = batch_norm(train, affine=affine, dtype=self.dtype, axis_name=self.axis_name, name=f"bn{self.layers}")(x)
         return {"embedding": x.astype(jnp.float32)}
 
 
 _ACTIVATIONS = {"relu": nn.relu, "gelu": lambda x: nn.gelu(x, approximate=False)}
-_LAST_NORMS = ("none", "affine", "plain")
+_LAST_NORMS = ("none", "affine", "plain", "iterative")
 
 
 def mlp_head(
@@ -104,7 +108,8 @@ def mlp_head(
       out: width of the output (256 in BYOL's paper).
       layers: how many linear layers there are.
       norm: whether batch norm follows each hidden one.
-      last_norm: what follows the last one: `"none"`, `"affine"` (batch norm) or `"plain"` (batch norm without scale and offset).
+      last_norm: what follows the last one: `"none"`, `"affine"` (batch norm), `"plain"` (batch norm without scale and offset) or
+        `"iterative"` (`models.iterative_norm.IterativeNorm`, which takes off correlations too).
       hidden_bias: whether the hidden layers have biases.
       out_bias: whether the last layer has one.
       activation: `"relu"` or `"gelu"`.
