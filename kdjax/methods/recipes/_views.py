@@ -80,7 +80,8 @@ def views(
 
     One step: the followers, and then the online nets, see the views one after the other, each with batch statistics of its own; the
     online ones learn; then the followers move towards the online parameters *after* their update. The running statistics of the
-    followers come from their own passes. Views may differ in size.
+    followers come from their own passes. Views may differ in size. Beside the terms it gives the `"alignment"` of the first two
+    views that the online nets see: `mean |u - v|^2` of their representations `"pooled"`, divided by their lengths.
 
     Args:
       nets: in a row by name, the first one on images; it is the network that is shipped.
@@ -145,7 +146,7 @@ def views(
                 found, stats["probe"] = probe.apply(params["probe"], stats["probe"], seen, train=True)
                 terms = {**terms, "probe": masked_loss(losses.cross_entropy, found["logits"], batch)}
             value, metrics = weighted_sum(terms, weights_at(weights or {}, state.step), micro=micro)
-            return value, ((stats, slow_stats, lax.stop_gradient(memory)), metrics)
+            return value, ((stats, slow_stats, lax.stop_gradient(memory)), {**metrics, **_alignment(outputs.online)})
 
         learner, metrics = learn(loss, state.online, tx, with_label_weights(batch, axis_name), axis_name=axis_name, micro=micro)
         stats, slow_stats, memory = learner.stats
@@ -173,6 +174,11 @@ def views(
         return found | slow
 
     return Method(init, step, predict, weights_of)
+
+
+def _alignment(online: Sequence[Mapping[str, jax.Array]]) -> dict[str, jax.Array]:
+    pooled = [lax.stop_gradient(taps["pooled"]) for taps in online[:2] if "pooled" in taps]
+    return {"alignment": jnp.mean(losses.byol(*pooled))} if len(pooled) == 2 else {}
 
 
 def _chosen(views: Sequence[Any], numbers: Sequence[int] | None) -> Sequence[Any]:
