@@ -29,7 +29,7 @@ def supervised_stages(c):
     return c.stage(make, nets={"network": specification})
 
 
-OTHERS = ("mae",)  # of transformers
+OTHERS = ("mae", "twist_labels")  # of transformers, and of two stages
 METHODS = ssl.METHODS | {"supervised": Entry(methods.supervised, stages=supervised_stages)}
 
 

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from kdjax import data, models
 from kdjax.core import Method, Net, check_option
 from kdjax.experiment.config import Config
 from kdjax.experiment.data import seen_shape
-from kdjax.experiment.entry import KNOWN, Entry, keyword_defaults
+from kdjax.experiment.entry import KNOWN, PACE, Entry, keyword_defaults
 from kdjax.experiment.optimiser import make_optimiser
 from kdjax.experiment.report_table import Tables
 from kdjax.train import Pace, Stage, sweep
@@ -139,6 +139,20 @@ class Context:
         """The options of a builder that no config shows."""
         takes = inspect.signature(builder).parameters
         return {name: getattr(self, name) for name in KNOWN if name in takes}
+
+    def first(self, builder: Callable[..., Method], options: Mapping[str, Any], make: Callable) -> Self:
+        """What a stage before this one is made from, whose name ends in `_first`.
+
+        Args:
+          builder: of its method.
+          options: of the builder, and how the stage is trained, as `entry.first_stage` shows them.
+          make: of its `Entry`.
+        """
+        settings = dict(options)
+        epochs, *pace = [settings.pop(name) for name in PACE]
+        changed = {name: value for name, value in zip(list(PACE)[1:], pace, strict=True) if value}
+        training = {**self.training, "epochs": epochs, "optimiser": {**self.training["optimiser"], **changed}}
+        return replace(self, name=f"{self.name}_first", entry=Entry(builder, make), settings=settings, training=training)
 
     def build(self, specification: dict) -> Net:
         """The net of a specification, built once."""

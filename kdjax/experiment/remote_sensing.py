@@ -9,6 +9,7 @@ import numpy as np
 
 from kdjax.core import InputError, check_option
 from kdjax.data import Dataset, in_bands, label_fraction, subset
+from kdjax.data.source import SEVERAL as CLASSES
 from kdjax.evaluate.encoder import probed_rows
 from kdjax.evaluate.measure import all_of
 from kdjax.evaluate.multi_label import on_several_classes
@@ -18,7 +19,7 @@ from kdjax.experiment.context import Experiment, stages_of
 from kdjax.experiment.data import load_data
 from kdjax.experiment.entry import Entry, Table
 from kdjax.experiment.report_table import Cell, Lines, Measured, Points, ReportTable, gain
-from kdjax.experiment.representation import RepresentationContext
+from kdjax.experiment.representation import UNPROBED, RepresentationContext
 from kdjax.train import Stage
 
 # What leaves a transform of the views of bands out.
@@ -33,7 +34,6 @@ OFF: dict[str, dict[str, Any]] = {
     "drop": {"drop_p": 0.0},
 }
 FLOOR = "untrained"
-CLASSES = "classes"  # the column of images that have several
 PRECISION = "micro_average_precision"
 STUDIES = ("without", "only", "none")
 
@@ -81,7 +81,8 @@ def build(config: Config, table: Table, *, labelled: str) -> Experiment:
     compare += [(f"{method}/{result}", f"{name}/{result}") for name in changed]
     measure = PRECISION if several else "accuracy"
     told = lambda measured: tables(measured, names, method, tuple(changed), learnt, fractions, measure)  # noqa: E731
-    return found._replace(stages=stages, compare=tuple(compare), tables=told)
+    own = _told_of_several(found.dataset) if several else found.dataset
+    return found._replace(stages=stages, dataset=own, compare=tuple(compare), tables=told)
 
 
 def with_bands(dataset: Dataset, *, count: int, deviation: float) -> Dataset:
@@ -166,6 +167,12 @@ def _check_classes(config: Config, dataset: Dataset, methods: Sequence[str], lab
         check_option("--config.data.source", config.data.source, lambda _, fits=fits: fits, f"{part}_{CLASSES} [N, K] of 0 and 1")
     enough = lambda parts: all(0 < part <= 1 and round(part * dataset.train.size) > 1 for part in parts)  # noqa: E731
     check_option("--config.probe.fractions", tuple(config.probe.fractions), enough, "parts of two images or more, at most 1")
+
+
+def _told_of_several(dataset: Dataset) -> Dataset:
+    """What is said of its labels, which are no classes of whole images: that these are probed all the same."""
+    told = "images have several classes each: linear probes are scored by average precision, and kNN is left out"
+    return dataset._replace(notes=tuple(told if note == UNPROBED else note for note in dataset.notes))
 
 
 def _parts(config: Config, dataset: Dataset) -> dict[str, np.ndarray]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import jax
 import numpy as np
 
 from kdjax import augment, models
@@ -13,11 +14,13 @@ from kdjax.data import Dataset
 from kdjax.evaluate.encoder import COLLAPSE, Probed, check_representation, probed_rows, representation
 from kdjax.experiment.config import Config, plain
 from kdjax.experiment.context import Context, Experiment, axis_name, make_stage, stages_of
-from kdjax.experiment.data import load_data, sampler, seen_shape, steps_per_epoch
+from kdjax.experiment.data import load_data, sampler, seen_shape, steps_per_epoch, view
 from kdjax.experiment.entry import Table, check_accumulation
 from kdjax.experiment.nets import net_specification
 from kdjax.experiment.sections import VIEWS
-from kdjax.train import Stage
+from kdjax.train import Result, Stage
+
+UNPROBED = "no labels of two classes: the probe and kNN are left out, and only the spread of the features is measured"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +48,10 @@ class RepresentationContext(Context):
         head = self.config.head
         options = {"dtype": models.DTYPES[self.config.precision], "axis_name": self.axis_name} | options
         return models.mlp_head(hidden or head.hidden, head.out, **options)
+
+    def predictor(self, hidden: int = 0, **options: Any) -> Net:
+        """A predictor, hidden as wide as the section `head` has it, else `hidden`, else as the projector."""
+        return self.mlp_head(self.config.head.predictor_hidden or hidden, **options)
 
     def two_views(self, *, geometry: bool = False) -> Callable:
         """The two views of an image, as the section `views` has them; with `geometry` also where their pixels come from."""
@@ -101,17 +108,26 @@ class RepresentationContext(Context):
           make: `c -> Method`, or `c -> (Method, augmentation)`; None: that of the entry.
           **fields: others of `Stage` than those of all encoders.
         """
+        seen = view(self.config.data.crop)
         usual = {
             "batch": self.config.data.batch,
             "about": {"training": dict(self.training), "method": self.entry.method.__name__, **self.settings},
             "nets": {"encoder": self.specification},
             "source": self.source,
             "sampler": sampler(self.config, self.source),
+            "view": lambda batch: seen(batch["image"]),
             "evaluate": representation(**self.config.probe, images=self.dataset),
             "alarms": COLLAPSE,
             "score": "probe_accuracy" if self.probed else "rank_me",
         }
         return {self.name: make_stage(self, make, **(usual | fields))}
+
+
+def as_online(state: Any, result: Result, member: int) -> Any:
+    """The State of a method of views whose online nets start as an earlier stage left them (`Stage.warm_start`)."""
+    each = {name: jax.tree.map(lambda x: x[member], result.weights[name]) for name in state.online.params}
+    found = {part: {name: one[part] for name, one in each.items()} for part in ("params", "stats")}
+    return state._replace(online=state.online.replace(**found))
 
 
 def build(config: Config, table: Table, *, dataset: Dataset | None = None) -> Experiment:
@@ -150,7 +166,8 @@ def build(config: Config, table: Table, *, dataset: Dataset | None = None) -> Ex
     )  # fmt: skip
     # At rate 0 its batch statistics settle and its weights stay.
     still = {**training, "epochs": 5, "optimiser": {**training["optimiser"], "learning_rate": 0.0, "warmup_epochs": 0.0}}
-    stages = stages_of(replace(c, training=still))
+    # Of several stages the last one alone, which starts from nothing.
+    stages = {c.name: stages_of(replace(c, training=still))[c.name]._replace(warm_start=None, warm_start_from="")}
     for name, entry in entries.items():
         made = stages_of(replace(c, name=name, entry=entry, settings=sections[name]))
         stages |= {stage: one._replace(optional=True) for stage, one in made.items()} if many else made
@@ -162,7 +179,7 @@ def build(config: Config, table: Table, *, dataset: Dataset | None = None) -> Ex
 def _told(probed: Probed | None, dataset: Dataset) -> tuple[str, ...]:
     """What is to be known of a probe whose labels are not those of all training images."""
     if probed is None:
-        return ("no labels of two classes: the probe and kNN are left out, and only the spread of the features is measured",)
+        return (UNPROBED,)
     if probed.halved:
         parted = f"probe and kNN learn from {len(probed.known)} of the test images and are scored on the other {len(probed.scored)}"
         return (f"training images have no labels: {parted}",)

@@ -8,7 +8,6 @@ from kdjax import models
 from kdjax.core import Frozen, InputError, Method, Net
 from kdjax.experiment.classifier import ClassifierContext
 from kdjax.experiment.data import weak_and_strong
-from kdjax.experiment.entry import PACE, Entry
 from kdjax.experiment.sections import swept
 from kdjax.experiment.teacher_cache import teacher_cache
 from kdjax.experiment.teaching import Teaching
@@ -58,19 +57,8 @@ class StudentContext(ClassifierContext):
         return replace(self, teaching=self.teaching._replace(net=net, given=given, classes=()))
 
     def first(self, builder: Callable[..., Method], options: Mapping[str, Any], make: Callable | None = None) -> "StudentContext":
-        """What a stage before this one is made from.
-
-        Args:
-          builder: of its method.
-          options: of the builder, and how the stage is trained, as `first_stage` shows them.
-          make: `c -> Method`; None: the student beside its teacher.
-        """
-        settings = dict(options)
-        epochs, *pace = [settings.pop(name) for name in PACE]
-        changed = {name: value for name, value in zip(list(PACE)[1:], pace, strict=True) if value}
-        training = {**self.training, "epochs": epochs, "optimiser": {**self.training["optimiser"], **changed}}
-        entry = Entry(builder, make or beside_teacher)
-        return replace(self, name=f"{self.name}_first", entry=entry, settings=settings, training=training, intermediate=True)
+        """What a stage before this one is made from, on the way to it; without a `make` it is the student beside its teacher."""
+        return replace(super().first(builder, options, make or beside_teacher), intermediate=True)
 
     def stage(
         self,

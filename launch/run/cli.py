@@ -259,6 +259,9 @@ def _value(name: str, present: Any, text: str) -> Any:
 
     if isinstance(present, str):
         return text
+    if present is None:
+        value = read_number(text)
+        return None if text.lower() == "none" else value if value is not None and is_single(value) else refuse("a number, or none")
     if isinstance(present, bool):
         words = {"true": True, "1": True, "false": False, "0": False}
         return words[text.lower()] if text.lower() in words else refuse("true or false")

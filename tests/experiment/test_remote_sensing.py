@@ -157,6 +157,8 @@ def test_images_of_several_classes_are_probed_for_each(scenes):
     config.probe.update(draws=1, fractions=(0.2,))
     found = study.build(config)
     assert list(found.stages) == ["untrained", "moco", "without_crop"] and found.dataset.shape == (8, 16, 6)
+    told = "images have several classes each: linear probes are scored by average precision, and kNN is left out"
+    assert found.dataset.notes[-1] == told and not [note for note in found.dataset.notes if "left out, and only" in note]
     result = "test_probe_20_percent_micro_average_precision"
     assert found.compare == ((f"moco/{result}", f"untrained/{result}"), (f"moco/{result}", f"without_crop/{result}"))
 

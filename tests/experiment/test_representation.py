@@ -9,6 +9,7 @@ from configs import ssl, ssl_benchmark
 from kdjax.core import InputError
 from kdjax.experiment import representation
 from kdjax.experiment.entry import Entry
+from kdjax.train import Result
 
 
 @pytest.fixture
@@ -68,6 +69,29 @@ def test_a_table_of_methods_is_held_against_what_is_not_trained():
     config.methods.byol.tau = 2.0
     with pytest.raises(InputError, match=r"^tau=2.0"):
         ssl_benchmark.build(config)
+
+
+def test_labels_of_twist_come_from_what_twist_has_learnt():
+    config = ssl.get_config("method=twist_labels")
+    config.encoder_training.net.widths, config.seeds = (4,), 2
+    found = ssl.build(config).stages
+    _, first, last = found.items()
+    assert (first[0], last[0], last[1].warm_start_from) == ("encoder_first", "encoder", "encoder_first")
+    assert (first[1].steps, last[1].steps) == (190 * 10, 10 * 10)
+    assert (found["untrained"].warm_start, found["untrained"].warm_start_from) == (None, "")
+    assert [stage.about["method"] for _, stage in (first, last)] == ["twist", "twist_labels"]
+    rates = [stage.about["training"]["optimiser"]["learning_rate"] for _, stage in (first, last)]
+    assert rates == [1e-3, 1e-4] and "first" not in last[1].about
+    rows = {k: jnp.asarray(v) for k, v in last[1].source.read(np.arange(8)).items()}
+    batch = last[1].augment(jax.random.split(jax.random.key(0), 8), rows)
+    learnt = [first[1].method.init(jax.random.key(seed), batch, {}) for seed in (1, 2)]
+    weights = [{name: {"params": p, "stats": s} for name, (p, s) in first[1].method.weights(x).items()} for x in learnt]
+    result = Result(jax.tree.map(lambda *x: np.stack(x), *weights), {}, "", 0)
+    state = last[1].warm_start(last[1].method.init(jax.random.key(3), batch, {}), result, 1)
+    jax.tree.map(
+        np.testing.assert_array_equal, (state.online.params, state.online.stats), (learnt[1].online.params, learnt[1].online.stats)
+    )
+    assert set(state.online.params) == {"encoder", "projector", "probe"}
 
 
 def test_views_that_cannot_be_are_refused(config):

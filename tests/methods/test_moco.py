@@ -44,6 +44,14 @@ def test_the_slow_network_starts_as_a_copy_and_follows():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), step.new.target.params, expected)
 
 
+@pytest.mark.parametrize(("done", "tau"), [(0, 0.9), (20, 0.95), (40, 1.0), (10, 0.9 + 0.1 * (1 - np.cos(np.pi / 4)) / 2)])
+def test_the_momentum_may_go_to_another_one_by_a_cosine(done, tau):
+    case = CASES["moco"](momentum=0.9, last_momentum=1.0, steps=40)
+    state = start(case)
+    _, metrics = jax.jit(case.method.step)(state._replace(step=jnp.int32(done)), case.batch, jax.random.key(0))
+    np.testing.assert_allclose(metrics["tau"], tau, rtol=1e-6)
+
+
 def test_v2_plus_adds_both_directions_over_one_queue_that_takes_the_keys_of_one_view():
     step = first_step("moco_v2_plus")
     q, k = ([taps["embedding"] for taps in side] for side in (step.online, step.target))

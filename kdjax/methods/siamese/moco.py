@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import optax
 
 from kdjax import losses
-from kdjax.core import Method, Net, check_count, check_positive, check_share, cosine_to_one, push, unit
+from kdjax.core import Method, Net, check_count, check_option, check_positive, check_share, cosine_to_one, push, unit
 from kdjax.methods.recipes import views
 from kdjax.methods.siamese._queue import random_queue
 
@@ -18,7 +18,9 @@ def moco(
     queue: int = 65536,
     temperature: float = 0.2,
     momentum: float = 0.999,
+    last_momentum: float | None = None,
     symmetric: bool = False,
+    steps: int = 1,
     probe: Net | None = None,
     axis_name: str | None = None,
 ) -> Method:
@@ -35,7 +37,9 @@ def moco(
       queue: how many keys are kept, a multiple of the global batch.
       temperature: of the cosines; 0.07 in the first version.
       momentum: how much of itself the slow network keeps at each step; 0.99 for runs of a few thousand steps.
+      last_momentum: what it goes to by a cosine; None: it stays.
       symmetric: whether both views ask and answer.
+      steps: length of the run, for that cosine.
       probe: a linear classifier trained alongside as a monitor, or None.
       axis_name: mapped axis that holds the batch, or None.
 
@@ -47,6 +51,8 @@ def moco(
     """
     check_positive(temperature=temperature)
     check_share(momentum=momentum)
+    check_option("last_momentum", last_momentum, lambda m: m is None or 0 <= m <= 1, "a number from 0 to 1, or None")
+    check_count(steps=steps)
     pairs = ((0, 1), (1, 0)) if symmetric else ((0, 0),)  # of what the online nets see and what the followers do
 
     def objective(outputs):
@@ -60,8 +66,11 @@ def moco(
     def memory(key, outputs):
         return tuple(random_queue(k, queue, outputs.online[0]["embedding"]) for k in jax.random.split(key, len(pairs)))
 
+    def decay(step):
+        return momentum if last_momentum is None else momentum + (last_momentum - momentum) * cosine_to_one(step, steps, 0.0)
+
     return views(
-        {"encoder": encoder, "projector": projector}, tx, objective, follow=("encoder", "projector"), decay=lambda step: momentum,
+        {"encoder": encoder, "projector": projector}, tx, objective, follow=("encoder", "projector"), decay=decay,
         online_sees=None if symmetric else (0,), target_sees=None if symmetric else (1,), memory=memory, probe=probe,
         axis_name=axis_name,
     )  # fmt: skip

@@ -63,15 +63,13 @@ def vibcreg(
 
     Args:
       encoder: image to `"pooled"`.
-      projector: `"pooled"` to `"embedding"`.
+      projector: `"pooled"` to `"embedding"`; the paper's ends in iterative normalisation, as `models.mlp_head` may.
       tx: the optimiser.
       invariance: weight of the distance between views.
       variance: weight of the variance below 1.
       covariance: weight of the correlations.
       probe: a linear classifier trained alongside as a monitor, or None.
       axis_name: mapped axis that holds the batch, or None.
-
-    Differs from the paper's net: its projector ends in iterative normalisation.
 
     Reference: Lee and Aune, VIbCReg: Variance-Invariance-better-Covariance Regularization for Self-Supervised Learning on Time
     Series, 2021 (arXiv 2109.00783).

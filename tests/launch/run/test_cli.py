@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 
+from kdjax.core import InputError
 from kdjax.experiment.sections import OPTIMISER_OPTIONS
 from launch.run import checks, cli
 
@@ -19,6 +20,15 @@ def test_another_optimiser_brings_its_own_fields_in_any_order_of_flags(order):
     kept = {k: before[k] for k in ("schedule", "drops", "warmup_epochs", "last_share")}
     assert section.to_dict() == {"name": "lars", "learning_rate": 0.3, **kept, **OPTIMISER_OPTIONS["lars"], "eta": 0.02}
     checks.check(config, "digits_byol.py")
+
+
+@pytest.mark.parametrize(("text", "value"), [("0.5", 0.5), ("none", None), ("None", None)])
+def test_a_number_that_may_be_left_out(text, value):
+    _, config = cli.read_config("configs/ssl.py:method=twist", [f"--config.method.momentum={text}"])
+    assert config.method.momentum == value
+    for wrong in ("some", "nan", "1e300", ""):
+        with pytest.raises(InputError, match=f"momentum='{wrong}' is not accepted: expected a number, or none"):
+            cli.read_config("configs/ssl.py:method=twist", [f"--config.method.momentum={wrong}"])
 
 
 def test_the_same_optimiser_keeps_its_fields():
