@@ -19,7 +19,7 @@ from kdjax.data.classes import check_classes
 from kdjax.data.damaged import Damaged
 from kdjax.data.image import decode, fit, unfilled
 from kdjax.data.shards import Shard, check_shards, records_of
-from kdjax.data.source import Opened, Source
+from kdjax.data.source import SEVERAL, Opened, Source
 
 FORMAT = "kdjax packed images, 1"
 SPLITS = ("train", "test", "val")
@@ -61,7 +61,7 @@ def open_packed(directory: str, image_size: int | None = None, *, verify: bool =
     Args:
       directory: the folder that `launch/pack.py` wrote.
       image_size: the side to which every image is brought, or None to leave them as they are; not beside further columns of more
-        than a number a row (masks, boxes), which would not move with the images.
+        than a number a row (masks, boxes), which would not move with the images; `classes` are at no place of them.
       verify: whether the sha256 are compared whatever their size.
       exif_orientation: whether images must have been turned as their EXIF orientation says, which is lost in packing.
 
@@ -174,7 +174,8 @@ def _source(root: Path, contents: Contents, part: dict[str, Any], image_size: in
     height, width, channels = contents.shape
     wanted = (height, width, channels) if image_size is None else (image_size, image_size, channels)
     for name, file in columns.items():
-        if image_size is not None and wanted != (height, width, channels) and _column(file, part["rows"]).ndim > 1:
+        placed = name != SEVERAL and _column(file, part["rows"]).ndim > 1
+        if image_size is not None and wanted != (height, width, channels) and placed:
             what = f"image_size={image_size} is not accepted: {name!r} would not move with the images"
             raise InputError(f"array_record {root}: {what}; expected a set packed in the size it is used in")
     shape = (height, width, channels)

@@ -18,7 +18,7 @@ from kdjax.data.memory import Decoded, decode_all, step_over
 from kdjax.data.npz import read_npz
 from kdjax.data.resize import resize_crop
 from kdjax.data.sampler import VAL_SPLIT
-from kdjax.data.source import Arrays, Dataset, Opened, Source, column_source, digest, further_columns, row_labels, subset
+from kdjax.data.source import SEVERAL, Arrays, Dataset, Opened, Source, column_source, digest, further_columns, row_labels, subset
 from kdjax.data.split import stratified
 from kdjax.data.tfds import open_tfds
 
@@ -214,7 +214,7 @@ def _in_memory(arrays: Arrays, size: int | None) -> Opened:
         return Opened(
             parts["train"], parts["test"], arrays.names, shape, lambda: digest(arrays), arrays=arrays, val=parts.get("val")
         )  # fmt: skip
-    placed = [name for name, x in arrays.train.items() if name != "image" and x.ndim > 1]
+    placed = [name for name, x in arrays.train.items() if name not in ("image", SEVERAL) and x.ndim > 1]
     if main != "image" or placed:
         what = "its rows are no images" if main != "image" else f"{placed[0]!r} would not move with the images"
         raise InputError(f"image_size={size} is not accepted: {what}; expected a set in the size it is used in")

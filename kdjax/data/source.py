@@ -10,6 +10,7 @@ import numpy as np
 
 from kdjax.core.check import InputError
 
+SEVERAL = "classes"  # the column of images that have several classes, `[N, K]` of 0 and 1: it lies at no place of an image
 READ_WHOLE = 2**30  # bytes: larger sets of files enter their digest by names and sizes alone
 
 

@@ -123,6 +123,19 @@ def test_further_columns_are_packed(tmp_path):
             load(source, image_size=8)
 
 
+def test_several_classes_of_an_image_stay_while_it_is_resized(tmp_path):
+    images, classes = pixels(70, size=4), (np.arange(70 * 5).reshape(70, 5) % 3 == 0).astype(np.int32)
+    np.savez(
+        tmp_path / "a.npz",
+        **{f"{part}_{name}": x for part in ("train", "test") for name, x in (("images", images), ("classes", classes))},
+    )
+    packed(f"npz:{tmp_path / 'a.npz'}", tmp_path / "out", "--workers=1")
+    for source in (f"npz:{tmp_path / 'a.npz'}", f"array_record:{tmp_path / 'out'}"):
+        found = rows(load(source, image_size=6).test)
+        assert found["image"].shape[1:3] == (6, 6)
+        np.testing.assert_array_equal(found["classes"], classes)
+
+
 def test_validation_images_are_packed_and_what_was_not_read_is_told(tmp_path):
     for i, image in enumerate(pixels(12)):
         file = tmp_path / "in" / ("train", "val", "test")[i % 3] / f"{i // 6}" / f"{i}.png"
