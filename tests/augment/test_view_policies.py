@@ -2,6 +2,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
+from scipy.ndimage import map_coordinates
 from skimage.filters import gaussian
 
 from kdjax.augment import (
@@ -15,6 +17,7 @@ from kdjax.augment import (
     random_resized_crop,
     random_turn,
     to_grey,
+    views,
 )
 from kdjax.core import InputError
 
@@ -108,6 +111,40 @@ def test_small_views_come_behind_the_large_ones_and_show_less():
     assert [view.shape[:2] for view in seen] == [(8, 8)] * 2 + [(4, 4)] * 3
     spread = [float(view.max() - view.min()) for view in seen]
     assert min(spread[:2]) > 0.7 and max(spread[2:]) < 0.5
+
+
+def sampled(crop, size, antialias):
+    """A crop at another size by other libraries: SciPy's bilinear samples, or Pillow's, whose kernel widens."""
+    if antialias:
+        channels = [Image.fromarray(crop[..., c]).resize(size[::-1], Image.Resampling.BILINEAR) for c in range(crop.shape[-1])]
+        return np.stack([np.asarray(c) for c in channels], -1)
+    at = np.meshgrid(*((np.arange(n) + 0.5) * old / n - 0.5 for n, old in zip(size, crop.shape, strict=False)), indexing="ij")
+    return np.stack([map_coordinates(crop[..., c], at, order=1, mode="nearest") for c in range(crop.shape[-1])], -1)
+
+
+@pytest.mark.parametrize("antialias", [False, True])
+def test_the_views_of_multi_crop_are_the_parts_of_the_image_that_their_geometry_says(antialias):
+    """Cut out by hand, mirrored where x runs backwards, and resized by other libraries."""
+    options = {"method": "bilinear", "antialias": antialias}
+    large = tuple(crop_flip_view(side, area=(0.2, 1.0), **options) for side in (12, (9, 14)))
+    chosen = multi_crop(large, crop_flip_view(6, area=(0.05, 0.14), **options), 3)
+    images = np.random.default_rng(2).random((8, 20, 17, 2), np.float32)
+    batch = jax.jit(views(*chosen, geometry=True))(jax.random.split(jax.random.key(0), 8), {"image": jnp.asarray(images)})
+    assert [view.shape[1:3] for view in batch["views"]] == [(12, 12), (9, 14), *[(6, 6)] * 3]
+    boxes, mirrored = set(), 0
+    for seen, moved in zip(batch["views"], batch["geometry"], strict=True):
+        rows, columns = moved.size
+        for image, view, matrix, offset in zip(
+            images, np.asarray(seen), np.asarray(moved.matrix), np.asarray(moved.offset), strict=True
+        ):
+            (left, top), (right, bottom) = (np.rint(matrix @ corner + offset).astype(int) for corner in ((0, 0), (columns, rows)))
+            assert matrix[0, 1] == matrix[1, 0] == 0 and bottom > top
+            crop = image[top:bottom, min(left, right) : max(left, right)]
+            expected = sampled(crop, (rows, columns), antialias)
+            np.testing.assert_allclose(view, expected[:, ::-1] if right < left else expected, atol=5e-6)
+            boxes.add((left, top, right, bottom))
+            mirrored += right < left
+    assert len(boxes) > 30 and 10 < mirrored < 30
 
 
 def test_small_views_need_a_large_one():

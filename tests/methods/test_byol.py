@@ -89,6 +89,16 @@ def test_the_decay_follows_the_step():
     np.testing.assert_allclose([m["tau"] for m in metrics], expected, atol=1e-6)
 
 
+def test_the_alignment_of_the_representations_of_both_views_is_logged():
+    case, (state, _), metrics = run()
+    u, v = (
+        np.float64(ENCODER.apply(state.online.params["encoder"], state.online.stats["encoder"], view, train=True)[0]["pooled"])
+        for view in case.batch["views"]
+    )
+    apart = u / np.linalg.norm(u, axis=1, keepdims=True) - v / np.linalg.norm(v, axis=1, keepdims=True)
+    np.testing.assert_allclose(metrics[0]["alignment"], np.mean(np.sum(apart**2, 1)), rtol=1e-4)
+
+
 def test_the_probe_watches_without_touching():
     case, (state, new), _ = run()
     pure = methods.byol(ENCODER, PROJECTOR, PREDICTOR, optax.sgd(0.02), steps=40, tau=0.9)
