@@ -1,6 +1,6 @@
 """Measures: functions of features or logits, and of labels."""
 
-from kdjax.evaluate.agreement import divergence, logit_correlation, top1_agreement
+from kdjax.evaluate.agreement import divergence, forgetting, logit_correlation, relative_accuracy, top1_agreement
 from kdjax.evaluate.classification import (
     Reliability,
     brier,
@@ -12,6 +12,7 @@ from kdjax.evaluate.classification import (
 from kdjax.evaluate.coefficient import accuracy_logit, correlation_coefficient
 from kdjax.evaluate.correlation import class_correlation, correlation_difference, correlation_gap
 from kdjax.evaluate.few_shot import few_shot_accuracy
+from kdjax.evaluate.fidelity import PrecisionRecall, precision_recall
 from kdjax.evaluate.generation import frechet_distance, kernel_distance
 from kdjax.evaluate.health import alignment, effective_rank, feature_spread, feature_std, rank_me, uniformity
 from kdjax.evaluate.hint_points import hint_points
@@ -24,6 +25,7 @@ from kdjax.evaluate.segmentation import class_iou, confusion_matrix, mean_iou
 from kdjax.evaluate.selection import density, select_apart, usl, uslt
 from kdjax.evaluate.sharpness import Eigenvalues, Trace, evaluation_loss, hessian_top, hessian_trace
 from kdjax.evaluate.similarity import linear_cka, minibatch_linear_cka, position_mean, r2_cca, rbf_cka, similarities
+from kdjax.evaluate.synthetic import batch_norm_distance, class_entropy, diversity, duplicates, nearest_real
 from kdjax.evaluate.task_gradient import pge_distance, principal_gradient
 from kdjax.evaluate.teacher_layers import candidate_layers, choose_hint_points
 from kdjax.evaluate.transferability import h_score, leep, log_me, negative_conditional_entropy
@@ -34,16 +36,19 @@ __all__ = [
     "Eigenvalues",
     "Interval",
     "Measure",
+    "PrecisionRecall",
     "Reliability",
     "Trace",
     "accuracy_logit",
     "alignment",
     "alike",
     "average_precision",
+    "batch_norm_distance",
     "brier",
     "candidate_layers",
     "choose_hint_points",
     "class_correlation",
+    "class_entropy",
     "class_iou",
     "confusion_matrix",
     "correlation_coefficient",
@@ -51,12 +56,15 @@ __all__ = [
     "correlation_gap",
     "density",
     "divergence",
+    "diversity",
+    "duplicates",
     "effective_rank",
     "evaluation_loss",
     "expected_calibration_error",
     "feature_spread",
     "feature_std",
     "few_shot_accuracy",
+    "forgetting",
     "frechet_distance",
     "h_score",
     "hessian_top",
@@ -75,15 +83,18 @@ __all__ = [
     "minibatch_linear_cka",
     "multi_label_probe",
     "nearest",
+    "nearest_real",
     "negative_conditional_entropy",
     "negative_log_likelihood",
     "paired_interval",
     "pge_distance",
     "position_mean",
+    "precision_recall",
     "principal_gradient",
     "r2_cca",
     "rank_me",
     "rbf_cka",
+    "relative_accuracy",
     "reliability",
     "select_apart",
     "similarities",

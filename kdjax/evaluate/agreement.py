@@ -1,10 +1,12 @@
-"""How closely a student follows its teacher, whatever the labels say."""
+"""How closely a student follows its teacher, or what it was itself, whatever the labels say."""
 
 import chex
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
-from kdjax.losses import kl_distillation
+from kdjax.core.check import check_option
+from kdjax.losses import jensen_shannon, kl_distillation
 
 
 def top1_agreement(student: jax.Array, teacher: jax.Array) -> jax.Array:
@@ -63,6 +65,50 @@ def logit_correlation(student: jax.Array, teacher: jax.Array) -> jax.Array:
     _check(student, teacher)
     s, t = (_unit(x.astype(jnp.float32) - jnp.mean(x, axis=-1, keepdims=True, dtype=jnp.float32)) for x in (student, teacher))
     return jnp.sum(s * t, axis=-1)
+
+
+def forgetting(after: jax.Array, before: jax.Array) -> jax.Array:
+    """How far predictions of fixed inputs moved while something else was learnt: their Jensen-Shannon divergence.
+
+        (KL(P || M) + KL(Q || M)) / 2,   P, Q = softmax of the logits,  M = (P + Q) / 2
+
+    Args:
+      after: the student's logits `[B, C]` after a step.
+      before: its logits of the same inputs before the step, `[B, C]`.
+
+    Returns:
+      Nats, `[B]`, float32, from 0 to log 2.
+
+    Reference:
+      Kien Do and others, "Momentum Adversarial Distillation: Handling Large Distribution Shifts in Data-Free Knowledge
+      Distillation", NeurIPS 2022, arXiv:2209.10359.
+
+    >>> [f"{x:.4f}" for x in forgetting(jnp.array([[99.0, 0.0]]), jnp.array([[0.0, 99.0]])).tolist()]  # log 2
+    ['0.6931']
+    """
+    _check(after, before)
+    return jensen_shannon(after, before, temperature=1.0, clip=0.0, reverse=False)
+
+
+def relative_accuracy(accuracy: ArrayLike, reference: ArrayLike) -> ArrayLike:
+    """An accuracy in percent of another: of the teacher's, so that studies with different teachers compare, or of the same net's
+    with data.
+
+    Args:
+      accuracy: of the student.
+      reference: of what it is compared with, in the same unit; above 0.
+
+    Returns:
+      `100 accuracy / reference`, percent.
+
+    Raises:
+      InputError: for a reference that is not above 0.
+
+    >>> relative_accuracy(0.9, 0.96)
+    93.75
+    """
+    check_option("reference", reference, lambda x: jnp.all(jnp.asarray(x) > 0), "accuracies above 0")
+    return 100 * accuracy / reference
 
 
 def _unit(x: jax.Array) -> jax.Array:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from kdjax.core import InputError
+from kdjax.evaluate._distances import ROWS
 
 
 def frechet_distance(features: Any, reference: Any) -> float:
@@ -33,8 +34,10 @@ def frechet_distance(features: Any, reference: Any) -> float:
     9.0
     """
     (mean, x), (mean_r, y) = (_centred(x) for x in _both(features, reference))
-    # The nonzero eigenvalues of S S_r are the squares of the singular values of X Y^T.
-    root = np.linalg.svd(x @ y.T, compute_uv=False).sum()
+    # The nonzero eigenvalues of S S_r are the squares of the singular values of X Y^T, which are those of A B^T where X = Q A and
+    # Y = P B have orthonormal Q and P: no larger than D by D, however many the rows.
+    a, b = (np.asarray(np.linalg.qr(rows, mode="r")) for rows in (x, y))
+    root = np.linalg.svd(a @ b.T, compute_uv=False).sum()
     return max(float(np.sum((mean - mean_r) ** 2) + np.sum(x**2) + np.sum(y**2) - 2 * root), 0.0)
 
 
@@ -63,14 +66,14 @@ def kernel_distance(features: Any, reference: Any) -> float:
     """
     x, y = _both(features, reference)
 
-    def kernel(a, b):
-        return (a @ b.T / a.shape[1] + 1) ** 3
+    def total(a, b):  # of all pairs, a block of rows at a time
+        return sum(((a[start : start + ROWS] @ b.T / a.shape[1] + 1) ** 3).sum() for start in range(0, len(a), ROWS))
 
     def within(a):
-        found = kernel(a, a)
-        return (found.sum() - np.trace(found)) / (len(a) * (len(a) - 1))
+        itself = (((a**2).sum(1) / a.shape[1] + 1) ** 3).sum()
+        return (total(a, a) - itself) / (len(a) * (len(a) - 1))
 
-    return float(within(x) + within(y) - 2 * kernel(x, y).mean())
+    return float(within(x) + within(y) - 2 * total(x, y) / (len(x) * len(y)))
 
 
 def _both(features, reference):

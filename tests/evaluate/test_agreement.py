@@ -1,9 +1,11 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.spatial.distance import jensenshannon
 from scipy.stats import entropy, pearsonr
 
-from kdjax.evaluate import divergence, logit_correlation, top1_agreement
+from kdjax.core import InputError
+from kdjax.evaluate import divergence, forgetting, logit_correlation, relative_accuracy, top1_agreement
 
 RANDOM = np.random.default_rng(0)
 S, T = RANDOM.normal(size=(2, 20, 5)).astype(np.float32)
@@ -31,7 +33,23 @@ def test_correlation_equals_scipy():
     assert logit_correlation(jnp.ones((1, 5)), jnp.array(T[:1])).tolist() == [0.0]
 
 
-@pytest.mark.parametrize("measure", [top1_agreement, divergence, logit_correlation])
+def test_forgetting_is_scipys_divergence_of_both_ways():
+    expected = jensenshannon(softmax(S), softmax(T), axis=1) ** 2
+    np.testing.assert_allclose(forgetting(jnp.array(S), jnp.array(T)), expected, atol=1e-6)
+    np.testing.assert_allclose(forgetting(jnp.array(T), jnp.array(S)), expected, atol=1e-6)
+    assert not forgetting(jnp.array(S), jnp.array(S)).any()
+    np.testing.assert_allclose(forgetting(jnp.array([[1e4, 0]]), jnp.array([[0, 1e4]])), np.log(2), atol=1e-6)
+
+
+def test_relative_accuracy_of_numbers_and_of_members():
+    assert relative_accuracy(45.0, 90.0) == 50 and relative_accuracy(0.99, 0.9) == pytest.approx(110)
+    np.testing.assert_allclose(relative_accuracy(np.array([45.0, 90.0]), np.array([90.0, 60.0])), [50, 150])
+    for none in (0.0, np.array([90.0, 0.0])):
+        with pytest.raises(InputError, match=r"reference=.* expected accuracies above 0"):
+            relative_accuracy(45.0, none)
+
+
+@pytest.mark.parametrize("measure", [top1_agreement, divergence, logit_correlation, forgetting])
 def test_shapes_are_checked(measure):
     with pytest.raises(AssertionError):
         measure(jnp.array(S), jnp.array(T[:, :4]))

@@ -3,7 +3,7 @@ import pytest
 from scipy.linalg import sqrtm
 
 from kdjax.core import InputError
-from kdjax.evaluate import frechet_distance, kernel_distance
+from kdjax.evaluate import frechet_distance, generation, kernel_distance
 
 RANDOM = np.random.default_rng(0)
 
@@ -24,6 +24,13 @@ def test_the_root_of_the_product_is_scipys():
     s, r = np.cov(x.T), np.cov(y.T)
     wanted = np.sum((x.mean(0) - y.mean(0)) ** 2) + np.trace(s + r - 2 * sqrtm(s @ r).real)
     assert frechet_distance(x, y) == pytest.approx(wanted, rel=1e-9)
+
+
+def test_many_rows_are_taken_in_blocks(monkeypatch):
+    x, y = RANDOM.normal(size=(30, 4)), RANDOM.normal(size=(20, 4))
+    whole = kernel_distance(x, y)
+    monkeypatch.setattr(generation, "ROWS", 7)
+    assert kernel_distance(x, y) == pytest.approx(whole, rel=1e-9)
 
 
 def test_fewer_rows_than_features_and_equal_sets():

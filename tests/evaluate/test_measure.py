@@ -18,6 +18,9 @@ from kdjax.evaluate.measure import all_of
         ("val_mean_iou", "mean_iou"),
         ("test_mean_iou", "mean_iou"),
         ("test_fid", "fid"),
+        ("precision", "precision"),
+        ("test_average_precision", "average_precision"),
+        ("test_relative_accuracy", "relative_accuracy"),
         ("loss", "loss"),
     ],
 )
@@ -46,6 +49,9 @@ def test_of_which_measures_less_is_better():
         "half_interval",
         "uniformity",
         "pge_distance",
+        "duplicates",
+        "batch_norm_distance",
+        "forgetting",
     }
     assert {measure.better for measure in MEASURES.values()} == {"higher", "lower"}
 
