@@ -10,9 +10,12 @@ from kdjax.models.connector import Connector
 from kdjax.models.conv import canonical_convolution, conv2d, convolution, fan_in_bias, fan_in_uniform, fan_out_uniform, he_normal
 from kdjax.models.conv_net import ConvNet, conv_net
 from kdjax.models.critic import Critic, critic
+from kdjax.models.dcgan import DCGAN, dcgan
+from kdjax.models.dcgan_critic import DCGANCritic, dcgan_critic
 from kdjax.models.deit import deit_base, deit_small, deit_tiny
 from kdjax.models.depthwise import depthwise_convolution
 from kdjax.models.ensemble import ensemble, shares
+from kdjax.models.equalised import EqualConv, EqualDense
 from kdjax.models.fcn import FCN, fcn
 from kdjax.models.generator import Generator, generator
 from kdjax.models.heads import LinearHead, MLPHead, PrototypeHead, linear_head, mlp_head, pooled_and_logits, prototype_head
@@ -40,8 +43,12 @@ from kdjax.models.shrunk import shrink, shrunk
 from kdjax.models.shufflenet_v1 import ShuffleNetV1, ShuffleUnit, shufflenet_v1
 from kdjax.models.shufflenet_v2 import DownUnit, ShuffleNetV2, SplitUnit, shufflenet_v2
 from kdjax.models.size import parameter_count
+from kdjax.models.spectral import SpectralNorm
+from kdjax.models.stylegan2 import StyleGAN2, stylegan2
+from kdjax.models.stylegan2_critic import StyleGAN2Critic, stylegan2_critic
 from kdjax.models.taps import block_names, last_map, last_stage, stage_names
 from kdjax.models.transformer import TransformerBlock, VisionTransformer
+from kdjax.models.transposed import DoublingConv, doubling_convolution
 from kdjax.models.upscale import Upscaler, pixel_shuffle
 from kdjax.models.vgg import VGG, vgg8, vgg11, vgg13, vgg16, vgg19
 from kdjax.models.vit import vit, vit_base, vit_small, vit_tiny
@@ -92,13 +99,15 @@ CLASSIFIERS: dict[str, Callable[..., Net]] = {
 }
 DENSE: dict[str, Callable[..., Net]] = {"fcn": fcn}  # a prediction for every pixel
 HEADS: dict[str, Callable[..., Net]] = {"linear_head": linear_head, "mlp_head": mlp_head, "prototype_head": prototype_head}
-GENERATORS: dict[str, Callable[..., Net]] = {"generator": generator}  # of latents, whose length a specification holds, `latent`
-CRITICS: dict[str, Callable[..., Net]] = {"critic": critic}
+# Of latents, whose length a specification holds, `latent`.
+GENERATORS: dict[str, Callable[..., Net]] = {"dcgan": dcgan, "generator": generator, "stylegan2": stylegan2}
+CRITICS: dict[str, Callable[..., Net]] = {"critic": critic, "dcgan_critic": dcgan_critic, "stylegan2_critic": stylegan2_critic}
 NETS: dict[str, Callable[..., Net]] = CLASSIFIERS | DENSE | HEADS | GENERATORS | CRITICS
 
 __all__ = [
     "CLASSIFIERS",
     "CRITICS",
+    "DCGAN",
     "DENSE",
     "DTYPES",
     "FCN",
@@ -113,7 +122,11 @@ __all__ = [
     "ConvBlock",
     "ConvNet",
     "Critic",
+    "DCGANCritic",
+    "DoublingConv",
     "DownUnit",
+    "EqualConv",
+    "EqualDense",
     "Generator",
     "InvertedResidual",
     "LeNet",
@@ -128,7 +141,10 @@ __all__ = [
     "ShuffleNetV1",
     "ShuffleNetV2",
     "ShuffleUnit",
+    "SpectralNorm",
     "SplitUnit",
+    "StyleGAN2",
+    "StyleGAN2Critic",
     "TransformerBlock",
     "Upscaler",
     "VisionTransformer",
@@ -146,10 +162,13 @@ __all__ = [
     "conv_net",
     "convolution",
     "critic",
+    "dcgan",
+    "dcgan_critic",
     "deit_base",
     "deit_small",
     "deit_tiny",
     "depthwise_convolution",
+    "doubling_convolution",
     "ensemble",
     "fan_in_bias",
     "fan_in_uniform",
@@ -196,6 +215,8 @@ __all__ = [
     "shufflenet_v2",
     "sincos_positions",
     "stage_names",
+    "stylegan2",
+    "stylegan2_critic",
     "to_pytorch",
     "vgg8",
     "vgg11",

@@ -187,13 +187,13 @@ def generator(
     check_option("last", last, lambda kind: kind in LAST, ", ".join(map(repr, LAST)))
     check_option("epsilon", epsilon, lambda x: x > 0, "a number above 0")
     check_option("init", init, lambda kind: kind in INITS, ", ".join(map(repr, INITS)))
-    moments = {name: None if a is None else tuple(a) for name, a in {"mean": mean, "std": std}.items()}
-    for name, a in moments.items():
+    mean, std = (None if a is None else tuple(a) for a in (mean, std))
+    for name, a in {"mean": mean, "std": std}.items():
         given = "None: a sigmoid gives images in [0, 1]" if last == "sigmoid" else f"1 or {channels} numbers, or None"
         check_option(name, a, lambda a: a is None or (last != "sigmoid" and len(a) in (1, channels)), given)
     check_label(classes, label, embedding)
     module = Generator(
-        height, width, channels, widths, last, bias, epsilon, init, **moments,
+        height, width, channels, widths, last, bias, epsilon, init, mean, std,
         classes=classes, label=label, embedding=embedding, dtype=dtype, axis_name=axis_name,
     )  # fmt: skip
     return net_of_latents(module, latent, classes)

@@ -37,16 +37,15 @@ class LeNet(nn.Module):
         *widths, hidden = self.widths
         taps, start = {}, {"bias": True, "init": fan_in_uniform, "dtype": self.dtype}
         for stage, width in enumerate(widths, 1):
-            kernel = x.shape[1:3] if stage == 3 else (5, 5)
+            kernel = (x.shape[1], x.shape[2]) if stage == 3 else (5, 5)
             preact = conv2d(width, kernel, padding=0, **start, name=f"stage{stage}_conv")(x)
             x = nn.relu(preact)
             taps |= {f"stage{stage}": x, f"stage{stage}_preact": preact}
             x = halve(x) if stage < 3 else x
         taps["pooled"] = x[:, 0, 0].astype(jnp.float32)
         if self.classes:
-            linear = {"kernel_init": fan_in_uniform}
-            y = nn.relu(nn.Dense(hidden, **linear, dtype=self.dtype, name="hidden")(taps["pooled"]))
-            taps["logits"] = nn.Dense(self.classes, **linear, name="classifier")(y.astype(jnp.float32))
+            y = nn.relu(nn.Dense(hidden, kernel_init=fan_in_uniform, dtype=self.dtype, name="hidden")(taps["pooled"]))
+            taps["logits"] = nn.Dense(self.classes, kernel_init=fan_in_uniform, name="classifier")(y.astype(jnp.float32))
         return taps
 
 

@@ -70,6 +70,16 @@ def test_a_generator_is_built_and_takes_latents():
         models.input_shape({**specification, "latent": None}, (4, 6, 2))
 
 
+def test_a_conditional_generator_is_initialised_by_latents_alone():
+    specification = {"name": "dcgan", "size": 8, "features": 2, "latent": 3, "classes": 4, "label": "sum"}
+    net, z = models.build(specification), jnp.zeros((2, *models.input_shape(specification, (8, 8, 3))))
+    x = {"latent": z, "label": jnp.array([3, 0])}
+    alone, beside = (jax.eval_shape(net.init, jax.random.key(0), given) for given in (z, x))
+    assert jax.tree.structure(alone) == jax.tree.structure(beside)
+    made = jax.eval_shape(lambda held, x: net.apply(*held, x, train=True)[0], alone, x)
+    assert made["image"].shape == (2, 8, 8, 3) and made["class_embedding"].shape == (2, 3)
+
+
 @pytest.mark.parametrize(
     ("specification", "shape", "tap"),
     [
@@ -77,7 +87,10 @@ def test_a_generator_is_built_and_takes_latents():
         ({"name": "linear_head", "classes": 3, "input": [5]}, (5,), (3,)),
         ({"name": "mlp_head", "hidden": 4, "out": 2, "input": [5], "dtype": "bfloat16"}, (5,), (2,)),
         ({"name": "generator", "size": 6, "channels": 1, "features": 2, "latent": 5}, (5,), (6, 6, 1)),
+        ({"name": "dcgan", "size": 8, "channels": 1, "features": 2, "latent": 5}, (5,), (8, 8, 1)),
+        ({"name": "stylegan2", "size": 8, "channels": 1, "base": 16, "style": 4, "latent": 5}, (5,), (8, 8, 1)),
         ({"name": "critic", "widths": [2]}, (4, 4, 1), ()),
+        ({"name": "dcgan_critic", "widths": [2], "norm": "spectral"}, (4, 4, 1), ()),
     ],
 )
 def test_other_nets_than_classifiers(specification, shape, tap):

@@ -159,6 +159,8 @@ SMALL = {
     "vit": (lambda **k: models.vit(2, 8, 2, 2, 5, **k), (8, 4, 6, 3), "logits"),
     "mlp_head": (lambda **k: models.mlp_head(6, 4, **k), (8, 5), "embedding"),
     "generator": (lambda **k: models.generator((5, 6), channels=1, features=4, **k), (8, 3), "image"),
+    "dcgan": (lambda **k: models.dcgan(8, channels=1, features=4, **k), (8, 3), "image"),
+    "dcgan_critic": (lambda **k: models.dcgan_critic(widths=(4, 6), **k), (8, 8, 9, 1), "logit"),
 }
 
 
