@@ -214,7 +214,7 @@ def test_running_statistics_are_those_of_the_inputs(name, built):
         assert_close(variance, 0.9 * old_variance + 0.1 * np.var(inputs, axes), 1e-4)
 
 
-@pytest.mark.parametrize("name", ["conv_net", "wrn", "mlp_head", "generator"])
+@pytest.mark.parametrize("name", ["conv_net", "wrn", "mlp_head", "generator", "dcgan"])
 def test_bfloat16_is_near_float32_and_trains(name, built):
     net, x, tap, params, stats = built(name)
     low = SMALL[name][0](dtype=jnp.bfloat16)
