@@ -1,32 +1,121 @@
 """A student without its teacher's data by any data-free method, on handwritten digits.
 
     python launch/main.py --config=configs/data_free.py:method=dafl --workdir=runs/dafl
+    python launch/main.py --config=configs/data_free.py:method=dfq,objective=dkd --workdir=runs/dfq_dkd
+    python launch/main.py --config=configs/data_free.py:method=fast_dfkd --config.teacher=<file> --workdir=runs/fast
 
-A generator makes images for the frozen teacher, and the student imitates the teacher on them; `plots/student_images.png` shows
-what it saw. `steps_per_epoch` counts steps of the generator.
+Images are made for the frozen teacher, and the student imitates the teacher on them; `plots/student_images.png` shows what it saw.
+No method reads a training image: with `--config.teacher=<file>` only the test images of `data.source` are ever looked at, by
+evaluation. `objective=` takes any offline method, or a sum of some, in place of what the method asks its student for.
+
+An epoch of a method with a generator has `steps_per_epoch` steps of it, each with `method.student_steps` of the student; an epoch
+of a method that fills a pool is one round of `method.synthesis_steps` and then `method.student_steps`. The defaults of the options
+are the papers', but for what `SMALL` makes smaller for digits.
 """
 
 from functools import partial
 from typing import Any
 
+import optax
 from ml_collections import ConfigDict
 
-from kdjax import methods
+from configs import offline
+from kdjax import methods, models
 from kdjax.experiment import data_free, sections
 from kdjax.experiment.entry import Entry, method_section
 
 
-def train_dafl(c):
+def train_cgdd(c):
+    """A generator that is asked for a class, which its embedding stands for."""
+    make = lambda c, g: methods.cgdd(c.student, c.teacher, g, c.tx, c.image_tx, **c.options)  # noqa: E731
+    return c.beside_generator(make, classes=c.classes, label="product")
+
+
+def train_cmi(c):
+    """A new generator in each round, and a head on what the teacher's batch norms see."""
+
+    def make(c):
+        head = models.mlp_head(256, 256, norm=False, out_bias=True)
+        return methods.cmi(c.student, c.teacher, c.generator(), head, c.tx, c.image_tx, **c.options)
+
+    return c.in_rounds(make, generator=True)
+
+
+def train_deep_inversion(c):
+    """Pixels in place of a generator."""
+    make = lambda c: methods.deep_inversion(c.student, c.teacher, c.tx, c.image_tx, **c.options)  # noqa: E731
+    return c.in_rounds(make)
+
+
+def train_fast_dfkd(c, *, latent_learning_rate=0.01):
+    """One generator for all rounds, whose rate is that of its copy times the steps of a round."""
+
+    def make(c):
+        rate = c.config.generator.optimiser.learning_rate
+        latent_tx = c.image_tx_at(learning_rate=latent_learning_rate)
+        meta_tx = c.image_tx_at(learning_rate=rate * c.settings["synthesis_steps"])
+        return methods.fast_dfkd(c.student, c.teacher, c.generator(), c.tx, c.image_tx, latent_tx, meta_tx, **c.options)
+
+    return c.in_rounds(make, warm_up=c.settings["warm_up"], generator=True)
+
+
+def train_mad(c):
+    """A generator beside its moving average; a conditional one adds the embedding of a class to the latents."""
+    asked = {"classes": c.classes, "label": "sum"} if c.settings["conditional"] else {}
+    make = lambda c, g: methods.mad(c.student, c.teacher, g, c.tx, c.image_tx, **c.options)  # noqa: E731
+    return c.beside_generator(make, average=True, **asked)
+
+
+def train_zskt(c):
+    """Both gradients are clipped."""
+
+    def make(c, g):
+        clipped = [optax.chain(optax.clip_by_global_norm(5.0), tx) for tx in (c.tx, c.image_tx)]
+        return methods.zskt(c.student, c.teacher, g, *clipped, **c.options)
+
+    return c.beside_generator(make)
+
+
+def train(method):
     """One generator beside one student."""
-    return methods.dafl(c.student, c.teacher, c.generator, c.tx, c.generator_tx, **c.options)
+    return lambda c: c.beside_generator(lambda c, g: method(c.student, c.teacher, g, c.tx, c.image_tx, **c.options))
 
 
-METHODS = {"dafl": Entry(methods.dafl, train_dafl)}
+METHODS = {
+    "adi": Entry(partial(methods.deep_inversion, adversarial=1.0), stages=train_deep_inversion),
+    "cgdd": Entry(methods.cgdd, stages=train_cgdd),
+    "cmi": Entry(methods.cmi, stages=train_cmi),
+    "cudfkd": Entry(methods.cudfkd, stages=train(methods.cudfkd)),
+    "dafl": Entry(methods.dafl, stages=train(methods.dafl)),
+    "deep_inversion": Entry(methods.deep_inversion, stages=train_deep_inversion),
+    "dfad": Entry(methods.dfad, stages=train(methods.dfad)),
+    "dfq": Entry(methods.dfq, stages=train(methods.dfq)),
+    "fast_dfkd": Entry(methods.fast_dfkd, stages=train_fast_dfkd),
+    "mad": Entry(methods.mad, stages=train_mad),
+    "zskt": Entry(methods.zskt, stages=train_zskt),
+}
+
+_POOL = {"student_steps": 50, "pool": 4096, "padding": 1}
+_INVERSION = {"synthesis_steps": 100, "roll": 1, "mirror": False, **_POOL}
+# What is smaller on digits than in the papers.
+SMALL = {
+    "adi": _INVERSION,
+    "cgdd": {"latent": 64},
+    "cmi": {"synthesis_steps": 50, "latent": 64, "bank": 2048, "cached": 512, **_POOL},
+    "cudfkd": {"latent": 64},
+    "deep_inversion": _INVERSION,
+    "dfad": {"latent": 64},
+    "dfq": {"latent": 64},
+    "fast_dfkd": {"latent": 64, "warm_up": 4, "reset": 20, **_POOL},
+    "mad": {"latent": 64},
+    "zskt": {"latent": 64},
+}
 
 
 def get_config(variant: str = "", **options: Any) -> ConfigDict:
     """The config, with other defaults of a method's options."""
-    chosen = sections.variant(variant, method="dafl", student="conv_net", teacher="conv_net")
+    chosen = sections.variant(variant, method="dafl", student="conv_net", teacher="conv_net", objective="")
+    method = chosen["method"]
     return ConfigDict(
         {
             **sections.run_section(seeds=3),
@@ -40,9 +129,15 @@ def get_config(variant: str = "", **options: Any) -> ConfigDict:
             ),
             "generator": {"features": 32, "optimiser": sections.adam_section(1e-3, kind="constant", b1=0.5)},
             "steps_per_epoch": 10,  # generator steps; each is followed by method.student_steps student steps
-            "method": method_section(chosen["method"], METHODS, **options),
+            "objective": objective_section(chosen["objective"]),
+            "method": method_section(method, METHODS, **{**SMALL.get(method, {}), **options}),
         }
     )
 
 
-build = partial(data_free.build, table=METHODS)
+def objective_section(name: str) -> dict:
+    """What a student is asked for: `""`, what its method asks for; or an offline method, or a sum of some, with their options."""
+    return {"label_weight": 0.0, **(method_section(name, offline.METHODS, label_weight=0.0) if name else {"name": ""})}
+
+
+build = partial(data_free.build, table=METHODS, objectives=offline.METHODS)

@@ -1,24 +1,28 @@
-"""The experiment of a teacher without its data: its student sees images that a generator makes."""
+"""The experiment of a teacher without its data: students see images that are made for them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import jax
 import optax
 
-from kdjax.core import Net, pick
-from kdjax.evaluate.classifier import classification
+from kdjax.core import Net, check_option, pick
+from kdjax.evaluate.measure import Alarm
+from kdjax.evaluate.without_data import without_data
 from kdjax.experiment.config import Config, plain
 from kdjax.experiment.context import Context, Experiment, axis_name, make_stage, stages_of
 from kdjax.experiment.data import load_data
-from kdjax.experiment.entry import Table, check_accumulation
+from kdjax.experiment.entry import Table, check_accumulation, objective_of
 from kdjax.experiment.nets import net_specification
 from kdjax.experiment.optimiser import make_optimiser
+from kdjax.experiment.synthetic_images import drawn, judged, remembered
 from kdjax.experiment.teaching import Teaching, teacher_of
+from kdjax.methods.recipes import Objective, combine, labels_objective
 from kdjax.train import Stage
 
-SAMPLES = 64  # images of a generator to look at
+SAMPLES = 64  # images to look at
+JUDGED = 512  # images that measures are of
+ALARMS = (Alarm("class_entropy", 50.0, "the images made are of few classes"),)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +30,16 @@ class DataFreeContext(Context):
     """What a student is taught from without data; an epoch has `config.steps_per_epoch` steps of the generator.
 
     Attributes:
+      method: the name of the method, for the records.
       teaching: its teacher.
+      objectives: the table of offline methods, for a student that is asked for another objective than its method's.
+      student_steps: of the student, in each step.
     """
 
+    method: str
     teaching: Teaching
+    objectives: Table
+    student_steps: float = 1
 
     @property
     def student(self) -> Net:
@@ -44,68 +54,160 @@ class DataFreeContext(Context):
 
     @property
     def tx(self) -> optax.GradientTransformation:
-        """The student's optimiser, for its `student_steps` in each step."""
-        often = self.settings.get("student_steps", 1)
-        return make_optimiser(self.training["optimiser"], self.steps * often, self.steps_per_epoch * often)
+        """The student's optimiser, for its steps alone."""
+        often = self.student_steps
+        return make_optimiser(self.training["optimiser"], round(self.steps * often), round(self.steps_per_epoch * often))
 
     @property
-    def generator_specification(self) -> dict:
-        """Of a net from latents to images of the data's shape."""
+    def objective(self) -> Objective | None:
+        """What the student is asked for in place of what its method asks for, beside the classes its images are made for."""
+        options = plain(self.config.objective)
+        names, weight = options.pop("name"), options.pop("label_weight", 0.0)
+        if not names:
+            return None
+        parts = names.split("+")
+        own = options if len(parts) > 1 else {names: options}
+        makers = {part: objective_of(part, self.objectives) for part in parts}
+        return combine(*[labels_objective(weight)] * bool(weight), *(f(**own[part], **self.known(f)) for part, f in makers.items()))
+
+    @property
+    def classes(self) -> int:
+        """Of the teacher."""
+        return self.dataset.classes
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of an image, (height, width, channels)."""
+        return tuple(self.dataset.shape)
+
+    def generator_specification(self, **changed: Any) -> dict:
+        """Of a net from latents to images of the data's shape.
+
+        Args:
+          **changed: other options of `models.generator`.
+        """
         (*size, channels), latent = self.dataset.shape, self.settings["latent"]
         own = {"name": "generator", "size": size, "channels": channels, "latent": latent, "dtype": self.config.precision}
-        return own | {"features": self.config.generator.features}
+        return own | {"features": self.config.generator.features, **changed}
+
+    def generator(self, **changed: Any) -> Net:
+        """From latents to images; with `classes` and `label`, from latents and classes."""
+        return self.build(self.generator_specification(**changed))
 
     @property
-    def generator(self) -> Net:
-        """From latents to images."""
-        return self.build(self.generator_specification)
+    def image_tx(self) -> optax.GradientTransformation:
+        """The optimiser of what makes images."""
+        return self.image_tx_at()
 
-    @property
-    def generator_tx(self) -> optax.GradientTransformation:
-        """The generator's optimiser."""
-        return make_optimiser(plain(self.config.generator.optimiser), self.steps, self.steps_per_epoch)
+    def image_tx_at(self, **changed: Any) -> optax.GradientTransformation:
+        """The same with other options."""
+        return make_optimiser({**plain(self.config.generator.optimiser), **changed}, self.steps, self.steps_per_epoch)
 
-    def stage(self, make: Callable[..., Any] | None = None, **fields: Any) -> dict[str, Stage]:
+    def beside_generator(
+        self, make: Callable[["DataFreeContext", Net], Any], *, average: bool = False, **changed: Any
+    ) -> dict[str, Stage]:
+        """One stage of a generator beside a student.
+
+        Args:
+          make: `(c, generator) -> Method`.
+          average: whether the method keeps the moving average of the generator.
+          **changed: other options of `models.generator`.
+        """
+        c = replace(self, student_steps=self.settings["student_steps"])
+        specification = c.generator_specification(**changed)
+        maker = replace(c, axis_name=None).build(specification)
+        nets = {"generator": specification} | ({"average_generator": specification} if average else {})
+        images = drawn(maker, self.settings["latent"], self.classes if "classes" in changed else None)
+        return c.stage(lambda c: make(c, c.build(specification)), nets, images)
+
+    def in_rounds(
+        self, make: Callable[["DataFreeContext"], Any], *, warm_up: int = 0, generator: bool = False, **changed: Any
+    ) -> dict[str, Stage]:
+        """One stage of rounds, each of them an epoch, that fill a pool of images.
+
+        Args:
+          make: `c -> Method`.
+          warm_up: first epochs in which the student does not learn.
+          generator: whether one makes the images.
+          **changed: other options of `models.generator`.
+        """
+        often, makes = self.settings["student_steps"], self.settings["synthesis_steps"]
+        check_option("--config.method.warm_up", warm_up, lambda n: 0 <= n < self.epochs, f"fewer than the {self.epochs} epochs")
+        learning = self.epochs - warm_up
+        # The student's schedule is that of the epochs in which it learns.
+        c = replace(self, steps_per_epoch=makes + often, student_steps=often * learning / self.epochs / (makes + often))
+        nets = {"generator": self.generator_specification(**changed)} if generator else {}
+        return c.stage(make, nets, remembered, steps=self.epochs * makes + learning * often)
+
+    def stage(
+        self, make: Callable[..., Any] | None, nets: Mapping[str, dict], images: Callable[..., tuple], **fields: Any
+    ) -> dict[str, Stage]:
         """One stage by its name.
 
         Args:
           make: `c -> Method`; None: that of the entry.
+          nets: specifications of what makes images, by name.
+          images: `(state, key, count) -> images` that a State makes.
           **fields: others of `Stage` than those of all students without data.
         """
-        generator = replace(self, axis_name=None).generator
-
-        def samples(state, key):
-            z = jax.random.normal(key, (SAMPLES, self.settings["latent"]))
-            return generator.apply(state.generator.params, state.generator.stats, z, train=True)[0]["image"]
-
+        nets_alone = [replace(self, axis_name=None).build(one) for one in (self.specification, self.teaching.specification)]
         usual = {
             "batch": self.config.data.batch,
-            "about": {"method": self.config.method.name},
-            "nets": {"student": self.specification, "generator": self.generator_specification},
+            "about": {"method": self.method, **self.settings, "objective": self.config.objective.name},
+            "nets": {"student": self.specification, **nets},
             "source": None,
-            "evaluate": classification,
+            "evaluate": without_data(judged(images, *nets_alone, JUDGED)),
             "score": "accuracy",
+            "alarms": ALARMS,
             "given": self.teaching.given,
-            "samples": samples,
+            "samples": lambda state, key: images(state, key, SAMPLES),
         }
         return {self.name: make_stage(self, make, **(usual | fields))}
 
 
-def build(config: Config, table: Table) -> Experiment:
-    """A teacher, and a student that never sees its data.
+def build(config: Config, table: Table, objectives: Table) -> Experiment:
+    """A teacher, and students that never see its data.
+
+    `config.method` makes one, `student`. `config.methods` makes one by each method, under its name; the run goes on without those
+    that diverge.
 
     Args:
       config: filled.
       table: of the methods by name.
+      objectives: of the offline methods by name, whose objectives a student may be asked for.
     """
-    training, settings = plain(config.student_training), plain(config.method)
-    entry = pick("method", settings.pop("name"), table)
-    check_accumulation(entry, "student_training", training["micro"])
     dataset = load_data(config)
     teaching = teacher_of(config, dataset)
+    many = "methods" in config
+    sections = dict(config.methods.items()) if many else {"student": config.method}
+    stages = {}
+    for name, section in sections.items():
+        own = student_stages(name, section, config, table, objectives, dataset, teaching)
+        stages |= {stage: one._replace(optional=True) for stage, one in own.items()} if many else own
+    return Experiment(teaching.stages | stages, dataset, outside=teaching.outside)
+
+
+def student_stages(
+    name: str, section: Config, config: Config, table: Table, objectives: Table, dataset: Any, teaching: Teaching
+) -> dict[str, Stage]:
+    """The stages that teach a student by one method.
+
+    Args:
+      name: of the last one.
+      section: the method's name and options.
+      config: filled.
+      table: of the methods by name.
+      objectives: of the offline methods by name.
+      dataset: whose shape and classes the images have.
+      teaching: the teacher.
+    """
+    training, settings = plain(config.student_training), plain(section)
+    method = settings.pop("name")
+    entry = pick("method", method, table)
+    check_accumulation(entry, "student_training", training["micro"])
     c = DataFreeContext(
-        config=config, dataset=dataset, name="student", entry=entry, settings=settings, training=training, teaching=teaching,
-        specification=net_specification(config.student_training.net, dataset, config), steps_per_epoch=config.steps_per_epoch,
-        source=dataset.train, members=config.seeds, axis_name=axis_name(config),
+        config=config, dataset=dataset, name=name, method=method, entry=entry, settings=settings, training=training,
+        teaching=teaching, objectives=objectives, specification=net_specification(config.student_training.net, dataset, config),
+        steps_per_epoch=config.steps_per_epoch, source=dataset.train, members=config.seeds, axis_name=axis_name(config),
     )  # fmt: skip
-    return Experiment(teaching.stages | stages_of(c), dataset, outside=teaching.outside)
+    return stages_of(c)

@@ -8,7 +8,10 @@ from kdjax.core import InputError, check_option, pick
 from kdjax.methods.recipes import Objective
 
 # Options that an experiment knows by itself: no config shows them, and whichever of them a method takes it is given.
-KNOWN = ("axis_name", "micro", "probe", "steps", "steps_per_epoch", "epochs", "labels", "numbers", "mean", "std")
+KNOWN = (
+    "axis_name", "classes", "epochs", "labels", "mean", "micro", "numbers", "objective", "probe", "shape", "std", "steps",
+    "steps_per_epoch",
+)  # fmt: skip
 
 # Of a first stage; a learning rate of 0, no schedule and no drops are those of the student.
 PACE = {"epochs": 30, "learning_rate": 0.0, "schedule": "", "drops": ()}

@@ -1,6 +1,15 @@
 """Every method by name; a folder is a family, and says in its README who trains whom. What they are made of is in `recipes`."""
 
+from kdjax.methods.data_free.cgdd import cgdd
+from kdjax.methods.data_free.cmi import cmi
+from kdjax.methods.data_free.cudfkd import cudfkd
 from kdjax.methods.data_free.dafl import dafl
+from kdjax.methods.data_free.deep_inversion import deep_inversion
+from kdjax.methods.data_free.dfad import dfad
+from kdjax.methods.data_free.dfq import dfq
+from kdjax.methods.data_free.fast_dfkd import fast_dfkd
+from kdjax.methods.data_free.mad import mad
+from kdjax.methods.data_free.zskt import zskt
 from kdjax.methods.labels.supervised import supervised
 from kdjax.methods.mutual.dml import dml
 from kdjax.methods.offline.ab import ab
@@ -56,9 +65,10 @@ from kdjax.methods.siamese.vicreg import vibcreg, vicreg
 from kdjax.methods.siamese.w_mse import w_mse
 
 __all__ = [
-    "ab", "at", "barlow_twins", "byol", "cakd", "cc", "crd", "dafl", "deepcluster_v2", "deit", "dino", "dist", "dkd", "dml",
-    "fast_moco", "fitnet", "fitnet_hint", "fsp", "ft", "hsakd", "hsakd_teacher", "ickd", "kd", "lc_loss", "lskd", "mae", "mlkd",
-    "moco", "moco_v2_plus", "moco_v3", "msbreg", "nnclr", "nst", "ofd", "paraphraser", "pixel", "pkt", "proc_kd", "pursuhint",
-    "relicv2", "ressl", "reviewkd", "rkd", "simclr", "simkd", "simsiam", "sp", "srrl", "supervised", "swav", "tinymim", "tst",
-    "twist", "twist_labels", "uslt", "vibcreg", "vicreg", "vid", "w_mse", "wsld",
+    "ab", "at", "barlow_twins", "byol", "cakd", "cc", "cgdd", "cmi", "crd", "cudfkd", "dafl", "deep_inversion",
+    "deepcluster_v2", "deit", "dfad", "dfq", "dino", "dist", "dkd", "dml", "fast_dfkd", "fast_moco", "fitnet", "fitnet_hint", "fsp",
+    "ft", "hsakd", "hsakd_teacher", "ickd", "kd", "lc_loss", "lskd", "mad", "mae", "mlkd", "moco", "moco_v2_plus", "moco_v3",
+    "msbreg", "nnclr", "nst", "ofd", "paraphraser", "pixel", "pkt", "proc_kd", "pursuhint", "relicv2", "ressl", "reviewkd",
+    "rkd", "simclr", "simkd", "simsiam", "sp", "srrl", "supervised", "swav", "tinymim", "tst", "twist", "twist_labels", "uslt",
+    "vibcreg", "vicreg", "vid", "w_mse", "wsld", "zskt",
 ]  # fmt: skip

@@ -69,6 +69,9 @@ class Collector:
             zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(of, rows[0], where[0]))
             return lax.scan(lambda total, now: (_add(total, of(*now)), None), zeros, (rows, where))[0]
 
+        def of_state(f, state, args):
+            return over_members(lambda state: (None, f(state, *args)), run.how, state)(state)[1]
+
         @cache
         def chosen(taps, given):
             """A function of outputs that takes those of some taps: the same one for the same choice, or it were compiled anew."""
@@ -83,6 +86,7 @@ class Collector:
         compiled = partial(jax.jit, out_shardings=NamedSharding(run.devices.mesh, P()))
         self.of_batch, self.of_split = (compiled(f, static_argnums=(0, 1)) for f in (of_batch, of_split))
         self.sum_batch, self.sum_split = (compiled(f, static_argnums=0) for f in (sum_batch, sum_split))
+        self.of_state = compiled(of_state, static_argnums=0)
         self.add, self.chosen = compiled(_add, donate_argnums=0), chosen
 
     def __call__(self, state: Any, *, alone: bool = False) -> "Collect":
@@ -128,6 +132,19 @@ class Collect:
           `(tree, columns)`, the arrays of the tree `[members, N, ...]`.
         """
         return self._rows(split, f, tuple(columns), *args)
+
+    def state(self, f: Callable, *args: Any) -> Any:
+        """What a function makes of the State itself, whatever split: of images that it generates, of a memory.
+
+        Args:
+          f: `(state, *args) -> tree` of arrays, of one member. It is compiled once as long as it is the same object. A stage with
+            `samples` keeps all of its State for it; another one only what `predict` reads.
+          *args: arrays that `f` needs.
+
+        Returns:
+          the tree, NumPy arrays `[members, ...]`.
+        """
+        return self._members(self._programs.of_state(f, self._state, args))
 
     def reduce(
         self,

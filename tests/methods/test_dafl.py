@@ -1,64 +1,31 @@
 import functools
 import math
-import pathlib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import CLASSES, close, dafl, equal, frozen, images, small, start, without_batch_norm
-from jax import lax
+from cases import CLASSES, close, dafl, equal, frozen, images, small, start, student_of, without_batch_norm
+from synthetic import KEY, easel, golden, one_step, reference_net
 
 from kdjax import losses, methods
 from kdjax.core import Frozen, InputError, Net, batch_norms, chain
-from kdjax.methods.data_free._recipe import data_free
+from kdjax.methods.data_free._generator import data_free
+from kdjax.methods.recipes import Objective
+from kdjax.methods.recipes import student as one_student
 from kdjax.models import conv_net, generator, linear_head
 
-KEY = jax.random.key(5)
 TERMS = ("one_hot", "balance", "activation", "batch_norm", "adversarial")
 NONE = dict.fromkeys(TERMS, 0.0)
 INDEX = {"index": jnp.arange(16)}
 
 
-def one_step(method, given, batch=INDEX):
-    state = method.init(KEY, batch, given)
-    return state, *jax.jit(method.step)(state, batch, KEY)
-
-
-def easel(pictures):
-    """A generator without a network: its parameters are the images, whatever the latents."""
-    apply = lambda params, stats, z, *, train, key=None: ({"image": params}, stats)  # noqa: E731
-    return Net(lambda key, z: (jnp.asarray(pictures), {}), apply)
-
-
 # Against the authors' code
 
 
-def reference_net(g, who):
-    """The network of the reference file: two convolutions, each before a batch norm in evaluation mode."""
-
-    def apply(params, stats, x, *, train, key=None):
-        taps = {}
-        for layer, stride in (("1", 1), ("2", 2)):
-            numbers = ("NHWC", "HWIO", "NHWC")
-            kernel = params[f"conv{layer}_kernel"]
-            x = lax.conv_general_dilated(x, kernel, (stride, stride), ((1, 1), (1, 1)), dimension_numbers=numbers)
-            taps[f"norm/bn{layer}"] = x
-            row = lambda part, layer=layer: params[f"bn{layer}_{part}"].reshape(1, 1, 1, -1)  # noqa: E731
-            mean, var = (stats[f"bn{layer}"][part].reshape(1, 1, 1, -1) for part in ("mean", "var"))
-            x = jax.nn.relu((x - mean) / jnp.sqrt(var + 1e-5) * row("scale") + row("bias"))
-        pooled = jnp.mean(x, (1, 2))
-        return taps | {"pooled": pooled, "logits": pooled @ params["fc_kernel"] + params["fc_bias"].reshape(1, -1)}, stats
-
-    params = {k.removeprefix(f"w_{who}_"): jnp.asarray(v) for k, v in g.items() if k.startswith(f"w_{who}_")}
-    stats = {bn: {part: params.pop(f"{bn}_{part}") for part in ("mean", "var")} for bn in ("bn1", "bn2")}
-    return Net(lambda key, x: (params, stats), apply), Frozen(params, stats)
-
-
 def test_the_generator_s_objective_is_the_authors():
-    file = pathlib.Path(__file__).parent.parent / "golden/datafree/dafl_objective.npz"
-    g = dict(np.load(file, allow_pickle=False))
+    g = golden("datafree/dafl_objective")
     (student, _), (teacher, weights) = (reference_net(g, who) for who in ("student", "teacher"))
     batch = {"index": jnp.arange(len(g["images"]))}
 
@@ -110,7 +77,7 @@ def test_a_single_weight_leaves_a_single_term(alone, name):
 
     def term(pictures):
         taps_t, _ = teacher.apply(frozen_teacher.params, frozen_teacher.stats, pictures, train=False)
-        taps_s, _ = student.apply(state.student.params, state.student.stats, pictures, train=False)
+        taps_s, _ = student.apply(*student_of(state.student), pictures, train=False)
         log_t, log_s = jax.nn.log_softmax(taps_t["logits"]), jax.nn.log_softmax(taps_s["logits"])
         share = jnp.mean(jnp.exp(log_t), 0)
         return {
@@ -141,7 +108,7 @@ def test_the_base_of_the_logarithm():
 
     def balance(**options):
         method = methods.dafl(net, net, easel(images()), optax.sgd(0.1), optax.sgd(0.1), latent=2, student_steps=1, **options)
-        return one_step(method, {"teacher": frozen(net)})[2]["generator_balance"]
+        return one_step(method, {"teacher": frozen(net)}, INDEX)[2]["generator_balance"]
 
     np.testing.assert_allclose(balance(log_base=10.0), balance() / math.log(10), rtol=1e-5)
 
@@ -176,14 +143,14 @@ def watched(steps, fresh=True):
     student, teacher = watching(without_batch_norm()), looking()
     maker = generator(8, channels=1, features=2)
     method = methods.dafl(student, teacher, maker, optax.adam(0.01), optax.adam(0.1), latent=3, student_steps=steps, fresh=fresh)
-    return one_step(method, {"teacher": Frozen(teacher.init(jax.random.key(1), images())[0], {})})
+    return one_step(method, {"teacher": Frozen(teacher.init(jax.random.key(1), images())[0], {})}, INDEX)
 
 
 @pytest.mark.parametrize("steps", [1, 3])
 def test_a_step_holds_one_generator_update_and_k_student_updates(steps):
     state, new, _ = watched(steps)
-    assert (new.student.opt[0].count, new.generator.opt[0].count) == (steps, 1)
-    assert new.student.stats["passes"] == steps  # evaluation mode while images are made up
+    assert (new.student.learner.opt[0].count, new.generator.opt[0].count) == (steps, 1)
+    assert student_of(new.student)[1]["passes"] == steps  # evaluation mode while images are made up
     assert new.step == state.step + 1
 
 
@@ -191,12 +158,12 @@ def test_a_step_holds_one_generator_update_and_k_student_updates(steps):
 def test_the_student_trains_on_the_judged_images_or_on_new_ones(fresh):
     _, new, metrics = watched(3, fresh)
     judged = -float(metrics["generator_activation"])  # pixels are the features, so this is their mean
-    seen = float(jnp.mean(new.student.stats["seen"]))
+    seen = float(jnp.mean(student_of(new.student)[1]["seen"]))
     assert (abs(seen - judged) < 1e-6) == (not fresh)
 
 
 def test_each_student_step_draws_new_images():
-    seen = [watched(k)[1].student.stats["seen"] for k in (1, 3)]  # the last of each
+    seen = [student_of(watched(k)[1].student)[1]["seen"] for k in (1, 3)]  # the last of each
     assert not equal(*seen)
 
 
@@ -208,16 +175,16 @@ def test_the_student_imitates_the_teacher_on_what_the_generator_has_just_learned
         method = methods.dafl(
             net, net, easel(images()), optax.sgd(0.1), optax.sgd(5.0), temperature=3.0, latent=2, student_steps=1, fresh=fresh
         )
-        state, new, metrics = one_step(method, {"teacher": teacher})
+        state, new, metrics = one_step(method, {"teacher": teacher}, INDEX)
         pictures = new.generator.params if fresh else state.generator.params
 
         def imitation(params, pictures=pictures):
             z, t = (net.apply(p, {}, pictures, train=True)[0]["logits"] for p in (params, teacher.params))
             return jnp.mean(losses.kl_distillation(z, t, temperature=3.0))
 
-        value, gradient = jax.jit(jax.value_and_grad(imitation))(state.student.params)
+        value, gradient = jax.jit(jax.value_and_grad(imitation))(student_of(state.student)[0])
         np.testing.assert_allclose(metrics["student_distillation"], value, rtol=1e-5)
-        close(new.student.params, jax.tree.map(lambda p, g: p - 0.1 * g, state.student.params, gradient), atol=1e-6)
+        close(student_of(new.student)[0], jax.tree.map(lambda p, g: p - 0.1 * g, student_of(state.student)[0], gradient), atol=1e-6)
     assert not equal(state.generator.params, new.generator.params)
 
 
@@ -232,7 +199,7 @@ def test_a_student_with_dropout_draws_a_mask_of_its_own_in_each_step():
         return net.apply(params, stats, x, train=train)
 
     method = methods.dafl(Net(net.init, apply), net, easel(images()), optax.sgd(0.1), optax.sgd(0.1), latent=2, student_steps=3)
-    one_step(method, {"teacher": frozen(net)})
+    one_step(method, {"teacher": frozen(net)}, INDEX)
     jax.effects_barrier()
     assert len(seen) == 3 and len(set(seen)) == 3
 
@@ -257,7 +224,7 @@ def test_the_batch_norms_of_a_chained_teacher_are_found():
         small(), teacher, easel(images()), optax.sgd(0.1), optax.sgd(0.1), **NONE | {"batch_norm": 1.0}, latent=2, student_steps=1
     )
     given = frozen(teacher)
-    _, _, metrics = one_step(method, {"teacher": given})
+    _, _, metrics = one_step(method, {"teacher": given}, INDEX)
     taps, _ = conv_net((4,), None).apply(given.params["first"], given.stats["first"], images(), train=False)
     running = given.stats["first"]["batch_stats"]["stage1_bn"]
     value = losses.batch_norm_statistics(taps["norm/stage1_bn"], running["mean"], running["var"])
@@ -269,7 +236,7 @@ def test_a_teacher_without_batch_norm():
 
     def run(**options):
         method = methods.dafl(net, net, easel(images()), optax.sgd(0.1), optax.sgd(0.1), latent=2, student_steps=1, **options)
-        return one_step(method, {"teacher": frozen(net)})
+        return one_step(method, {"teacher": frozen(net)}, INDEX)
 
     assert np.isfinite(run()[2]["generator_loss"])
     with pytest.raises(InputError, match=r"^batch_norm=1.0 is not accepted: this teacher has no batch-norm layers"):
@@ -290,15 +257,15 @@ def test_objectives_see_the_step_and_a_memory_and_weights_follow_the_step():
     pictures = jnp.full((4, 2, 2, 1), 0.5)
     net = Net(lambda key, x: (jnp.float32(1.0), {}), lambda p, s, x, *, train, key=None: ({"logits": p * x[:, 0, 0]}, s))
 
-    def invent(seen):
+    def terms(seen):
         return {"bright": -jnp.mean(seen.images, (1, 2, 3)), "late": jnp.mean(seen.images) + 0.0 * seen.step}, seen.images[:1]
 
-    def distil(seen):
-        assert seen.memory.shape == (1, 2, 2, 1)
-        return {"imitation": jnp.sum((seen.student["logits"] - 2 * seen.teacher["logits"]) ** 2, -1) + 0.0 * seen.images.sum()}
+    def imitation(seen, adapted):
+        return {"imitation": jnp.sum((seen.student["logits"] - 2 * seen.teacher["logits"]) ** 2, -1)}
 
+    student = one_student(net, optax.sgd(0.0), Objective(imitation, {}), teacher=net)
     method = data_free(
-        net, net, easel(pictures), optax.sgd(0.0), optax.sgd(1.0), invent, distil,
+        student, easel(pictures), optax.sgd(1.0), terms,
         weights={"late": lambda step: 1.0 * (step == 1)}, latent=1, student_steps=1,
         memory=lambda key, seen: jnp.zeros((1, *seen.images.shape[1:])),
         replay=lambda memory, key, images: jnp.broadcast_to(memory, images.shape),
@@ -319,16 +286,16 @@ def test_several_generators_make_the_images_together():
     bright, dark = jnp.full((4, 2, 2, 1), 0.8), jnp.full((4, 2, 2, 1), 0.2)
     net = Net(lambda key, x: (jnp.float32(1.0), {}), lambda p, s, x, *, train, key=None: ({"logits": p * x[:, 0, 0]}, s))
 
-    def invent(seen):
+    def terms(seen):
         assert seen.images.shape == (8, 2, 2, 1) and seen.teacher["logits"].shape == (8, 1)
         return {"range": jnp.mean(seen.images[4:]) - jnp.mean(seen.images[:4])}, ()
 
-    def distil(seen):
-        return {"imitation": jnp.mean(seen.images, (1, 2, 3))}
+    def brightness(seen, adapted):
+        return {"imitation": jnp.mean(seen.batch["image"], (1, 2, 3))}
 
+    student = one_student(net, optax.sgd(0.0), Objective(brightness, {}), teacher=net)
     method = data_free(
-        net, net, {"bright": easel(bright), "dark": easel(dark)}, optax.sgd(0.0), optax.sgd(0.1), invent, distil,
-        weights={}, latent=1, student_steps=1,
+        student, {"bright": easel(bright), "dark": easel(dark)}, optax.sgd(0.1), terms, weights={}, latent=1, student_steps=1,
     )  # fmt: skip
     _, new, metrics = one_step(method, {"teacher": Frozen(jnp.float32(3.0), {}, "t")}, {"index": jnp.arange(4)})
     weights = method.weights(new)

@@ -72,9 +72,9 @@ def nodes(state, kind):
 
 
 def kernels(params):
-    """The weights of layers. Left out: a bias in front of batch norm, whose gradient is zero."""
+    """The weights of layers, and rows that are trained. Left out: a bias in front of batch norm, whose gradient is zero."""
     flat = jax.tree_util.tree_leaves_with_path(params)
-    return [x for path, x in flat if getattr(path[-1], "key", None) == "kernel"]
+    return [x for path, x in flat if getattr(path[-1], "key", None) in ("kernel", "latent", "pixels")]
 
 
 def test_every_public_method_is_in_the_table():

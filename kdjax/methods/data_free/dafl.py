@@ -5,8 +5,11 @@ import math
 import optax
 
 from kdjax import losses
-from kdjax.core import InputError, Method, Net, batch_norms
-from kdjax.methods.data_free._recipe import data_free
+from kdjax.core import Method, Net
+from kdjax.methods import recipes
+from kdjax.methods.data_free._generator import data_free
+from kdjax.methods.data_free._terms import batch_norm_term, disagreement
+from kdjax.methods.offline.kd import kd_objective
 
 
 def dafl(
@@ -26,6 +29,7 @@ def dafl(
     student_steps: int = 5,
     fresh: bool = True,
     log_base: float = math.e,
+    objective: recipes.Objective | None = None,
     axis_name: str | None = None,
 ) -> Method:
     """A generator makes images that the teacher is sure of, finds varied and responds to; the student imitates it on them.
@@ -53,26 +57,21 @@ def dafl(
       student_steps: student steps for each generator step.
       fresh: whether student steps draw images of their own.
       log_base: base of the logarithm in the balance term.
+      objective: what the student is asked for in place of the imitation: that of any offline method.
       axis_name: mapped axis that holds the batch, or None.
 
     Reference: Chen et al., Data-Free Learning of Student Networks, ICCV 2019 (arXiv 1904.01186).
     """
 
-    def invent(seen):
-        layers = batch_norms(seen.teacher, seen.teacher_stats)
-        if not layers and batch_norm:
-            raise InputError(f"batch_norm={batch_norm} is not accepted: this teacher has no batch-norm layers")
-        student, teacher = seen.student["logits"], seen.teacher["logits"]
+    def terms(seen):
+        teacher = seen.teacher["logits"]
         return {
             "one_hot": losses.one_hot_confidence(teacher),
             "balance": losses.class_balance(teacher, base=log_base, axis_name=axis_name),
             "activation": losses.activation_norm(seen.teacher["pooled"]),
-            "batch_norm": sum(losses.batch_norm_statistics(*layer, axis_name=axis_name) for layer in layers),
-            "adversarial": -losses.kl_distillation(student, teacher, temperature=1.0, stop_teacher=False),
+            "batch_norm": batch_norm_term(seen, batch_norm),
+            "adversarial": disagreement(seen),
         }, ()
-
-    def distil(seen):
-        return {"distillation": losses.kl_distillation(seen.student["logits"], seen.teacher["logits"], temperature=temperature)}
 
     weights = {
         "one_hot": one_hot,
@@ -81,7 +80,8 @@ def dafl(
         "batch_norm": batch_norm,
         "adversarial": adversarial,
     }
+    asked = objective or kd_objective(weight=1.0, temperature=temperature)
     return data_free(
-        student, teacher, generator, student_tx, generator_tx, invent, distil,
-        weights=weights, latent=latent, student_steps=student_steps, fresh=fresh, axis_name=axis_name,
+        recipes.student(student, student_tx, asked, teacher=teacher, axis_name=axis_name), generator, generator_tx, terms,
+        weights=weights, latent=latent, student_steps=student_steps, images="fresh" if fresh else "judged", axis_name=axis_name,
     )  # fmt: skip

@@ -1,0 +1,57 @@
+"""The images that a State of a data-free method makes, or remembers, and what its networks say of them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from kdjax.core import Net, batch_norms
+from kdjax.losses import batch_norm_statistics
+
+
+def drawn(generator: Net, latent: int, classes: int | None = None) -> Callable[[Any, jax.Array, int], jax.Array]:
+    """Makes `(state, key, count) -> images [count, H, W, C]` of a State with a generator.
+
+    Args:
+      generator: the net, whose batch norm takes the statistics of the images it makes.
+      latent: length of a latent vector.
+      classes: of a conditional generator, which is asked for each in turn; None: it takes latents alone.
+    """
+
+    def images(state, key, count):
+        z = jax.random.normal(key, (count, latent))
+        asked = z if classes is None else {"latent": z, "label": jnp.arange(count) % classes}
+        return generator.apply(state.generator.params, state.generator.stats, asked, train=True)[0]["image"]
+
+    return images
+
+
+def remembered(state: Any, key: jax.Array, count: int) -> jax.Array:
+    """Images `[count, H, W, C]` in [0, 1] of a State with a pool, each among those that it was given so far."""
+    rows, filled = state.pool.rows, jnp.minimum(state.pool.pushed, state.pool.rows.shape[0])
+    chosen = jax.random.randint(key, (count,), 0, jnp.maximum(filled, 1))
+    return rows[chosen].astype(jnp.float32) / 255
+
+
+def judged(images: Callable[..., jax.Array], student: Net, teacher: Net, count: int) -> Callable[[Any], dict[str, Any]]:
+    """Makes `state -> ` what teacher and student say of synthetic images, as `evaluate.without_data` takes it.
+
+    Args:
+      images: `(state, key, count) -> images [count, H, W, C]`.
+      student: the net, on one device.
+      teacher: the net, on one device.
+      count: of the images.
+    """
+
+    def look(state):
+        made = images(state, jax.random.key(0), count)
+        learner, frozen = state.student.learner, state.student.given["teacher"]
+        taps, _ = teacher.apply(frozen.params, frozen.stats, made, train=False)
+        own, _ = student.apply(learner.params["student"], learner.stats["student"], made, train=False)
+        found = {"image": made, "logits": taps["logits"], "student_logits": own["logits"]}
+        layers = [batch_norm_statistics(*layer) for layer in batch_norms(taps, frozen.stats)]
+        found |= {"batch_norm": sum(layers)} if layers else {}
+        return found | ({"features": taps["pooled"]} if "pooled" in taps else {})
+
+    return look
