@@ -6,21 +6,25 @@ from typing import Any
 import jax
 import numpy as np
 
-from kdjax.evaluate.agreement import top1_agreement
+from kdjax.evaluate.agreement import relative_accuracy, top1_agreement
 from kdjax.evaluate.classifier import classification
-from kdjax.evaluate.generation import class_entropy, duplicates, frechet_distance, kernel_distance
+from kdjax.evaluate.fidelity import precision_recall
+from kdjax.evaluate.generation import frechet_distance, kernel_distance
+from kdjax.evaluate.synthetic import class_entropy, diversity, duplicates, nearest_real
 
 REAL = 2048  # rows of the real images that synthetic ones are held against
+DOUBLE = 0.01  # how far images differ in each number, at most, to count as doubles
 
 
 def without_data(look: Callable[[Any], dict[str, Any]]) -> Callable:
     """Makes the measure of a stage of a student, a `"teacher"` and images that are made for them.
 
-    At every evaluation: the student's accuracy, and of synthetic images the entropy of the classes that the teacher finds, in
-    percent of that of equally many of each (`class_entropy`), the distance of their statistics at the teacher's batch-norm layers
-    (`batch_norm_distance`) and the student's agreement with the teacher on them (`synthetic_agreement`). At the end also what
-    `classification` measures, the accuracy in percent of the teacher's (`relative_accuracy`), the share of images that have a
-    double (`duplicates`), and, against real images in the teacher's pooled features, FID, KID, precision and recall.
+    At every evaluation: the student's accuracy, and of synthetic images the entropy of the classes that the teacher finds
+    (`class_entropy`), the distance of their statistics at the teacher's batch-norm layers (`batch_norm_distance`) and the student's
+    agreement with the teacher on them (`synthetic_agreement`). At the end also what `classification` measures, the accuracy in
+    percent of the teacher's (`relative_accuracy`), the share of images that have a double (`duplicates`), their mean distance from
+    each other (`diversity`) and to the nearest real image (`nearest_real`), in pixels, and, in the teacher's pooled features
+    against real images, FID, KID, precision and recall.
 
     Args:
       look: `state -> {"image", "logits", "student_logits"}` of synthetic images, and where there are such, the teacher's
@@ -30,31 +34,40 @@ def without_data(look: Callable[[Any], dict[str, Any]]) -> Callable:
     def measure(collect, split, final):
         measures = classification(collect, split, final)
         seen = collect.state(look)
-        measures["class_entropy"] = _each(lambda z: 100 * class_entropy(np.argmax(z, -1), z.shape[-1]), seen["logits"])
+        measures["class_entropy"] = _each(class_entropy, seen["logits"])
         measures["synthetic_agreement"] = 100 * np.mean(jax.vmap(top1_agreement)(seen["student_logits"], seen["logits"]), -1)
         if "batch_norm" in seen:
             measures["batch_norm_distance"] = seen["batch_norm"]
         if not final:
             return measures
-        outputs, columns = collect(split, "logits", "pooled", given=True)
-        teacher = outputs["teacher"]
-        right = np.mean(np.argmax(teacher["logits"], -1) == columns["label"], -1)
-        measures["relative_accuracy"] = measures["accuracy"] / np.maximum(right, 1e-9)
-        measures["duplicates"] = _each(lambda x: 100 * duplicates(x.reshape(len(x), -1)), seen["image"])
+        outputs, columns = collect(split, "logits", "pooled", given=True, columns=("image",))
+        teacher, images = outputs["teacher"], seen["image"]
+        right = 100 * np.mean(np.argmax(teacher["logits"], -1) == columns["label"], -1)
+        measures["relative_accuracy"] = relative_accuracy(measures["accuracy"], right)
+        closest = DOUBLE * np.sqrt(images[0, 0].size)
+        measures["duplicates"] = _each(lambda x: 100 * duplicates(x, tolerance=closest), images)
+        measures["diversity"] = _each(diversity, images)
+        real = columns["image"][:REAL]
+        real = real / 255 if real.dtype == np.uint8 else real
+        if real.shape[1:] == images.shape[2:]:
+            measures["nearest_real"] = _each(lambda x: nearest_real(x, real)[0].mean(), images)
         if "features" in seen:
-            for name, f in REALISM.items():
-                both = zip(seen["features"], teacher["pooled"][:, :REAL], strict=True)
-                measures[name] = np.array([f(made, real) for made, real in both])
+            found = [_likeness(*both) for both in zip(seen["features"], teacher["pooled"][:, :REAL], strict=True)]
+            measures |= {name: np.array([one[name] for one in found]) for name in found[0]}
         return measures
 
     return measure
 
 
-REALISM = {
-    "fid": frechet_distance,
-    "kid": kernel_distance,
-}
+def _likeness(features, reference):
+    balls = precision_recall(features, reference)
+    return {
+        "fid": frechet_distance(features, reference),
+        "kid": kernel_distance(features, reference),
+        "precision": 100 * balls.precision,
+        "recall": 100 * balls.recall,
+    }
 
 
 def _each(f: Callable, arrays: Any) -> np.ndarray:
-    return np.array([f(x) for x in np.asarray(arrays)])
+    return np.array([float(f(x)) for x in np.asarray(arrays)])

@@ -1,5 +1,6 @@
 """The experiment of a teacher without its data: students see images that are made for them."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,7 +23,7 @@ from kdjax.train import Stage
 
 SAMPLES = 64  # images to look at
 JUDGED = 512  # images that measures are of
-ALARMS = (Alarm("class_entropy", 50.0, "the images made are of few classes"),)
+COLLAPSE = 0.5  # of the entropy of equally many images of each class
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +159,7 @@ class DataFreeContext(Context):
             "source": None,
             "evaluate": without_data(judged(images, *nets_alone, JUDGED)),
             "score": "accuracy",
-            "alarms": ALARMS,
+            "alarms": (Alarm("class_entropy", COLLAPSE * math.log(self.classes), "the images made are of few classes"),),
             "given": self.teaching.given,
             "samples": lambda state, key: images(state, key, SAMPLES),
         }
