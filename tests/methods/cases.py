@@ -513,9 +513,9 @@ CASES: dict[str, Callable[..., Case]] = {
     "lc_loss": lc_loss,
     "mae": mae,
     "uslt": uslt,
-    "cgdd": data_free(methods.cgdd, label="product", classes=CLASSES, layers=("stage1",)),
+    "cgdd": data_free(methods.cgdd, label="product", classes=CLASSES, attention=1.0, layers=("stage1",)),
     "cmi": in_rounds(
-        methods.cmi, tiny_generator, lambda axis_name: mlp_head(6, 5, norm=False), optax.sgd(0.1), optax.adam(0.01), latent=3,
+        methods.cmi, tiny_generator, lambda axis_name: mlp_head(6, 5, norm=False), optax.sgd(0.1), optax.adam(0.05), latent=3,
         bank=2 * ROWS, cached=ROWS,
     ),
     "cudfkd": data_free(methods.cudfkd, steps=8, steps_per_epoch=2, begin=0.0, end=1.0),

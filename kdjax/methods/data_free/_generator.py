@@ -165,7 +165,7 @@ def data_free(
         stats, kept = maker.stats
         maker, average = maker.replace(stats=stats), state.average
         if average is not None:
-            average = Follower(ema(average.params, maker.params, decay), stats)
+            average = Follower(*ema((average.params, average.stats), (maker.params, stats), decay))
 
         def seen_by_student(held, key):
             source = state.generator if images == "judged" else maker

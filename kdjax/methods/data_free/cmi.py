@@ -109,7 +109,7 @@ def cmi(
         return taps["image"], stats
 
     def terms(draft, judge):
-        seen = judge(whole(_named(draft.keys, 0), draft.images))
+        seen = judge(whole(draft.keys, draft.images))
         student, teacher = seen.student["logits"], seen.teacher["logits"]
         found = {
             "one_hot": losses.cross_entropy(teacher, seen.labels),
@@ -118,7 +118,8 @@ def cmi(
         }
         if not contrast:
             return found, ()
-        near = judge(part(_named(draft.keys, 1), draft.images))
+        apart = jax.vmap(lambda key: jax.random.fold_in(key, 1))(draft.keys)
+        near = judge(part(apart, draft.images))
         here = jnp.concatenate([_description(one.teacher, one.teacher_stats) for one in (near, seen)], 1)
         earlier = draft.memory["bank"]
         # Of the rows that were pushed, as many as are asked for, each once.
@@ -126,10 +127,9 @@ def cmi(
         chosen = lax.top_k(drawn, cached)[1]
         both = jnp.split(jnp.concatenate([here, earlier.rows[chosen]]), 2, axis=1)
         embedded = [unit(head.apply(draft.params["head"], draft.memory["head_stats"], x, train=True)[0]["embedding"]) for x in both]
-        here_counts = jnp.ones(len(here), bool)
         found["contrast"] = losses.image_contrast(
             *embedded, temperature=contrast_temperature, current=len(here),
-            where=jnp.concatenate([here_counts, earlier.filled[chosen]]), axis_name=axis_name,
+            where=jnp.concatenate([jnp.ones(len(here), bool), earlier.filled[chosen]]), axis_name=axis_name,
         )  # fmt: skip
         return found, gather_replicated(here, axis_name)
 
@@ -154,7 +154,3 @@ def _description(taps, stats):
     if not layers:
         raise InputError("contrast above 0 is not accepted: this teacher has no batch-norm layers; contrast=0 leaves the term out")
     return jnp.concatenate(layers, 1)
-
-
-def _named(keys, number):
-    return jax.vmap(lambda key: jax.random.fold_in(key, number))(keys)
