@@ -127,12 +127,17 @@ def get_config(variant: str = "", **options: Any) -> ConfigDict:
             "student_training": sections.training_section(
                 chosen["student"], widths=(16, 32, 64), epochs=30, optimiser=sections.sgd_section(0.1)
             ),
-            "generator": {"features": 32, "optimiser": sections.adam_section(1e-3, kind="constant", b1=0.5)},
+            "generator": {
+                "features": 32,
+                "last": "sigmoid",
+                "init": "fan_in",
+                "optimiser": sections.adam_section(1e-3, kind="constant", b1=0.5),
+            },
             "steps_per_epoch": 10,  # generator steps; each is followed by method.student_steps student steps
             "objective": objective_section(chosen["objective"]),
             "method": method_section(method, METHODS, **{**SMALL.get(method, {}), **options}),
         }
-    )
+    )  # fmt: skip
 
 
 def objective_section(name: str) -> dict:

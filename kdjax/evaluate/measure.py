@@ -78,6 +78,7 @@ MEASURES: Mapping[str, Measure] = {
         Measure("density", "", "higher", 3),
         Measure("coverage", "%", "higher", 2),
         Measure("relative_accuracy", "%", "higher", 2),
+        Measure("synthetic_agreement", "%", "higher", 2),
         Measure("class_entropy", "nats", "higher", 3),
         Measure("duplicates", "%", "lower", 2),
         Measure("diversity", "", "higher", 3),

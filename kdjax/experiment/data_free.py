@@ -87,9 +87,12 @@ class DataFreeContext(Context):
         Args:
           **changed: other options of `models.generator`.
         """
-        (*size, channels), latent = self.dataset.shape, self.settings["latent"]
-        own = {"name": "generator", "size": size, "channels": channels, "latent": latent, "dtype": self.config.precision}
-        return own | {"features": self.config.generator.features, **changed}
+        (*size, channels), section = self.dataset.shape, plain(self.config.generator)
+        own = {"name": "generator", "size": size, "channels": channels, "latent": self.settings["latent"]}
+        own |= {"dtype": self.config.precision, **{name: section[name] for name in ("features", "last", "init")}}
+        # Where batch norm is last, images have the mean and deviation of the data.
+        units = {} if section["last"] == "sigmoid" else {"mean": list(self.mean), "std": list(self.std)}
+        return own | units | changed
 
     def generator(self, **changed: Any) -> Net:
         """From latents to images; with `classes` and `label`, from latents and classes."""

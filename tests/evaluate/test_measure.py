@@ -48,6 +48,7 @@ def test_of_which_measures_less_is_better():
         "kid",
         "half_interval",
         "uniformity",
+        "alignment",
         "pge_distance",
         "duplicates",
         "batch_norm_distance",

@@ -5,7 +5,10 @@ import jax.numpy as jnp
 import pytest
 
 from configs import data_free
+from kdjax import methods
 from kdjax.core import Frozen, InputError
+
+NEEDED = {"dkd": {"steps_per_epoch": 1}, "crd": {"labels": [0, 1], "numbers": [0, 1]}}
 
 
 @pytest.fixture
@@ -27,7 +30,13 @@ def test_its_generator_can_be_loaded(config):
     nets = data_free.build(config).stages["student"].nets
     assert list(nets) == ["student", "generator"]
     made = {"name": "generator", "size": [8, 8], "channels": 1, "latent": 8, "features": 4, "dtype": "float32"}
-    assert nets["generator"] == made
+    assert nets["generator"] == made | {"last": "sigmoid", "init": "fan_in"}
+
+
+def test_a_generator_with_batch_norm_last_has_the_units_of_the_data(config):
+    config.generator.last = "tanh_norm"
+    nets = data_free.build(config).stages["student"].nets
+    assert nets["generator"]["mean"] == list(nets["student"]["mean"]) and nets["generator"]["std"] == list(nets["student"]["std"])
 
 
 def test_made_images_can_be_looked_at(config):
@@ -47,3 +56,43 @@ def test_gradients_are_not_accumulated(config):
     config.student_training.micro = 2
     with pytest.raises(InputError, match=r"student_training.micro=2 is not accepted: expected 1: this method does not"):
         data_free.build(config)
+
+
+@pytest.mark.parametrize("objective", ["dkd", "at+crd"])
+def test_a_student_may_be_asked_for_any_offline_objective(objective):
+    found = data_free.get_config(f"objective={objective}", latent=8)
+    method = small(found).stages["student"].method
+    batch = {"index": jnp.arange(4)}
+    state = jax.eval_shape(method.init, jax.random.key(0), batch, teacher(found))
+    metrics = jax.eval_shape(method.step, state, batch, jax.random.key(0))[1]
+    names = [name for part in objective.split("+") for name in getattr(methods, part).objective(**NEEDED.get(part, {})).weights]
+    assert {f"student_{name}" for name in names} < set(metrics)
+    assert "student_distillation" not in metrics and "student_cross_entropy" not in metrics
+
+
+def test_an_epoch_of_rounds_is_a_round():
+    found = data_free.get_config("method=fast_dfkd", warm_up=4, synthesis_steps=5, student_steps=7)
+    found.student_training.epochs = 6
+    stage = small(found).stages["student"]
+    assert stage.steps == 6 * 5 + 2 * 7 and list(stage.nets) == ["student", "generator"]
+    found.method.warm_up = 6
+    with pytest.raises(InputError, match=r"--config.method.warm_up=6 is not accepted: expected fewer than the 6 epochs"):
+        data_free.build(found)
+
+
+def test_a_moving_average_can_be_loaded_too():
+    found = data_free.get_config("method=mad", latent=8)
+    assert list(small(found).stages["student"].nets) == ["student", "generator", "average_generator"]
+
+
+def small(config):
+    config.student_training.net.widths = config.teacher_training.net.widths = (4,)
+    config.generator.features = 4
+    return data_free.build(config)
+
+
+def teacher(config):
+    lessons = data_free.build(config).stages["teacher"].method
+    images = {"image": jnp.zeros((2, 8, 8, 1)), "label": jnp.arange(2), "index": jnp.arange(2)}
+    params, stats = jax.eval_shape(lambda key: lessons.weights(lessons.init(key, images, {}))["network"], jax.random.key(0))
+    return {"teacher": Frozen(params, stats, "of a test")}

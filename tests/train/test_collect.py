@@ -60,6 +60,14 @@ def test_given_networks_only_when_asked_and_taps_only_where_they_are(tmp_path):
     np.testing.assert_array_equal(outputs["student"]["pooled"][0], outputs["student"]["pooled"][1])
 
 
+@pytest.mark.parametrize(("how", "devices"), [("map", 1), ("vmap", 2)])
+def test_what_a_function_makes_of_the_state_itself(tmp_path, how, devices):
+    collect = collecting(tmp_path, how=how, devices=find_devices(count=devices))
+    found = collect.state(lambda state, factor: {"params": factor * state.learner.params["student"][0], "step": state.step}, 2.0)
+    np.testing.assert_allclose(found["params"], 2 * STATE.learner.params["student"][0], rtol=1e-6)
+    assert isinstance(found["params"], np.ndarray) and found["step"].tolist() == [int(STATE.step)] * 2
+
+
 def test_columns_that_a_view_reads_come_when_asked_for(tmp_path):
     _, columns = collecting(tmp_path, 3)("test", columns=("image", "nowhere"))
     assert sorted(columns) == ["image", "index", "label", "mask"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from configs import benchmark, offline
+from configs import benchmark, data_free, offline
 from kdjax import methods
 from launch.table.methods import ROOT, family_of, family_rows, readmes
 
@@ -15,7 +15,7 @@ def test_tables_are_up_to_date(name):
 def test_every_method_has_one_row():
     rows = [row for family in {family_of(name) for name in methods.__all__} for row in family_rows(family)]
     named = [row.split("`")[1] for row in rows]
-    assert len(named) == len(set(named)) and set(named) == {*methods.__all__, *offline.METHODS}
+    assert len(named) == len(set(named)) and set(named) == {*methods.__all__, *offline.METHODS, *data_free.METHODS}
 
 
 def test_a_row_has_the_words_of_the_docstring_the_options_and_the_paper():

@@ -1,0 +1,40 @@
+"""Images of a State: drawn from its generator, or from its pool."""
+
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from kdjax.core import Frozen, Net, new_queue, push
+from kdjax.experiment.synthetic_images import drawn, judged, remembered
+from kdjax.models import conv_net
+
+KEY = jax.random.key(0)
+
+
+def test_a_generator_is_asked_for_each_class_in_turn():
+    def apply(params, stats, x, *, train, key=None):
+        return {"image": jnp.broadcast_to(x["label"].reshape(-1, 1, 1, 1), (5, 2, 2, 1))}, stats
+
+    state = SimpleNamespace(generator=SimpleNamespace(params={}, stats={}))
+    found = drawn(Net(lambda key, x: ({}, {}), apply), 3, classes=2)(state, KEY, 5)
+    assert found[:, 0, 0, 0].tolist() == [0, 1, 0, 1, 0]
+
+
+def test_what_was_never_pushed_is_not_remembered():
+    pool = push(new_queue(jnp.zeros((9, 2, 2, 1), jnp.uint8)), jnp.full((3, 2, 2, 1), 51, jnp.uint8))
+    found = remembered(SimpleNamespace(pool=pool), KEY, 50)
+    np.testing.assert_allclose(found, 0.2, rtol=1e-6)
+
+
+def test_both_networks_are_asked_in_evaluation_mode():
+    student, teacher = conv_net((2,), 3), conv_net((4,), 3)
+    x = jax.random.uniform(KEY, (6, 4, 4, 1))
+    (p, s), (q, t) = student.init(KEY, x), teacher.init(KEY, x)
+    learner = SimpleNamespace(params={"student": p}, stats={"student": s})
+    state = SimpleNamespace(student=SimpleNamespace(learner=learner, given={"teacher": Frozen(q, t)}))
+    found = judged(lambda state, key, count: x[:count], student, teacher, 6)(state)
+    np.testing.assert_allclose(found["logits"], teacher.apply(q, t, x, train=False)[0]["logits"], rtol=1e-5)
+    np.testing.assert_allclose(found["student_logits"], student.apply(p, s, x, train=False)[0]["logits"], rtol=1e-5)
+    assert found["features"].shape == (6, 4) and found["batch_norm"].shape == ()
