@@ -13,6 +13,7 @@ from kdjax.evaluate.without_data import without_data
 from kdjax.experiment.config import Config, plain
 from kdjax.experiment.context import Context, Experiment, axis_name, make_stage, stages_of
 from kdjax.experiment.data import load_data
+from kdjax.experiment.data_free_references import references
 from kdjax.experiment.entry import Table, check_accumulation, objective_of
 from kdjax.experiment.nets import net_specification
 from kdjax.experiment.optimiser import make_optimiser
@@ -172,8 +173,8 @@ class DataFreeContext(Context):
 def build(config: Config, table: Table, objectives: Table) -> Experiment:
     """A teacher, and students that never see its data.
 
-    `config.method` makes one, `student`. `config.methods` makes one by each method, under its name; the run goes on without those
-    that diverge.
+    `config.method` makes one, `student`. `config.methods` makes one by each method, under its name, beside `references`; the run goes
+    on without those that diverge.
 
     Args:
       config: filled.
@@ -183,12 +184,17 @@ def build(config: Config, table: Table, objectives: Table) -> Experiment:
     dataset = load_data(config)
     teaching = teacher_of(config, dataset)
     many = "methods" in config
-    sections = dict(config.methods.items()) if many else {"student": config.method}
-    stages = {}
-    for name, section in sections.items():
+    if not many:
+        stages = student_stages("student", config.method, config, table, objectives, dataset, teaching)
+        return Experiment(teaching.stages | stages, dataset, outside=teaching.outside)
+    steps = config.student_training.epochs * config.student_steps_per_epoch
+    others = references(config, dataset, teaching, steps)
+    stages = dict(others)
+    for name, section in config.methods.items():
         own = student_stages(name, section, config, table, objectives, dataset, teaching)
-        stages |= {stage: one._replace(optional=True) for stage, one in own.items()} if many else own
-    return Experiment(teaching.stages | stages, dataset, outside=teaching.outside)
+        stages |= {stage: one._replace(optional=True) for stage, one in own.items()}
+    compare = [(f"{name}/test_accuracy", "noise/test_accuracy") for name in stages if name not in others and "noise" in others]
+    return Experiment(teaching.stages | stages, dataset, tuple(compare), teaching.outside)
 
 
 def student_stages(
@@ -206,12 +212,13 @@ def student_stages(
       teaching: the teacher.
     """
     training, settings = plain(config.student_training), plain(section)
-    method = settings.pop("name")
+    method, often = settings.pop("name"), settings["student_steps"]
+    each = config.steps_per_epoch if "steps_per_epoch" in config else max(1, round(config.student_steps_per_epoch / often))
     entry = pick("method", method, table)
     check_accumulation(entry, "student_training", training["micro"])
     c = DataFreeContext(
         config=config, dataset=dataset, name=name, method=method, entry=entry, settings=settings, training=training,
         teaching=teaching, objectives=objectives, specification=net_specification(config.student_training.net, dataset, config),
-        steps_per_epoch=config.steps_per_epoch, source=dataset.train, members=config.seeds, axis_name=axis_name(config),
+        steps_per_epoch=each, source=dataset.train, members=config.seeds, axis_name=axis_name(config),
     )  # fmt: skip
     return stages_of(c)

@@ -1,0 +1,76 @@
+"""What students without data are held against: the same student with data, on noise, and on images of another set."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from kdjax import data, methods
+from kdjax.core import check_option
+from kdjax.experiment.classifier import ClassifierContext
+from kdjax.experiment.config import Config, plain
+from kdjax.experiment.context import axis_name
+from kdjax.experiment.data import steps_per_epoch
+from kdjax.experiment.entry import Entry
+from kdjax.experiment.nets import net_specification
+from kdjax.experiment.student import StudentContext, beside_teacher
+from kdjax.experiment.tasks import read_tasks
+from kdjax.experiment.teaching import ALONE, Teaching
+from kdjax.train import Stage
+
+REFERENCES = ("student_alone", "with_data", "noise", "other_images")
+
+
+def references(config: Config, dataset: data.Dataset, teaching: Teaching, student_steps: int) -> dict[str, Stage]:
+    """The stages of `config.references`, each of as many steps of the student as the others.
+
+    `student_alone` learns from the labels, `with_data` from the teacher on the training images, `noise` from the teacher on images of
+    normal noise with the mean and deviation of the data, `other_images` from the teacher on those of the set `config.other`, brought
+    to the size and channels of the data.
+
+    Args:
+      config: filled.
+      dataset: the data of the teacher.
+      teaching: the teacher.
+      student_steps: of each student.
+    """
+    names = tuple(config.references)
+    check_option("references", names, lambda names: set(names) <= set(REFERENCES), f"some of {', '.join(REFERENCES)}")
+    each = steps_per_epoch(config, dataset)
+    shared: dict[str, Any] = {
+        "config": config, "dataset": dataset, "specification": net_specification(config.student_training.net, dataset, config),
+        "training": {**plain(config.student_training), "epochs": max(1, math.ceil(student_steps / each))},
+        "steps_per_epoch": each, "source": dataset.train, "members": config.seeds, "axis_name": axis_name(config),
+    }  # fmt: skip
+    imitation = {"label_weight": 0.0, "weight": 1.0, "temperature": config.reference_temperature}
+    taught = StudentContext(
+        name="with_data", method="kd", entry=Entry(methods.kd, beside_teacher), settings=imitation, teaching=teaching, **shared
+    )
+    stages: dict[str, Stage] = {}
+    if "student_alone" in names:
+        stages |= ClassifierContext(
+            name="student_alone", method="supervised", entry=ALONE, settings={"smoothing": 0.0}, **shared
+        ).stage()
+    if "with_data" in names:
+        stages |= taught.stage()
+    if "noise" in names:
+        stages |= replace(taught, name="noise").stage(augment=noise(taught.mean, taught.std))
+    if "other_images" in names:
+        (task,) = read_tasks((config.other,), dataset, config.data, "--config.other")
+        stages |= replace(taught, name="other_images", source=task.train).stage()
+    return stages
+
+
+def noise(mean: Any, std: Any):
+    """`(keys, batch) -> batch` with normal noise in the place of the images, held in [0, 1]."""
+
+    def augment(keys, batch):
+        shape = batch["image"].shape[1:]
+        drawn = jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
+        channels = (jnp.broadcast_to(jnp.asarray(x, jnp.float32), (1, 1, 1, shape[-1])) for x in (std, mean))
+        scale, shift = channels
+        return {**batch, "image": jnp.clip(drawn * scale + shift, 0.0, 1.0)}
+
+    return augment
