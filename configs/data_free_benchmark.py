@@ -4,9 +4,9 @@
     python launch/main.py --config=configs/data_free_benchmark.py:methods=dafl/dfq/cmi --workdir=runs/three
 
 `methods=` takes names between slashes; by default all of `configs/data_free.py`. Teacher, student, generator, optimisers and the
-number of student steps are the same for all of them, tuned for none; their options are in `config.methods.<name>`. Beside them stand
-(`references`) the student alone, one taught on the training images, one taught on noise and, where `other` names a set, one taught
-on images of that set.
+number of student steps are the same for all of them, tuned for none; their options are in `config.methods.<name>`. Beside them
+stand (`references`) the student alone, one taught on the training images, one taught on noise and, where `other` names a set, one
+taught on images of that set.
 """
 
 from functools import partial

@@ -173,8 +173,8 @@ class DataFreeContext(Context):
 def build(config: Config, table: Table, objectives: Table) -> Experiment:
     """A teacher, and students that never see its data.
 
-    `config.method` makes one, `student`. `config.methods` makes one by each method, under its name, beside `references`; the run goes
-    on without those that diverge.
+    `config.method` makes one, `student`. `config.methods` makes one by each method, under its name, beside `references`; the run
+    goes on without those that diverge.
 
     Args:
       config: filled.

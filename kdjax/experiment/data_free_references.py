@@ -26,9 +26,9 @@ REFERENCES = ("student_alone", "with_data", "noise", "other_images")
 def references(config: Config, dataset: data.Dataset, teaching: Teaching, student_steps: int) -> dict[str, Stage]:
     """The stages of `config.references`, each of as many steps of the student as the others.
 
-    `student_alone` learns from the labels, `with_data` from the teacher on the training images, `noise` from the teacher on images of
-    normal noise with the mean and deviation of the data, `other_images` from the teacher on those of the set `config.other`, brought
-    to the size and channels of the data.
+    `student_alone` learns from the labels, `with_data` from the teacher on the training images, `noise` from the teacher on images
+    of normal noise with the mean and deviation of the data, `other_images` from the teacher on those of the set `config.other`,
+    brought to the size and channels of the data.
 
     Args:
       config: filled.
@@ -69,8 +69,7 @@ def noise(mean: Any, std: Any):
     def augment(keys, batch):
         shape = batch["image"].shape[1:]
         drawn = jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
-        channels = (jnp.broadcast_to(jnp.asarray(x, jnp.float32), (1, 1, 1, shape[-1])) for x in (std, mean))
-        scale, shift = channels
+        scale, shift = (jnp.broadcast_to(jnp.asarray(x, jnp.float32), (1, 1, 1, shape[-1])) for x in (std, mean))
         return {**batch, "image": jnp.clip(drawn * scale + shift, 0.0, 1.0)}
 
     return augment
