@@ -43,7 +43,7 @@ def without_data(look: Callable[[Any], dict[str, Any]]) -> Callable:
         outputs, columns = collect(split, "logits", "pooled", given=True, columns=("image",))
         teacher, images = outputs["teacher"], seen["image"]
         right = 100 * np.mean(np.argmax(teacher["logits"], -1) == columns["label"], -1)
-        measures["relative_accuracy"] = relative_accuracy(measures["accuracy"], right)
+        measures["relative_accuracy"] = np.asarray(relative_accuracy(measures["accuracy"], right))
         closest = DOUBLE * np.sqrt(images[0, 0].size)
         measures["duplicates"] = _each(lambda x: 100 * duplicates(x, tolerance=closest), images)
         measures["diversity"] = _each(diversity, images)

@@ -145,7 +145,7 @@ class DataFreeContext(Context):
         return c.stage(make, nets, remembered, steps=self.epochs * makes + learning * often)
 
     def stage(
-        self, make: Callable[..., Any] | None, nets: Mapping[str, dict], images: Callable[..., tuple], **fields: Any
+        self, make: Callable[..., Any] | None, nets: Mapping[str, dict], images: Callable[..., jax.Array], **fields: Any
     ) -> dict[str, Stage]:
         """One stage by its name.
 
@@ -155,13 +155,14 @@ class DataFreeContext(Context):
           images: `(state, key, count) -> images` that a State makes.
           **fields: others of `Stage` than those of all students without data.
         """
-        nets_alone = [replace(self, axis_name=None).build(one) for one in (self.specification, self.teaching.specification)]
+        alone = replace(self, axis_name=None)
+        look = judged(images, alone.build(self.specification), alone.build(self.teaching.specification), JUDGED)
         usual = {
             "batch": self.config.data.batch,
             "about": {"method": self.method, **self.settings, "objective": self.config.objective.name},
             "nets": {"student": self.specification, **nets},
             "source": None,
-            "evaluate": without_data(judged(images, *nets_alone, JUDGED)),
+            "evaluate": without_data(look),
             "score": "accuracy",
             "alarms": (Alarm("class_entropy", COLLAPSE * math.log(self.classes), "the images made are of few classes"),),
             "given": self.teaching.given,

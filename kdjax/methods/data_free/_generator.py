@@ -164,7 +164,7 @@ def data_free(
         maker, made = learn(loss, state.generator, generator_tx, first, axis_name=axis_name)
         stats, kept = maker.stats
         maker, average = maker.replace(stats=stats), state.average
-        if average is not None:
+        if average is not None and decay is not None:
             average = Follower(*ema((average.params, average.stats), (maker.params, stats), decay))
 
         def seen_by_student(held, key):

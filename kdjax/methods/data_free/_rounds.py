@@ -220,7 +220,7 @@ def rounds(
         chosen = jax.vmap(lambda key: jax.random.randint(key, (), 0, filled))(keys)
         images = take(state.pool.rows, chosen).astype(jnp.float32) / 255
         if augment:
-            images = jax.vmap(lambda key, image: augment(jax.random.fold_in(key, 1), image))(keys, images)
+            images = jax.vmap(augment)(jax.vmap(lambda key: jax.random.fold_in(key, 1))(keys), images)
         seen = lesson(images, found_labels(student, state.student, images), batch["index"])
         held, metrics = student.step(state.student, seen, jax.random.fold_in(key, 2))
         return state._replace(student=held), {f"student_{name}": x for name, x in metrics.items()}
