@@ -21,6 +21,7 @@ from kdjax.evaluate.probe import linear_probe
 COLLAPSE = (
     Alarm("rank_me", 2.0, "the features of all images vary along one direction, so they have collapsed"),
     Alarm("feature_spread", 0.1, "the features of all images point nearly the same way, so they have collapsed"),
+    Alarm("embedding_spread", 0.05, "the projector gives all images nearly one embedding, so the embeddings have collapsed"),
 )
 SAMPLE = 1000  # rows of uniformity, which compares each with each
 # Of a probe by one row a class, where nothing is left to choose by.

@@ -69,6 +69,7 @@ MEASURES: Mapping[str, Measure] = {
         Measure("feature_spread", "", "higher", 3),
         Measure("uniformity", "", "lower", 3),
         Measure("alignment", "", "lower", 3),
+        Measure("embedding_spread", "", "higher", 3),
         Measure("mean_iou", "%", "higher", 2),
         Measure("average_precision", "%", "higher", 2),
         Measure("fid", "", "lower", 2),

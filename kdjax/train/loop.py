@@ -126,7 +126,7 @@ def _train(name, stage, run, identity, given, results, splits, order) -> Result:
                     measured = stage.evaluate(ask(join(moving, frozen)), validation, False)
                     _check_measured(name, measured, score, {"select='best'": best, "a sweep that chooses": stage.choose})
                     line |= {f"{validation}_{measure}": value for measure, value in measured.items()}
-                    if found := raised(stage.alarms, measured, step):
+                    if found := raised(stage.alarms, {**line, **measured}, step):
                         known = _alarmed(run.records.of(name))
                         for told in (text for measure, text in found.items() if measure not in known):
                             run.say(f"{name}: {told}; the run goes on")

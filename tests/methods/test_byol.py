@@ -9,7 +9,7 @@ from cases import LABELS, byol, close, dropped, equal, images, start
 
 from kdjax import methods
 from kdjax.core import InputError, chain, jit_fast_compile
-from kdjax.evaluate import rank_me
+from kdjax.evaluate import feature_spread, rank_me
 from kdjax.models import conv_net, linear_head, mlp_head
 
 KEY = jax.random.key(5)
@@ -89,8 +89,11 @@ def test_the_decay_follows_the_step():
     np.testing.assert_allclose([m["tau"] for m in metrics], expected, atol=1e-6)
 
 
-def test_the_alignment_of_the_representations_of_both_views_is_logged():
+def test_the_alignment_of_the_representations_and_the_spread_of_the_embeddings_are_logged():
     case, (state, _), metrics = run()
+    net, params, stats = chain(encoder=ENCODER, projector=PROJECTOR), state.online.params, state.online.stats
+    taps, _ = net.apply(params, stats, case.batch["views"][0], train=True)
+    np.testing.assert_allclose(metrics[0]["embedding_spread"], feature_spread(taps["embedding"]), rtol=1e-4)
     u, v = (
         np.float64(ENCODER.apply(state.online.params["encoder"], state.online.stats["encoder"], view, train=True)[0]["pooled"])
         for view in case.batch["views"]

@@ -41,6 +41,15 @@ def test_an_alarm_is_said_once_and_recorded_every_time(tmp_path):
     assert {step: found for step, found in lines.items() if found} == told
 
 
+def test_an_alarm_may_be_of_a_metric_of_the_step(tmp_path):
+    """By its mean over the block in front of an evaluation."""
+    said, loss = [], Alarm("loss", 1e9, "it is no larger than that")
+    run_stages({"only": stage(alarms=(loss, Alarm("none", 1.0, "no such metric")))}, run(tmp_path, said))
+    last = json.loads(metrics(tmp_path).splitlines()[-1])
+    assert len(said) == 1 and "only: loss is " in said[0] and "at step 4, below 1e+09: it is no larger than that" in said[0]
+    assert list(last["alarms"]) == ["loss"]
+
+
 def test_a_resumed_run_does_not_say_it_again(tmp_path):
     said = []
     low = stage(evaluate=lambda *_: {"accuracy": np.zeros(1), "spread": np.zeros(1)}, alarms=(ALARM,))

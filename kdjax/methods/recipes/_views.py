@@ -10,7 +10,21 @@ from flax import struct
 from jax import lax
 
 from kdjax import losses
-from kdjax.core import Follower, Learner, Method, Net, chain, ema, learn, masked_loss, weighted_sum, weights_at, with_label_weights
+from kdjax.core import (
+    Follower,
+    Learner,
+    Method,
+    Net,
+    chain,
+    ema,
+    learn,
+    masked_loss,
+    pmean,
+    unit,
+    weighted_sum,
+    weights_at,
+    with_label_weights,
+)
 from kdjax.methods.recipes import _passes
 
 
@@ -81,7 +95,9 @@ def views(
     One step: the followers, and then the online nets, see the views one after the other, each with batch statistics of its own; the
     online ones learn; then the followers move towards the online parameters *after* their update. The running statistics of the
     followers come from their own passes. Views may differ in size. Beside the terms it gives the `"alignment"` of the first two
-    views that the online nets see: `mean |u - v|^2` of their representations `"pooled"`, divided by their lengths.
+    views that the online nets see: `mean |u - v|^2` of their representations `"pooled"`, divided by their lengths; and the
+    `"embedding_spread"` of the first one: the standard deviation, over the batch, of what the projector makes of it, divided by its
+    length, in units of `1 / sqrt(D)`. It is 0 where all images have one embedding, which their representations need not show.
 
     Args:
       nets: in a row by name, the first one on images; it is the network that is shipped.
@@ -146,7 +162,7 @@ def views(
                 found, stats["probe"] = probe.apply(params["probe"], stats["probe"], seen, train=True)
                 terms = {**terms, "probe": masked_loss(losses.cross_entropy, found["logits"], batch)}
             value, metrics = weighted_sum(terms, weights_at(weights or {}, state.step), micro=micro)
-            return value, ((stats, slow_stats, lax.stop_gradient(memory)), {**metrics, **_alignment(outputs.online)})
+            return value, ((stats, slow_stats, lax.stop_gradient(memory)), {**metrics, **_health(outputs)})
 
         learner, metrics = learn(loss, state.online, tx, with_label_weights(batch, axis_name), axis_name=axis_name, micro=micro)
         stats, slow_stats, memory = learner.stats
@@ -176,9 +192,19 @@ def views(
     return Method(init, step, predict, weights_of)
 
 
-def _alignment(online: Sequence[Mapping[str, jax.Array]]) -> dict[str, jax.Array]:
-    pooled = [lax.stop_gradient(taps["pooled"]) for taps in online[:2] if "pooled" in taps]
-    return {"alignment": jnp.mean(losses.byol(*pooled))} if len(pooled) == 2 else {}
+def _health(outputs: ViewOutputs) -> dict[str, jax.Array]:
+    """Of what the online nets make of the first views."""
+    first, axis, found = outputs.online[0], outputs.axis_name, {}
+    pooled = [lax.stop_gradient(taps["pooled"]) for taps in outputs.online[:2] if "pooled" in taps]
+    if len(pooled) == 2:
+        found["alignment"] = jnp.mean(losses.byol(pooled[0], pooled[1]))
+    embedding = first.get("projector/embedding", first.get("embedding"))
+    if embedding is not None:
+        u = unit(lax.stop_gradient(embedding).astype(jnp.float32))
+        centred = u - pmean(jnp.mean(u, 0, keepdims=True), axis)
+        deviation = jnp.sqrt(pmean(jnp.mean(centred**2, 0), axis))
+        found["embedding_spread"] = jnp.mean(deviation) * u.shape[-1] ** 0.5
+    return found
 
 
 def _chosen(views: Sequence[Any], numbers: Sequence[int] | None) -> Sequence[Any]:
