@@ -8,9 +8,9 @@ Images are made for the frozen teacher, and the student imitates the teacher on 
 No method reads a training image: with `--config.teacher=<file>` only the test images of `data.source` are ever looked at, by
 evaluation. `objective=` takes any offline method, or a sum of some, in place of what the method asks its student for.
 
-An epoch of a method with a generator has `steps_per_epoch` steps of it, each with `method.student_steps` of the student; an epoch
-of a method that fills a pool is one round of `method.synthesis_steps` and then `method.student_steps`. The defaults of the options
-are the papers', but for what `SMALL` makes smaller for digits.
+An epoch has `student_steps_per_epoch` steps of the student: `method.student_steps` behind each step of a generator; where a method
+fills a pool, an epoch is one round of `method.synthesis_steps` and then `method.student_steps`. The defaults of the options are the
+papers', but for what `FEW_PIXELS` makes smaller for digits; `setting=cifar10` takes nets, rates and epochs of published runs.
 """
 
 from functools import partial
@@ -20,9 +20,11 @@ import optax
 from ml_collections import ConfigDict
 
 from configs import offline
+from configs.settings import cifar10_data_free
 from kdjax import methods, models
+from kdjax.core import InputError, pick
 from kdjax.experiment import data_free, sections
-from kdjax.experiment.entry import Entry, method_section
+from kdjax.experiment.entry import Entry, method_section, methods_section
 
 
 def train_cgdd(c):
@@ -97,8 +99,8 @@ METHODS = {
 
 _POOL = {"student_steps": 50, "pool": 4096, "padding": 1}
 _INVERSION = {"synthesis_steps": 100, "roll": 1, "mirror": False, **_POOL}
-# What is smaller on digits than in the papers.
-SMALL = {
+# Of the options, what is smaller on digits than in the papers.
+FEW_PIXELS = {
     "adi": _INVERSION,
     "cgdd": {"latent": 64},
     "cmi": {"synthesis_steps": 50, "latent": 64, "bank": 2048, "cached": 512, **_POOL},
@@ -110,34 +112,52 @@ SMALL = {
     "mad": {"latent": 64},
     "zskt": {"latent": 64},
 }
+SMALL = {
+    "data": {"source": "digits"}, "batch": 128, "teacher": "conv_net", "teacher_net": {"widths": (32, 64, 128)},
+    "student": "conv_net", "net": {"widths": (16, 32, 64)}, "epochs": 30, "teacher_epochs": 40, "seeds": 3,
+    "optimiser": sections.sgd_section(0.1), "generator": cifar10_data_free.generator(features=32), "student_steps_per_epoch": 50,
+}  # fmt: skip
+PUBLISHED = {"cifar10": cifar10_data_free}
 
 
-def get_config(variant: str = "", **options: Any) -> ConfigDict:
-    """The config, with other defaults of a method's options."""
-    chosen = sections.variant(variant, method="dafl", student="conv_net", teacher="conv_net", objective="")
-    method = chosen["method"]
+def setting_of(method: str, name: str) -> dict[str, Any]:
+    """How a student is trained by a method: as published where a setting has a name."""
+    if not name:
+        return {**SMALL, "method": FEW_PIXELS.get(method, {})}
+    known = pick("setting", name, PUBLISHED)
+    if method not in known.SETTINGS:
+        pick("method", method, METHODS)
+        raise InputError(f"setting={name} has no published values of {method}; it has those of {', '.join(known.SETTINGS)}")
+    return {**SMALL, **known.COMMON, **known.SETTINGS[method]}
+
+
+def get_config(variant: str = "", *, names: tuple[str, ...] = (), **options: Any) -> ConfigDict:
+    """One method, `method=`, with other defaults of its options; or where there are `names` a table of them, `methods=`."""
+    kind = {"methods": "/".join(names)} if names else {"method": "dafl", "setting": ""}
+    chosen = sections.variant(variant, **kind, student="", teacher="", objective="")
+    wanted, name = tuple(chosen[next(iter(kind))].split("/")), chosen.get("setting", "")
+    told = setting_of(wanted[0], name) if not names else setting_of("", "")
+    found = methods_section(wanted, METHODS, options=FEW_PIXELS if names else {wanted[0]: {**told["method"], **options}})
+    often = told["student_steps_per_epoch"]
+    teacher, student = chosen["teacher"] or told["teacher"], chosen["student"] or told["student"]
     return ConfigDict(
         {
-            **sections.run_section(seeds=3),
-            "data": sections.data_section("digits", batch=128, val_fraction=0.0),
+            **sections.run_section(seeds=told["seeds"]),
+            "data": sections.data_section(**told["data"], batch=told["batch"], val_fraction=0.0),
             **sections.teacher_section(),
             "teacher_training": sections.training_section(
-                chosen["teacher"], widths=(32, 64, 128), epochs=40, optimiser=sections.sgd_section(0.1)
+                teacher, epochs=told["teacher_epochs"], optimiser=sections.sgd_section(0.1), **told["teacher_net"]
             ),
             "student_training": sections.training_section(
-                chosen["student"], widths=(16, 32, 64), epochs=30, optimiser=sections.sgd_section(0.1)
+                student, epochs=told["epochs"], optimiser=told["optimiser"], **told["net"]
             ),
-            "generator": {
-                "features": 32,
-                "last": "sigmoid",
-                "init": "fan_in",
-                "optimiser": sections.adam_section(1e-3, kind="constant", b1=0.5),
-            },
-            "steps_per_epoch": 10,  # generator steps; each is followed by method.student_steps student steps
+            "generator": told["generator"],  # widths: (), those that features gives
+            # Of a method with a generator, whose steps are as many fewer; an epoch of rounds is a round of method.student_steps.
+            "student_steps_per_epoch": often,
             "objective": objective_section(chosen["objective"]),
-            "method": method_section(method, METHODS, **{**SMALL.get(method, {}), **options}),
+            **({"methods": found} if names else {"method": next(iter(found.values()))}),
         }
-    )  # fmt: skip
+    )
 
 
 def objective_section(name: str) -> dict:

@@ -14,18 +14,12 @@ from functools import partial
 from ml_collections import ConfigDict
 
 from configs import data_free, offline
-from configs.data_free import METHODS, SMALL
+from configs.data_free import METHODS
 from kdjax.experiment import data_free as experiment
-from kdjax.experiment import sections
-from kdjax.experiment.entry import methods_section
 
 
 def get_config(variant: str = "") -> ConfigDict:
-    chosen = sections.variant(variant, methods="/".join(METHODS), student="conv_net", teacher="conv_net", objective="")
-    config = data_free.get_config(f"student={chosen['student']},teacher={chosen['teacher']},objective={chosen['objective']}")
-    del config.method, config.steps_per_epoch
-    config.methods = methods_section(tuple(chosen["methods"].split("/")), METHODS, options=SMALL)
-    config.student_steps_per_epoch = 50  # of a method with a generator; a round has its own, method.student_steps
+    config = data_free.get_config(variant, names=tuple(METHODS))
     config.references = ("student_alone", "with_data", "noise")
     config.other = ""  # a set as of data.source, for the reference "other_images"
     config.reference_temperature = 4.0

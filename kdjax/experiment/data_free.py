@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import optax
 
-from kdjax.core import Net, check_option, pick
+from kdjax.core import Net, check_count, check_option, pick
 from kdjax.evaluate.measure import Alarm
 from kdjax.evaluate.without_data import without_data
 from kdjax.experiment.config import Config, plain
@@ -30,7 +30,7 @@ COLLAPSE = 0.5  # of the entropy of equally many images of each class
 
 @dataclass(frozen=True, kw_only=True)
 class DataFreeContext(Context):
-    """What a student is taught from without data; an epoch has `config.steps_per_epoch` steps of the generator.
+    """What a student is taught from without data; an epoch has `config.student_steps_per_epoch` steps of the student.
 
     Attributes:
       method: the name of the method, for the records.
@@ -92,6 +92,7 @@ class DataFreeContext(Context):
         (*size, channels), section = self.dataset.shape, plain(self.config.generator)
         own = {"name": "generator", "size": size, "channels": channels, "latent": self.settings["latent"]}
         own |= {"dtype": self.config.precision, **{name: section[name] for name in ("features", "last", "init")}}
+        own |= {"widths": list(section["widths"])} if section["widths"] else {}
         # Where batch norm is last, images have the mean and deviation of the data.
         units = {} if section["last"] == "sigmoid" else {"mean": list(self.mean), "std": list(self.std)}
         return own | units | changed
@@ -215,7 +216,8 @@ def student_stages(
     """
     training, settings = plain(config.student_training), plain(section)
     method, often = settings.pop("name"), settings["student_steps"]
-    each = config.steps_per_epoch if "steps_per_epoch" in config else max(1, round(config.student_steps_per_epoch / often))
+    check_count(student_steps=often)
+    each = max(1, round(config.student_steps_per_epoch / often))
     entry = pick("method", method, table)
     check_accumulation(entry, "student_training", training["micro"])
     c = DataFreeContext(

@@ -54,7 +54,8 @@ NUMBERS: dict[str, tuple[Callable, str]] = {
     ),
     **dict.fromkeys(
         (
-            "seeds", "teachers", "fsdp", "data.batch", "epochs", "micro", "evaluate_epochs", "save_epochs", "steps_per_epoch",
+            "seeds", "teachers", "fsdp", "data.batch", "epochs", "micro", "evaluate_epochs", "save_epochs",
+            "student_steps_per_epoch",
             "generator.features", "head.hidden", "head.out", "probe.draws", "probe.neighbours",
             "probe.shots", "probe.queries",
         ),

@@ -96,3 +96,11 @@ def teacher(config):
     images = {"image": jnp.zeros((2, 8, 8, 1)), "label": jnp.arange(2), "index": jnp.arange(2)}
     params, stats = jax.eval_shape(lambda key: lessons.weights(lessons.init(key, images, {}))["network"], jax.random.key(0))
     return {"teacher": Frozen(params, stats, "of a test")}
+
+
+def test_a_setting_has_published_values_or_says_for_which_methods_it_does():
+    found = data_free.get_config("method=fast_dfkd,setting=cifar10")
+    assert (found.student_training.epochs, found.generator.optimiser.learning_rate, found.method.adversarial) == (220, 3e-3, 1.33)
+    assert found.method.pool == 51200 and found.method.student_steps == found.student_steps_per_epoch == 400
+    with pytest.raises(InputError, match=r"setting=cifar10 has no published values of mad; it has those of adi, cmi, cudfkd"):
+        data_free.get_config("method=mad,setting=cifar10")

@@ -298,7 +298,10 @@ TABLE = {
     "datafree steps": ("--config=configs/digits_datafree.py --config.method.student_steps=0", "student_steps=0"),
     "datafree latent": ("--config=configs/digits_datafree.py --config.method.latent=0", "latent=0"),
     "datafree generator": ("--config=configs/digits_datafree.py --config.generator.features=0", "--config.generator.features=0"),
-    "datafree rate": ("--config=configs/digits_datafree.py --config.steps_per_epoch=0", "--config.steps_per_epoch=0"),
+    "datafree rate": (
+        "--config=configs/digits_datafree.py --config.student_steps_per_epoch=0",
+        "--config.student_steps_per_epoch=0",
+    ),
     "rates": ("--config.baseline_rates=(0.1,-1.0)", "baseline_rates=(0.1, -1.0) is not accepted: expected numbers above 0"),
     "rates without validation": ("--config.data.val_fraction=0", "validation images choose among baseline_rates"),
 }
