@@ -22,11 +22,12 @@ def check_range(name: str, bounds: tuple, low: float = 0.0) -> None:
     check_option(name, bounds, lambda b: len(b) == 2 and low <= b[0] <= b[1], f"a pair (low, high), {low} <= low <= high")
 
 
-def check_positive_range(name: str, bounds: tuple) -> None:
-    """Refuses a pair that is not `0 < bounds[0] <= bounds[1]`; traced ends pass."""
+def check_positive_range(name: str, bounds: tuple, most: float = float("inf")) -> None:
+    """Refuses a pair that is not `0 < bounds[0] <= bounds[1] <= most`; traced ends pass."""
     if any(isinstance(x, Tracer) for x in bounds):
         return
-    check_option(name, bounds, lambda b: len(b) == 2 and 0 < b[0] <= b[1], "a pair (low, high), 0 < low <= high")
+    below = f" <= {most:g}" if most < float("inf") else ""
+    check_option(name, bounds, lambda b: len(b) == 2 and 0 < b[0] <= b[1] <= most, f"a pair (low, high), 0 < low <= high{below}")
 
 
 def pair(size: int | tuple[int, int]) -> tuple[int, int]:

@@ -149,7 +149,7 @@ def crop_box(key: jax.Array, height: int, width: int, *, area: tuple = (0.08, 1.
       key: random key.
       height: height of the image.
       width: width of the image.
-      area: least and largest share of the image's area.
+      area: least and largest share of the image's area, at most 1.
       ratio: least and largest width / height of the box.
 
     Returns:
@@ -161,7 +161,7 @@ def crop_box(key: jax.Array, height: int, width: int, *, area: tuple = (0.08, 1.
     >>> [int(v) for v in crop_box(jax.random.key(0), 8, 6, area=(1.0, 1.0), ratio=(0.75, 0.75))]
     [0, 0, 8, 6]
     """
-    check_positive_range("area", area)
+    check_positive_range("area", area, 1.0)
     check_positive_range("ratio", ratio)
     key_area, key_ratio, key_top, key_left = jax.random.split(key, 4)
     pixels = height * width * between(key_area, *area)

@@ -95,6 +95,8 @@ def test_a_box_that_does_not_fit_is_cut_to_the_image():
         assert (top, tall, wide) == (0, 10, 20) and 0 <= left <= 20
     with pytest.raises(InputError, match=r"area=\(0.0, 1.0\)"):
         crop_box(jax.random.key(0), 4, 4, area=(0.0, 1.0))
+    with pytest.raises(InputError, match=r"area=\(0.5, 1.5\) is not accepted: expected a pair .low, high., 0 < low <= high <= 1"):
+        crop_box(jax.random.key(0), 4, 4, area=(0.5, 1.5))
 
 
 def test_random_resized_crop_is_the_box_resized():

@@ -285,6 +285,37 @@ TABLE = {
         "--config=configs/ssl.py:method=swav,views=crop --config.views.small.count=2 --config.views.small.size=12",
         "--config.views.small.size=12 is not accepted: expected 1 to 8, the side of the large views",
     ),
+    "crops larger than the image": (
+        "--config=configs/ssl.py:method=swav,views=crop --config.views.crop.area=(0.5,1.5)",
+        "area=(0.5, 1.5) is not accepted: expected a pair (low, high), 0 < low <= high <= 1",
+    ),
+    "small views without a large one": (
+        "--config=configs/ssl.py:method=relicv2 --config.method.large=0 --config.views.small.count=2",
+        "large=0 is not accepted: expected a whole number of at least 2",
+    ),
+    "negatives": (
+        "--config=configs/ssl.py:method=relicv2 --config.method.negatives=128",
+        "negatives=128 is not accepted: expected fewer than the batch, 128, or 0 for all others",
+    ),
+    "swav queue": ("--config=configs/ssl.py:method=swav --config.method.queue=100", "expected a multiple of the batch, 128"),
+    "swav frozen": ("--config=configs/ssl.py:method=swav --config.method.frozen_epochs=-1", "frozen_epochs=-1 is not accepted"),
+    "dino frozen": ("--config=configs/ssl.py:method=dino --config.method.frozen_epochs=-1", "frozen_epochs=-1 is not accepted"),
+    "last momentum": ("--config=configs/ssl.py:method=moco --config.method.last_momentum=2", "last_momentum=2.0 is not accepted"),
+    "share of twist_labels": ("--config=configs/ssl.py:method=twist_labels --config.method.share=0", "share=0.0 is not accepted"),
+    "first stage of twist_labels": (
+        "--config=configs/ssl.py:method=twist_labels --config.method.first.lam2=some",
+        "first.lam2='some' is not accepted: expected a number",
+    ),
+    "mae of no transformer": ("--config=configs/ssl.py:method=mae", "encoder='conv_net' is not accepted: expected a transformer"),
+    "lc_loss of no maps": (
+        "--config=configs/ssl.py:method=lc_loss,encoder=vit --config.encoder_training.net.patch=2",
+        "a net with stages is needed: expected the taps 'stage1'",
+    ),
+    "setting": ("--config=configs/ssl.py:setting=cifar", "setting 'cifar' is not known; accepted: cifar10"),
+    "method of a setting": (
+        "--config=configs/ssl.py:method=lc_loss,setting=cifar10",
+        "setting=cifar10 has no published values of lc_loss; it has those of barlow_twins, byol",
+    ),
     "patches": ("--config=configs/ssl.py:method=fast_moco --config.method.split=3", "expected a divisor of the sides of a view"),
     "byol tau": ("--config=configs/digits_byol.py --config.method.tau=1.5", "tau=1.5 is not accepted"),
     "byol scale": ("--config=configs/digits_byol.py --config.views.affine.scale=(1.5,0.5)", "scale=(1.5, 0.5) is not accepted"),
@@ -292,6 +323,14 @@ TABLE = {
     "byol neighbours": (
         "--config=configs/digits_byol.py --config.probe.neighbours=5000",
         "expected 1 to 1347, the labelled images",
+    ),
+    "byol fractions": (
+        "--config=configs/digits_byol.py --config.probe.fractions=0.001,",
+        "--config.probe: fraction=0.001 is not accepted: of the 134 examples of class 0 it is less than one",
+    ),
+    "byol ways": (
+        "--config=configs/digits_byol.py --config.probe.episodes=5 --config.probe.ways=30",
+        "--config.probe: ways=30 is not accepted: expected 2 to 10, the classes of the set",
     ),
     "byol best": ("--config=configs/digits_byol.py --config.select=best --config.data.val_fraction=0.1", "--config.select='best'"),
     "byol micro": ("--config=configs/digits_byol.py --config.encoder_training.micro=2", "encoder_training.micro=2"),

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import optax
 
 from kdjax import losses
-from kdjax.core import Method, Net, check_count, check_positive, check_share, cosine_to_one, freeze
+from kdjax.core import Method, Net, check_count, check_option, check_positive, check_share, cosine_to_one, freeze
 from kdjax.methods.recipes import views
 from kdjax.models import prototype_head
 
@@ -59,6 +59,8 @@ def dino(
     )
     check_share(centre_momentum=centre_momentum, momentum=momentum)
     check_count(steps=steps)
+    for name, value in {"warmup_epochs": warmup_epochs, "frozen_epochs": frozen_epochs}.items():
+        check_option(name, value, lambda n: n >= 0, "a whole number, 0 or more")
 
     def teacher_temperature_at(step):
         risen = jnp.minimum((step // steps_per_epoch) / max(warmup_epochs - 1, 1), 1.0) if warmup_epochs else 1.0

@@ -8,7 +8,7 @@ import optax
 from jax import lax
 
 from kdjax import losses
-from kdjax.core import Method, Net, check_positive, freeze, keep_unit_columns, offset, push, unit
+from kdjax.core import Method, Net, check_option, check_positive, freeze, keep_unit_columns, offset, push, unit
 from kdjax.methods.recipes import views
 from kdjax.methods.siamese._queue import random_queue
 from kdjax.models import prototype_head
@@ -56,6 +56,8 @@ def swav(
     Assignments, NeurIPS 2020 (arXiv 2006.09882).
     """
     check_positive(temperature=temperature, epsilon=epsilon)
+    for name, value in {"queue": queue, "queue_epoch": queue_epoch, "frozen_epochs": frozen_epochs}.items():
+        check_option(name, value, lambda n: n >= 0, "a whole number, 0 or more")
 
     def assign(scores: jax.Array, past: Any, kernel: jax.Array, step: jax.Array, axis: str | None) -> jax.Array:
         """The assignments of the batch, beside those of the queue where there is one."""
