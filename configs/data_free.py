@@ -43,9 +43,13 @@ def train_cmi(c):
     return c.in_rounds(make, generator=True)
 
 
-def train_deep_inversion(c):
+def train_deep_inversion(c, *, pixel_learning_rate=0.1):
     """Pixels in place of a generator."""
-    make = lambda c: methods.deep_inversion(c.student, c.teacher, c.tx, c.image_tx, **c.options)  # noqa: E731
+
+    def make(c):
+        pixel_tx = c.image_tx_at(learning_rate=pixel_learning_rate, b2=0.99)
+        return methods.deep_inversion(c.student, c.teacher, c.tx, pixel_tx, **c.options)
+
     return c.in_rounds(make)
 
 

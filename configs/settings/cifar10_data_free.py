@@ -24,14 +24,14 @@ COMMON: dict[str, Any] = {
 }  # fmt: skip
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "adi": {"generator": generator(0.1, b2=0.99), "method": {"adversarial": 1.0}},
+    "adi": {"method": {"adversarial": 1.0}},
     "cmi": {},
     "cudfkd": {
         "epochs": 250, "batch": 512, "optimiser": sections.sgd_section(0.1, weight_decay=1e-4),
         "generator": generator(b1=0.9, b2=0.99, widths=(256, 128, 64), init="normal"),
     },
     "dafl": {},
-    "deep_inversion": {"generator": generator(0.1, b2=0.99)},
+    "deep_inversion": {},
     "dfad": {"method": {"student_steps": 5}},
     "dfq": {},
     "fast_dfkd": {
