@@ -70,6 +70,23 @@ def test_each_half_of_a_batch_has_a_pass_and_a_weight_of_its_own():
     close(student_of(new.student)[0], moved, rtol=1e-5, atol=1e-6)
 
 
+def test_the_average_moves_less_than_the_generator():
+    """The divergence of the student's predictions on images of the same latents, before and after."""
+    state, new, metrics, method, maker = run(decay=0.9)
+    z = jax.vmap(lambda i: jax.random.normal(jax.random.fold_in(jax.random.split(KEY, 3)[0], i), (3,)))(BATCH["index"])
+
+    def predictions(one):
+        image = maker.apply(one.params, one.stats, z, train=True)[0]["image"]
+        return np.asarray(jax.nn.softmax(method.predict(state, image)["student"]["logits"]))
+
+    for name, old, moved in (("generator", state.generator, new.generator), ("average", state.average, new.average)):
+        p, q = predictions(old), predictions(moved)
+        m = (p + q) / 2
+        expected = np.mean(np.sum(p * np.log(p / m) + q * np.log(q / m), -1) / 2)
+        np.testing.assert_allclose(metrics[f"{name}_shift"], expected, rtol=1e-3, atol=1e-9)
+    assert 0 < metrics["average_shift"] < metrics["generator_shift"]
+
+
 def test_the_disagreement_is_bounded():
     _, _, metrics, *_ = run(bound=1e-3)
     assert -1e-3 - 1e-9 <= float(metrics["generator_adversarial"]) < 0

@@ -9,6 +9,7 @@ import optax
 from flax import struct
 from jax import lax
 
+from kdjax import losses
 from kdjax.core import (
     Follower,
     Learner,
@@ -19,6 +20,7 @@ from kdjax.core import (
     example_keys,
     learn,
     new_learner,
+    pmean,
     weighted_sum,
     weights_at,
 )
@@ -107,7 +109,8 @@ def data_free(
         running ones.
       classes: for a conditional generator, of `{"latent": [B, latent], "label": [B]}`: labels from 0, equally often in each batch.
       decay: of the moving average of a generator; the student then sees as many images of the average, of latents of their own, as
-        of the generator, row by row in turn (column `"replayed"` of its batch). None: there is none.
+        of the generator, row by row in turn (column `"replayed"` of its batch); how far a step moves the images of both, for the
+        student, is logged as `generator_shift` and `average_shift`. None: there is none.
       memory: `(key, seen of shapes) -> ` what the first step finds; zeros stand for the numbers. None: nothing is kept.
       replay: `(memory, key, images) -> images` that a student step sees in the place of those made for it: some that are remembered
         beside or among them. None: it sees what is made.
@@ -186,7 +189,16 @@ def data_free(
 
         held, learned = lax.scan(student_step, state.student, (jnp.stack(keys[1:]), jax.random.split(drop, student_steps)))
         metrics = {f"student_{k}": jnp.mean(v) for k, v in learned.items()} | {f"generator_{k}": v for k, v in made.items()}
+        if average is not None:
+            for name, old, new in (("generator", state.generator, maker), ("average", state.average, average)):
+                metrics[f"{name}_shift"] = pmean(shift(state.student, old, new, first), axis_name)
         return DataFree(held, maker, average, kept, state.step + 1), metrics
+
+    def shift(held, old, new, drawn):
+        """How far a step moves images of the same latents, for the student: the divergence of its predictions, in nats."""
+        seen = [student.predict(held, make(one.params, one.stats, drawn)[0]) for one in (old, new)]
+        before, after = (next(iter(taps.values()))["logits"] for taps in seen)
+        return jnp.mean(losses.jensen_shannon(after, before, temperature=1.0, clip=0.0, reverse=False))
 
     def predict(state, inputs):
         return student.predict(state.student, inputs)

@@ -35,7 +35,9 @@ def mad(
     Generator: `- adversarial min(KL(p_t || p_s), bound)`, and for a conditional one `+ label CE(z_t, y)`. Student:
     `new_weight KL(p_t || p_s)` on its images and `replay_weight KL(p_t || p_s)` on those of the average, of other latents and
     labels, each half of the batch with batch statistics of its own. After each generator step
-    `average = decay average + (1 - decay) generator`. `replay_weight=0` is ABM, the baseline of the paper.
+    `average = decay average + (1 - decay) generator`. `replay_weight=0` is ABM, the baseline of the
+    paper. How far a step moves the student's predictions on images of fixed latents is logged for both, `generator_shift` and
+    `average_shift`.
 
     `decay` and the form of the terms are the paper's, as far as they are known; the other factors and the bound are guesses, and
     there is no code. The paper's further regulariser of the class embedding is left out.
