@@ -28,9 +28,10 @@ def drawn(generator: Net, latent: int, classes: int | None = None) -> Callable[[
 
 
 def remembered(state: Any, key: jax.Array, count: int) -> jax.Array:
-    """Images `[count, H, W, C]` in [0, 1] of a State with a pool, each among those that it was given so far."""
-    rows, filled = state.pool.rows, jnp.minimum(state.pool.pushed, state.pool.rows.shape[0])
-    chosen = jax.random.randint(key, (count,), 0, jnp.maximum(filled, 1))
+    """Images `[count, H, W, C]` in [0, 1] of a State with a pool: of those that it was given so far, each as often as the others."""
+    rows, there = state.pool.rows, state.pool.filled
+    order = jnp.argsort(jax.random.uniform(key, there.shape) - there)
+    chosen = order[jnp.arange(count) % jnp.maximum(jnp.sum(there), 1)]
     return rows[chosen].astype(jnp.float32) / 255
 
 

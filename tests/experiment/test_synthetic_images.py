@@ -28,6 +28,12 @@ def test_what_was_never_pushed_is_not_remembered():
     np.testing.assert_allclose(found, 0.2, rtol=1e-6)
 
 
+def test_no_image_of_the_pool_comes_twice_before_all_have_come():
+    pool = push(new_queue(jnp.zeros((9, 1, 1, 1), jnp.uint8)), jnp.arange(6, dtype=jnp.uint8).reshape(6, 1, 1, 1))
+    found = np.round(255 * remembered(SimpleNamespace(pool=pool), KEY, 12)).ravel()
+    assert sorted(found[:6]) == sorted(found[6:]) == list(range(6)) and list(found[:6]) != list(range(6))
+
+
 def test_both_networks_are_asked_in_evaluation_mode():
     student, teacher = conv_net((2,), 3), conv_net((4,), 3)
     x = jax.random.uniform(KEY, (6, 4, 4, 1))
