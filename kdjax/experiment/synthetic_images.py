@@ -28,7 +28,7 @@ def drawn(generator: Net, latent: int, classes: int | None = None) -> Callable[[
 
 
 def remembered(state: Any, key: jax.Array, count: int) -> jax.Array:
-    """Images `[count, H, W, C]` in [0, 1] of a State with a pool: of those that it was given so far, each as often as the others."""
+    """Images `[count, H, W, C]` in [0, 1] of a State with a pool, none of those it was given twice before all have come."""
     rows, there = state.pool.rows, state.pool.filled
     order = jnp.argsort(jax.random.uniform(key, there.shape) - there)
     chosen = order[jnp.arange(count) % jnp.maximum(jnp.sum(there), 1)]
