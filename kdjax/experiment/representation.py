@@ -173,6 +173,11 @@ def build(config: Config, table: Table, *, dataset: Dataset | None = None) -> Ex
         stages |= {stage: one._replace(optional=True) for stage, one in made.items()} if many else made
     floors = "untrained/test_probe_accuracy", "untrained/test_pixels_probe_accuracy"
     pairs = tuple((f"{name}/test_probe_accuracy", floor) for name in entries for floor in floors)
+    pairs += tuple(
+        (f"{name}/test_probe_accuracy", f"{one.warm_start_from}/test_probe_accuracy")
+        for name, one in stages.items()
+        if one.warm_start_from
+    )
     return Experiment(stages, dataset, pairs if probed else ())
 
 

@@ -74,8 +74,10 @@ def test_a_table_of_methods_is_held_against_what_is_not_trained():
 def test_labels_of_twist_come_from_what_twist_has_learnt():
     config = ssl.get_config("method=twist_labels")
     config.encoder_training.net.widths, config.seeds = (4,), 2
-    found = ssl.build(config).stages
+    experiment = ssl.build(config)
+    found = experiment.stages
     _, first, last = found.items()
+    assert experiment.compare[-1] == ("encoder/test_probe_accuracy", "encoder_first/test_probe_accuracy")
     assert (first[0], last[0], last[1].warm_start_from) == ("encoder_first", "encoder", "encoder_first")
     assert (first[1].steps, last[1].steps) == (190 * 10, 10 * 10)
     assert (found["untrained"].warm_start, found["untrained"].warm_start_from) == (None, "")

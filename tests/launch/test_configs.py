@@ -42,6 +42,7 @@ VARIANTS = [
     "studies/selective_labels.py",
     "studies/task_distance.py",
     "studies/transfer.py:methods=byol/supervised",
+    "ssl.py:method=twist_labels",
     "ssl_benchmark.py:methods=byol/supervised",  # all others are traced on their views by the tests of kdjax.experiment
 ]
 
