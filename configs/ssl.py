@@ -156,12 +156,12 @@ def twist_label_stages(c, *, first=first_stage(methods.twist, epochs=190, learni
     return before.stage() | c.stage(make, warm_start=as_online, warm_start_from=before.name)
 
 
-def vibcreg_stages(c, *, iterative=False):
+def vibcreg_stages(c, *, iterative=False, activation="relu"):
     """Three layers; the last ends in iterative normalisation where the option says so."""
-    last = "iterative" if iterative else "none"
+    options = {"layers": 3, "last_norm": "iterative" if iterative else "none", "activation": activation}
 
     def make(c):
-        return methods.vibcreg(c.encoder, c.mlp_head(layers=3, last_norm=last), c.tx, **c.options), c.two_views()
+        return methods.vibcreg(c.encoder, c.mlp_head(**options), c.tx, **c.options), c.two_views()
 
     return c.stage(make)
 

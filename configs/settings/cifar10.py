@@ -1,9 +1,10 @@
 """CIFAR-10 as solo-learn trains on it: ResNet-18 for 1,000 epochs of batch 256, ten of warm-up, a cosine, images of 32 pixels.
 
-What differs from its scripts: warm-ups begin at 0 and not at 3e-5, `adam` decays weights apart from gradients, and projectors are
-those of the papers, which in `simclr` have batch norms. `moco` is its MoCo v2+. Published there, top-1 of the classifier that is
-trained alongside: barlow_twins 92.10, byol 92.58, deepcluster_v2 88.85, dino 89.52, moco 92.94, moco_v3 93.10, nnclr 91.88,
-ressl 90.63, simclr 90.74, simsiam 90.51, swav 89.17, vibcreg 91.18, vicreg 92.07, w_mse 88.67.
+What differs from its scripts: warm-ups begin at 0 and not at 3e-5, `adam` decays weights apart from gradients, projectors are
+those of the papers, which in `simclr` have batch norms, `swav` brings prototypes to length 1 behind the step and not inside the
+net, and the gradient of `w_mse` goes through both views. `moco` is its MoCo v2+. Published there, top-1 of the classifier that is
+trained alongside: barlow_twins 92.10, byol 92.58, deepcluster_v2 88.85, dino 89.52, moco 92.94, moco_v3 93.10, nnclr 91.88, ressl
+90.63, simclr 90.74, simsiam 90.51, swav 89.17, vibcreg 91.18, vicreg 92.07, w_mse 88.67.
 """
 
 from typing import Any
@@ -79,7 +80,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "vibcreg": {
         "optimiser": larc(0.3, 1e-4, clip_ratio=False), "head": {"hidden": 2048, "out": 2048}, "views": SOLARISED,
-        "method": {"iterative": True},
+        "method": {"iterative": True, "activation": "gelu"},
     },
     "vicreg": {
         "optimiser": larc(0.3, 1e-4), "head": {"hidden": 2048, "out": 2048}, "views": SOLARISED,

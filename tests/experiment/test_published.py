@@ -60,6 +60,7 @@ def test_every_setting_builds_and_takes_a_step_on_its_views(setting, method):
         ("method=byol,setting=cifar10", 1.0, 1e-5, (4096, 256, 0), {"tau": 0.99}),
         ("method=simsiam,setting=cifar10", 0.5, 1e-5, (2048, 2048, 512), {}),
         ("method=w_mse,setting=cifar10", 2e-3, 1e-6, (1024, 64, 0), {"size": 128}),
+        ("method=vibcreg,setting=cifar10", 0.3, 1e-4, (2048, 2048, 0), {"iterative": True, "activation": "gelu"}),
         ("method=moco,setting=cifar10", 0.3, 1e-4, (2048, 256, 0), {"queue": 32768, "last_momentum": 0.999}),
         ("method=byol,setting=imagenet", 3.2, 1.5e-6, (4096, 256, 0), {"tau": 0.996}),
         ("method=swav,setting=imagenet", 4.8, 1e-6, (2048, 128, 0), {"prototypes": 3000, "queue": 0}),
