@@ -1,5 +1,6 @@
 """The experiment of a teacher without its data: students see images that are made for them."""
 
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -8,7 +9,7 @@ from typing import Any
 import jax
 import optax
 
-from kdjax.core import Net, check_count, check_option, pick
+from kdjax.core import InputError, Net, check_count, check_option, pick
 from kdjax.evaluate.measure import Alarm
 from kdjax.evaluate.without_data import without_data
 from kdjax.experiment.config import Config, plain
@@ -71,6 +72,9 @@ class DataFreeContext(Context):
         parts = names.split("+")
         own = options if len(parts) > 1 else {names: options}
         makers = {part: objective_of(part, self.objectives) for part in parts}
+        for part, maker in makers.items():
+            if {"labels", "numbers"} & set(inspect.signature(maker).parameters):
+                raise InputError(f"objective {part!r} is not accepted: it needs the labels of training images, and there are none")
         return combine(*[labels_objective(weight)] * bool(weight), *(f(**own[part], **self.known(f)) for part, f in makers.items()))
 
     @property

@@ -34,7 +34,7 @@ VARIANTS = [
     "data_free.py:method=deep_inversion,objective=at+dkd",
     "data_free.py:method=fast_dfkd",
     "data_free.py:method=mad",
-    "data_free.py:method=zskt,objective=crd",
+    "data_free.py:method=zskt,objective=reviewkd",
     "digits_datafree.py:student=resnet8",
     "studies/augmentation_invariance.py:methods=byol/s_moco_v2_plus",
     "studies/remote_sensing.py:methods=moco",

@@ -28,7 +28,7 @@ def cgdd(
     batch_norm: float = 0.0,
     adversarial: float = 0.0,
     student_label: float = 1.0,
-    attention: float = 1000.0,
+    attention: float = 10.0,
     layers: Sequence[str] = (),
     temperature: float = 4.0,
     latent: int = 100,
@@ -43,9 +43,9 @@ def cgdd(
     the paper, `- adversarial KL(p_t || p_s)`. Student: `T^2 KL(p_t || p_s) + student_label CE(z_s, y) + attention sum over stages
     of mean (a_s - a_t)^2`, `a` as in `at`.
 
-    A reconstruction: the paper's abstract names the ingredients; all factors are practice of DAFL and of attention transfer, there
-    is no code, and the batch-norm term is one of plain norms. A class asked for means little in the first steps of a generator:
-    `student_label` may be a function of the step.
+    A reconstruction: the paper's abstract names the ingredients; all factors are practice of DAFL and guesses, there is no code,
+    and the batch-norm term is one of plain norms. An `attention` of 1000, as in `at`, swamps the other terms on small images. A
+    class asked for means little in the first steps of a generator: `student_label` may be a function of the step.
 
     Args:
       student: the net to train; it never sees a real image.
