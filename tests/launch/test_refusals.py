@@ -335,6 +335,15 @@ TABLE = {
     "byol best": ("--config=configs/digits_byol.py --config.select=best --config.data.val_fraction=0.1", "--config.select='best'"),
     "byol micro": ("--config=configs/digits_byol.py --config.encoder_training.micro=2", "encoder_training.micro=2"),
     "datafree steps": ("--config=configs/digits_datafree.py --config.method.student_steps=0", "student_steps=0"),
+    "pool": ("--config=configs/data_free.py:method=cmi --config.method.pool=64", "pool=64 is not accepted: it must hold the 128"),
+    "warm-up": ("--config=configs/data_free.py:method=fast_dfkd --config.method.warm_up=40", "warm_up=40 is not accepted"),
+    "objective": ("--config=configs/data_free.py:objective=fsp", "method 'fsp' cannot be a part of a sum"),
+    "objective of labels": ("--config=configs/data_free.py:objective=crd", "objective 'crd' is not accepted: it needs the labels"),
+    "setting without data": (
+        "--config=configs/data_free.py:method=cgdd,setting=cifar10",
+        "setting=cifar10 has no published values of cgdd",
+    ),
+    "last layer": ("--config=configs/data_free.py --config.generator.last=relu", "last='relu' is not accepted: expected 'sigmoid'"),
     "datafree latent": ("--config=configs/digits_datafree.py --config.method.latent=0", "latent=0"),
     "datafree generator": ("--config=configs/digits_datafree.py --config.generator.features=0", "--config.generator.features=0"),
     "datafree rate": (

@@ -105,6 +105,7 @@ def test_fast_without_its_meta_step_and_average_is_cmi_without_contrast():
     [
         ({"cached": 64, "bank": 32}, r"cached=64 is not accepted: expected 1 to bank=32"),
         ({"classes": 0}, r"classes=0 is not accepted"),
+        ({"area": (0.5, 2.0)}, r"area=\(0.5, 2.0\) is not accepted: expected two shares of an image, above 0 and at most 1"),
     ],
 )
 def test_options_out_of_range_are_refused(options, line):

@@ -6,7 +6,7 @@ import optax
 from jax import lax
 
 from kdjax import losses
-from kdjax.core import InputError, Method, Net, batch_norms, gather_replicated, new_queue, push, unit
+from kdjax.core import InputError, Method, Net, batch_norms, check_option, gather_replicated, new_queue, push, unit
 from kdjax.core.collectives import take
 from kdjax.methods import recipes
 from kdjax.methods.data_free._rounds import Synthesis, rounds
@@ -83,6 +83,7 @@ def cmi(
     """
     if not 1 <= cached <= bank:
         raise InputError(f"cached={cached} is not accepted: expected 1 to bank={bank}")
+    check_option("area", area, lambda a: 0 < a[0] <= a[1] <= 1, "two shares of an image, above 0 and at most 1, in order")
     whole, part = jax.vmap(shifted(padding)), jax.vmap(zoomed(area))
 
     def described():
