@@ -97,7 +97,7 @@ def test_launch_command_is_accepted(command, monkeypatch):
     cli.read_config(config, [word for word in words if word.startswith("--config.")])
 
 
-SHOWN = ("quickstart.py", "ssl.py", "ssl.py:method=twist_labels", "data_free.py", "data_free.py:method=fast_dfkd")
+SHOWN = ("quickstart.py", "ssl.py", "ssl.py:method=twist_labels", "data_free.py:method=fast_dfkd", "data_free_benchmark.py")
 
 
 @pytest.mark.parametrize("flag", sorted(set(re.findall(r"(--config\.[\w.]+)", PROSE))))
