@@ -344,7 +344,7 @@ def test_datafree_runs_and_shows_its_images(launch, tmp_path):
         "--config.devices=1", "--config.seeds=2", "--config.evaluate_epochs=1", "--config.save_epochs=1", "--config.data.batch=32",
         "--config.teacher_training.epochs=1", "--config.teacher_training.net.widths=(8,)",
         "--config.student_training.epochs=1", "--config.student_training.net.widths=(4,)", "--config.generator.features=4",
-        "--config.steps_per_epoch=2", "--config.method.student_steps=2", "--config.method.latent=8",
+        "--config.student_steps_per_epoch=4", "--config.method.student_steps=2", "--config.method.latent=8",
     )  # fmt: skip
     answer = launch(f"--workdir={tmp_path / 'run'}", *words)
     assert (answer.code, answer.err) == (0, "")
