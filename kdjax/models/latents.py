@@ -101,3 +101,31 @@ def net_of_latents(module: nn.Module, latent: int | None, classes: int | None) -
         return net.apply(params, stats, x, train=train, key=key)
 
     return Net(init, apply)
+
+
+def spherical(a: jax.Array, b: jax.Array, share: jax.Array) -> jax.Array:
+    """Latents on the way from some to others along the sphere, on which standard normal ones of a great length lie.
+
+    With `w` the angle between the two, `(sin((1 - t) w) a + sin(t w) b) / sin(w)`; the straight line where they lie on one line.
+
+    Args:
+      a: `[..., D]`, at `share` 0.
+      b: `[..., D]`, at `share` 1.
+      share: t, `[..., 1]`, of the same rank; the three broadcast.
+
+    Returns:
+      `[..., D]`.
+
+    Reference: White, "Sampling Generative Networks", 2016, arXiv 1609.04468.
+
+    >>> [f"{x:.4f}" for x in spherical(jnp.array([1.0, 0.0]), jnp.array([0.0, 1.0]), jnp.array([0.5]))]
+    ['0.7071', '0.7071']
+    """
+    lengths = jnp.linalg.norm(a, axis=-1, keepdims=True) * jnp.linalg.norm(b, axis=-1, keepdims=True)
+    cosine = jnp.sum(a * b, -1, keepdims=True) / jnp.where(lengths > 0, lengths, 1.0)
+    angle = jnp.arccos(jnp.clip(cosine, -1.0, 1.0))
+    aligned = jnp.abs(cosine) > 1 - 1e-6
+    sine = jnp.where(aligned, 1.0, jnp.sin(angle))
+    first = jnp.where(aligned, 1 - share, jnp.sin((1 - share) * angle) / sine)
+    second = jnp.where(aligned, share, jnp.sin(share * angle) / sine)
+    return first * a + second * b

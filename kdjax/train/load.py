@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from kdjax import models
 from kdjax.core import InputError, Net, nearest
 from kdjax.core.files import read_json
 from kdjax.core.paths import user_path
 from kdjax.core.printable import printable
-from kdjax.train.checkpoint import read_model
+from kdjax.train.checkpoint import read_finished, read_model
 from kdjax.train.members import member
 from kdjax.train.weight_files import check_same
 
@@ -74,6 +75,20 @@ def specifications(run_dir: str | Path, stage: str | None = None) -> dict[str, d
     _, weights, notes = _read_stage(user_path(run_dir), stage)
     nets = _mapping(notes, "nets")
     return {name: nets[name] for name in weights if isinstance(nets.get(name), dict)}
+
+
+def read_samples(run_dir: str | Path, stage: str | None = None) -> np.ndarray | None:
+    """The images `[N, H, W, C]` to look at that a finished stage has kept, of its first member; None where it kept none.
+
+    Args:
+      run_dir: the run's folder.
+      stage: which stage; the last one if none is named.
+
+    Raises:
+      InputError: one line that says what is missing or damaged.
+    """
+    place, _, _ = _read_stage(user_path(run_dir), stage)
+    return read_finished(place, None)[1].get("samples")
 
 
 def count_members(run_dir: Path) -> int:

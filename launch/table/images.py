@@ -1,30 +1,39 @@
 """Images on a grid."""
 
+import io
 from pathlib import Path
 
 import numpy as np
 
+from kdjax.core.files import write_bytes
 
-def grid(path: Path, images: np.ndarray, title: str = "") -> None:
-    """Writes a square grid of images, as many as fill it, large enough to look at.
+
+def grid(path: Path, images: np.ndarray, title: str = "", rows: int | None = None) -> int:
+    """Writes a grid of images, as many as fill it, large enough to look at, and says how many these are.
 
     Args:
-      path: of the PNG.
+      path: of the PNG, which is there as a whole or not at all.
       images: `[N, H, W, C]` in [0, 1], with one channel or three.
       title: above; nothing where it is empty.
+      rows: which are filled one after the other; None: as many as columns.
     """
     from PIL import Image, ImageDraw, ImageFont
 
-    side = int(np.sqrt(len(images)))
-    images = np.clip(images[: side * side], 0, 1)
+    square = int(np.sqrt(len(images)))
+    rows, columns = (square, square) if rows is None else (rows, len(images) // rows)
+    images = np.clip(images[: rows * columns], 0, 1)
     images = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=1.0)
     _, height, width, channels = images.shape
-    whole = images.reshape(side, side, height, width, channels).swapaxes(1, 2).reshape(side * height, side * width, channels)
-    zoom = max(1, 512 // whole.shape[0])
+    whole = images.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
+    whole = whole.reshape(rows * height, columns * width, channels)
+    zoom = max(1, 512 // max(whole.shape[:2]))
     pixels = np.repeat(np.repeat(np.round(whole * 255).astype(np.uint8), zoom, 0), zoom, 1)
     image = Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
     if title:
         plain, image = image, Image.new(image.mode, (image.width, image.height + 32), "white")
         image.paste(plain, (0, 32))
         ImageDraw.Draw(image).text((6, 5), title, fill="black", font=ImageFont.load_default(20))
-    image.save(path)
+    content = io.BytesIO()
+    image.save(content, "PNG")
+    write_bytes(path, content.getvalue())
+    return rows * columns

@@ -128,7 +128,7 @@ def test_images_stay_when_there_are_more(run):
         (("--network=student",), "--network=student is not accepted: expected one of maker"),
         (("--stage=student",), "stage 'student' is not in"),
         (("--count=0",), "--count='0' is not accepted"),
-        (("--out=images.jpg",), "--out=images.jpg is not accepted: expected the name of a file that ends in .png"),
+        (("--out=images.jpg",), "--out=images.jpg is not accepted: expected a name that ends in .png or .npz, or that of a folder"),
     ],
 )
 def test_what_sample_refuses(run, words, line, tmp_path, monkeypatch):

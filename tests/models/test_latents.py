@@ -7,7 +7,7 @@ import pytest
 
 from kdjax.core import InputError
 from kdjax.models import generator
-from kdjax.models.latents import Latents
+from kdjax.models.latents import Latents, spherical
 
 Z = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
 TABLE = np.random.default_rng(1).normal(size=(5, 4)).astype(np.float32)
@@ -85,3 +85,25 @@ def test_a_label_that_is_missing_or_of_other_classes_is_refused(x, said):
 def test_bad_options_are_refused(options, named):
     with pytest.raises(InputError, match=named):
         generator(4, **options)
+
+
+def test_the_way_along_the_sphere_turns_evenly():
+    """From SciPy: rotations about an axis are interpolated along the shortest arc."""
+    from scipy.spatial.transform import Rotation, Slerp
+
+    turns = Rotation.random(2, random_state=0)
+    a, b = turns.as_quat()
+    b = b if a @ b > 0 else -b
+    shares = np.linspace(0, 1, 5)
+    wanted = Slerp([0, 1], turns)(shares).as_quat()
+    found = np.asarray(spherical(jnp.asarray(3 * a)[None], jnp.asarray(3 * b)[None], jnp.asarray(shares)[:, None]))
+    np.testing.assert_allclose(found, 3 * wanted * np.sign((wanted @ a)[:, None]), atol=1e-5)
+
+
+@pytest.mark.parametrize("factor", [1.0, 2.0, -1.0, 0.0])
+def test_on_one_line_the_way_is_straight(factor):
+    a, shares = Z[0], np.linspace(0, 1, 3)[:, None]
+    found = spherical(jnp.asarray(a)[None], jnp.asarray(factor * a)[None], jnp.asarray(shares))
+    if factor:
+        np.testing.assert_allclose(found, (1 - shares) * a + shares * factor * a, atol=1e-5)
+    np.testing.assert_allclose(found[jnp.array([0, 2])], np.stack([a, factor * a]), atol=1e-6)
