@@ -19,12 +19,13 @@ from kdjax.experiment.data_free_references import references
 from kdjax.experiment.entry import Table, check_accumulation, objective_of
 from kdjax.experiment.nets import net_specification
 from kdjax.experiment.optimiser import make_optimiser
-from kdjax.experiment.synthetic_images import drawn, judged, remembered
+from kdjax.experiment.synthetic_images import by_class, class_rows, drawn, judged, remembered
 from kdjax.experiment.teaching import Teaching, teacher_of
 from kdjax.methods.recipes import Objective, combine, labels_objective
 from kdjax.train import Stage
 
-SAMPLES = 64  # images to look at
+SAMPLES = 64  # images to look at, in the order of classes
+ROWS, COLUMNS = 20, 8  # of images to look at, a row a class, where a generator is asked for up to so many
 JUDGED = 512  # images that measures are of
 COLLAPSE = 0.5  # of the entropy of equally many images of each class
 
@@ -128,8 +129,10 @@ class DataFreeContext(Context):
         specification = c.generator_specification(**changed)
         maker = replace(c, axis_name=None).build(specification)
         nets = {"generator": specification} | ({"average_generator": specification} if average else {})
-        images = drawn(maker, self.settings["latent"], self.classes if "classes" in changed else None)
-        return c.stage(lambda c: make(c, c.build(specification)), nets, images)
+        asked = self.classes if "classes" in changed else None
+        images = drawn(maker, self.settings["latent"], asked)
+        shown = {"samples": class_rows(images, asked, COLUMNS)} if asked and asked <= ROWS else {}
+        return c.stage(lambda c: make(c, c.build(specification)), nets, images, **shown)
 
     def in_rounds(
         self, make: Callable[["DataFreeContext"], Any], *, warm_up: int = 0, generator: bool = False, **changed: Any
@@ -162,7 +165,8 @@ class DataFreeContext(Context):
           **fields: others of `Stage` than those of all students without data.
         """
         alone = replace(self, axis_name=None)
-        look = judged(images, alone.build(self.specification), alone.build(self.teaching.specification), JUDGED)
+        teacher = alone.build(self.teaching.specification)
+        look, shown = judged(images, alone.build(self.specification), teacher, JUDGED), by_class(images, teacher)
         usual = {
             "batch": self.config.data.batch,
             "about": {"method": self.method, **self.settings, "objective": self.config.objective.name},
@@ -172,7 +176,7 @@ class DataFreeContext(Context):
             "score": "accuracy",
             "alarms": (Alarm("class_entropy", COLLAPSE * math.log(self.classes), "the images made are of few classes"),),
             "given": self.teaching.given,
-            "samples": lambda state, key: images(state, key, SAMPLES),
+            "samples": lambda state, key: shown(state, key, SAMPLES),
         }
         return {self.name: make_stage(self, make, **(usual | fields))}
 

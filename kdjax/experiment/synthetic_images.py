@@ -35,6 +35,38 @@ def remembered(state: Any, key: jax.Array, count: int) -> jax.Array:
     return rows[chosen].astype(jnp.float32) / 255
 
 
+def by_class(images: Callable[..., jax.Array], teacher: Net) -> Callable[..., jax.Array]:
+    """Makes `(state, key, count) -> images [count, H, W, C]`, the same in the order of the classes that the teacher finds.
+
+    Args:
+      images: `(state, key, count) -> images [count, H, W, C]`.
+      teacher: the net, on one device.
+    """
+
+    def ordered(state, key, count):
+        made, frozen = images(state, key, count), state.student.given["teacher"]
+        logits = teacher.apply(frozen.params, frozen.stats, made, train=False)[0]["logits"]
+        return made[jnp.argsort(jnp.argmax(logits, -1), stable=True)]
+
+    return ordered
+
+
+def class_rows(images: Callable[..., jax.Array], classes: int, columns: int) -> Callable[[Any, jax.Array], jax.Array]:
+    """Makes `(state, key) -> images [classes, columns, H, W, C]`, a row of each class that is asked for.
+
+    Args:
+      images: `(state, key, count) -> images [count, H, W, C]`, of each class in turn.
+      classes: how many there are.
+      columns: images of each.
+    """
+
+    def rows(state, key):
+        made = images(state, key, classes * columns)
+        return made.reshape(columns, classes, *made.shape[1:]).swapaxes(0, 1)
+
+    return rows
+
+
 def judged(images: Callable[..., jax.Array], student: Net, teacher: Net, count: int) -> Callable[[Any], dict[str, Any]]:
     """Makes `state -> ` what teacher and student say of synthetic images, as `evaluate.without_data` takes it.
 

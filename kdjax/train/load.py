@@ -78,7 +78,7 @@ def specifications(run_dir: str | Path, stage: str | None = None) -> dict[str, d
 
 
 def read_samples(run_dir: str | Path, stage: str | None = None) -> np.ndarray | None:
-    """The images `[N, H, W, C]` to look at that a finished stage has kept, of its first member; None where it kept none.
+    """The images `[N, H, W, C]` to look at that a finished stage has kept, of its first member, row by row; None without any.
 
     Args:
       run_dir: the run's folder.
@@ -88,7 +88,8 @@ def read_samples(run_dir: str | Path, stage: str | None = None) -> np.ndarray | 
       InputError: one line that says what is missing or damaged.
     """
     place, _, _ = _read_stage(user_path(run_dir), stage)
-    return read_finished(place, None)[1].get("samples")
+    kept = read_finished(place, None)[1].get("samples")
+    return None if kept is None else kept.reshape(-1, *kept.shape[-3:])
 
 
 def count_members(run_dir: Path) -> int:

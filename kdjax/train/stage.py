@@ -63,7 +63,7 @@ class Stage(NamedTuple):
       choose: whether of the points of a sweep only the best is kept: that with the best mean score on validation images.
       intermediate: results are those of the last step, whatever the run selects: what is trained on the way to something else.
       optional: the run goes on without it, and without what is built on it, when it diverges: a row of a table.
-      samples: `(state of one member, key) -> images [N, H, W, C]` to look at, or None.
+      samples: `(state of one member, key) -> images [N, H, W, C]` to look at, or `[rows, columns, H, W, C]`; or None.
       teacher_cache: how the outputs of the teacher are computed once; batches then hold them, `{"teacher": {tap: [B, ...]}}`, and
         come in so many views. None: no outputs are kept, and every epoch draws anew.
       unmapped: the same method built for no mapped axis, where `method` is built for one: identity is traced from it.

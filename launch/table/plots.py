@@ -23,7 +23,11 @@ def draw(folder: Path, lines: list[dict], summary: dict, results: dict, experime
     _scores(plots / "scores.png", summary, list(experiment.stages), about)
     for name, result in results.items():
         if result.samples is not None:
-            grid(plots / f"{name}_images.png", np.asarray(result.samples), f"{look.shown(name)}: images made up for it")
+            made = np.asarray(result.samples)
+            rows = len(made) if made.ndim == 5 else None
+            grid(
+                plots / f"{name}_images.png", made.reshape(-1, *made.shape[-3:]), f"{look.shown(name)}: images made up for it", rows
+            )
         if "test_rank_me" in result.measures:
             embedding(plots / f"{name}_embedding.png", name, result, experiment.stages[name], experiment.dataset)
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kdjax.core import Frozen, Net, new_queue, push
-from kdjax.experiment.synthetic_images import drawn, judged, remembered
+from kdjax.experiment.synthetic_images import by_class, class_rows, drawn, judged, remembered
 from kdjax.models import conv_net
 
 KEY = jax.random.key(0)
@@ -44,3 +44,17 @@ def test_both_networks_are_asked_in_evaluation_mode():
     np.testing.assert_allclose(found["logits"], teacher.apply(q, t, x, train=False)[0]["logits"], rtol=1e-5)
     np.testing.assert_allclose(found["student_logits"], student.apply(p, s, x, train=False)[0]["logits"], rtol=1e-5)
     assert found["features"].shape == (6, 4) and found["batch_norm"].shape == ()
+
+
+def test_images_in_the_order_of_the_classes_that_the_teacher_finds():
+    """A teacher whose class is the first pixel."""
+    net = Net(lambda key, x: ({}, {}), lambda p, s, x, *, train, key=None: ({"logits": jax.nn.one_hot(x[:, 0, 0, 0], 4)}, s))
+    state = SimpleNamespace(student=SimpleNamespace(given={"teacher": Frozen({}, {})}))
+    made = jnp.array([[3, 0], [1, 1], [3, 2], [0, 3], [1, 4]], jnp.int32).reshape(5, 1, 2, 1)
+    found = by_class(lambda state, key, count: made[:count], net)(state, KEY, 5)
+    assert found.reshape(5, 2).tolist() == [[0, 3], [1, 1], [1, 4], [3, 0], [3, 2]]
+
+
+def test_a_row_a_class():
+    asked = lambda state, key, count: (jnp.arange(count) % 3).reshape(-1, 1, 1, 1) + 10 * state  # noqa: E731
+    assert class_rows(asked, 3, 2)(1, KEY)[..., 0, 0, 0].tolist() == [[10, 10], [11, 11], [12, 12]]

@@ -8,6 +8,7 @@ from launching import call, refused
 from PIL import Image
 
 from kdjax import data, load
+from kdjax.train.load import read_samples
 from launch import main, sample
 
 ROOT = Path(__file__).parents[2]
@@ -100,6 +101,12 @@ def test_rows_from_one_latent_to_another(run, tmp_path):
     sampled(run, tmp_path / "way.png", "--interpolate=4")
     grid = pixels(tmp_path / "way.png")
     assert grid.shape[0] == 2 * grid.shape[1]  # eight rows of four
+
+
+def test_pictures_of_the_run_have_a_row_for_each_class_that_is_asked_for(run):
+    assert pixels(run / "plots/cgdd_images.png").shape == (500 + 32, 400)  # eight columns, five times as large, below a title
+    assert pixels(run / "plots/deep_inversion_images.png").shape == (480 + 32, 480)
+    assert read_samples(run, "cgdd").shape == (80, 8, 8, 1) and read_samples(run, "teacher") is None
 
 
 def test_a_stage_without_a_generator_shows_what_it_kept(run, tmp_path):
