@@ -46,6 +46,8 @@ class Checkpoints:
 
         policy: Any = SimpleNamespace(should_preserve=preserved)
         options = ocp.CheckpointManagerOptions(preservation_policy=policy, create=False)
+        # a folder made in the background may appear after the write into it has failed and the manager is closed
+        options.async_options = ocp.AsyncOptions(create_directories_asynchronously=False)
         if jax.process_count() > 1:  # arrays are whole on every host: the first process writes, each reads for itself
             own = jax.process_index()
             options.multiprocessing_options = ocp.options.MultiprocessingOptions(
