@@ -31,7 +31,8 @@ class Experiment(NamedTuple):
       compare: pairs of results `stage/measure`, the second the baseline, whose paired difference over seeds is reported.
       outside: a teacher that no stage trains: it is measured before it is used.
       splits: further rows that measures ask for, by a name of their own; in memory where the data set is.
-      tables: `{stage: {measure: values}}` of what was trained -> further tables of the report; None: there are none.
+      tables: `({stage: {measure: values}}, lines)` of what was trained -> further tables of the report; `lines` are those of
+        metrics.jsonl. None: there are none.
     """
 
     stages: dict[str, Stage]

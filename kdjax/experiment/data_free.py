@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,9 +16,11 @@ from kdjax.experiment.config import Config, plain
 from kdjax.experiment.context import Context, Experiment, axis_name, make_stage, stages_of
 from kdjax.experiment.data import load_data
 from kdjax.experiment.data_free_references import references
-from kdjax.experiment.entry import Table, check_accumulation, objective_of
+from kdjax.experiment.entry import Table, check_accumulation, objectives_of
 from kdjax.experiment.nets import net_specification
 from kdjax.experiment.optimiser import make_optimiser
+from kdjax.experiment.report_table import Measured, ReportTable
+from kdjax.experiment.stability import evaluations, stability_table
 from kdjax.experiment.synthetic_images import by_class, class_rows, drawn, judged, remembered
 from kdjax.experiment.teaching import Teaching, teacher_of
 from kdjax.methods.recipes import Objective, combine, labels_objective
@@ -70,13 +72,19 @@ class DataFreeContext(Context):
         names, weight = options.pop("name"), options.pop("label_weight", 0.0)
         if not names:
             return None
-        parts = names.split("+")
-        own = options if len(parts) > 1 else {names: options}
-        makers = {part: objective_of(part, self.objectives) for part in parts}
-        for part, maker in makers.items():
-            if {"labels", "numbers"} & set(inspect.signature(maker).parameters):
-                raise InputError(f"objective {part!r} is not accepted: it needs the labels of training images, and there are none")
-        return combine(*[labels_objective(weight)] * bool(weight), *(f(**own[part], **self.known(f)) for part, f in makers.items()))
+        terms = objectives_of(names, options, self.objectives, self.known_without_data)
+        return combine(*[labels_objective(weight)] * bool(weight), *terms)
+
+    def known_without_data(self, objective: Callable) -> dict[str, Any]:
+        """The options of an objective that no config shows.
+
+        Raises:
+          InputError: for one that asks for the labels of training images.
+        """
+        if {"labels", "numbers"} & set(inspect.signature(objective).parameters):
+            name = objective.__name__.removesuffix("_objective")
+            raise InputError(f"objective {name!r} is not accepted: it needs the labels of training images, and there are none")
+        return self.known(objective)
 
     @property
     def classes(self) -> int:
@@ -205,7 +213,12 @@ def build(config: Config, table: Table, objectives: Table) -> Experiment:
         own = student_stages(name, section, config, table, objectives, dataset, teaching)
         stages |= {stage: one._replace(optional=True) for stage, one in own.items()}
     compare = [(f"{name}/test_accuracy", "noise/test_accuracy") for name in stages if name not in others and "noise" in others]
-    return Experiment(teaching.stages | stages, dataset, tuple(compare), teaching.outside)
+
+    def tables(measured: Measured, lines: Sequence[Mapping]) -> list[ReportTable]:
+        curves = evaluations(lines)
+        return [stability_table({name: curves[name] for name in stages if name in curves})]
+
+    return Experiment(teaching.stages | stages, dataset, tuple(compare), teaching.outside, tables=tables)
 
 
 def student_stages(

@@ -8,7 +8,7 @@ from kdjax.experiment.classifier import ClassifierContext
 from kdjax.experiment.config import Config, plain
 from kdjax.experiment.context import Experiment, axis_name, stages_of
 from kdjax.experiment.data import load_data, steps_per_epoch
-from kdjax.experiment.entry import Entry, Table, objective_of
+from kdjax.experiment.entry import Entry, Table, objectives_of
 from kdjax.experiment.nets import net_specification
 from kdjax.experiment.student import StudentContext, beside_teacher
 from kdjax.experiment.teaching import ALONE, Teaching, teacher_of
@@ -106,13 +106,11 @@ def _sum(method: str, settings: dict, table: Table, shares: tuple[float, ...]) -
         plain_sum = len(parts) > 1 or not ("first" in settings or pick("method", method, table).objective)
         what = f"ensemble with {method}, which is more than an objective beside the labels"
         check_option("--config.teachers_combine", "separate", lambda _: plain_sum, what)
-    objectives = {part: objective_of(part, table) for part in parts}
 
     def make(c: StudentContext) -> Method:
         options = dict(c.settings)
         label_weight = options.pop("label_weight")
-        of_parts = options if len(parts) > 1 else {method: options}
-        terms = [objective(**of_parts[part], **c.known(objective)) for part, objective in objectives.items()]
+        terms = objectives_of(method, options, table, c.known)
         if shares:
             terms = [recipes.each_teacher(one, len(shares), weights=shares) for one in terms]
         total = recipes.combine(recipes.labels_objective(label_weight), *terms)

@@ -122,5 +122,25 @@ def objective_of(name: str, table: Table) -> Callable[..., Objective]:
     raise InputError(f"method {name!r} cannot be a part of a sum, nor a loss for each teacher; those that can: {wanted}")
 
 
+def objectives_of(
+    names: str, options: Mapping[str, Any], table: Table, known: Callable[[Callable], Mapping[str, Any]]
+) -> list[Objective]:
+    """The objectives of a method or a sum of some, each with its options.
+
+    Args:
+      names: `"dkd"`, or a sum, `"at+dkd"`.
+      options: of the one; of a sum, those of each part under its name.
+      table: the methods by name.
+      known: `objective -> ` the options that no config shows.
+
+    Raises:
+      InputError: as `objective_of`.
+    """
+    parts = names.split("+")
+    own = options if len(parts) > 1 else {names: options}
+    makers = {part: objective_of(part, table) for part in parts}
+    return [make(**own[part], **known(make)) for part, make in makers.items()]
+
+
 def _objective(entry: Entry) -> Callable[..., Objective] | None:
     return entry.objective or (None if entry.make or entry.stages else getattr(entry.method, "objective", None))

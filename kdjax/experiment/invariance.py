@@ -78,7 +78,7 @@ def build(config: Config, table: Table) -> Experiment:
         stages=stages,
         compare=tuple((f"{arm.name}/test_probe_accuracy", f"{FLOOR}/test_probe_accuracy") for arm in arms),
         splits=splits_of([task]) | {f"{ORIGINAL}/{part}": found for part, found in rows.items() if found is not None},
-        tables=lambda measured: tables(measured, arms, reference, task.name, task.title),
+        tables=lambda measured, lines: tables(measured, arms, reference, task.name, task.title),
     )
 
 

@@ -80,7 +80,7 @@ def build(config: Config, table: Table, *, labelled: str) -> Experiment:
         stages = {name: stage._replace(evaluate=all_of(stage.evaluate, by_class)) for name, stage in stages.items()}
     compare += [(f"{method}/{result}", f"{name}/{result}") for name in changed]
     measure = PRECISION if several else "accuracy"
-    told = lambda measured: tables(measured, names, method, tuple(changed), learnt, fractions, measure)  # noqa: E731
+    told = lambda measured, lines: tables(measured, names, method, tuple(changed), learnt, fractions, measure)  # noqa: E731
     own = _told_of_several(found.dataset) if several else found.dataset
     return found._replace(stages=stages, dataset=own, compare=tuple(compare), tables=told)
 

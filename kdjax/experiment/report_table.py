@@ -68,7 +68,7 @@ class ReportTable(NamedTuple):
 
 
 Measured = Mapping[str, Mapping[str, Sequence[float]]]  # stage -> measure -> one number a seed
-Tables = Callable[[Measured], Sequence[ReportTable]]
+Tables = Callable[[Measured, Sequence[Mapping]], Sequence[ReportTable]]
 
 
 def gain(values: Sequence[float], others: Sequence[float]) -> str:

@@ -68,7 +68,7 @@ def build(config: Config) -> Experiment:
     }  # fmt: skip
     sizes = _sizes(c, wide, count, numbers)
     return Experiment(
-        stages, dataset, splits=target, tables=lambda measured: tables(measured, sizes, section["per_class"], numbers)
+        stages, dataset, splits=target, tables=lambda measured, lines: tables(measured, sizes, section["per_class"], numbers)
     )
 
 

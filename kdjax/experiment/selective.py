@@ -49,7 +49,7 @@ def build(config: Config, table: Table) -> Experiment:
 
     found = representation.build(config, {name: Entry(entry.method, stages=stages)})
     _check(section, config.uslt.method.neighbours, found.dataset)
-    return found._replace(tables=lambda measured: tables(measured, section["budgets"]))
+    return found._replace(tables=lambda measured, lines: tables(measured, section["budgets"]))
 
 
 def clustered(c: RepresentationContext, clusters: int, section: Mapping[str, Any], c_probe: float) -> dict[str, Stage]:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.core import Net, batch_norms
-from kdjax.losses import batch_norm_statistics
+from kdjax.evaluate import batch_norm_distance
 
 
 def drawn(generator: Net, latent: int, classes: int | None = None) -> Callable[[Any, jax.Array, int], jax.Array]:
@@ -83,8 +83,8 @@ def judged(images: Callable[..., jax.Array], student: Net, teacher: Net, count: 
         taps, _ = teacher.apply(frozen.params, frozen.stats, made, train=False)
         own, _ = student.apply(learner.params["student"], learner.stats["student"], made, train=False)
         found = {"image": made, "logits": taps["logits"], "student_logits": own["logits"]}
-        layers = [batch_norm_statistics(*layer) for layer in batch_norms(taps, frozen.stats)]
-        found |= {"batch_norm": sum(layers)} if layers else {}
+        if batch_norms(taps, frozen.stats):
+            found["batch_norm"] = batch_norm_distance(taps, frozen.stats)
         return found | ({"features": taps["pooled"]} if "pooled" in taps else {})
 
     return look

@@ -58,7 +58,7 @@ def build(config: Config) -> Experiment:
     def net_of(one: Task) -> Net:
         return replace(c, axis_name=None).build({**specification, "classes": one.classes})
 
-    def report(measured: Measured) -> list[ReportTable]:
+    def report(measured: Measured, lines: Sequence[Mapping]) -> list[ReportTable]:
         found = distances(list(every.values()), net_of, view(config.data.crop), config.seed, config.seeds, **config.gradient)
         learnt_on, taken_to = ({one.name: one.title for one in part} for part in (sources, targets))
         return tables(measured, learnt_on, taken_to, found)

@@ -38,7 +38,9 @@ def build(config: Config, table: Table, *, labelled: str = "") -> Experiment:
     measures = [on_task(one.name, digest=one.digest, **section) for one in tasks]
     stages = {name: stage._replace(evaluate=all_of(stage.evaluate, *measures)) for name, stage in found.stages.items()}
     titles, rows = {one.name: one.title for one in tasks}, min(one.test.size for one in tasks)
-    return found._replace(stages=stages, splits=splits_of(tasks), tables=lambda measured: tables(measured, titles, rows, labelled))
+    return found._replace(
+        stages=stages, splits=splits_of(tasks), tables=lambda measured, lines: tables(measured, titles, rows, labelled)
+    )
 
 
 def tables(measured: Measured, titles: Mapping[str, str], rows: int, labelled: str = "") -> list[ReportTable]:

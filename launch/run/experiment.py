@@ -187,7 +187,7 @@ def _conclude(config, experiment, about, run: Run, given: dict, results: dict[st
         "device": jax.devices()[0].device_kind,
         **told,
     }
-    tables = experiment.tables(measures) if experiment.tables else ()
+    tables = experiment.tables(measures, run.records.lines) if experiment.tables else ()
     if tables:
         written["tables"] = list(map(report_tables.plain, tables))
     with naming(folder / "plots"):

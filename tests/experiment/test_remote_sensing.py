@@ -168,7 +168,7 @@ def test_images_of_several_classes_are_probed_for_each(scenes):
 
     measured = {f"test_{k}": v for k, v in found.stages["without_crop"].evaluate(collect, "test", True).items()}
     assert measured[result] == [100.0] and "test_rank_me" in measured
-    labels, transforms = found.tables({"untrained": measured, "moco": measured, "without_crop": measured})
+    labels, transforms = found.tables({"untrained": measured, "moco": measured, "without_crop": measured}, [])
     assert labels.rows["moco"]["20% of the labels, %"] == [100.0] and labels.plot.y == "test micro average precision, %"
     assert list(transforms.rows) == ["all transforms", "untrained", "without crop"]
 

@@ -4,6 +4,9 @@ import contextlib
 import hashlib
 import io
 import json
+import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -11,9 +14,10 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from launch import main
 from launch.run import cli, experiment
 
-ROOT = Path(__file__).parents[2]
+ROOT, KILLED = Path(__file__).parents[2], Path(__file__).parent / "killed.py"
 CONFIGS = sorted(p.name for p in (ROOT / "configs").glob("[!_]*.py"))
 
 TINY = (
@@ -59,6 +63,24 @@ def call(program, *words):
     finally:
         sys.argv = before
     return Answer(ended.value.code or 0, out.getvalue(), err.getvalue())
+
+
+def launched(folder, *words):
+    """What a run in a folder says that ends well, with a cache of finished stages of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KDJAX_CACHE", f"{folder}-cache")
+        answer = call(main, f"--workdir={folder}", *words)
+    assert (answer.code, answer.err) == (0, ""), answer
+    return answer.out
+
+
+def kill(folder, stage, step, *words):
+    """Starts or goes on with such a run, and kills it behind a step of a stage."""
+    command = [sys.executable, KILLED, stage, str(step), f"--workdir={folder}", *words]
+    environment = os.environ | {"KDJAX_CACHE": f"{folder}-cache"}
+    found = subprocess.run(command, cwd=folder.parent, env=environment, capture_output=True, text=True, check=False)
+    assert found.returncode == -signal.SIGKILL, found.stderr
+    assert [(x["stage"], x["step"]) for x in lines(folder)][-1] == (stage, step)
 
 
 def stop_after(patch, blocks):

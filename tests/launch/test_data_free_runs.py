@@ -1,18 +1,13 @@
 """Runs without data: killed in the midst of a round they end with the same bits, on other devices near to them."""
 
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-from launching import call, lines, read, stop_after
+from launching import kill, launched, lines, read, stop_after
 
 from kdjax.train.checkpoint import read_model
-from launch import main
 
 ROOT = Path(__file__).parents[2]
 METHODS = ("cmi", "fast_dfkd")  # in the order of their stages
@@ -25,15 +20,6 @@ SMALL = (
     "--config.evaluate_epochs=2", "--config.save_epochs=2", "--config.methods.cmi.bank=32", "--config.methods.cmi.cached=16",
     "--config.methods.fast_dfkd.warm_up=1", *(f"--config.methods.{m}.{k}={v}" for m in METHODS for k, v in ROUNDS.items()),
 )  # fmt: skip
-
-
-def launched(folder, *words):
-    """What a run says, in a folder, with a cache of finished stages of its own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KDJAX_CACHE", f"{folder}-cache")
-        answer = call(main, f"--workdir={folder}", *words)
-    assert (answer.code, answer.err) == (0, ""), answer
-    return answer.out
 
 
 def models(folder):
@@ -49,13 +35,9 @@ def whole(tmp_path_factory):
 
 def test_a_kill_in_the_midst_of_a_round_changes_no_bit(whole, tmp_path):
     """The warm-up shifts rounds against saves: what is saved of `fast_dfkd` at step 14 is in the midst of one."""
-    folder, environment = tmp_path / "run", os.environ | {"KDJAX_CACHE": f"{tmp_path / 'run'}-cache"}
+    folder = tmp_path / "run"
     for name in METHODS:
-        words = (name, str(3 * BLOCK), f"--workdir={folder}", *SMALL)
-        command = [sys.executable, ROOT / "tests/launch/killed.py", *words]
-        killed = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-        assert killed.returncode == -signal.SIGKILL, killed.stderr
-        assert [(x["stage"], x["step"]) for x in lines(folder)][-1] == (name, 3 * BLOCK)
+        kill(folder, name, 3 * BLOCK, *SMALL)
     said = launched(folder, *SMALL)
     assert f"{METHODS[-1]}: resumed at step {2 * BLOCK} of {STEPS[METHODS[-1]]}" in said
     assert (folder / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
@@ -75,8 +57,10 @@ def test_a_change_of_devices_in_the_midst_of_a_round_ends_near_to_it(whole, tmp_
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-3), ours["cmi"], wanted["cmi"])
 
 
-def test_the_images_are_measured_and_shown(whole):
-    results = read(whole, "summary.json")["results"]
+def test_the_images_are_measured_and_shown_and_how_steady_students_are(whole):
+    summary = read(whole, "summary.json")
+    results, (steady,) = summary["results"], summary["tables"]
+    assert steady["name"] == "stability" and list(steady["rows"]) == list(METHODS)
     for name in METHODS:
         assert {f"{name}/test_{m}" for m in ("accuracy", "relative_accuracy", "class_entropy", "fid", "recall")} <= set(results)
         assert (whole / "plots" / f"{name}_images.png").is_file()

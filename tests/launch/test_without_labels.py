@@ -3,20 +3,15 @@
 Killed in the middle of each method they end with the same bits, on other devices near to them; and one that collapses says so.
 """
 
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-from launching import call, lines, read, stop_after
+from launching import kill, launched, lines, read, stop_after
 
 from kdjax import data
 from kdjax.train.checkpoint import read_model
-from launch import main
 
 ROOT = Path(__file__).parents[2]
 METHODS = ("deepcluster_v2", "dino", "moco", "swav")  # in the order of their stages
@@ -44,15 +39,6 @@ def images(tmp_path_factory):
     return f"--config.data.source=npz:{file}"
 
 
-def launched(folder, *words):
-    """What a run says, in a folder, with a cache of finished stages of its own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KDJAX_CACHE", f"{folder}-cache")
-        answer = call(main, f"--workdir={folder}", *words)
-    assert (answer.code, answer.err) == (0, ""), answer
-    return answer.out
-
-
 def models(folder):
     return {name: read_model(folder / "models" / name)[0] for name in STAGES}
 
@@ -66,13 +52,9 @@ def whole(images, tmp_path_factory):
 
 def test_a_kill_in_the_middle_of_each_method_changes_no_bit(whole, images, tmp_path):
     """Between two saves, so that some steps are done again: what the methods keep is saved with the weights."""
-    folder, environment = tmp_path / "run", os.environ | {"KDJAX_CACHE": f"{tmp_path / 'run'}-cache"}
+    folder = tmp_path / "run"
     for name in METHODS:
-        words = (name, str(3 * STEPS), f"--workdir={folder}", *KEPT, images)
-        command = [sys.executable, ROOT / "tests/launch/killed.py", *words]
-        killed = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-        assert killed.returncode == -signal.SIGKILL, killed.stderr
-        assert [(x["stage"], x["step"]) for x in lines(folder)][-1] == (name, 3 * STEPS)
+        kill(folder, name, 3 * STEPS, *KEPT, images)
     said = launched(folder, *KEPT, images)
     assert f"{METHODS[-1]}: resumed at step {2 * STEPS} of {EPOCHS * STEPS}" in said
     assert (folder / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()

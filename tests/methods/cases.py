@@ -3,105 +3,21 @@
 import inspect
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from data_free_cases import DATA_FREE
+from tiny_nets import CLASSES, LABELS, ROWS, Case, frozen, images, labelled_images, small
 
 from kdjax import methods
 from kdjax.augment import Geometry
-from kdjax.core import Frozen, Method, Net, by_part, from_linen, jit_fast_compile
+from kdjax.core import Frozen, Net, by_part, from_linen, jit_fast_compile
 from kdjax.methods.offline.paraphraser import Paraphraser
 from kdjax.methods.recipes import Objective, Outputs
-from kdjax.models import attach, branches, conv_net, generator, linear_head, mlp_head, patch_decoder, projected, shrink, vit
-
-ROWS, CLASSES = 16, 4
-
-
-class Case(NamedTuple):
-    """A method with what a test of it needs.
-
-    Attributes:
-      method: the method.
-      batch: what one step takes.
-      given: weights from outside.
-      nets: the networks of `predict` by name, the shipped one first.
-      moved: `state -> ` parameters that a step must change.
-      falls: the metric that training lowers.
-      noisy: whether the key of a step matters.
-      still: `state -> ` parameters that the loss does not reach, and that no step changes.
-      beside: the networks that the method trains, or that follow, beside those of `predict`.
-      rounding: by which the State behind a step may differ over devices; the directions of short embeddings differ by more.
-    """
-
-    method: Method
-    batch: dict
-    given: dict
-    nets: dict[str, Net]
-    moved: Callable[[Any], Any]
-    falls: str
-    noisy: bool = False
-    still: Callable[[Any], Any] = lambda state: {}
-    beside: tuple[str, ...] = ()
-    rounding: float = 1e-6
-
-
-LABELS = jnp.arange(ROWS) % CLASSES
-DRAWN: dict[tuple[str, int], tuple[dict, dict]] = {}
-
-
-def images(seed: int = 0) -> jax.Array:
-    """Stripes, whose width and brightness tell the class, under noise."""
-    x = np.random.default_rng(seed).uniform(size=(ROWS, 8, 8, 1)) / 2
-    for k in range(ROWS):
-        x[k, :: 1 + k % CLASSES] += (1 + k % CLASSES) / 4
-    return jnp.asarray(x, jnp.float32)
-
-
-def labelled_images() -> dict:
-    return {"image": images(), "label": LABELS, "index": jnp.arange(ROWS)}
-
-
-def frozen(net: Net, seed: int = 9, scale: float = 3.0) -> Frozen:
-    """A teacher that is surer than an untrained net, and whose statistics are not those it starts with."""
-    form = str(jax.eval_shape(net.init, jax.random.key(seed), images()))  # most cases have the same one
-    if (form, seed) not in DRAWN:
-        DRAWN[form, seed] = jax.device_get(jit_fast_compile(net.init)(jax.random.key(seed), images()))
-    params, stats = DRAWN[form, seed]
-    return Frozen(jax.tree.map(lambda p: scale * p, params), jax.tree.map(lambda s: s + 0.1, stats), source="of a test")
-
-
-def without_batch_norm(width: int = 5) -> Net:
-    """A net as a plain pair of functions; its rows do not see each other."""
-
-    def init(key, x):
-        a, b = jax.random.split(key)
-        inputs = int(np.prod(x.shape[1:]))
-        return {"a": jax.random.normal(a, (inputs, width)) / 8, "b": jax.random.normal(b, (width, CLASSES))}, {}
-
-    def apply(params, stats, x, *, train, key=None):
-        pooled = jnp.tanh(x.reshape(x.shape[0], -1) @ params["a"])
-        return {"pooled": pooled, "logits": pooled @ params["b"]}, stats
-
-    return Net(init, apply)
-
-
-def dropped(net: Net) -> Net:
-    """The same net with dropout on its inputs; without a key it cannot train."""
-
-    def apply(params, stats, x, *, train, key=None):
-        if train:
-            assert key is not None
-            x = 2 * x * jax.random.bernoulli(key, 0.5, x.shape)
-        return net.apply(params, stats, x, train=train, key=key)
-
-    return Net(net.init, apply)
-
-
-def small(axis_name: str | None = None, width: int = 4) -> Net:
-    return conv_net((width,), CLASSES, axis_name=axis_name)
+from kdjax.models import attach, branches, conv_net, linear_head, mlp_head, patch_decoder, projected, shrink, vit
 
 
 def supervised(axis_name: str | None = None, net: Net | None = None, tx: Any = None, **options: Any) -> Case:
@@ -278,56 +194,6 @@ def uslt(axis_name: str | None = None, **options: Any) -> Case:
         method._replace(init=init), batch, given, {"encoder": encoder, "start": encoder}, lambda s: s.learner.params, "loss",
         noisy=True, still=lambda s: s.start.params, beside=("heads",), rounding=1e-5,
     )  # fmt: skip
-
-
-def data_free(make: Any, *beside: str, label: str = "", **fixed: Any) -> Callable[..., Case]:
-    """The case of a method with a generator; `label`: how a conditional one takes its classes."""
-
-    def case(axis_name: str | None = None, tx: Any = None, **options: Any) -> Case:
-        student, teacher = small(axis_name), small(axis_name, 6)
-        asked = {"classes": CLASSES, "label": label} if label else {}
-        maker = generator(8, channels=1, features=2, **asked, axis_name=axis_name)
-        options = {"latent": 3, "student_steps": 2, **fixed} | options
-        tx = tx or optax.sgd(0.1)
-        method = make(student, teacher, maker, tx, tx, axis_name=axis_name, **options)
-        given, nets = {"teacher": frozen(teacher)}, {"student": student, "teacher": teacher}
-        moved = lambda s: (s.student.learner.params, s.generator.params, s.average and s.average.params)  # noqa: E731
-        beside_all = ("generator", *beside)
-        return Case(method, {"index": jnp.arange(ROWS)}, given, nets, moved, "student_loss", noisy=True, beside=beside_all)
-
-    return case
-
-
-dafl = data_free(methods.dafl, batch_norm=1.0, adversarial=1.0)
-
-
-def in_rounds(make: Any, *others: Any, beside: tuple[str, ...] = ("generator",), **fixed: Any) -> Callable[..., Case]:
-    """The case of a data-free method whose first ten steps make images.
-
-    Args:
-      make: of the method.
-      *others: `axis_name -> ` further nets, or optimisers, behind the two nets.
-      beside: as in `Case`.
-      **fixed: options.
-    """
-
-    def case(axis_name: str | None = None, tx: Any = None, **options: Any) -> Case:
-        student, teacher = small(axis_name), small(axis_name, 6)
-        nets = [other(axis_name) if callable(other) else other for other in others]
-        counts = {"classes": CLASSES, "synthesis_steps": 10, "student_steps": 10, "pool": 2 * ROWS, "padding": 1}
-        options = {**counts, **fixed} | options
-        method = make(student, teacher, *nets, axis_name=axis_name, **options)
-        given, nets = {"teacher": frozen(teacher)}, {"student": student, "teacher": teacher}
-        return Case(
-            method, {"index": jnp.arange(ROWS)}, given, nets, lambda s: s.maker.params, "synthesis_loss", noisy=True,
-            still=lambda s: (s.student.learner.params, s.memory["meta"].params if "meta" in s.memory else {}), beside=beside,
-        )  # fmt: skip
-
-    return case
-
-
-def tiny_generator(axis_name: str | None = None) -> Net:
-    return generator(8, channels=1, features=2, axis_name=axis_name)
 
 
 def transformer(axis_name: str | None = None, width: int = 8, **options: Any) -> Net:
@@ -513,25 +379,7 @@ CASES: dict[str, Callable[..., Case]] = {
     "lc_loss": lc_loss,
     "mae": mae,
     "uslt": uslt,
-    "cgdd": data_free(methods.cgdd, label="product", classes=CLASSES, attention=1.0, layers=("stage1",)),
-    "cmi": in_rounds(
-        methods.cmi, tiny_generator, lambda axis_name: mlp_head(6, 5, norm=False), optax.sgd(0.1), optax.adam(0.05), latent=3,
-        bank=2 * ROWS, cached=ROWS,
-    ),
-    "cudfkd": data_free(methods.cudfkd, steps=8, steps_per_epoch=2, begin=0.0, end=1.0),
-    "dafl": dafl,
-    "deep_inversion": in_rounds(
-        methods.deep_inversion, optax.sgd(0.1), optax.adam(0.1), beside=(), shape=(8, 8, 1), batch_norm=1.0, adversarial=1.0,
-        total_variation=0.1, norm=0.01, roll=1,
-    ),
-    "dfad": data_free(methods.dfad),
-    "dfq": data_free(methods.dfq),
-    "fast_dfkd": in_rounds(
-        methods.fast_dfkd, tiny_generator, optax.sgd(0.1), optax.adam(0.05), optax.adam(0.05), optax.adam(0.01), latent=3,
-        warm_up=1, reset=0,
-    ),
-    "mad": data_free(methods.mad, "average_generator", label="sum", conditional=True, classes=CLASSES),
-    "zskt": data_free(methods.zskt, layers=("stage1",)),
+    **DATA_FREE,
 }  # fmt: skip
 
 

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import LABELS, byol, close, dropped, equal, images, start
+from cases import LABELS, byol, close, equal, images, start
+from tiny_nets import dropped
 
 from kdjax import methods
 from kdjax.core import InputError, chain, jit_fast_compile

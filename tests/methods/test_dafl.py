@@ -6,8 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import CLASSES, close, dafl, equal, frozen, images, small, start, student_of, without_batch_norm
+from cases import close, equal, start, student_of
+from data_free_cases import dafl
 from synthetic import KEY, easel, golden, one_step, reference_net
+from tiny_nets import CLASSES, frozen, images, small, without_batch_norm
 
 from kdjax import losses, methods
 from kdjax.core import Frozen, InputError, Net, batch_norms, chain

@@ -7,6 +7,7 @@ from kdjax import losses
 from kdjax.core import InputError, Method, Net, check_option
 from kdjax.methods import recipes
 from kdjax.methods.data_free._generator import data_free
+from kdjax.methods.data_free._terms import disagreement
 from kdjax.methods.recipes import Objective
 
 
@@ -69,10 +70,10 @@ def mad(
     check_option("decay", decay, lambda d: 0 <= d < 1, "a number from 0 to below 1")
 
     def terms(seen):
-        student, teacher = seen.student["logits"], seen.teacher["logits"]
-        apart = losses.kl_distillation(student, teacher, temperature=1.0, stop_teacher=False)
-        found = {"adversarial": -losses.bounded(apart, bound=bound)}
-        return found | ({"label": losses.cross_entropy(teacher, seen.labels)} if conditional else {}), ()
+        found = {"adversarial": -losses.bounded(-disagreement(seen), bound=bound)}
+        if conditional:
+            found["label"] = losses.cross_entropy(seen.teacher["logits"], seen.labels)
+        return found, ()
 
     def both(seen, adapted):
         apart = losses.kl_distillation(seen.student["logits"], seen.teacher["logits"], temperature=1.0)
