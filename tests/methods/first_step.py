@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from cases import CASES, Case, start
+from cases import CASES, start
+from tiny_nets import Case
 
 from kdjax.core import chain
 from kdjax.models import conv_net, mlp_head

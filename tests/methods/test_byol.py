@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import LABELS, byol, close, equal, images, start
-from tiny_nets import dropped
+from cases import byol, close, equal, start
+from tiny_nets import LABELS, dropped, images
 
 from kdjax import methods
 from kdjax.core import InputError, chain, jit_fast_compile

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import CASES, CLASSES, close, frozen, images, small
+from cases import CASES, close
 from synthetic import KEY, easel, one_step, recorded
+from tiny_nets import CLASSES, frozen, images, small
 
 from kdjax import losses, methods
 from kdjax.core import Net

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import CASES, frozen, without_batch_norm
+from cases import CASES
 from synthetic import KEY, easel, golden, recorded, reference_net
+from tiny_nets import frozen, without_batch_norm
 
 from kdjax import methods
 from kdjax.core import InputError, Net

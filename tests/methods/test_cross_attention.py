@@ -2,7 +2,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import defaults, images, look, staged
+from cases import defaults, look, staged
+from tiny_nets import images
 
 from kdjax.core import InputError
 from kdjax.methods.offline.cross_attention import cakd_objective, patches_of

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import close, frozen, images, small
+from cases import close
 from synthetic import KEY, easel, given_logits, golden, one_step, recorded
+from tiny_nets import frozen, images, small
 
 from kdjax import losses, methods
 from kdjax.core import Frozen, InputError

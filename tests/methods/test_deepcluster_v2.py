@@ -2,8 +2,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import CASES, close, images, start
+from cases import CASES, close, start
 from first_step import KEY, log_softmax, unit
+from tiny_nets import images
 
 from kdjax.core import InputError, spherical_k_means
 from kdjax.methods.siamese.deepcluster_v2 import refresh_clusters

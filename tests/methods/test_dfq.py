@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import close, frozen, images, small, without_batch_norm
+from cases import close
 from synthetic import KEY, easel, one_step, recorded
+from tiny_nets import frozen, images, small, without_batch_norm
 
 from kdjax import losses, methods
 from kdjax.core import InputError, batch_norms

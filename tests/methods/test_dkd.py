@@ -2,7 +2,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import LABELS, defaults, look, unweighted
+from cases import defaults, look, unweighted
+from tiny_nets import LABELS
 
 from kdjax import methods
 from kdjax.core import InputError

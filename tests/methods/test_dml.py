@@ -1,7 +1,8 @@
 import jax
 import numpy as np
 import pytest
-from cases import LABELS, close, dml, equal, small, start, student_of, supervised, with_student, without_batch_norm
+from cases import close, dml, equal, start, student_of, supervised, with_student
+from tiny_nets import LABELS, small, without_batch_norm
 
 from kdjax import methods
 from kdjax.core import InputError

@@ -5,21 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import (
-    CLASSES,
-    LABELS,
-    close,
-    equal,
-    hsakd,
-    hsakd_teacher,
-    images,
-    labelled_images,
-    start,
-    student_of,
-    supervised,
-    with_student,
-    without_batch_norm,
-)
+from cases import close, equal, hsakd, hsakd_teacher, start, student_of, supervised, with_student
+from tiny_nets import CLASSES, LABELS, images, labelled_images, without_batch_norm
 
 from kdjax import losses, methods
 from kdjax.core import Frozen, InputError, Net

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import CLASSES, LABELS, close, equal, kd, small, start, student_of, supervised, without_batch_norm
+from cases import close, equal, kd, start, student_of, supervised
+from tiny_nets import CLASSES, LABELS, small, without_batch_norm
 
 from kdjax import methods
 from kdjax.core import Frozen, InputError, Net

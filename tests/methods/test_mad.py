@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import CASES, CLASSES, close, frozen, student_of, without_batch_norm
+from cases import CASES, close, student_of
 from synthetic import KEY, one_step
+from tiny_nets import CLASSES, frozen, without_batch_norm
 
 from kdjax import losses, methods
 from kdjax.core import InputError, Net, ema

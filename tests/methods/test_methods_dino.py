@@ -1,8 +1,9 @@
 import jax
 import numpy as np
 import pytest
-from cases import CASES, equal, images, start
+from cases import CASES, equal, start
 from first_step import KEY, first_step, log_softmax, unit
+from tiny_nets import images
 
 from kdjax.core import InputError
 

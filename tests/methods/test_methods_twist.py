@@ -3,8 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import CASES, close, equal, images, start
+from cases import CASES, close, equal, start
 from first_step import KEY, NETS, first_step, log_softmax
+from tiny_nets import images
 
 from kdjax import methods
 from kdjax.core import InputError, chain

@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import LABELS, close, defaults, images, mlkd, small, start, student_of, supervised, without_batch_norm
+from cases import close, defaults, mlkd, start, student_of, supervised
+from tiny_nets import LABELS, images, small, without_batch_norm
 
 from kdjax import losses, methods
 from kdjax.core import Frozen, InputError, Net

@@ -2,8 +2,9 @@ import jax
 import numpy as np
 import optax
 import pytest
-from cases import CASES, images, start
+from cases import CASES, start
 from first_step import KEY, first_step, unit
+from tiny_nets import images
 
 from kdjax import methods
 from kdjax.core import InputError, Net, chain

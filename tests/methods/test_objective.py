@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import close, equal, frozen, labelled_images, look, small, staged, student_of, unweighted
+from cases import close, equal, look, staged, student_of, unweighted
+from tiny_nets import frozen, labelled_images, small
 
 from kdjax import methods, models
 from kdjax.core import Frozen, InputError, Net, jit_fast_compile

@@ -2,7 +2,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import defaults, images, look, unweighted
+from cases import defaults, look, unweighted
+from tiny_nets import images
 
 from kdjax import methods, models
 from kdjax.core import InputError

@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import frozen, labelled_images, paraphraser, staged
+from cases import paraphraser, staged
+from tiny_nets import frozen, labelled_images
 
 from kdjax import methods
 from kdjax.core import InputError, from_linen, jit_fast_compile

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import close, frozen, labelled_images, small
+from cases import close
+from tiny_nets import frozen, labelled_images, small
 
 from kdjax.core import Frozen
 from kdjax.methods import recipes

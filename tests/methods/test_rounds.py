@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import CASES, close, equal, frozen, small, start
+from cases import CASES, close, equal, start
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
+from tiny_nets import frozen, small
 
 from kdjax import methods
 from kdjax.core import InputError, jit_fast_compile

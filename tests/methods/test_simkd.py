@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import CLASSES, LABELS, defaults, equal, simkd, staged, start, taught
+from cases import defaults, equal, simkd, staged, start, taught
+from tiny_nets import CLASSES, LABELS
 
 from kdjax import methods
 from kdjax.core import InputError

@@ -3,7 +3,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import CLASSES, LABELS, close, equal, start, supervised, without_batch_norm
+from cases import close, equal, start, supervised
+from tiny_nets import CLASSES, LABELS, without_batch_norm
 
 from kdjax import methods
 from kdjax.core import InputError, from_linen

@@ -2,8 +2,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import CASES, images, start
+from cases import CASES, start
 from first_step import KEY, first_step, log_softmax, unit
+from tiny_nets import images
 
 from kdjax.core import InputError
 

@@ -2,7 +2,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import defaults, images, look, transformer
+from cases import defaults, look, transformer
+from tiny_nets import images
 
 from kdjax import losses, methods
 from kdjax.core import InputError

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import LABELS, close, equal, start, tst, without_batch_norm
+from cases import close, equal, start, tst
+from tiny_nets import LABELS, without_batch_norm
 
 from kdjax import augment, methods
 from kdjax.core import InputError, Learner, Net, example_keys, jit_fast_compile

@@ -1,6 +1,7 @@
 import jax.numpy as jnp
 import numpy as np
-from cases import LABELS, defaults, look, unweighted
+from cases import defaults, look, unweighted
+from tiny_nets import LABELS
 
 from kdjax import losses, methods
 from kdjax.methods.offline.wsld import wsld_objective

@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import frozen, images, student_of, without_batch_norm
+from cases import student_of
 from synthetic import KEY, easel, given_logits, golden, one_step, recorded
+from tiny_nets import frozen, images, without_batch_norm
 
 from kdjax import methods
 from kdjax.core import Frozen, Net
