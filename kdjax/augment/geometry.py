@@ -5,12 +5,12 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
 from kdjax.core.check import InputError
+from kdjax.core.node import Node, static
 
 
-class Geometry(struct.PyTreeNode):
+class Geometry(Node):
     """An affine map from the points of a transformed image back to those of the image it was made from: `p = matrix q + offset`.
 
     Points are (x to the right, y down) in pixels from the top left corner, so that the first pixel covers [0, 1) x [0, 1).
@@ -23,7 +23,7 @@ class Geometry(struct.PyTreeNode):
 
     matrix: jax.Array
     offset: jax.Array
-    size: tuple[int, ...] = struct.field(pytree_node=False)
+    size: tuple[int, ...] = static()
 
 
 def same(size: tuple[int, ...]) -> Geometry:

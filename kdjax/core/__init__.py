@@ -12,6 +12,7 @@ from kdjax.core.learn import apply_gradients, learn, mean_grad, new_learner
 from kdjax.core.memory import check_memory, memory_available
 from kdjax.core.method import Batch, Method, Metrics, read_by_name
 from kdjax.core.net import Net, batch_norms, from_linen, from_nnx, normalised
+from kdjax.core.node import Node, static
 from kdjax.core.norm_rescale import norm_rescale
 from kdjax.core.pool import average_pool, match_sizes, nearest_resize
 from kdjax.core.queue import Queue, new_queue, push
@@ -21,12 +22,12 @@ from kdjax.core.unit import unit
 from kdjax.core.updates import by_part, freeze, keep_unit_columns, skip_zero_gradients
 
 __all__ = [
-    "Batch", "Follower", "Frozen", "InputError", "Learner", "Method", "Metrics", "Net", "Queue", "apply_gradients",
+    "Batch", "Follower", "Frozen", "InputError", "Learner", "Method", "Metrics", "Net", "Node", "Queue", "apply_gradients",
     "average_pool", "batch_norms", "by_part", "chain", "check_count", "check_memory", "check_option", "check_positive",
     "check_share", "cosine_to_one", "donating", "ema", "euclidean_k_means", "example_keys", "freeze", "from_linen",
     "from_nnx", "gather", "gather_replicated", "jit_fast_compile", "join", "keep_unit_columns", "learn", "linear_warmup",
     "map_by_kind", "masked_loss", "match_sizes", "mean", "mean_grad", "memory_available", "nearest", "nearest_resize",
     "new_learner", "new_queue", "norm_rescale", "normalised", "offset", "on_parts", "pick", "pmean", "psum", "push",
-    "read_by_name", "row_keys", "row_normal", "skip_zero_gradients", "spherical_k_means", "split", "unit", "weighted_sum",
+    "read_by_name", "row_keys", "row_normal", "skip_zero_gradients", "spherical_k_means", "split", "static", "unit", "weighted_sum",
     "weights_at", "with_label_weights",
 ]  # fmt: skip

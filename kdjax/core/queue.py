@@ -2,13 +2,13 @@
 
 import jax
 import jax.numpy as jnp
-from flax import struct
 
 from kdjax.core.check import InputError
 from kdjax.core.collectives import gather_replicated
+from kdjax.core.node import Node
 
 
-class Queue(struct.PyTreeNode):
+class Queue(Node):
     """The newest rows.
 
     Attributes:

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-from flax import struct
+
+from kdjax.core.node import Node, static
 
 
-class Learner(struct.PyTreeNode):
+class Learner(Node):
     """Parameters trained by `learn`, the statistics of their net and the state of their optimiser."""
 
     params: Any
@@ -18,14 +19,14 @@ class Learner(struct.PyTreeNode):
     opt: Any
 
 
-class Follower(struct.PyTreeNode):
+class Follower(Node):
     """Parameters that are moved by `ema`, copied, or random and fixed: saved and donated, never differentiated."""
 
     params: Any
     stats: Any
 
 
-class Frozen(struct.PyTreeNode):
+class Frozen(Node):
     """Parameters that come from outside and never change. Saved by digest only, shared by all members, never donated.
 
     Attributes:
@@ -34,7 +35,7 @@ class Frozen(struct.PyTreeNode):
 
     params: Any
     stats: Any
-    source: str = struct.field(pytree_node=False, default="")
+    source: str = static(default="")
 
 
 def is_frozen(x: Any) -> bool:
@@ -42,7 +43,7 @@ def is_frozen(x: Any) -> bool:
     return isinstance(x, Frozen)
 
 
-class _Hole(struct.PyTreeNode):
+class _Hole(Node):
     """Where a `Frozen` part was: a node without arrays."""
 
 

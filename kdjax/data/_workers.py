@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from kdjax.core.check import InputError
+from kdjax.core.extra import extra
 
 # SIGTERM may go to all processes of a job: what to do then is decided by the one that asks, not by those that read.
 _PROGRAM = """
@@ -85,7 +86,8 @@ class Workers:
 
 def serve() -> None:
     """What a process does: receives `read`, then numbers, and answers each with a value or an exception."""
-    import cloudpickle
+    with extra("run"):
+        import cloudpickle
 
     # What `read` prints must not get between the values.
     source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
@@ -108,7 +110,8 @@ def serve() -> None:
 
 def _pickled(read: Callable[[int], Any]) -> bytes:
     """`read` by value, its code with the names of its files: newer cloudpickles leave them out, and tracebacks would be blind."""
-    import cloudpickle
+    with extra("run"):
+        import cloudpickle
 
     class Pickler(cloudpickle.CloudPickler):
         def reducer_override(self, obj):  # both sides are the same interpreter, which `marshal` needs
@@ -121,7 +124,8 @@ def _pickled(read: Callable[[int], Any]) -> bytes:
 
 def _travelling(error: Exception) -> bytes:
     """An exception and its traceback as bytes; one that cannot travel becomes a RuntimeError with its words."""
-    import cloudpickle
+    with extra("run"):
+        import cloudpickle
 
     where = "".join(traceback.format_exception(error))
     try:

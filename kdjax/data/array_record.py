@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kdjax.core.check import InputError
+from kdjax.core.extra import extra
 from kdjax.core.files import read_json
 from kdjax.core.paths import user_path
 from kdjax.data.classes import check_classes
@@ -164,7 +165,8 @@ def _check_size(root: Path, file: dict[str, Any]) -> None:
 
 
 def _source(root: Path, contents: Contents, part: dict[str, Any], image_size: int | None) -> Source:
-    from array_record.python.array_record_data_source import ArrayRecordDataSource
+    with extra("run"):
+        from array_record.python.array_record_data_source import ArrayRecordDataSource
 
     shards = [Shard(str(root / shard["file"]), shard["rows"]) for shard in part["shards"]]
     check_shards(shards)

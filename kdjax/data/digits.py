@@ -3,6 +3,7 @@
 import numpy as np
 
 from kdjax.core.check import InputError
+from kdjax.core.extra import extra
 from kdjax.data.sampler import TEST_SPLIT
 from kdjax.data.source import Arrays
 from kdjax.data.split import stratified
@@ -28,7 +29,8 @@ def read_digits(rest: str = "") -> Arrays:
     """
     if rest:
         raise InputError(f"data source 'digits:{rest}' is not known; accepted: digits")
-    from sklearn.datasets import load_digits
+    with extra("run"):
+        from sklearn.datasets import load_digits
 
     values, labels = load_digits(return_X_y=True)
     images = np.rint(values.reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)

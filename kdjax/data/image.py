@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from kdjax.core.check import InputError
+from kdjax.core.extra import extra
 from kdjax.core.memory import check_memory
 from kdjax.core.plain import open_plain
 from kdjax.data.damaged import Damaged
@@ -53,7 +54,8 @@ def decode(image: str | Path | bytes, name: str = "", row: int = 0, *, exif_orie
     >>> decode(file.getvalue()).shape
     (2, 4, 3)
     """
-    from PIL import Image
+    with extra("run"):
+        from PIL import Image
 
     with _opened(image, name, row) as opened:
         turn = TURNS.get(_orientation(opened)) if exif_orientation else None
@@ -173,7 +175,8 @@ def _orientation(opened: Any) -> int:
 @contextmanager
 def _opened(image: str | Path | bytes, name: str, row: int) -> Iterator:
     """The image opened by Pillow, all its errors told in one line."""
-    from PIL import Image
+    with extra("run"):
+        from PIL import Image
 
     name = name or f"image {image}"
     try:

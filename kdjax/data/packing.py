@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from kdjax.core.check import InputError
+from kdjax.core.extra import extra
 from kdjax.core.files import whole_folder
 from kdjax.data.array_record import FORMAT, Contents, open_packed, sha256
 from kdjax.data.damaged import Damaged
@@ -106,7 +107,8 @@ class _Shards:
         self.rows = self.bytes = self.count = 0
 
     def write(self, record: bytes) -> None:
-        from array_record.python.array_record_module import ArrayRecordWriter
+        with extra("run"):
+            from array_record.python.array_record_module import ArrayRecordWriter
 
         if self.writer is not None and self.bytes + len(record) > self.most:
             self._end()
@@ -200,7 +202,8 @@ def _sound(source: Source, rows: np.ndarray) -> tuple[list[dict[str, np.ndarray]
 def _encoded(image: np.ndarray, encoding: str, quality: int) -> bytes:
     if encoding == "raw":
         return image.tobytes()
-    from PIL import Image
+    with extra("run"):
+        from PIL import Image
 
     file = io.BytesIO()
     options = {"quality": quality} if encoding == "jpeg" else {}

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from kdjax.core.extra import extra
+
 
 def resize_crop(image: np.ndarray, size: int) -> np.ndarray:
     """Resizes the shorter side to `size` and cuts the square in the centre.
@@ -18,7 +20,8 @@ def resize_crop(image: np.ndarray, size: int) -> np.ndarray:
     >>> resize_crop(np.zeros((10, 20, 3), np.uint8), 5).shape
     (5, 5, 3)
     """
-    from PIL import Image
+    with extra("run"):
+        from PIL import Image
 
     height, width = image.shape[:2]
     if height == width == size:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kdjax.core.check import InputError
+from kdjax.core.extra import extra
 from kdjax.data.damaged import Damaged
 
 
@@ -102,7 +103,8 @@ def check_shards(shards: Sequence[Shard]) -> None:
 
 def _problem(shard: Shard) -> str:
     """What is wrong with a file; empty where nothing is."""
-    from array_record.python.array_record_module import ArrayRecordReader
+    with extra("run"):
+        from array_record.python.array_record_module import ArrayRecordReader
 
     path, rows = shard
     if not os.path.isfile(path):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from kdjax.core.check import check_option
+from kdjax.core.extra import extra
 from kdjax.data._workers import Workers
 
 
@@ -47,7 +48,8 @@ def stream(
 def _read_ahead(
     read: Callable[[int], Any], start: int, stop: int, workers: int, threads: int, ahead: int
 ) -> Generator[Any, None, None]:
-    import grain
+    with extra("run"):
+        import grain
 
     if start == stop:
         return

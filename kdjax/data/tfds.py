@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from kdjax.core.check import InputError, nearest
+from kdjax.core.extra import extra
 from kdjax.core.files import read_json
 from kdjax.core.paths import user_path
 from kdjax.data.classes import check_classes
@@ -56,7 +57,8 @@ def open_tfds(rest: str, directory: str = "", image_size: int | None = None, *, 
             f"tfds: {name} in {folder} is kept as {format_}, which only TensorFlow reads: expected array_record; where "
             f"TensorFlow is installed: {convert} --dataset_version_dir={folder} --out_dir=<other dir>/{name}"
         )
-    import tensorflow_datasets as tfds
+    with extra("run"):
+        import tensorflow_datasets as tfds
 
     try:
         with (
@@ -154,7 +156,8 @@ def _json(file: Path) -> dict[str, Any]:
 
 def _features(name: str, features: Any, image_size: int | None, rows: int) -> tuple[tuple[str, ...], tuple[int, int, int]]:
     """The names of the classes and the shape of the images."""
-    import tensorflow_datasets as tfds
+    with extra("run"):
+        import tensorflow_datasets as tfds
 
     held: dict[str, Any] = dict(features) if isinstance(features, tfds.features.FeaturesDict) else {}
     for key, kind in (("image", tfds.features.Image), ("label", tfds.features.ClassLabel)):
@@ -193,7 +196,8 @@ def _roles(known: dict[str, Records]) -> tuple[str, str]:
 
 
 def _records(builder: Any, folder: Path, split: str) -> Records:
-    from tensorflow_datasets.core.decode import DeserializeMethod
+    with extra("run"):
+        from tensorflow_datasets.core.decode import DeserializeMethod
 
     info = builder.info.splits[split]
     lengths = zip(info.filepaths, info.shard_lengths, strict=True)
@@ -247,8 +251,9 @@ def _label(record: bytes) -> int:
 
 def _parsed(record: bytes, name: str = "", row: int = 0) -> tuple[bytes, int]:
     """The encoded image and the label of a record."""
-    from google.protobuf.message import DecodeError
-    from tensorflow_datasets.proto import tf_example_pb2
+    with extra("run"):
+        from google.protobuf.message import DecodeError
+        from tensorflow_datasets.proto import tf_example_pb2
 
     messages: Any = tf_example_pb2  # made when it is imported, so that type checkers do not see what it holds
     try:

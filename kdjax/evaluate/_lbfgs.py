@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from kdjax.core.check import InputError, check_option
+from kdjax.core.extra import extra
 
 FEW = 2**20  # numbers of a training set, below which a fit takes one thread
 
@@ -22,7 +23,8 @@ def check_lbfgs(c: float | None, grid: Sequence[float], folds: int, few: str) ->
 
 def choose_c(x: np.ndarray, y: np.ndarray, grid: Sequence[float], folds: int, seed: int, iterations: int) -> float:
     """The value of an ascending grid with the highest mean accuracy over the folds, the smallest of equals."""
-    from sklearn.model_selection import StratifiedKFold
+    with extra("run"):
+        from sklearn.model_selection import StratifiedKFold
 
     splits = list(StratifiedKFold(folds, shuffle=True, random_state=seed).split(x, y))
     means = [np.mean([np.mean(fit_lbfgs(x[a], y[a], x[b], c, iterations).argmax(1) == y[b]) for a, b in splits]) for c in grid]
@@ -33,9 +35,10 @@ def fit_lbfgs(x: np.ndarray, y: np.ndarray, test: np.ndarray, c: float, iteratio
     """The probabilities of the test rows `[M, K]` by a fit to rows of all classes, `y` of 0 to K - 1."""
     import warnings
 
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
-    from threadpoolctl import threadpool_limits
+    with extra("run"):
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.linear_model import LogisticRegression
+        from threadpoolctl import threadpool_limits
 
     x, test = standardised(x, test)
     threads = 1 if x.size < FEW else None  # of so few numbers: on a busy machine threads wait for each other, ten times as long

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kdjax.core.check import InputError, check_option
+from kdjax.core.extra import extra
 
 
 class Interval(NamedTuple):
@@ -44,7 +45,8 @@ def paired_interval(a: Sequence[float], b: Sequence[float], *, level: float = 0.
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise InputError("results hold NaN or infinity: expected finite numbers")
     check_option("level", level, lambda p: 0 < p < 1, "between 0 and 1")
-    from scipy.stats import t
+    with extra("run"):
+        from scipy.stats import t
 
     gap = x - y
     half = t.ppf((1 + level) / 2, len(gap) - 1) * gap.std(ddof=1) / np.sqrt(len(gap))

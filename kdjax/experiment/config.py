@@ -2,7 +2,10 @@
 
 from typing import Any
 
-from ml_collections import ConfigDict
+from kdjax.core.extra import extra
+
+with extra("run"):
+    from ml_collections import ConfigDict
 
 Config = Any  # a filled ConfigDict, whose fields no type checker can know
 

@@ -6,7 +6,6 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from flax import struct
 from jax import lax
 
 from kdjax import losses
@@ -24,6 +23,7 @@ from kdjax.core import (
     weighted_sum,
     weights_at,
 )
+from kdjax.core.node import Node, static
 
 
 class DataFree(NamedTuple):
@@ -44,7 +44,7 @@ class DataFree(NamedTuple):
     step: jax.Array
 
 
-class SyntheticBatch(struct.PyTreeNode):
+class SyntheticBatch(Node):
     """What the objective of a generator, or of pixels, sees of the images it made.
 
     Attributes:
@@ -67,7 +67,7 @@ class SyntheticBatch(struct.PyTreeNode):
     memory: Any
     key: jax.Array
     step: jax.Array
-    axis_name: str | None = struct.field(pytree_node=False, default=None)
+    axis_name: str | None = static(default=None)
 
 
 def data_free(

@@ -4,14 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
-from flax import struct
 
 from kdjax import losses
 from kdjax.core import Frozen, InputError, Net, check_option, masked_loss
+from kdjax.core.node import Node, static
 from kdjax.models import last_stage, stage_names
 
 
-class Outputs(struct.PyTreeNode):
+class Outputs(Node):
     """What an objective sees of one batch.
 
     Attributes:
@@ -30,7 +30,7 @@ class Outputs(struct.PyTreeNode):
     batch: dict[str, Any]
     key: jax.Array
     step: jax.Array
-    axis_name: str | None = struct.field(pytree_node=False, default=None)
+    axis_name: str | None = static(default=None)
 
 
 class Objective(NamedTuple):

@@ -6,7 +6,6 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from flax import struct
 from jax import lax
 
 from kdjax import losses
@@ -25,6 +24,7 @@ from kdjax.core import (
     weights_at,
     with_label_weights,
 )
+from kdjax.core.node import Node, static
 from kdjax.methods.recipes import _passes
 
 
@@ -44,7 +44,7 @@ class Views(NamedTuple):
     step: jax.Array
 
 
-class ViewOutputs(struct.PyTreeNode):
+class ViewOutputs(Node):
     """What an objective sees of one batch.
 
     Attributes:
@@ -65,7 +65,7 @@ class ViewOutputs(struct.PyTreeNode):
     batch: dict[str, Any]
     key: jax.Array
     step: jax.Array
-    axis_name: str | None = struct.field(pytree_node=False, default=None)
+    axis_name: str | None = static(default=None)
 
 
 def views(

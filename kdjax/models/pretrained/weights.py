@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kdjax.core import InputError, check_memory
+from kdjax.core.extra import extra
 from kdjax.core.files import parse_json, write_bytes
 from kdjax.core.paths import user_path
 from kdjax.core.printable import printable
@@ -159,7 +160,8 @@ def _safetensors(arrays: Mapping[str, Any], metadata: Mapping[str, str]) -> byte
 
 
 def _from_safetensors(content: bytes) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    from safetensors import SafetensorError, deserialize
+    with extra("run"):
+        from safetensors import SafetensorError, deserialize
 
     try:
         found = deserialize(content)

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from kdjax.core import InputError
+from kdjax.core.extra import extra
 from kdjax.core.files import read_json, write_json
 
 FORMAT = "kdjax teacher outputs, 1"
@@ -175,7 +176,8 @@ def disk_bytes(folder: Path) -> int:
 
 def _open(folder: Path, about: Mapping[str, Any], *, block: int = 0, write: bool = True) -> Any:
     """One array; with `block` it is made. Each piece has a checksum that is compared when it is read, and none may be missing."""
-    import tensorstore as ts
+    with extra("run"):
+        import tensorstore as ts
 
     shape, dtype = tuple(about["shape"]), about["dtype"]
     spec: dict[str, Any] = {
