@@ -25,12 +25,3 @@ def cosine_to_one(step: jax.Array | int, steps: int, base: float) -> jax.Array:
     """
     fraction = jnp.clip(jnp.asarray(step, jnp.float32) / steps, 0.0, 1.0)
     return 1.0 - (1.0 - base) * (jnp.cos(jnp.pi * fraction) + 1.0) / 2.0
-
-
-def linear_warmup(step: jax.Array | int, steps: int) -> jax.Array:
-    """`min(step / steps, 1)`: the factor of a loss that is faded in; 1 where `steps` is 0.
-
-    >>> float(linear_warmup(5, 20))
-    0.25
-    """
-    return jnp.minimum(jnp.asarray(step, jnp.float32) / max(steps, 1), 1.0) if steps else jnp.float32(1.0)

@@ -8,6 +8,7 @@ be traced. Sums run in float32 or wider. A bad shape or option raises `InputErro
 """
 
 from kdjax.losses.adversarial import gan_critic, gan_generator
+from kdjax.losses.agreement import cosub, symmetric_divergence
 from kdjax.losses.batch_norm import averaged_batch_norm_statistics, batch_norm_gaussian, batch_norm_statistics
 from kdjax.losses.bootstrap import byol, simsiam
 from kdjax.losses.channels import inter_channel_correlation
@@ -20,6 +21,7 @@ from kdjax.losses.dino import dino, dino_centre
 from kdjax.losses.disagreement import bounded, decision_adversarial, logit_discrepancy
 from kdjax.losses.divergences import generalised_jensen_shannon, reverse_kl, skewed_kl
 from kdjax.losses.features import hierarchical_context, hint, variational_information
+from kdjax.losses.focal import cyclical_focal, focal
 from kdjax.losses.gradient_penalties import gradient_penalty, path_length, r1
 from kdjax.losses.hierarchical import hierarchical_distillation, joint_cross_entropy, joint_labels
 from kdjax.losses.instance_contrast import image_contrast, supervised_contrast
@@ -28,8 +30,10 @@ from kdjax.losses.local import local_contrast
 from kdjax.losses.logits import cross_entropy, jensen_shannon, kl_distillation
 from kdjax.losses.margins import activation_boundary, overhaul, overhaul_margin
 from kdjax.losses.masked import masked_patches
+from kdjax.losses.mixskd import mixskd_terms, told_apart
 from kdjax.losses.multi_level import batch_correlation, class_correlation, multi_level
 from kdjax.losses.particles import random_walk, singular_values, view_centroid
+from kdjax.losses.peers import min_logit, peer_attention
 from kdjax.losses.prototypes import deepcluster, sinkhorn, swav
 from kdjax.losses.reconstruction import reconstruction
 from kdjax.losses.redundancy import barlow_twins, vibcreg, vicreg, w_mse, whiten
@@ -44,12 +48,15 @@ from kdjax.losses.relations import (
 from kdjax.losses.relic import relic_contrast, relic_invariance
 from kdjax.losses.selective import uslt_global, uslt_local, uslt_mean
 from kdjax.losses.self_paced import self_paced
+from kdjax.losses.soft_targets import bake_targets, divergence_from
 from kdjax.losses.standardised import logit_standardised, standardise
-from kdjax.losses.summaries import attention_transfer, factor_transfer, flow_of_solution, neuron_selectivity
+from kdjax.losses.summaries import attention_below, attention_transfer, factor_transfer, flow_of_solution, neuron_selectivity
+from kdjax.losses.teacher_free import confidence_penalty, teacher_free
 from kdjax.losses.tokens import deit_hard, deit_soft, token_relation
 from kdjax.losses.top_k import top_k_kl
 from kdjax.losses.twist import self_label, twist, twist_teacher
 from kdjax.losses.unlikelihood import unlikelihood
+from kdjax.losses.watermark import keyed_labels, watermark_score
 from kdjax.losses.weighted import weighted_soft_labels
 
 kd = kl_distillation
@@ -72,8 +79,10 @@ __all__ = [
     "activation_boundary",
     "activation_norm",
     "at",
+    "attention_below",
     "attention_transfer",
     "averaged_batch_norm_statistics",
+    "bake_targets",
     "barlow_twins",
     "batch_correlation",
     "batch_norm_gaussian",
@@ -83,7 +92,9 @@ __all__ = [
     "cc",
     "class_balance",
     "class_correlation",
+    "confidence_penalty",
     "correlation_congruence",
+    "cosub",
     "crd",
     "crd_bank",
     "crd_constants",
@@ -91,6 +102,7 @@ __all__ = [
     "crd_in_batch",
     "crd_update",
     "cross_entropy",
+    "cyclical_focal",
     "decision_adversarial",
     "decoupled",
     "deepcluster",
@@ -99,9 +111,11 @@ __all__ = [
     "dino",
     "dino_centre",
     "dist",
+    "divergence_from",
     "dkd",
     "factor_transfer",
     "flow_of_solution",
+    "focal",
     "fsp",
     "ft",
     "gan_critic",
@@ -123,11 +137,14 @@ __all__ = [
     "joint_cross_entropy",
     "joint_labels",
     "kd",
+    "keyed_labels",
     "kl_distillation",
     "local_contrast",
     "logit_discrepancy",
     "logit_standardised",
     "masked_patches",
+    "min_logit",
+    "mixskd_terms",
     "moco",
     "multi_level",
     "nearest",
@@ -140,6 +157,7 @@ __all__ = [
     "overhaul",
     "overhaul_margin",
     "path_length",
+    "peer_attention",
     "pkt",
     "probabilistic_transfer",
     "r1",
@@ -162,7 +180,10 @@ __all__ = [
     "standardise",
     "supervised_contrast",
     "swav",
+    "symmetric_divergence",
+    "teacher_free",
     "token_relation",
+    "told_apart",
     "top_k_kl",
     "twist",
     "twist_teacher",
@@ -176,6 +197,7 @@ __all__ = [
     "vid",
     "view_centroid",
     "w_mse",
+    "watermark_score",
     "weighted_soft_labels",
     "whiten",
 ]

@@ -37,6 +37,15 @@ def log_sum(z: jax.Array) -> jax.Array:
     return jnp.where(none, -jnp.inf, jax.nn.logsumexp(jnp.where(none, 0.0, z), axis=-1, keepdims=True))
 
 
+def log_except(z: jax.Array, where: jax.Array) -> jax.Array:
+    """`log (1 - p)` for the probability p of the classes `where`, from their logits `[..., K]`: with all digits where p is near 1.
+
+    >>> print(f"{log_except(jnp.zeros(4), jnp.arange(4) == 1):.4f}")  # log 3/4
+    -0.2877
+    """
+    return (log_sum(jnp.where(where, -jnp.inf, z)) - log_sum(z))[..., 0]
+
+
 def times_log(weight: jax.Array, log: jax.Array) -> jax.Array:
     """`weight log`: 0, with gradient 0, where the weight is 0 and the logarithm -inf.
 

@@ -6,6 +6,7 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
+from kdjax.core.check import InputError
 from kdjax.losses._check import check_flag, check_number, check_positive, check_shapes, wide
 from kdjax.losses._labels import at_label, class_numbers
 from kdjax.losses._positions import counted, shown
@@ -59,26 +60,34 @@ def kl_distillation(
     return counted(wide(temperature) ** 2 * jnp.sum(divergence(log_t, log_s), axis=-1), where)
 
 
-def cross_entropy(logits: jax.Array, labels: jax.Array, *, smoothing: ArrayLike = 0.0, where: ArrayLike | None = None) -> jax.Array:
+def cross_entropy(
+    logits: jax.Array,
+    labels: jax.Array,
+    *,
+    smoothing: ArrayLike = 0.0,
+    others: bool = False,
+    where: ArrayLike | None = None,
+) -> jax.Array:
     """The cross-entropy of a prediction with its label.
 
         -sum_k q[k] log softmax(logits)[k],   q = (1 - smoothing) label + smoothing / K
 
-    The smoothing mass is spread evenly over all K classes, the true one included, as in Szegedy et al. and in PyTorch;
-    some codes spread it over the other K - 1. No gradient flows into the labels. A masked class, of logit -inf, counts 0
-    where q is 0.
+    The smoothing mass is spread evenly over all K classes, the true one included, as in Szegedy et al. and in PyTorch; with
+    `others` over the other K - 1, q = (1 - smoothing) label + smoothing (1 - label) / (K - 1). No gradient flows into the
+    labels. A masked class, of logit -inf, counts 0 where q is 0.
 
     Args:
       logits: `[..., K]`.
       labels: class numbers `[...]` (an integer type), or distributions over the classes `[..., K]`.
       smoothing: the mass that is spread, in [0, 1].
+      others: whether the true class gets nothing of it, as in Self-KD-Lib; then K is 2 or more.
       where: bool `[...]`, the positions that count; others give 0, with gradient 0 whatever they hold. None: all count.
 
     Returns:
       `[...]`, in nats. The row of a class number outside [0, K) is NaN.
 
     Raises:
-      InputError: for other shapes, class numbers that are not integers, or a smoothing outside [0, 1].
+      InputError: for other shapes, class numbers that are not integers, a smoothing outside [0, 1], or `others` of one class.
 
     Reference:
       Szegedy, Vanhoucke, Ioffe, Shlens, Wojna, "Rethinking the Inception Architecture for Computer Vision", CVPR 2016,
@@ -96,11 +105,16 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, *, smoothing: ArrayLike 
     else:
         check_shapes("... K", sizes, labels=labels)
     check_number("smoothing", smoothing, lambda v: 0 <= v <= 1, "a number in [0, 1]")
+    check_flag("others", others)
+    classes = np.shape(logits)[-1]
+    if others and classes < 2:
+        raise InputError(f"logits has shape {np.shape(logits)}: expected [..., K] with K of at least 2, for others=True")
     (logits,) = shown(where, logits)
     if where is not None:
         labels = jnp.where(jnp.asarray(where) if numbers else jnp.asarray(where)[..., None], labels, 0)
 
-    log_p, spread = log_probabilities(logits), wide(smoothing)
+    # What the true class would get of the mass over all of them is taken from it first.
+    log_p, spread = log_probabilities(logits), wide(smoothing) * (classes / (classes - 1) if others else 1)
     hit = at_label(log_p, labels) if numbers else jnp.sum(times_log(lax.stop_gradient(wide(labels)), log_p), axis=-1)
     return counted(-(times_log(1 - spread, hit) + times_log(spread, jnp.mean(log_p, axis=-1))), where)
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from kdjax.core.check import check_option
+from kdjax.core.check import InputError, check_option
 from kdjax.core.pool import match_sizes
 from kdjax.core.unit import unit
 from kdjax.losses._check import check_flag, check_shapes, wide
@@ -57,6 +57,40 @@ def attention_transfer(
     if variant == "paper":
         return root(jnp.sum(squares, axis=(1, 2, 3)))
     return jnp.mean(squares, axis=(1, 2, 3))
+
+
+def attention_below(shallow: jax.Array, deep: jax.Array) -> jax.Array:
+    """A layer looks where the layer behind it looks: attention distillation within one network.
+
+        mean over positions of (a_shallow - a_deep)^2,   a = softmax over positions of the mean over channels of f^2
+
+    The deeper map is first brought to the size of the shallower one, bilinearly. The gradient stops at it.
+
+    Args:
+      shallow: map `[B, H, W, C]`.
+      deep: map `[B, h, w, D]` of a later layer, not larger.
+
+    Returns:
+      `[B]`. The objective is the sum over neighbouring layers; Self-KD-Lib multiplies it by 1000.
+
+    Raises:
+      InputError: for other shapes.
+
+    Reference:
+      Hou, Ma, Liu, Loy, "Learning Lightweight Lane Detection CNNs by Self Attention Distillation", ICCV 2019, arXiv 1908.00821.
+      The upsampling in front of the attention is that of Self-KD-Lib.
+
+    >>> x = jnp.arange(8.0).reshape(1, 2, 2, 2)
+    >>> float(attention_below(x, x)[0])
+    0.0
+    """
+    check_shapes("B h w D", check_shapes("B H W C", shallow=shallow), deep=deep)
+    f, g = wide(shallow), lax.stop_gradient(wide(deep))
+    if g.shape[1] > f.shape[1] or g.shape[2] > f.shape[2]:
+        raise InputError(f"deep has shape {g.shape} but shallow has shape {f.shape}: expected no larger height and width")
+    g = jax.image.resize(g, (*f.shape[:3], g.shape[3]), "bilinear")
+    a, b = (jax.nn.softmax(jnp.mean(x**2, axis=-1).reshape(len(x), -1)) for x in (f, g))
+    return jnp.mean((a - b) ** 2, axis=1)
 
 
 def factor_transfer(student: jax.Array, teacher: jax.Array, *, p1: int = 2, p2: int = 1, channel_pool: bool = True) -> jax.Array:

@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 
 from kdjax.losses._check import check_number, check_shapes, wide
 from kdjax.losses._labels import class_mask, class_numbers
-from kdjax.losses._softmax import log_sum
+from kdjax.losses._softmax import log_except
 
 
 def unlikelihood(logits: jax.Array, labels: jax.Array, *, floor: ArrayLike = 1e-8) -> jax.Array:
@@ -40,5 +40,5 @@ def unlikelihood(logits: jax.Array, labels: jax.Array, *, floor: ArrayLike = 1e-
     check_number("floor", floor, lambda v: 0 < v < math.inf, "a number above 0")
     logits = wide(logits)
     mine = class_mask(labels, logits.shape[-1])
-    others = (log_sum(jnp.where(mine, -jnp.inf, logits)) - log_sum(logits))[..., 0]
+    others = log_except(logits, mine)
     return jnp.where(jnp.any(mine, -1), -jnp.logaddexp(others, jnp.log(jnp.asarray(floor, logits.dtype))), jnp.nan)

@@ -131,6 +131,25 @@ def test_cross_entropy_oracle(smoothing):
         same_gradient(gradient, softmax(STUDENT) - target)
 
 
+def test_cross_entropy_golden_of_smoothing_over_others(golden):
+    g = golden("self_kd_lib/label_smooth")
+    loss = lambda z: jnp.mean(losses.cross_entropy(z, g["labels"], smoothing=g["hp_epsilon"], others=True))  # noqa: E731
+    value, gradient = value_and_grad(loss)(g["logits_s"])
+    same_value(value, g["loss"])
+    same_gradient(gradient, g["grad_logits_s"])
+
+
+@pytest.mark.parametrize("smoothing", [0, 0.1, 1.0])
+def test_cross_entropy_smoothed_over_others_oracle(smoothing):
+    labels = np.array([0, 6, 3, 3, 1])
+    for given, one_hot in ((labels, np.eye(7)[labels]), (np.float32(softmax(TEACHER)), softmax(TEACHER))):
+        target = (1 - smoothing) * one_hot + smoothing * (1 - one_hot) / 6
+        options = {"smoothing": smoothing, "others": True}
+        value, gradient = value_and_grad(lambda z, y=given, o=options: jnp.sum(losses.cross_entropy(z, y, **o)))(STUDENT)
+        same_value(value, -(target * log_softmax(STUDENT)).sum())
+        same_gradient(gradient, softmax(STUDENT) - target)
+
+
 def test_cross_entropy_distributions():
     labels = softmax(TEACHER)
     same_value(losses.cross_entropy(STUDENT, labels), -(labels * log_softmax(STUDENT)).sum(-1))
@@ -198,6 +217,8 @@ X = np.zeros((2, 3), np.float32)
         (lambda: losses.kl_distillation(X, X, temperature=0.0), ["temperature=0.0", "above 0"]),
         (lambda: losses.kl_distillation(X, X, temperature=float("nan")), ["temperature=nan"]),
         (lambda: losses.kl_distillation(X, X, temperature="4"), ["temperature='4'"]),
+        (lambda: losses.cross_entropy(X, np.arange(2), others=1), ["others=1", "True or False"]),
+        (lambda: losses.cross_entropy(X[:, :1], np.zeros(2, int), others=True), ["(2, 1)", "at least 2"]),
         (lambda: losses.kl_distillation(X, X, temperature=[1.0, 2.0]), ["temperature=[1.0, 2.0]"]),
         (lambda: losses.kl_distillation(X, X, temperature=1.0, stop_teacher=2), ["stop_teacher=2", "True or False"]),
         (lambda: jax.jit(lambda t: losses.kl_distillation(X, X, temperature=t))(jnp.ones(3)), ["temperature", "(3,)"]),

@@ -41,6 +41,12 @@ CASES = {
         )[0],
         MAPS,
     ),
+    "bake_targets": (
+        lambda s, t, axis_name: collectives.mean(
+            losses.divergence_from(s, losses.bake_targets(t, s, axis_name=axis_name), temperature=4.0), axis_name=axis_name
+        ),
+        S, T,
+    ),
     "barlow_twins": (partial(losses.barlow_twins, weight=0.1), S, T),
     "batch_correlation": (partial(losses.batch_correlation, temperature=2.0), S, T),
     "batch_norm_gaussian": (

@@ -34,6 +34,14 @@ WITHOUT_WHERE = {
     "unlikelihood": lambda s, t, y, q, w: losses.unlikelihood(s, y),
     "one_hot_confidence": lambda s, t, y, q, w: losses.one_hot_confidence(s),
     "logit_discrepancy": lambda s, t, y, q, w: losses.logit_discrepancy(s, t),
+    "divergence_from": lambda s, t, y, q, w: losses.divergence_from(s, q, temperature=2.0),
+    "symmetric_divergence": lambda s, t, y, q, w: losses.symmetric_divergence(s, t, temperature=2.0),
+    "cosub": lambda s, t, y, q, w: losses.cosub(s, t, q),
+    "focal": lambda s, t, y, q, w: losses.focal(s, y),
+    "cyclical_focal": lambda s, t, y, q, w: losses.cyclical_focal(s, y, easy=0.3),
+    "teacher_free": lambda s, t, y, q, w: losses.teacher_free(s, y),
+    "teacher_free, official": lambda s, t, y, q, w: losses.teacher_free(s, y, variant="official"),
+    "confidence_penalty": lambda s, t, y, q, w: losses.confidence_penalty(s),
     "decision_adversarial": lambda s, t, y, q, w: losses.decision_adversarial(s, t),
 }
 ALL = POSITIONS | WITHOUT_WHERE

@@ -64,6 +64,20 @@ SAME = {
     "uslt_global": lambda s, t, y: losses.uslt_global(t, s, threshold=0.1),
     "uslt_local": lambda s, t, y: jnp.sum(losses.uslt_local(s, t, jnp.full(s.shape[1], 0.25))),
     "uslt_mean": lambda s, t, y: jnp.sum(losses.uslt_mean(jnp.where(jnp.isneginf(s[0]), 0.0, 0.25), t) ** 2),
+    "divergence_from": lambda s, t, y: jnp.sum(losses.divergence_from(s, jax.nn.softmax(t), temperature=2.0)),
+    "bake_targets": lambda s, t, y: jnp.sum(losses.bake_targets(TEACHER, s) ** 2),
+    "focal": lambda s, t, y: jnp.sum(losses.focal(s, y)),
+    "cyclical_focal": lambda s, t, y: jnp.sum(losses.cyclical_focal(s, y, easy=0.5, smoothing=0.0)),
+    "teacher_free": lambda s, t, y: jnp.sum(losses.teacher_free(s, y, correct=1.0)),
+    "confidence_penalty": lambda s, t, y: jnp.sum(losses.confidence_penalty(s)),
+    "symmetric_divergence": lambda s, t, y: jnp.sum(losses.symmetric_divergence(s, t, temperature=2.0)),
+    "min_logit": lambda s, t, y: jnp.sum(jax.nn.softmax(losses.min_logit(jnp.stack([s, t]), y)) ** 2),
+    "mixskd_terms": lambda s, t, y: sum(
+        jnp.sum(x)
+        for x in losses.mixskd_terms(
+            [s, t], [jnp.ones((6, 1, 1, 2))] * 2, s[:3] + 1, 2 * t[:3], y[:3], jnp.array([2, 0, 1]), 0.3
+        ).values()
+    ),
     "evaluate.divergence": lambda s, t, y: jnp.sum(divergence(s, t)),
 }
 # Those that count classes: the masked one is one of them.
@@ -71,7 +85,10 @@ COUNTED = {
     "multi_level": lambda s, t, y: losses.multi_level(s, s, t, t),
     "multi_level, per row": lambda s, t, y: losses.multi_level(s, s, t, t, per_row=True),
     "dist": lambda s, t, y: losses.dist(s, t, beta=1.0, gamma=1.0, temperature=4.0),
+    "cosub": lambda s, t, y: jnp.sum(losses.cosub(s, t, jax.nn.one_hot(y, s.shape[1]))),
+    "watermark_score": lambda s, t, y: jnp.sum(losses.watermark_score(s, KEY)),
 }
+KEY = (1 - np.eye(5)) * np.float32(RNG.dirichlet(np.ones(5), 5))
 
 
 @pytest.mark.parametrize("name", SAME)

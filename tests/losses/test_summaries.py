@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from layers import batch_norm, conv, pooled
-from oracle import bfloat16_reduces_in_float32, differences, refused, same_gradient, same_value, value_and_grad
+from oracle import bfloat16_reduces_in_float32, differences, refused, same_gradient, same_value, softmax, value_and_grad
 
 from kdjax import losses
 
@@ -222,6 +222,46 @@ def test_bfloat16(name):
     bfloat16_reduces_in_float32(LOSSES[name][0], STUDENT, TEACHERS[name])
 
 
+def below(shallow, deep):
+    """Of a map twice as large; interpolated point by point."""
+    shallow, deep = np.float64(shallow), np.float64(deep)
+    large = np.empty((*shallow.shape[:3], deep.shape[3]))
+    for i, j in np.ndindex(shallow.shape[1:3]):
+        y, x = (np.clip((k + 0.5) / 2 - 0.5, 0, n - 1) for k, n in ((i, deep.shape[1]), (j, deep.shape[2])))
+        corners = [(int(a), int(b)) for a in {np.floor(y), np.ceil(y)} for b in {np.floor(x), np.ceil(x)}]
+        large[:, i, j] = sum((1 - abs(y - a)) * (1 - abs(x - b)) * deep[:, a, b] for a, b in corners)
+    a, b = (softmax((f**2).mean(-1).reshape(len(f), -1)) for f in (shallow, large))
+    return ((a - b) ** 2).mean(1)
+
+
+SHALLOW, DEEP = RNG.normal(size=(2, 4, 6, 3)).astype(np.float32), RNG.normal(size=(2, 2, 3, 5)).astype(np.float32)
+
+
+def test_attention_below_golden(golden):
+    g = golden("self_kd_lib/sad")
+    loss = lambda f0, f1: jnp.mean(losses.attention_below(f0, f1) + losses.attention_below(f1, g["f2"]))  # noqa: E731
+    value, gradients = value_and_grad(loss, argnums=(0, 1))(g["f0"], g["f1"])
+    same_value(value, g["loss"])
+    for gradient, name in zip(gradients, ("f0", "f1"), strict=True):
+        same_gradient(gradient, g[f"grad_{name}"])
+
+
+def test_attention_below_oracle():
+    same_value(losses.attention_below(SHALLOW, DEEP), below(SHALLOW, DEEP), 2e-5)
+    both = value_and_grad(lambda s, d: jnp.sum(losses.attention_below(s, d)), argnums=(0, 1))
+    _, gradients = both(SHALLOW, DEEP)
+    same_gradient(gradients[0], differences(lambda s: below(s, DEEP).sum(), SHALLOW))
+    assert not gradients[1].any()
+
+
+def test_attention_below_extremes():
+    for shallow, deep in ((1e4 * SHALLOW, DEEP), (0 * SHALLOW, 0 * DEEP), (SHALLOW, SHALLOW)):
+        value, gradient = value_and_grad(lambda s, d=deep: jnp.sum(losses.attention_below(s, d)))(shallow)
+        assert jnp.isfinite(value) and jnp.isfinite(gradient).all()
+    assert not losses.attention_below(0 * SHALLOW, 0 * DEEP).any() and not losses.attention_below(SHALLOW, SHALLOW).any()
+    bfloat16_reduces_in_float32(losses.attention_below, SHALLOW, DEEP)
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
@@ -230,6 +270,8 @@ def test_bfloat16(name):
         (lambda: losses.attention_transfer(STUDENT, TEACHER, power=0), ["power=0", "whole number"]),
         (lambda: losses.attention_transfer(STUDENT, TEACHER, power=1.5), ["power=1.5", "whole number"]),
         (lambda: losses.attention_transfer(STUDENT, TEACHER, variant="code"), ["variant='code'", "'paper'"]),
+        (lambda: losses.attention_below(SHALLOW, DEEP[:1]), ["deep", "(1, 2, 3, 5)", "shallow"]),
+        (lambda: losses.attention_below(DEEP, SHALLOW), ["deep has shape (2, 4, 6, 3)", "shallow", "no larger"]),
         (lambda: losses.factor_transfer(STUDENT, TEACHER[..., 0]), ["teacher", "(2, 5, 4)"]),
         (lambda: losses.factor_transfer(STUDENT, TEACHER, channel_pool=False), ["teacher", "(2, 5, 4, 2)", "same C"]),
         (lambda: losses.factor_transfer(STUDENT, TEACHER, p1=-1), ["p1=-1"]),
