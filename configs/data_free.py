@@ -149,6 +149,7 @@ def get_config(variant: str = "", *, names: tuple[str, ...] = (), **options: Any
             **sections.run_section(seeds=told["seeds"]),
             "data": sections.data_section(**told["data"], batch=told["batch"], val_fraction=0.0),
             **sections.teacher_section(),
+            "inception": "",  # a file of the weights in whose features FID and KID are published: pytorch-fid's
             "teacher_training": sections.training_section(
                 teacher, epochs=told["teacher_epochs"], optimiser=sections.sgd_section(0.1), **told["teacher_net"]
             ),

@@ -16,7 +16,7 @@ REAL = 2048  # rows of the real images that synthetic ones are held against
 DOUBLE = 0.01  # how far images differ in each number, at most, to count as doubles
 
 
-def without_data(look: Callable[[Any], dict[str, Any]]) -> Callable:
+def without_data(look: Callable[[Any], dict[str, Any]], inception: Callable[[np.ndarray], np.ndarray] | None = None) -> Callable:
     """Makes the measure of a stage of a student, a `"teacher"` and images that are made for them.
 
     At every evaluation: the student's accuracy, and of synthetic images the entropy of the classes that the teacher finds
@@ -24,11 +24,13 @@ def without_data(look: Callable[[Any], dict[str, Any]]) -> Callable:
     agreement with the teacher on them (`synthetic_agreement`). At the end also what `classification` measures, the accuracy in
     percent of the teacher's (`relative_accuracy`), the share of images that have a double (`duplicates`), their mean distance from
     each other (`diversity`) and to the nearest real image (`nearest_real`), in pixels, and, in the teacher's pooled features
-    against real images, FID, KID, precision and recall.
+    against real images, FID, KID, precision and recall; FID and KID in features of Inception too, where that is given
+    (`inception_fid`, `inception_kid`). FID falls with the number of images, which are far fewer here than in published tables.
 
     Args:
       look: `state -> {"image", "logits", "student_logits"}` of synthetic images, and where there are such, the teacher's
         `"features"` and the sum `"batch_norm"` over its layers.
+      inception: images `[N, H, W, C]` in [0, 1] to features `[N, D]`, or None.
     """
 
     def measure(collect, split, final):
@@ -52,8 +54,11 @@ def without_data(look: Callable[[Any], dict[str, Any]]) -> Callable:
         if real.shape[1:] == images.shape[2:]:
             measures["nearest_real"] = _each(lambda x: nearest_real(x, real)[0].mean(), images)
         if "features" in seen:
-            found = [_likeness(*both) for both in zip(seen["features"], teacher["pooled"][:, :REAL], strict=True)]
-            measures |= {name: np.array([one[name] for one in found]) for name in found[0]}
+            measures |= _of_members(_likeness(*both) for both in zip(seen["features"], teacher["pooled"][:, :REAL], strict=True))
+        if inception is not None:
+            reference = inception(real)
+            found = _of_members(_distances(inception(one), reference) for one in images)
+            measures |= {f"inception_{name}": values for name, values in found.items()}
         return measures
 
     return measure
@@ -61,12 +66,16 @@ def without_data(look: Callable[[Any], dict[str, Any]]) -> Callable:
 
 def _likeness(features, reference):
     balls = precision_recall(features, reference)
-    return {
-        "fid": frechet_distance(features, reference),
-        "kid": kernel_distance(features, reference),
-        "precision": 100 * balls.precision,
-        "recall": 100 * balls.recall,
-    }
+    return _distances(features, reference) | {"precision": 100 * balls.precision, "recall": 100 * balls.recall}
+
+
+def _distances(features, reference):
+    return {"fid": frechet_distance(features, reference), "kid": kernel_distance(features, reference)}
+
+
+def _of_members(found):
+    found = list(found)
+    return {name: np.array([one[name] for one in found]) for name in found[0]}
 
 
 def _each(f: Callable, arrays: Any) -> np.ndarray:

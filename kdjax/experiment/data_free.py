@@ -17,6 +17,7 @@ from kdjax.experiment.context import Context, Experiment, axis_name, make_stage,
 from kdjax.experiment.data import load_data
 from kdjax.experiment.data_free_references import references
 from kdjax.experiment.entry import Table, check_accumulation, objectives_of
+from kdjax.experiment.inception import Judge, read_inception
 from kdjax.experiment.nets import net_specification
 from kdjax.experiment.optimiser import make_optimiser
 from kdjax.experiment.report_table import Measured, ReportTable
@@ -41,11 +42,13 @@ class DataFreeContext(Context):
       teaching: its teacher.
       objectives: the table of offline methods, for a student that is asked for another objective than its method's.
       student_steps: of the student, in each step.
+      inception: in whose features images are judged too, or None.
     """
 
     method: str
     teaching: Teaching
     objectives: Table
+    inception: Judge | None = None
     student_steps: float = 1
 
     @property
@@ -175,12 +178,14 @@ class DataFreeContext(Context):
         alone = replace(self, axis_name=None)
         teacher = alone.build(self.teaching.specification)
         look, shown = judged(images, alone.build(self.specification), teacher, JUDGED), by_class(images, teacher)
+        inception = self.inception
         usual = {
             "batch": self.config.data.batch,
-            "about": {"method": self.method, **self.settings, "objective": self.config.objective.name},
+            "about": {"method": self.method, **self.settings, "objective": self.config.objective.name}
+            | ({"inception": inception.sha256} if inception else {}),
             "nets": {"student": self.specification, **nets},
             "source": None,
-            "evaluate": without_data(look),
+            "evaluate": without_data(look, inception and inception.features),
             "score": "accuracy",
             "alarms": (Alarm("class_entropy", COLLAPSE * math.log(self.classes), "the images made are of few classes"),),
             "given": self.teaching.given,
@@ -201,16 +206,18 @@ def build(config: Config, table: Table, objectives: Table) -> Experiment:
       objectives: of the offline methods by name, whose objectives a student may be asked for.
     """
     dataset = load_data(config)
-    teaching = teacher_of(config, dataset)
+    teaching, inception = teacher_of(config, dataset), read_inception(config.inception)
+    if inception and dataset.shape[-1] not in (1, 3):
+        raise InputError(f"--config.inception={config.inception} is not accepted with images of {dataset.shape[-1]} channels")
     many = "methods" in config
     if not many:
-        stages = student_stages("student", config.method, config, table, objectives, dataset, teaching)
+        stages = student_stages("student", config.method, config, table, objectives, dataset, teaching, inception)
         return Experiment(teaching.stages | stages, dataset, outside=teaching.outside)
     steps = config.student_training.epochs * config.student_steps_per_epoch
     others = references(config, dataset, teaching, steps)
     stages = dict(others)
     for name, section in config.methods.items():
-        own = student_stages(name, section, config, table, objectives, dataset, teaching)
+        own = student_stages(name, section, config, table, objectives, dataset, teaching, inception)
         stages |= {stage: one._replace(optional=True) for stage, one in own.items()}
     compare = [(f"{name}/test_accuracy", "noise/test_accuracy") for name in stages if name not in others and "noise" in others]
 
@@ -222,7 +229,14 @@ def build(config: Config, table: Table, objectives: Table) -> Experiment:
 
 
 def student_stages(
-    name: str, section: Config, config: Config, table: Table, objectives: Table, dataset: Any, teaching: Teaching
+    name: str,
+    section: Config,
+    config: Config,
+    table: Table,
+    objectives: Table,
+    dataset: Any,
+    teaching: Teaching,
+    inception: Judge | None,
 ) -> dict[str, Stage]:
     """The stages that teach a student by one method.
 
@@ -234,6 +248,7 @@ def student_stages(
       objectives: of the offline methods by name.
       dataset: whose shape and classes the images have.
       teaching: the teacher.
+      inception: in whose features images are judged too, or None.
     """
     training, settings = plain(config.student_training), plain(section)
     method, often = settings.pop("name"), settings["student_steps"]
@@ -243,7 +258,8 @@ def student_stages(
     check_accumulation(entry, "student_training", training["micro"])
     c = DataFreeContext(
         config=config, dataset=dataset, name=name, method=method, entry=entry, settings=settings, training=training,
-        teaching=teaching, objectives=objectives, specification=net_specification(config.student_training.net, dataset, config),
-        steps_per_epoch=each, source=dataset.train, members=config.seeds, axis_name=axis_name(config),
+        teaching=teaching, objectives=objectives, inception=inception, steps_per_epoch=each,
+        specification=net_specification(config.student_training.net, dataset, config),
+        source=dataset.train, members=config.seeds, axis_name=axis_name(config),
     )  # fmt: skip
     return stages_of(c)

@@ -19,6 +19,7 @@ from kdjax.models.equalised import EqualConv, EqualDense
 from kdjax.models.fcn import FCN, fcn
 from kdjax.models.generator import Generator, generator
 from kdjax.models.heads import LinearHead, MLPHead, PrototypeHead, linear_head, mlp_head, pooled_and_logits, prototype_head
+from kdjax.models.inception import inception
 from kdjax.models.latents import latents_of
 from kdjax.models.lenet import LeNet, lenet5, lenet5_half
 from kdjax.models.mobilenet_v2 import InvertedResidual, MobileNetV2, mobilenet_v2, mobilenet_v2_half
@@ -178,6 +179,7 @@ __all__ = [
     "generates",
     "generator",
     "he_normal",
+    "inception",
     "input_shape",
     "last_map",
     "last_stage",

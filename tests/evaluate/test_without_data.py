@@ -61,6 +61,15 @@ def test_at_the_end_they_are_held_against_real_ones(seen):
     assert all(evaluate.measure_of(name) for name in measures)
 
 
+def test_at_the_end_they_are_seen_by_inception_too(seen):
+    shades = lambda images: np.stack([images.mean((1, 2, 3)), images.max((1, 2, 3))], 1)  # noqa: E731
+    on_the_way, at_the_end = (without_data(lambda state: seen, shades)(Collect(None), "test", final) for final in (False, True))
+    assert "inception_fid" not in on_the_way
+    for name, distance in {"inception_fid": evaluate.frechet_distance, "inception_kid": evaluate.kernel_distance}.items():
+        np.testing.assert_allclose(at_the_end[name], distance(shades(seen["image"][0]), shades(IMAGES / 255)), rtol=1e-6)
+    assert at_the_end["fid"][0] != at_the_end["inception_fid"][0] and evaluate.measure_of("test_inception_fid").name == "fid"
+
+
 def test_a_teacher_without_features_or_batch_norm(seen):
     bare = {name: x for name, x in seen.items() if name in ("image", "logits", "student_logits")}
     measures = without_data(lambda state: bare)(Collect(None), "test", True)

@@ -52,6 +52,12 @@ def test_made_images_can_be_looked_at(config):
     assert jax.eval_shape(samples, jax.random.key(0)).shape == (64, 8, 8, 1)
 
 
+def test_an_inception_that_is_missing_is_one_line(config):
+    config.inception = "gone.pth"
+    with pytest.raises(InputError, match=r"^--config.inception=gone.pth is not accepted: .*gone.pth is not there: .*FID.*$"):
+        data_free.build(config)
+
+
 def test_gradients_are_not_accumulated(config):
     config.student_training.micro = 2
     with pytest.raises(InputError, match=r"student_training.micro=2 is not accepted: expected 1: this method does not"):

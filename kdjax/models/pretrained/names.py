@@ -131,6 +131,17 @@ def _lenet(params: Mapping[str, Any]) -> Layers:
     yield from [("fc1", "hidden"), ("fc2", "classifier")]
 
 
+def _inception(params: Mapping[str, Any]) -> Layers:
+    """pytorch-fid's inception.py, which has the names of torchvision's."""
+    stem = {"conv1a": "1a_3x3", "conv2a": "2a_3x3", "conv2b": "2b_3x3", "conv3b": "3b_1x1", "conv4a": "4a_3x3"}
+    within = [(f"Conv2d_{theirs}", ours) for ours, theirs in stem.items()]
+    for block in sorted(name for name in params if name.startswith("mixed")):
+        within += [(f"Mixed_{block.removeprefix('mixed')}.{row}", f"{block}/{row}") for row in params[block]]
+    for theirs, ours in within:
+        yield from ((f"{theirs}.{layer}", f"{ours}/{layer}") for layer in ("conv", "bn"))
+    yield "fc", "classifier"
+
+
 _MAPS: dict[str, Callable[[Mapping[str, Any]], Layers]] = {
     **dict.fromkeys(
         (
@@ -141,6 +152,7 @@ _MAPS: dict[str, Callable[[Mapping[str, Any]], Layers]] = {
     **dict.fromkeys(("resnet18", "resnet34", "resnet50"), _resnet_large),
     **dict.fromkeys(("wrn", "wrn_16_1", "wrn_16_2", "wrn_28_10", "wrn_40_1", "wrn_40_2"), _wrn),
     **dict.fromkeys(("lenet5", "lenet5_half"), _lenet),
+    "inception": _inception,
     "mobilenet_v2": _mobilenet_v2,
     "mobilenet_v2_half": _mobilenet_v2_half,
     **dict.fromkeys(("shufflenet_v1", "shufflenet_v2"), _shufflenet),

@@ -67,6 +67,8 @@ def weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
 def images(name: str) -> np.ndarray:
     """`[2, H, W, 3]`; those of ImageNet have odd and even sides, where a wrong padding shows; some exceed the 6 of ReLU6."""
     sides = (32, 32) if name in CIFAR else TRANSFORMERS[name][2] if name in TRANSFORMERS else (71, 64)
+    if name == "inception":  # which sees images in [0, 1], of any side
+        return np.random.default_rng(7).random((2, *sides, 3)).astype(np.float32)
     scale = 8 if name in (*IMAGENET, "mobilenet_v2_half") else 2 if name in TRANSFORMERS else 1
     return (scale * (np.random.default_rng(7).random((2, *sides, 3)) - 0.5)).astype(np.float32)
 
@@ -119,6 +121,25 @@ def _imagenet(name, x):
     if name in timm.list_models() and name.startswith("resnet"):
         torch.testing.assert_close(_fill(timm.create_model(name, num_classes=CLASSES))(x), logits)
     return maps | {"logits": _numpy(logits)}
+
+
+def _inception(x):
+    from unittest.mock import patch
+
+    from pytorch_fid import inception
+
+    def blank(*_, **__):  # in the place of weights that would be fetched
+        return inception._inception_v3(num_classes=1008, aux_logits=False, weights=None).state_dict()
+
+    with patch.object(inception, "load_state_dict_from_url", blank):
+        whole, found = _fill(inception.fid_inception_v3()), {}
+    with patch.object(inception, "fid_inception_v3", lambda: whole):
+        net = inception.InceptionV3([1, 2, 3]).double().eval()
+    for tap, layer in {"stage1": whole.Mixed_5d, "stage3": whole.Mixed_7c}.items():
+        layer.register_forward_hook(lambda _, __, out, tap=tap: found.update({tap: out}))
+    stem, stage2, pooled = net(x)
+    maps = {"stem": stem, "stage1": found["stage1"], "stage2": stage2, "stage3": found["stage3"], "pooled": pooled[:, :, 0, 0]}
+    return {tap: _numpy(s) for tap, s in maps.items()} | {"logits": _numpy(whole.fc(maps["pooled"]))}
 
 
 def _vision_transformer(side, classes, *, patch, width, depth, heads, distillation=False, pool="cls"):
@@ -212,9 +233,10 @@ def main(checkout: str) -> None:
     sys.path.insert(0, checkout)
     import models
 
-    for name in (*CIFAR, *IMAGENET, *TRANSFORMERS):
+    for name in (*CIFAR, *IMAGENET, *TRANSFORMERS, "inception"):
         x = torch.from_numpy(images(name)).permute(0, 3, 1, 2).double()
-        maps = _cifar(name, models, x) if name in CIFAR else (_imagenet if name in IMAGENET else _transformer)(name, x)
+        make = _imagenet if name in IMAGENET else _transformer if name in TRANSFORMERS else lambda _, x: _inception(x)
+        maps = _cifar(name, models, x) if name in CIFAR else make(name, x)
         np.savez_compressed(HERE / f"{name}.npz", **kept(maps))
         print(name, {tap: (x.shape, float(np.abs(x).max())) for tap, x in maps.items()})
     _positions()
