@@ -113,6 +113,24 @@ def dml(axis_name: str | None = None, nets: tuple[Net, ...] | None = None, tx: A
     return Case(method, labelled_images(), {}, named, lambda s: [p.params for p in s.peers], "peer0_loss")
 
 
+def self_distil(make: Any, rate: float = 0.5, noisy: bool = False, views: bool = False, **fixed: Any) -> Callable[..., Case]:
+    """The case of a method of methods/self_distil/."""
+
+    def case(axis_name: str | None = None, net: Net | None = None, tx: Any = None, **options: Any) -> Case:
+        net = net or small(axis_name)
+        method = make(net, tx or optax.sgd(rate), axis_name=axis_name, **fixed | options)
+        batch = labelled_images() | ({"views": (images(), images() + 0.1 * images(1))} if views else {})
+        return Case(method, batch, {}, {"network": net}, lambda s: s.learner.params["student"], "loss", noisy)
+
+    return case
+
+
+def cs_kd(*args: Any, **options: Any) -> Case:
+    """Rows 2i and 2i + 1 are of one class."""
+    case, order = self_distil(methods.cs_kd)(*args, **options), np.argsort(LABELS, kind="stable")
+    return case._replace(batch={name: x[order] for name, x in case.batch.items()})
+
+
 SLOW, PROBE, FOLLOWERS = optax.sgd(0.02), linear_head(CLASSES), ("target_encoder", "target_projector")
 
 
@@ -379,6 +397,14 @@ CASES: dict[str, Callable[..., Case]] = {
     "lc_loss": lc_loss,
     "mae": mae,
     "uslt": uslt,
+    "bake": self_distil(methods.bake),
+    "confidence_penalty": self_distil(methods.confidence_penalty),
+    "cs_kd": cs_kd,
+    "ddgsd": self_distil(methods.ddgsd, rate=2.0, views=True),
+    "focal": self_distil(methods.focal),
+    "ps_kd": self_distil(methods.ps_kd, labels=LABELS, steps_per_epoch=10, epochs=20),
+    "sd_dropout": self_distil(methods.sd_dropout, noisy=True, weight=0.1),
+    "tf_kd": self_distil(methods.tf_kd),
     **DATA_FREE,
 }  # fmt: skip
 

@@ -50,7 +50,7 @@ def simkd(
     def init(key, batch, given):
         state = method.init(key, batch, given)
         own = jax.tree.map(jnp.shape, state.learner.stats["student"].get("then", {}).get("classifier"))
-        wanted = jax.tree.map(jnp.shape, classifier_of(given["teacher"]))
+        wanted = jax.tree.map(jnp.shape, classifier_of(given["teacher"].params))
         if own != wanted:
             shape = wanted["kernel"]
             raise InputError(f"simkd needs a student of models.projected with the teacher's channels and classes, {shape}")
@@ -59,7 +59,7 @@ def simkd(
     def classified(state):
         """The State with the teacher's linear layer in the student's stats."""
         stats = state.learner.stats
-        then = stats["student"]["then"] | {"classifier": classifier_of(state.given["teacher"])}
+        then = stats["student"]["then"] | {"classifier": classifier_of(state.given["teacher"].params)}
         return state._replace(learner=state.learner.replace(stats=stats | {"student": stats["student"] | {"then": then}}))
 
     def predict(state, inputs):

@@ -33,7 +33,7 @@ def srrl_objective(*, weight: float = 1.0) -> Objective:
     """
 
     def terms(seen, adapted):
-        layer = classifier_of(seen.given["teacher"])
+        layer = classifier_of(seen.given["teacher"].params)
         logits = adapted["pooled"] @ layer["kernel"] + layer["bias"][None]
         return {
             "representation": losses.hint(adapted["pooled"], tap("teacher", seen.teacher, "pooled")),

@@ -1,6 +1,7 @@
 """What a network is asked for, in parts that can be summed."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import field
 from typing import Any, NamedTuple
 
 import jax
@@ -21,6 +22,9 @@ class Outputs(Node):
       batch: the batch itself.
       key: for what is drawn, another one for each step.
       step: optimisation steps done, int32.
+      params: the student's parameters.
+      partner: the student's own taps, in training mode and without gradient, on the images `"partner"` of the batch; empty where it
+        has none.
       axis_name: mapped axis that holds the rest of the batch, or None.
     """
 
@@ -31,6 +35,8 @@ class Outputs(Node):
     key: jax.Array
     step: jax.Array
     axis_name: str | None = static(default=None)
+    params: Any = field(default_factory=dict)
+    partner: dict[str, jax.Array] = field(default_factory=dict)
 
 
 class Objective(NamedTuple):
@@ -43,23 +49,32 @@ class Objective(NamedTuple):
       adapter: a Net of `Outputs`, trained with the student and not shipped; its taps are `adapted`, its stats are kept from step
         to step (batch norm, banks). None: `adapted` is empty.
       needs: the names in `given`.
+      sees: `batch -> batch`, the rows that the student sees, where these are others than those of the batch: both views of each
+        image, or the anchors of pairs with the others as `"partner"`. None: the batch as it is.
     """
 
     terms: Callable[[Outputs, dict[str, jax.Array]], Mapping[str, Any]]
     weights: Mapping[str, Any]
     adapter: Net | None = None
     needs: tuple[str, ...] = ("teacher",)
+    sees: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
 
 
 def combine(*objectives: Objective) -> Objective:
     """The sum of objectives: all terms, each adapter for itself.
 
     Raises:
-      InputError: when two of them have a term of one name.
+      InputError: when two of them have a term of one name, or see other rows of a batch.
     """
     names = [name for one in objectives for name in one.weights]
     if twice := [name for k, name in enumerate(names) if name in names[:k]]:
         raise InputError(f"two objectives have a term {twice[0]!r}: expected every term once")
+    sees = list(dict.fromkeys(one.sees for one in objectives if one.sees))
+    if len(sees) > 1:
+        wanted = " and ".join(one.__name__.replace("_", " ") for one in sees)
+        raise InputError(
+            f"two objectives want other rows of a batch, {wanted}: expected one at most that does not take it as it is"
+        )
     adapters = {f"{k}": one.adapter for k, one in enumerate(objectives) if one.adapter}
 
     def init(key, seen):
@@ -75,7 +90,7 @@ def combine(*objectives: Objective) -> Objective:
 
     weights = {name: weight for one in objectives for name, weight in one.weights.items()}
     needs = tuple(dict.fromkeys(name for one in objectives for name in one.needs))
-    return Objective(terms, weights, Net(init, apply) if adapters else None, needs)
+    return Objective(terms, weights, Net(init, apply) if adapters else None, needs, *sees)
 
 
 def labels_objective(weight: Any = 1.0, *, tap: str = "logits", smoothing: float = 0.0) -> Objective:
@@ -140,13 +155,17 @@ def several(taps: Mapping[str, jax.Array]) -> bool:
     return any(name.startswith("teacher0/") for name in taps)
 
 
-def classifier_of(teacher: Frozen) -> dict[str, jax.Array]:
-    """The teacher's own linear layer, `{"kernel": [C, K], "bias": [K]}`.
+def classifier_of(params: Any, side: str = "teacher") -> dict[str, jax.Array]:
+    """A network's own linear layer, `{"kernel": [C, K], "bias": [K]}`.
+
+    Args:
+      params: of the network.
+      side: whose they are, for the message.
 
     Raises:
-      InputError: where its params have no `"classifier"`.
+      InputError: where they have no `"classifier"`.
     """
-    layer = teacher.params.get("classifier") if isinstance(teacher.params, Mapping) else None
+    layer = params.get("classifier") if isinstance(params, Mapping) else None
     if not isinstance(layer, Mapping) or set(layer) != {"kernel", "bias"}:
-        raise InputError("the teacher has no linear layer 'classifier': expected a classifier of kdjax.models")
+        raise InputError(f"the {side} has no linear layer 'classifier': expected a classifier of kdjax.models")
     return dict(layer)

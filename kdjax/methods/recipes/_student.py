@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax import lax
 
 from kdjax.core import Frozen, Learner, Method, Net, learn, weighted_sum, weights_at, with_label_weights
 from kdjax.core.images import inputs_of
@@ -53,7 +54,7 @@ def student(
       axis_name: mapped axis that holds the batch, or None.
       micro: slices of the batch to accumulate gradients over.
     """
-    adapter = objective.adapter
+    adapter, rows = objective.adapter, objective.sees or (lambda batch: batch)
     needs = tuple(dict.fromkeys((*(("teacher",) if teacher else ()), *objective.needs)))
 
     def see(params, stats, given, batch, key, step, axis_name):
@@ -61,14 +62,18 @@ def student(
         if teacher and not taught:
             taught, _ = teacher.apply(given["teacher"].params, given["teacher"].stats, inputs_of(batch), train=False)
         taps, stats = net.apply(params, stats, inputs_of(batch), train=True, key=key)
-        return Outputs(taps, taught, given, batch, jax.random.fold_in(key, 1), step, axis_name), stats
+        own = jax.random.fold_in(key, 1)
+        partner = {}
+        if "partner" in batch:  # in training mode, a pass of its own that moves the statistics too
+            partner, stats = net.apply(params, stats, batch["partner"], train=True, key=jax.random.fold_in(key, 2))
+        return Outputs(taps, taught, given, batch, own, step, axis_name, params, lax.stop_gradient(partner)), stats
 
     def init(key, batch, given):
         given = {name: given[name] for name in needs}
         params, stats = {"adapter": {}}, {"adapter": {}}
-        params["student"], stats["student"] = net.init(key, inputs_of(batch))
+        params["student"], stats["student"] = net.init(key, inputs_of(rows(batch)))
         if adapter:
-            batch = with_label_weights(batch)
+            batch = with_label_weights(rows(batch))
             shapes = jax.eval_shape(
                 lambda p, s: see(p, s, given, batch, key, jnp.int32(0), None)[0], params["student"], stats["student"]
             )
@@ -87,7 +92,8 @@ def student(
             value, metrics = weighted_sum(terms, weights, micro=micro, where_weight=here)
             return value, (stats, metrics)
 
-        learner, metrics = learn(loss, state.learner, tx, with_label_weights(batch, axis_name), axis_name=axis_name, micro=micro)
+        batch = with_label_weights(rows(batch), axis_name)
+        learner, metrics = learn(loss, state.learner, tx, batch, axis_name=axis_name, micro=micro)
         return Student(learner, state.given, state.step + 1), metrics
 
     nets = {name: net} | ({"teacher": teacher} if teacher else {})
@@ -106,19 +112,27 @@ def student(
 one_student = student  # where `student` is a network
 
 
-def method_of(objective: Callable[..., Objective], *, label_weight: float | None = 1.0) -> Callable[..., Method]:
+def method_of(
+    objective: Callable[..., Objective], *, label_weight: float | None = 1.0, taught: bool = True
+) -> Callable[..., Method]:
     """The method of one objective beside the labels: `(student, teacher, tx, *, label_weight, ..., axis_name, micro) -> Method`.
 
     It has the objective as its attribute `objective`.
 
     Args:
       objective: a function of keyword options; the method takes the same ones.
-      label_weight: the default weight of the cross-entropy; None: a method without labels, which has no such option.
+      label_weight: the default weight of the cross-entropy; None: a method without labels, or with a term of its own for them,
+        which has no such option.
+      taught: False: there is no teacher, `(network, tx, *, ...) -> Method`.
     """
     own = inspect.signature(objective).parameters.values()
     labels = {} if label_weight is None else {"label_weight": label_weight}
 
-    def method(
+    def whole(options: dict[str, Any]) -> Objective:
+        weights = {name: options.pop(name, default) for name, default in labels.items()}
+        return combine(*(labels_objective(weight) for weight in weights.values()), objective(**options))
+
+    def beside(
         student: Net,
         teacher: Net,
         tx: optax.GradientTransformation,
@@ -127,24 +141,28 @@ def method_of(objective: Callable[..., Objective], *, label_weight: float | None
         micro: int = 1,
         **options: Any,
     ) -> Method:
-        weights = {name: options.pop(name, default) for name, default in labels.items()}
-        parts = [labels_objective(weight) for weight in weights.values()]
-        return one_student(student, tx, combine(*parts, objective(**options)), teacher=teacher, axis_name=axis_name, micro=micro)
+        return one_student(student, tx, whole(options), teacher=teacher, axis_name=axis_name, micro=micro)
 
+    def alone(
+        network: Net, tx: optax.GradientTransformation, *, axis_name: str | None = None, micro: int = 1, **options: Any
+    ) -> Method:
+        return one_student(network, tx, whole(options), name="network", axis_name=axis_name, micro=micro)
+
+    method: Any = beside if taught else alone
     first, last = _parameters(method)
     given = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default) for name, default in labels.items()]
     method.__name__ = method.__qualname__ = objective.__name__.removesuffix("_objective")
     method.__module__ = objective.__module__
     method.__doc__ = objective.__doc__
-    method.objective = objective  # type: ignore[attr-defined]
-    method.__signature__ = inspect.Signature([*first, *given, *own, *last])  # type: ignore[attr-defined]
+    method.objective = objective
+    method.__signature__ = inspect.Signature([*first, *given, *own, *last])
     return method
 
 
 def _parameters(method):
     """The positional parameters of a function, and those named ones that every method has."""
     all_of = list(inspect.signature(method).parameters.values())
-    return all_of[:3], [p for p in all_of if p.name in ("axis_name", "micro")]
+    return [p for p in all_of if p.kind is p.POSITIONAL_OR_KEYWORD], [p for p in all_of if p.name in ("axis_name", "micro")]
 
 
 def _blank(x):

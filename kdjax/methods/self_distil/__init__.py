@@ -1,0 +1,1 @@
+"""One network without a teacher, taught by itself."""
