@@ -3,6 +3,7 @@
 from kdjax.data.alter import alter, in_bands, with_channels
 from kdjax.data.classes import keep_classes
 from kdjax.data.clip import clips
+from kdjax.data.companions import companions
 from kdjax.data.damaged import Damaged, read_sound
 from kdjax.data.domain import domains
 from kdjax.data.episode import episodes, support_and_query
@@ -26,6 +27,7 @@ __all__ = [
     "channel_moments",
     "clips",
     "column_source",
+    "companions",
     "decoding_threads",
     "domains",
     "episodes",

@@ -10,7 +10,7 @@ import numpy as np
 from kdjax.core.check import InputError, check_option
 
 # Streams of random bits that never meet. New ones go to the end: the numbers are part of what a run is.
-EPOCHS, TEST_SPLIT, VAL_SPLIT, FEW_LABELS, DOMAINS, EPISODES, PAIRS, CLIPS, PROBE_SPLIT, NOISE, BANDS = range(11)
+EPOCHS, TEST_SPLIT, VAL_SPLIT, FEW_LABELS, DOMAINS, EPISODES, PAIRS, CLIPS, PROBE_SPLIT, NOISE, BANDS, COMPANIONS = range(12)
 
 
 class Sampler(NamedTuple):

@@ -58,6 +58,12 @@ def augmentation(section: Config, dataset: data.Dataset) -> Callable:
     return augment.per_image(*_transforms(section, dataset))
 
 
+def two_views(section: Config, dataset: data.Dataset) -> Callable:
+    """The augmentation that adds two views of each image, two draws of what the section has."""
+    one = augment.compose(*_transforms(section, dataset))
+    return augment.views(one, one)
+
+
 def weak_and_strong(section: Config, dataset: data.Dataset) -> Callable:
     """The augmentation that adds two views: one as `augmentation` has it, another with two random operations and a box cut out.
 

@@ -8,12 +8,14 @@ import inspect
 import re
 from pathlib import Path
 
-from configs import data_free, offline, ssl
+from configs import data_free, offline, self_distil, ssl
 from kdjax import methods
 from kdjax.experiment.entry import Table, keyword_defaults
 
 ROOT = Path(__file__).parents[2]
-TABLES: dict[str, Table] = {"data_free": data_free.METHODS, "offline": offline.METHODS, "siamese": ssl.METHODS}
+TABLES: dict[str, Table] = {
+    "data_free": data_free.METHODS, "offline": offline.METHODS, "self_distil": self_distil.METHODS, "siamese": ssl.METHODS
+}  # fmt: skip
 FAMILIES = "| family | who trains whom | methods |"
 METHODS = "| method | what it does | options | paper |"
 

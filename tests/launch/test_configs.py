@@ -14,7 +14,9 @@ def words_for(file, folder):
     """Overrides that let a config build without its data set, or trace fewer stages that are alike."""
     if "remote_sensing" in file:
         return ("--config.transforms.names=crop,drop",)
-    if "setting=" not in file and file.startswith(("data_free", "digits", "offline", "quickstart", "ssl", "studies")):
+    if "setting=" not in file and file.startswith(
+        ("data_free", "digits", "offline", "quickstart", "self_distil", "ssl", "studies")
+    ):
         return ()
     options = {"size": 8, "channels": 1} if "mnist" in file else {"size": 32, "channels": 3}
     npz = write_npz(folder / "tiny.npz", n=300, classes=100 if "cifar100" in file else 10, **options)
@@ -36,6 +38,7 @@ VARIANTS = [
     "data_free.py:method=mad",
     "data_free.py:method=zskt,objective=reviewkd",
     "digits_datafree.py:student=resnet8",
+    "self_distil.py:methods=bake/cs_kd+sd_dropout/ddgsd/ps_kd",
     "studies/augmentation_invariance.py:methods=byol/s_moco_v2_plus",
     "studies/remote_sensing.py:methods=moco",
     "studies/rich_representations.py",

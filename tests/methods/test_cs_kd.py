@@ -8,9 +8,9 @@ from tiny_nets import ROWS, small, without_batch_norm
 
 from kdjax.core import InputError
 from kdjax.methods.recipes import combine, labels_objective
-from kdjax.methods.self_distil._rows import anchors_of_pairs
 from kdjax.methods.self_distil.cs_kd import cs_kd_objective
 from kdjax.methods.self_distil.ddgsd import ddgsd_objective
+from kdjax.methods.self_distil.rows import anchors_of_pairs
 
 
 @pytest.mark.parametrize("name", ["cs_kd/cs_kd", "self_kd_lib/cs_kd"])
@@ -47,14 +47,6 @@ def test_partners_move_the_statistics_and_get_no_gradient():
     anchors = jax.tree.map(lambda x: x[::2], case.batch)
     plain, _ = jax.jit(alone.method.step)(start(alone._replace(batch=anchors)), anchors, KEY)
     close(student_of(new)[0], student_of(plain)[0], atol=1e-6)
-
-
-def test_pairs_are_taken_apart():
-    batch = {"image": jnp.arange(6.0), "label": jnp.arange(6)}
-    seen = anchors_of_pairs(batch)
-    assert seen["label"].tolist() == seen["image"].tolist() == [0, 2, 4] and seen["partner"].tolist() == [1, 3, 5]
-    with pytest.raises(InputError, match=r"^a batch has 5 rows: expected an even number"):
-        anchors_of_pairs(jax.tree.map(lambda x: x[:5], batch))
 
 
 def test_a_sum_of_two_that_want_other_rows_is_refused():

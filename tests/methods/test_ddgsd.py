@@ -10,8 +10,8 @@ from tiny_nets import images, without_batch_norm
 from kdjax import methods
 from kdjax.core import InputError
 from kdjax.methods.recipes import combine, labels_objective
-from kdjax.methods.self_distil._rows import both_views, parted
 from kdjax.methods.self_distil.ddgsd import ddgsd_objective
+from kdjax.methods.self_distil.rows import parted
 
 
 def in_turn(x):
@@ -50,19 +50,6 @@ def test_the_distance_is_that_of_mean_vectors():
     found = {mmd: ddgsd_objective(mmd=mmd).terms(seen_of({"logits": logits, "pooled": pooled}), {}) for mmd in ("scalar", "vector")}
     np.testing.assert_allclose(found["scalar"]["mean_features"], (f.mean() - g.mean()) ** 2, rtol=1e-5)
     np.testing.assert_allclose(found["vector"]["mean_features"], ((f.mean(0) - g.mean(0)) ** 2).sum(), rtol=1e-5)
-
-
-def test_views_in_turn():
-    batch = {"views": (images(), images(1)), "label": jnp.arange(16), "image": images()}
-    seen = both_views(batch)
-    np.testing.assert_array_equal(parted(seen["image"]), batch["views"])
-    assert seen["label"].tolist() == np.arange(16).repeat(2).tolist() and "views" not in seen
-
-
-@pytest.mark.parametrize("views", [(), (images(),), (images(), images()[:, :4])])
-def test_other_than_two_views_of_one_size_are_refused(views):
-    with pytest.raises(InputError, match=r"^a batch has as views .*: expected two of one size"):
-        both_views({"views": views})
 
 
 def test_an_unknown_distance_is_refused():

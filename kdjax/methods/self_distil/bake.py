@@ -12,7 +12,7 @@ def bake_objective(*, weight: float = 1.0, temperature: float = 4.0, omega: floa
 
     `L_x = T^2 KL(Q || softmax(z / T))` with `Q = (1 - omega) (I - omega A)^-1 softmax(z / T)` and `A` the softmax of the cosines of
     pooled features, `losses.bake_targets`; no gradient into Q. The authors' batches hold each image together with M = 3 others of
-    its class.
+    its class (`data.companions`).
 
     Args:
       weight: factor of the term.

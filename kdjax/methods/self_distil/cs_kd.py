@@ -3,7 +3,7 @@
 from kdjax import losses
 from kdjax.core import check_positive
 from kdjax.methods.recipes import Objective, method_of
-from kdjax.methods.self_distil._rows import anchors_of_pairs
+from kdjax.methods.self_distil.rows import anchors_of_pairs
 
 
 def cs_kd_objective(*, weight: float = 1.0, temperature: float = 4.0) -> Objective:

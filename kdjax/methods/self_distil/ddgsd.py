@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from kdjax import losses
 from kdjax.core import check_option, check_positive, mean, pmean
 from kdjax.methods.recipes import Objective, method_of, tap
-from kdjax.methods.self_distil._rows import both_views, parted
+from kdjax.methods.self_distil.rows import both_views, parted
 
 
 def ddgsd_objective(

@@ -1,0 +1,58 @@
+"""A network that teaches itself, by any method or sum of `method=`, beside the same network alone; or a table of `methods=`.
+
+    python launch/main.py --config=configs/self_distil.py:method=cs_kd+sd_dropout --workdir=runs/own
+    python launch/main.py --config=configs/self_distil.py:methods=tf_kd/ps_kd/cs_kd --workdir=runs/table
+
+No teacher: all learn from the same labels, in as many steps, and the network alone at the best of `baseline_rates` by validation
+images. Give the methods the same choice, `--config.sweep="learning_rate=0.1,0.5,2"`, before they are held against it. Methods that
+regularise have something to do where a network over-fits: few labels (`--config.labels_per_class=20`), or many epochs.
+"""
+
+from functools import partial
+
+from ml_collections import ConfigDict
+
+from kdjax import methods
+from kdjax.experiment import sections, self_distillation
+from kdjax.experiment.entry import Entry, method_section, methods_section
+from kdjax.methods.self_distil.bake import bake_objective
+
+
+def train_bake(c, *, others=3):
+    """A batch holds each image together with `others` of its class."""
+    return c.stage(**c.with_companions(others))
+
+
+METHODS = {
+    "bake": Entry(methods.bake, stages=train_bake, objective=bake_objective),
+    "confidence_penalty": Entry(methods.confidence_penalty),
+    "cs_kd": Entry(methods.cs_kd),
+    "ddgsd": Entry(methods.ddgsd),
+    "focal": Entry(methods.focal),
+    "ps_kd": Entry(methods.ps_kd),
+    "sd_dropout": Entry(methods.sd_dropout),
+    "tf_kd": Entry(methods.tf_kd),
+}
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    chosen = sections.variant(variant, method="cs_kd", methods="", student="conv_net")
+    rates = sections.rates_for(chosen["student"], 0.1, 0.5, 2.0, 5.0)
+    if chosen["methods"]:
+        own = {"methods": methods_section(tuple(chosen["methods"].split("/")), METHODS)}
+    else:
+        own = {"method": method_section(chosen["method"], METHODS)}
+    return ConfigDict(
+        {
+            **sections.run_section(seeds=5),
+            "data": sections.data_section("digits", batch=64, val_fraction=0.1),
+            **sections.students_section(baseline_rates=rates, smoothing=0.1),
+            "student_training": sections.training_section(
+                chosen["student"], widths=(8, 16), epochs=30, optimiser=sections.sgd_section(0.5)
+            ),
+            **own,
+        }
+    )
+
+
+build = partial(self_distillation.build, table=METHODS)

@@ -1,0 +1,124 @@
+"""The experiment of networks that teach themselves."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kdjax import data
+from kdjax.core import InputError, Method, pick
+from kdjax.experiment.classifier import ClassifierContext
+from kdjax.experiment.config import Config, plain
+from kdjax.experiment.context import Experiment, axis_name, stages_of
+from kdjax.experiment.data import load_data, steps_per_epoch, two_views
+from kdjax.experiment.distillation import student_sources, students_alone
+from kdjax.experiment.entry import Entry, Table, objectives_of
+from kdjax.experiment.nets import net_specification
+from kdjax.experiment.sections import swept
+from kdjax.methods import recipes
+from kdjax.methods.self_distil.rows import anchors_of_pairs, both_views
+from kdjax.train import Stage
+
+
+def build(config: Config, table: Table) -> Experiment:
+    """A student alone, the same with label smoothing (where `config.smoothing` is above 0), and one by each method.
+
+    `config.method` makes one, `student`; `config.methods` one by each, under its name, without those that diverge. All have the
+    same images, labels and steps. Students alone have their learning rate chosen among `config.baseline_rates` on validation
+    images, the others options of theirs with `config.sweep`.
+
+    Args:
+      config: filled.
+      table: of the methods by name.
+    """
+    dataset = load_data(config)
+    labelled, _ = student_sources(config, dataset)
+    shared = {
+        "config": config, "dataset": dataset, "training": plain(config.student_training), "source": labelled,
+        "specification": net_specification(config.student_training.net, dataset, config),
+        "steps_per_epoch": steps_per_epoch(config, dataset), "members": config.seeds, "axis_name": axis_name(config), "nets": {},
+    }  # fmt: skip
+    stages = students_alone(config, shared)
+    alone, many = list(stages), "methods" in config
+    for name, section in config.methods.items() if many else [("student", config.method)]:
+        own = own_stages(name, section, table, shared)
+        stages |= {stage: one._replace(optional=many) for stage, one in own.items()}
+    taught = [name for name in stages if name not in alone]
+    compare = [(name, alone[0]) for name in alone[1:]] + [(name, other) for name in taught for other in alone]
+    return Experiment(stages, dataset, tuple((f"{one}/test_accuracy", f"{other}/test_accuracy") for one, other in compare))
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnContext(ClassifierContext):
+    """What a network that teaches itself is made from.
+
+    Attributes:
+      table: of the methods by name.
+    """
+
+    table: Table
+
+    @property
+    def objective(self) -> recipes.Objective:
+        """Of the method, or of all in a sum, beside the labels."""
+        options = dict(self.settings)
+        labels = [recipes.labels_objective(options.pop("label_weight"))] if "label_weight" in options else []
+        return recipes.combine(*labels, *objectives_of(self.method, options, self.table, self.known))
+
+    def stage(self, make: Callable[..., Any] | None = None, **fields: Any) -> dict[str, Stage]:
+        """One stage by its name, whose batches hold what the objective sees.
+
+        Args:
+          make: `c -> Method`; None: that of the entry.
+          **fields: others of `Stage` than those of all classifiers.
+        """
+        sees = self.objective.sees
+        rows = ROWS[sees](self) if sees else {}
+        return super().stage(make, **{"grid": swept(self.config.sweep, self.settings), **rows, **fields})
+
+    def with_companions(self, others: int) -> dict[str, Any]:
+        """The fields of a stage whose batches hold each image together with others of its class."""
+        batch = min(self.config.data.batch, self.source.size)
+        return {"sampler": _of_classes(data.companions, self.labels, batch=batch, others=others)}
+
+
+def _pairs(c: OwnContext) -> dict[str, Any]:
+    """As many anchors as others have images in a batch, each with one of its class."""
+    anchors = min(c.config.data.batch, c.source.size)
+    return {"batch": 2 * anchors, "sampler": _of_classes(data.pairs, c.labels, pairs=anchors)}
+
+
+def _views(c: OwnContext) -> dict[str, Any]:
+    return {"augment": two_views(c.config.data, c.dataset)}
+
+
+# What fills a batch for the objectives that see other rows than its own.
+ROWS: dict[Callable, Callable[[OwnContext], dict[str, Any]]] = {anchors_of_pairs: _pairs, both_views: _views}
+
+
+def own_stages(name: str, section: Config, table: Table, shared: Mapping[str, Any]) -> dict[str, Stage]:
+    """The stages of a network that teaches itself by one method, or a sum.
+
+    Args:
+      name: of the last one.
+      section: the method's name and options.
+      table: of the methods by name.
+      shared: the other fields of an `OwnContext`.
+    """
+    settings = plain(section)
+    method = settings.pop("name")
+    entry = Entry(recipes.student) if "+" in method else pick("method", method, table)
+    entry = entry._replace(make=entry.make or taught_by_itself)
+    return stages_of(OwnContext(name=name, method=method, entry=entry, settings=settings, table=table, **shared))
+
+
+def taught_by_itself(c: OwnContext) -> Method:
+    """The usual method: one network and its objective."""
+    return recipes.student(c.network, c.tx, c.objective, name="network", axis_name=c.axis_name, micro=c.micro)
+
+
+def _of_classes(sampler: Callable[..., data.Sampler], labels: Any, **options: Any) -> data.Sampler:
+    """A sampler of classes, all of which must have two images."""
+    try:
+        return sampler(labels, **options)
+    except InputError as error:
+        raise InputError(f"--config.method is not accepted with these images: {error}") from None

@@ -1,0 +1,69 @@
+"""The experiment of networks that teach themselves."""
+
+import jax
+import numpy as np
+import pytest
+from contexts import BLACK, shared
+
+from configs import self_distil
+from kdjax.core import InputError
+from kdjax.data import Source
+from kdjax.experiment.entry import method_section
+from kdjax.experiment.self_distillation import own_stages
+
+LABELS = np.arange(30) % 4
+ROWS = Source(30, lambda rows: {"image": BLACK[rows], "index": rows, "label": LABELS[rows]}, lambda: LABELS)
+
+
+def stage(method, source=ROWS, batch=8, sweep="", **changed):
+    section = method_section(method, self_distil.METHODS, **changed)
+    fields = shared(source=source)
+    fields["config"].data.batch, fields["config"].sweep = batch, sweep
+    return own_stages("student", section, self_distil.METHODS, fields)["student"]
+
+
+def test_every_method_is_one_stage_without_a_teacher():
+    for name in self_distil.METHODS:
+        found = stage(name)
+        assert found.method.needs == () and found.steps == 45, name
+
+
+def test_a_batch_holds_what_the_objective_sees():
+    pairs = stage("cs_kd")
+    rows = pairs.sampler.rows(0, 0).reshape(-1, 2)
+    assert pairs.batch == 16 and (LABELS[rows[:, 0]] == LABELS[rows[:, 1]]).all()
+    groups = stage("bake", others=1)
+    rows = groups.sampler.rows(0, 0).reshape(-1, 2)
+    assert groups.batch == 8 and (LABELS[rows[:, 0]] == LABELS[rows[:, 1]]).all()
+    batch = {"image": np.zeros((2, 8, 8, 1), np.uint8)}
+    assert len(stage("ddgsd").augment(jax.random.split(jax.random.key(0), 2), batch)["views"]) == 2
+
+
+def test_a_sum_has_the_batch_of_its_parts():
+    both = stage("cs_kd+sd_dropout+tf_kd")
+    assert both.batch == 16 and both.method.needs == ()
+    with pytest.raises(InputError, match="other rows of a batch, anchors of pairs and both views"):
+        stage("cs_kd+ddgsd")
+
+
+def test_options_of_a_method_are_swept():
+    found = stage("sd_dropout", sweep="weight=0.1,1 learning_rate=0.1,0.2")
+    assert found.choose and found.members == 4 and set(found.hyper) == {"weight", "learning_rate"}
+
+
+def test_a_class_of_one_image_is_refused():
+    alone = Source(30, ROWS.read, lambda: np.arange(30) // 29)
+    for name in ("cs_kd", "bake"):
+        with pytest.raises(InputError, match=r"--config.method is not accepted with these images: .* has 1 row"):
+            stage(name, alone)
+
+
+def test_a_batch_that_groups_do_not_divide_is_refused():
+    with pytest.raises(InputError, match="batch=6 is not accepted: expected a multiple of 4"):
+        stage("bake", batch=6)
+
+
+def test_images_without_a_label_are_no_labels_to_soften():
+    some = Source(30, ROWS.read, lambda: np.where(np.arange(30) < 9, LABELS, -1))
+    with pytest.raises(InputError, match="21 images without one"):
+        stage("ps_kd", some)
