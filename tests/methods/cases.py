@@ -106,11 +106,19 @@ def simkd(axis_name: str | None = None, tx: Any = None, **options: Any) -> Case:
     return taught(methods.simkd, student, teacher, tx or optax.sgd(0.05), axis_name=axis_name, **options)
 
 
-def dml(axis_name: str | None = None, nets: tuple[Net, ...] | None = None, tx: Any = None, **options: Any) -> Case:
-    nets = nets or (small(axis_name), small(axis_name, 6))
-    method = methods.dml(nets, tx or optax.sgd(0.5), axis_name=axis_name, **options)
-    named = {f"peer{k}": net for k, net in enumerate(nets)}
-    return Case(method, labelled_images(), {}, named, lambda s: [p.params for p in s.peers], "peer0_loss")
+def mutual(make: Any, **fixed: Any) -> Callable[..., Case]:
+    """The case of a method of methods/mutual/ on two peers."""
+
+    def case(axis_name: str | None = None, nets: tuple[Net, ...] | None = None, tx: Any = None, **options: Any) -> Case:
+        nets = nets or (small(axis_name), small(axis_name, 6))
+        method = make(nets, tx or optax.sgd(0.5), axis_name=axis_name, **fixed | options)
+        named = {f"peer{k}": net for k, net in enumerate(nets)}
+        return Case(method, labelled_images(), {}, named, lambda s: [p.params for p in s.peers], "peer0_loss")
+
+    return case
+
+
+dml = mutual(methods.dml)
 
 
 def self_distil(make: Any, rate: float = 0.5, noisy: bool = False, views: bool = False, **fixed: Any) -> Callable[..., Case]:
@@ -330,6 +338,7 @@ CASES: dict[str, Callable[..., Case]] = {
     "pixel": pixel,
     "tst": tst,
     "dml": dml,
+    "kdcl": mutual(methods.kdcl),
     "barlow_twins": siamese(methods.barlow_twins, "barlow_twins", weight=0.2),
     "byol": byol,
     "dino": siamese(

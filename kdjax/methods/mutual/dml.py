@@ -1,22 +1,14 @@
 """Deep mutual learning."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal
 
-import jax
 import jax.numpy as jnp
 import optax
 
 from kdjax import losses
-from kdjax.core import InputError, Learner, Method, Net, learn, masked_loss, new_learner, weighted_sum, with_label_weights
-from kdjax.core.images import inputs_of
-
-
-class Mutual(NamedTuple):
-    """Peers that teach each other."""
-
-    peers: tuple[Learner, ...]
-    step: jax.Array
+from kdjax.core import Method, Net, check_option, masked_loss
+from kdjax.methods.recipes import peers as side_by_side
 
 
 def dml(
@@ -25,6 +17,7 @@ def dml(
     *,
     temperature: float = 1.0,
     weight: float = 1.0,
+    target: Literal["pairwise", "mean"] = "pairwise",
     simultaneous: bool = False,
     axis_name: str | None = None,
     micro: int = 1,
@@ -39,52 +32,23 @@ def dml(
       tx: the optimiser, one state a peer.
       temperature: softens both sides, with the factor T^2; 1 in the paper.
       weight: factor of the imitation term; 0 is independent training.
+      target: `"pairwise"`, or `"mean"`: the one prediction of the mean of the others' logits.
       simultaneous: all peers imitate the predictions from before this step, instead of one after another.
       axis_name: mapped axis that holds the batch, or None.
       micro: slices of the batch to accumulate gradients over.
 
     Reference: Zhang, Xiang, Hospedales and Lu, Deep Mutual Learning, CVPR 2018 (arXiv 1706.00384).
     """
-    if len(peers) < 2:
-        raise InputError(f"peers={len(peers)} is not accepted: mutual learning takes at least 2 networks")
+    check_option("target", target, lambda v: v in ("pairwise", "mean"), "'pairwise' or 'mean'")
 
-    def init(key, batch, given):
-        keys = jax.random.split(key, len(peers))
-        learners = tuple(new_learner(k, net, tx, inputs_of(batch)) for k, net in zip(keys, peers, strict=True))
-        return Mutual(learners, jnp.int32(0))
-
-    def step(state, batch, key):
-        learners, metrics, batch = list(state.peers), {}, with_label_weights(batch, axis_name)
-        for k in range(len(peers)):
-            seen = state.peers if simultaneous else tuple(learners)
-            learners[k], logged = learn(_loss(k, seen, key), learners[k], tx, batch, axis_name=axis_name, micro=micro)
-            metrics |= {f"peer{k}_{name}": value for name, value in logged.items()}
-        return Mutual(tuple(learners), state.step + 1), metrics
-
-    def _loss(k, seen, key):
-        def logits(j, params, images):
-            taps, stats = peers[j].apply(params, seen[j].stats, images, train=True, key=key)
-            return taps["logits"], stats
-
-        def loss(params, batch):
-            own, stats = logits(k, params, inputs_of(batch))
-            others = [logits(j, seen[j].params, inputs_of(batch))[0] for j in range(len(peers)) if j != k]
-            terms = {
-                "cross_entropy": masked_loss(losses.cross_entropy, own, batch),
-                "imitation": sum(losses.kl_distillation(own, z, temperature=temperature) for z in others) / len(others),
-            }
-            value, metrics = weighted_sum(terms, {"imitation": weight}, micro=micro, where_weight=batch.get("where_weight"))
-            return value, (stats, metrics)
-
-        return loss
-
-    def predict(state, inputs):
+    def objective(seen, k):
+        own, others = seen.logits[k], [z for j, z in enumerate(seen.logits) if j != k]
+        targets = others if target == "pairwise" else [jnp.mean(jnp.stack(others), axis=0)]
         return {
-            f"peer{k}": net.apply(learner.params, learner.stats, inputs, train=False)[0]
-            for k, (net, learner) in enumerate(zip(peers, state.peers, strict=True))
+            "cross_entropy": masked_loss(losses.cross_entropy, own, seen.batch),
+            "imitation": sum(losses.kl_distillation(own, z, temperature=temperature) for z in targets) / len(targets),
         }
 
-    def weights_of(state):
-        return {f"peer{k}": (learner.params, learner.stats) for k, learner in enumerate(state.peers)}
-
-    return Method(init, step, predict, weights_of)
+    return side_by_side(
+        peers, tx, objective, weights={"imitation": weight}, simultaneous=simultaneous, axis_name=axis_name, micro=micro
+    )

@@ -11,11 +11,12 @@ from kdjax.methods.recipes._objective import (
     several,
     tap,
 )
+from kdjax.methods.recipes._peers import PeerOutputs, peers
 from kdjax.methods.recipes._student import method_of, student
 from kdjax.methods.recipes._teachers import each_teacher
 from kdjax.methods.recipes._views import ViewOutputs, views
 
 __all__ = [
-    "Objective", "Outputs", "ViewOutputs", "classifier_of", "combine", "each_teacher", "labels_objective", "method_of",
-    "paired_names", "pairs", "several", "student", "tap", "views",
+    "Objective", "Outputs", "PeerOutputs", "ViewOutputs", "classifier_of", "combine", "each_teacher", "labels_objective",
+    "method_of", "paired_names", "pairs", "peers", "several", "student", "tap", "views",
 ]  # fmt: skip

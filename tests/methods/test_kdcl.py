@@ -1,0 +1,106 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from cases import CASES, close, start
+from tiny_nets import CLASSES, LABELS, images, without_batch_norm
+
+from kdjax import losses, methods
+from kdjax.core import InputError
+from kdjax.methods.mutual.kdcl import _best
+from kdjax.models import conv_net
+
+KEY = jax.random.key(5)
+NETS = (without_batch_norm(), without_batch_norm(7), without_batch_norm(3))
+HIT = np.arange(16), np.asarray(LABELS)
+
+
+def log_softmax(z):
+    z = np.float64(z)
+    return z - z.max(-1, keepdims=True) - np.log(np.exp(z - z.max(-1, keepdims=True)).sum(-1, keepdims=True))
+
+
+def logits_of(case, state, *inputs):
+    """Of the peers, on the images or each on a view of its own."""
+    seen = inputs or [case.batch["image"]] * len(NETS)
+    found = zip(NETS, state.peers, seen, strict=True)
+    return np.stack([net.apply(peer.params, {}, x, train=True)[0]["logits"] for net, peer, x in found])
+
+
+@pytest.mark.parametrize("target", ["naive", "min_logit"])
+def test_loss_and_step_are_those_of_the_target(target):
+    case = CASES["kdcl"](nets=NETS, target=target, weight=2.0)
+    state = start(case)
+    new, metrics = jax.jit(case.method.step)(state, case.batch, KEY)
+    logits = np.float64(logits_of(case, state))
+    if target == "naive":
+        chosen = log_softmax(logits)[:, *HIT].argmax(0)
+        wanted = logits[chosen, np.arange(16)]
+    else:
+        wanted = (logits - logits[:, *HIT][..., None]).min(0)
+    q = np.exp(log_softmax(wanted / 2))
+    for k, net in enumerate(NETS):
+        imitation = 4 * (q * (log_softmax(wanted / 2) - log_softmax(logits[k] / 2))).sum(-1).mean()
+        entropy = -log_softmax(logits[k])[HIT].mean()
+        np.testing.assert_allclose(metrics[f"peer{k}_imitation"], imitation, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(metrics[f"peer{k}_loss"], entropy + 2 * imitation, rtol=1e-4)
+        slope = np.exp(log_softmax(logits[k])) - np.eye(CLASSES)[HIT[1]] + 2 * 2 * (np.exp(log_softmax(logits[k] / 2)) - q)
+        pooled = np.asarray(net.apply(state.peers[k].params, {}, case.batch["image"], train=True)[0]["pooled"])
+        np.testing.assert_allclose(state.peers[k].params["b"] - new.peers[k].params["b"], 0.5 * pooled.T @ slope / 16, atol=1e-6)
+
+
+@pytest.mark.parametrize("target", ["naive", "min_logit"])
+def test_equal_peers_teach_each_other_nothing(target):
+    nets = (without_batch_norm(), without_batch_norm())
+    case = CASES["kdcl"](nets=nets, target=target)
+    state = start(case)
+    twins = state._replace(peers=(state.peers[0], state.peers[0]))
+    new, metrics = jax.jit(case.method.step)(twins, case.batch, KEY)
+    assert abs(metrics["peer0_imitation"]) < 1e-6 and abs(metrics["peer1_imitation"]) < 1e-6
+    plain = methods.dml(nets, optax.sgd(0.5), weight=0.0)
+    alone, _ = jax.jit(plain.step)(twins, case.batch, KEY)
+    close(new.peers, alone.peers, atol=1e-6)
+
+
+def test_each_peer_sees_a_view_of_its_own():
+    case = CASES["kdcl"](nets=NETS, weight=0.0)
+    views = (images(), images(1), images(2))
+    state = start(case)
+    _, metrics = jax.jit(case.method.step)(state, case.batch | {"views": views}, KEY)
+    entropies = -log_softmax(logits_of(case, state, *views))[:, *HIT].mean(1)
+    np.testing.assert_allclose([metrics[f"peer{k}_cross_entropy"] for k in range(3)], entropies, rtol=1e-5)
+
+
+def test_rows_without_a_label_have_no_target():
+    case = CASES["kdcl"](nets=NETS)
+    state, step = start(case), jax.jit(case.method.step)
+    _, half = step(state, case.batch | {"label": jnp.where(jnp.arange(16) < 8, LABELS, -1)}, KEY)
+    _, first = step(state, jax.tree.map(lambda x: x[:8], case.batch), KEY)
+    np.testing.assert_allclose(half["peer0_imitation"], first["peer0_imitation"], rtol=1e-5)
+
+
+def test_the_best_is_of_each_row():
+    logits = np.random.default_rng(0).normal(size=(3, 5, 4)).astype(np.float32)
+    labels = jnp.array([0, 3, 2, 1, 0])
+    best = losses.cross_entropy(_best(logits, labels), labels)
+    np.testing.assert_allclose(best, np.min([losses.cross_entropy(z, labels) for z in logits], axis=0), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("options", "words"), [({"target": "linear"}, "target='linear'"), ({"temperature": 0}, "temperature=0")])
+def test_options_out_of_range_are_refused(options, words):
+    with pytest.raises(InputError, match=f"^{words} is not accepted"):
+        methods.kdcl(NETS, None, **options)  # pyright: ignore
+
+
+def test_a_single_peer_is_refused():
+    with pytest.raises(InputError, match=r"^peers=1 is not accepted: mutual learning takes at least 2"):
+        methods.kdcl(NETS[:1], None)  # pyright: ignore
+
+
+@pytest.mark.parametrize("make", [methods.dml, methods.kdcl])
+def test_peers_of_unequal_classes_are_refused(make):
+    method = make((NETS[0], conv_net((4,), 3)), optax.sgd(0.1))
+    batch = CASES["kdcl"](nets=NETS).batch
+    with pytest.raises(InputError, match=r"^the peers have 4, 3 classes: expected as many of each"):
+        jax.eval_shape(method.step, jax.eval_shape(method.init, KEY, batch, {}), batch, KEY)
