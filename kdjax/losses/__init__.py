@@ -4,7 +4,10 @@ A loss of single examples returns `[B]` and is never reduced over the batch; one
 `[..., K]`, and returns `[...]`, so that tokens and pixels are distilled as images are. A loss whose rows see each other takes
 `axis_name`, the mapped axis that holds the rest of the batch, and returns a scalar; or, where each row has a loss of its own
 against all others, `[B]` of this device's rows. The student comes first; options are keyword-only, and numbers among them may
-be traced. Sums run in float32 or wider. A bad shape or option raises `InputError` with one line.
+be traced. Sums run in float32 or wider. Arrays may be lists or NumPy. A bad shape or option raises `InputError` with one line.
+
+`where` says which rows, or positions, count: what stands in the others (NaN of a padding) reaches neither value nor gradient. The
+mean over those that count is `jnp.sum(loss(..., where=where)) / jnp.sum(where)`.
 """
 
 from kdjax.losses.adversarial import gan_critic, gan_generator

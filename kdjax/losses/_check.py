@@ -73,6 +73,29 @@ def check_positive(name: str, value: Any) -> None:
     check_number(name, value, lambda v: 0 < v < math.inf, "a finite number above 0")
 
 
+def temperatures(value: Any, rows: tuple[int, ...], name: str = "temperature") -> jax.Array:
+    """A temperature in float32 or wider: one number, or, of an array that broadcasts with the rows, one a row `[...]`.
+
+    Raises:
+      InputError: for another shape, or a concrete value that is not finite and above 0.
+    """
+    if np.ndim(value) == 0:
+        check_positive(name, value)
+        return wide(value)
+    shape = np.shape(value)
+    try:
+        fits = np.broadcast_shapes(shape, rows) == rows
+    except ValueError:
+        fits = False
+    if not fits:
+        raise InputError(f"{name} has shape {shape}: expected one number, or an array that broadcasts with {list(rows)}")
+    if not isinstance(value, Tracer):
+        each = np.asarray(value, np.float64)
+        if not ((each > 0) & (each < math.inf)).all():
+            raise InputError(f"{name} has values that are not accepted: expected finite numbers above 0")
+    return jnp.broadcast_to(wide(value), rows)
+
+
 def check_flag(name: str, value: Any) -> None:
     """Refuses an option that is neither True nor False."""
     check_option(name, value, lambda v: isinstance(v, bool), "True or False")

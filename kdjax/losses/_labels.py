@@ -10,8 +10,10 @@ from kdjax.losses._check import Sizes, check_shapes
 
 
 def class_numbers(labels: Any, sizes: Sizes | None = None, *, called: str = "labels") -> jax.Array:
-    """Labels as an array; refused unless they are integers, one a position of `sizes`: `[...]`, else `[B]`."""
+    """Labels as integers (bool are those of two classes), one a position of `sizes`: `[...]`, else `[B]`; others are refused."""
     labels = jnp.asarray(labels)
+    if labels.dtype == bool:  # of two classes
+        labels = labels.astype(jnp.int32)
     wanted, name, shape = (sizes or {}).get("...", (None, "", ()))
     if wanted is None:
         check_shapes("B", sizes, **{called: labels})

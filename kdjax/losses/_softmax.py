@@ -10,11 +10,14 @@ from kdjax.losses._check import wide
 
 
 def tempered(logits: Any, temperature: ArrayLike) -> jax.Array:
-    """`logits / temperature` in float32 or wider; a logit of -inf stays, with gradient 0 on both sides."""
-    z = wide(logits)
+    """`logits / temperature` in float32 or wider; a logit of -inf stays, with gradient 0 on both sides.
+
+    The temperature is one number, or one a row `[...]` of logits `[..., K]`.
+    """
+    z, t = wide(logits), wide(temperature)
     out = jnp.isneginf(z)
     # Not divided: the gradient to a temperature would be 0 times infinity.
-    return jnp.where(out, -jnp.inf, jnp.where(out, 0.0, z) / wide(temperature))
+    return jnp.where(out, -jnp.inf, jnp.where(out, 0.0, z) / (t[..., None] if t.ndim else t))
 
 
 def log_probabilities(logits: Any, temperature: ArrayLike = 1.0) -> jax.Array:

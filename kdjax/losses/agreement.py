@@ -9,12 +9,18 @@ from jax.typing import ArrayLike
 
 from kdjax.core.check import check_option
 from kdjax.losses._check import check_number, check_shapes, wide
+from kdjax.losses._positions import counted, shown
 from kdjax.losses._softmax import times_log
 from kdjax.losses.logits import kl_distillation
 
 
 def symmetric_divergence(
-    a: jax.Array, b: jax.Array, *, temperature: ArrayLike, through: Literal["both", "first", "second"] = "both"
+    a: jax.Array,
+    b: jax.Array,
+    *,
+    temperature: ArrayLike,
+    through: Literal["both", "first", "second"] = "both",
+    where: ArrayLike | None = None,
 ) -> jax.Array:
     """The divergence of two softened predictions in both directions, times the squared temperature.
 
@@ -26,8 +32,9 @@ def symmetric_divergence(
     Args:
       a: logits `[..., K]`.
       b: logits `[..., K]`.
-      temperature: T, a number above 0.
+      temperature: T above 0, one number or an array that broadcasts with the rows `[...]`.
       through: the arguments of the divergences through which gradients flow.
+      where: bool `[...]`, the positions that count; others give 0, with gradient 0 whatever they hold. None: all count.
 
     Returns:
       `[...]`, in nats times T^2.
@@ -50,11 +57,13 @@ def symmetric_divergence(
     else:
         fixed = lax.stop_gradient((a, b))
         sides = ((a, fixed[1]), (b, fixed[0])) if through == "second" else ((fixed[1], a), (fixed[0], b))
-    first, second = (kl_distillation(s, t, temperature=temperature, stop_teacher=False) for s, t in sides)
+    first, second = (kl_distillation(s, t, temperature=temperature, stop_teacher=False, where=where) for s, t in sides)
     return first + second
 
 
-def cosub(first: jax.Array, second: jax.Array, targets: jax.Array, *, weight: ArrayLike = 0.5) -> jax.Array:
+def cosub(
+    first: jax.Array, second: jax.Array, targets: jax.Array, *, weight: ArrayLike = 0.5, where: ArrayLike | None = None
+) -> jax.Array:
     """Two submodels of one network learn from the labels, and each from what the other one says of every class.
 
         (1 - weight) / 2 (b(z_1, y) + b(z_2, y)) + weight / 2 (b(z_1, sigmoid(z_2)) + b(z_2, sigmoid(z_1)))
@@ -68,6 +77,7 @@ def cosub(first: jax.Array, second: jax.Array, targets: jax.Array, *, weight: Ar
       targets: y in [0, 1], `[..., K]`; mixed ones are taken as they are (the authors' code, with another flag, makes all that are
         above 0 a 1).
       weight: of the other submodel, in [0, 1].
+      where: bool `[...]`, the positions that count; others give 0, with gradient 0 whatever they hold. None: all count.
 
     Returns:
       `[...]`, in nats.
@@ -84,10 +94,11 @@ def cosub(first: jax.Array, second: jax.Array, targets: jax.Array, *, weight: Ar
     """
     check_shapes("... K", first=first, second=second, targets=targets)
     check_number("weight", weight, lambda v: 0 <= v <= 1, "a number in [0, 1]")
-    one, two, y, w = wide(first), wide(second), wide(targets), wide(weight)
+    one, two, y = shown(where, wide(first), wide(second), wide(targets))
+    w = wide(weight)
     labels = _binary(one, y) + _binary(two, y)
     other = _binary(one, jax.nn.sigmoid(two)) + _binary(two, jax.nn.sigmoid(one))
-    return (1 - w) / 2 * labels + w / 2 * other
+    return counted((1 - w) / 2 * labels + w / 2 * other, where)
 
 
 def _binary(z: jax.Array, targets: jax.Array) -> jax.Array:

@@ -3,12 +3,14 @@
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import ArrayLike
 
 from kdjax.core.unit import unit
 from kdjax.losses._check import check_shapes, wide
+from kdjax.losses._positions import counted, shown
 
 
-def byol(prediction: jax.Array, target: jax.Array) -> jax.Array:
+def byol(prediction: jax.Array, target: jax.Array, *, where: ArrayLike | None = None) -> jax.Array:
     """The squared distance of two directions: `|u(p) - u(z)|^2 = 2 - 2 cos(p, z)`, with `u(x) = x / |x|`.
 
     The gradient stops at the target. This is one direction of the method's loss, which *adds* the one of the swapped
@@ -17,6 +19,7 @@ def byol(prediction: jax.Array, target: jax.Array) -> jax.Array:
     Args:
       prediction: the online network's predictions `[B, D]`.
       target: the target network's projections `[B, D]`.
+      where: bool `[B]`, the rows that count; others give 0, with gradient 0 whatever they hold. None: all count.
 
     Returns:
       `[B]`, in [0, 4].
@@ -33,11 +36,11 @@ def byol(prediction: jax.Array, target: jax.Array) -> jax.Array:
     """
     check_shapes("B D", prediction=prediction, target=target)
     # The difference, not 2 - 2 cos: the same number, but exact where the two nearly agree.
-    apart = _direction(wide(prediction)) - _direction(lax.stop_gradient(wide(target)))
-    return jnp.sum(apart**2, axis=-1)
+    p, z = shown(where, wide(prediction), lax.stop_gradient(wide(target)))
+    return counted(jnp.sum((_direction(p) - _direction(z)) ** 2, axis=-1), where)
 
 
-def simsiam(prediction: jax.Array, target: jax.Array) -> jax.Array:
+def simsiam(prediction: jax.Array, target: jax.Array, *, where: ArrayLike | None = None) -> jax.Array:
     """Minus the cosine of the prediction with the other view's projection: `-cos(p, z)`.
 
     The gradient stops at the target, without which all images soon have the same projection. This is one direction of the
@@ -47,6 +50,7 @@ def simsiam(prediction: jax.Array, target: jax.Array) -> jax.Array:
     Args:
       prediction: the predictor's outputs `[B, D]` of one view.
       target: the projector's outputs `[B, D]` of the other view, by the same network.
+      where: bool `[B]`, the rows that count; others give 0, with gradient 0 whatever they hold. None: all count.
 
     Returns:
       `[B]`, in [-1, 1].
@@ -61,7 +65,8 @@ def simsiam(prediction: jax.Array, target: jax.Array) -> jax.Array:
     Array([-1.], dtype=float32)
     """
     check_shapes("B D", prediction=prediction, target=target)
-    return -jnp.sum(unit(wide(prediction)) * unit(lax.stop_gradient(wide(target))), axis=-1)
+    p, z = shown(where, wide(prediction), lax.stop_gradient(wide(target)))
+    return counted(-jnp.sum(unit(p) * unit(z), axis=-1), where)
 
 
 def _direction(x: jax.Array) -> jax.Array:

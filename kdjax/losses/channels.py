@@ -3,13 +3,15 @@
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import ArrayLike
 
 from kdjax.core.unit import unit
 from kdjax.losses._check import check_shapes, wide
 from kdjax.losses._geometry import shrink
+from kdjax.losses._positions import counted, shown
 
 
-def inter_channel_correlation(student: jax.Array, teacher: jax.Array) -> jax.Array:
+def inter_channel_correlation(student: jax.Array, teacher: jax.Array, *, where: ArrayLike | None = None) -> jax.Array:
     """The squared difference of the correlations between channels.
 
         sum over c, d of (G_s - G_t)[c, d]^2 / C,   G[c, d] = sum over positions of f[., c] f[., d], each row c of length 1
@@ -20,6 +22,7 @@ def inter_channel_correlation(student: jax.Array, teacher: jax.Array) -> jax.Arr
     Args:
       student: the map behind the student's adapter, `[B, h, w, C]`.
       teacher: a map of as many channels, `[B, H, W, C]`.
+      where: bool `[B]`, the rows that count; others give 0, with gradient 0 whatever they hold. None: all count.
 
     Returns:
       `[B]`.
@@ -37,8 +40,9 @@ def inter_channel_correlation(student: jax.Array, teacher: jax.Array) -> jax.Arr
     """
     sizes = check_shapes("B h w C", student=student)
     check_shapes("B H W C", sizes, teacher=teacher)
-    difference = _correlations(wide(student)) - lax.stop_gradient(_correlations(wide(teacher)))
-    return jnp.sum(difference**2, (1, 2)) / difference.shape[-1]
+    s, t = shown(where, wide(student), lax.stop_gradient(wide(teacher)), axes=1)
+    difference = _correlations(s) - _correlations(t)
+    return counted(jnp.sum(difference**2, (1, 2)) / difference.shape[-1], where)
 
 
 def _correlations(x):

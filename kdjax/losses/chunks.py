@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
@@ -69,7 +70,7 @@ def in_chunks(
     # What the loss brings along, such as the temperature of a sweep, may be traced.
     loss, brought = jax.closure_convert(loss, *(jnp.zeros(z.shape, z.dtype) for z in some))
     found = jnp.asarray(_chunks(loss, *chunks, *heads, brought))
-    return counted(found.reshape(-1)[:count].reshape(jnp.shape(student)[:-1]), where)
+    return counted(found.reshape(-1)[:count].reshape(np.shape(student)[:-1]), where)
 
 
 def _product(a: jax.Array, b: jax.Array, axes: tuple[int, int]) -> jax.Array:

@@ -9,6 +9,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
@@ -70,7 +71,7 @@ def crd_constants(
     kept, first = wide(constants), []
     for score in lax.stop_gradient(scores):
         top = collectives.largest(score, axis_name)
-        first.append(top + jnp.log(jnp.shape(student_bank)[0] * collectives.mean(jnp.exp(score - top), axis_name=axis_name)))
+        first.append(top + jnp.log(np.shape(student_bank)[0] * collectives.mean(jnp.exp(score - top), axis_name=axis_name)))
     return lax.stop_gradient(jnp.where(kept == _UNSET, jnp.stack(first), kept))
 
 
@@ -120,7 +121,7 @@ def crd(
     _check(student, teacher, student_bank, teacher_bank, contrast, constants)
     check_positive("temperature", temperature)
     scores = _scores(student, teacher, student_bank, teacher_bank, contrast, temperature)
-    noise = (jnp.shape(contrast)[1] - 1) / jnp.shape(student_bank)[0]
+    noise = (np.shape(contrast)[1] - 1) / np.shape(student_bank)[0]
     c = noise + _EPSILON
     log_z = lax.stop_gradient(wide(constants))
     sides = []
@@ -185,10 +186,10 @@ def _check(student, teacher, student_bank, teacher_bank, contrast, constants):
     sizes = check_shapes("B D", student=student, teacher=teacher)
     sizes = check_shapes("N D", sizes, student_bank=student_bank, teacher_bank=teacher_bank)
     check_shapes("B 1+K", sizes, contrast=contrast)
-    if jnp.shape(contrast)[1] < 2:
-        raise InputError(f"contrast has shape {jnp.shape(contrast)}: expected [B, 1+K] with K of at least 1")
-    if jnp.shape(constants) != (2,):
-        raise InputError(f"constants has shape {jnp.shape(constants)}: expected (2,)")
+    if np.shape(contrast)[1] < 2:
+        raise InputError(f"contrast has shape {np.shape(contrast)}: expected [B, 1+K] with K of at least 1")
+    if np.shape(constants) != (2,):
+        raise InputError(f"constants has shape {np.shape(constants)}: expected (2,)")
 
 
 def _scores(student, teacher, student_bank, teacher_bank, contrast, temperature):

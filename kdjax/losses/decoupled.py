@@ -4,11 +4,12 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
 from kdjax.core.check import InputError
-from kdjax.losses._check import check_number, check_positive, check_shapes, wide
+from kdjax.losses._check import check_number, check_shapes, temperatures, wide
 from kdjax.losses._labels import at_label, class_mask, class_numbers
 from kdjax.losses._positions import counted, shown
 from kdjax.losses._softmax import divergence, log_sum, tempered
@@ -19,9 +20,9 @@ def decoupled(
     teacher: jax.Array,
     labels: jax.Array,
     *,
-    alpha: ArrayLike,
-    beta: ArrayLike,
-    temperature: ArrayLike,
+    alpha: ArrayLike = 1.0,
+    beta: ArrayLike = 8.0,
+    temperature: ArrayLike = 4.0,
     where: ArrayLike | None = None,
 ) -> jax.Array:
     """The divergence of softened predictions in two parts, each with a weight of its own, times the squared temperature.
@@ -39,7 +40,8 @@ def decoupled(
       alpha: weight of the true class against the rest, at least 0; the paper has 1.
       beta: weight of the other classes, at least 0; the paper has 2 to 8 on CIFAR-100 (8 where the teacher is resnet32x4), 0.5
         on ImageNet.
-      temperature: T, a number above 0; the paper has 4 on CIFAR-100, 1 on ImageNet.
+      temperature: T above 0, one number or an array that broadcasts with the rows `[...]`;
+        the paper has 4 on CIFAR-100, 1 on ImageNet.
       where: bool `[...]`, the positions that count; others give 0, with gradient 0 whatever they hold. None: all count.
 
     Returns:
@@ -58,22 +60,21 @@ def decoupled(
     0.0
     """
     sizes = check_shapes("... K", student=student, teacher=teacher)
-    if jnp.shape(student)[-1] < 2:
-        raise InputError(f"student has shape {jnp.shape(student)}: expected [..., K] with K of at least 2")
+    if np.shape(student)[-1] < 2:
+        raise InputError(f"student has shape {np.shape(student)}: expected [..., K] with K of at least 2")
     labels = class_numbers(labels, sizes)
     for name, weight in (("alpha", alpha), ("beta", beta)):
         check_number(name, weight, lambda v: 0 <= v < math.inf, "a finite number, at least 0")
-    check_positive("temperature", temperature)
-    student, teacher = shown(where, student, teacher)
-    labels = labels if where is None else jnp.where(jnp.asarray(where), labels, 0)
+    t = temperatures(temperature, np.shape(student)[:-1])
+    student, teacher, labels = shown(where, student, teacher, labels)
     true = class_mask(labels, student.shape[-1])
-    margin_s, log_s = _split(tempered(student, temperature), labels, true)
-    margin_t, log_t = _split(tempered(lax.stop_gradient(teacher), temperature), labels, true)
+    margin_s, log_s = _split(tempered(student, t), labels, true)
+    margin_t, log_t = _split(tempered(lax.stop_gradient(teacher), t), labels, true)
     binary = jnp.zeros_like(margin_s)
     for sign in (1, -1):
         binary += divergence(jax.nn.log_sigmoid(sign * margin_t), jax.nn.log_sigmoid(sign * margin_s))
     others = jnp.sum(divergence(log_t, log_s), axis=-1)
-    return counted(wide(temperature) ** 2 * (wide(alpha) * binary + wide(beta) * others), where)
+    return counted(t**2 * (wide(alpha) * binary + wide(beta) * others), where)
 
 
 def _split(z: jax.Array, labels: jax.Array, true: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -10,10 +10,11 @@ from jax.typing import ArrayLike
 
 from kdjax.losses._check import check_positive, check_shapes, wide
 from kdjax.losses._geometry import absolute
+from kdjax.losses._positions import counted, shown
 from kdjax.losses.logits import kl_distillation
 
 
-def logit_discrepancy(student: jax.Array, teacher: jax.Array) -> jax.Array:
+def logit_discrepancy(student: jax.Array, teacher: jax.Array, *, where: ArrayLike | None = None) -> jax.Array:
     """The mean distance of a student's logits from its teacher's.
 
         mean over k of |z_s[k] - z_t[k]|
@@ -25,6 +26,7 @@ def logit_discrepancy(student: jax.Array, teacher: jax.Array) -> jax.Array:
     Args:
       student: logits `[..., K]`.
       teacher: logits `[..., K]`.
+      where: bool `[...]`, the positions that count; others give 0, with gradient 0 whatever they hold. None: all count.
 
     Returns:
       `[...]`, at least 0.
@@ -39,13 +41,15 @@ def logit_discrepancy(student: jax.Array, teacher: jax.Array) -> jax.Array:
     Array([2.], dtype=float32)
     """
     check_shapes("... K", student=student, teacher=teacher)
-    s, t = wide(student), wide(teacher)
+    s, t = shown(where, wide(student), wide(teacher))
     none = jnp.isneginf(s) & jnp.isneginf(t)
     apart = absolute(jnp.where(none, 0.0, s) - jnp.where(none, 0.0, t))
-    return jnp.sum(apart, axis=-1) / jnp.maximum(jnp.sum(~none, axis=-1), 1)
+    return counted(jnp.sum(apart, axis=-1) / jnp.maximum(jnp.sum(~none, axis=-1), 1), where)
 
 
-def decision_adversarial(student: jax.Array, teacher: jax.Array, *, temperature: ArrayLike = 1.0) -> jax.Array:
+def decision_adversarial(
+    student: jax.Array, teacher: jax.Array, *, temperature: ArrayLike = 1.0, where: ArrayLike | None = None
+) -> jax.Array:
     """Minus the divergence of the two predictions where both name the same class first, else 0.
 
         -T^2 KL(softmax(z_t / T) || softmax(z_s / T))   if argmax z_s = argmax z_t
@@ -56,7 +60,8 @@ def decision_adversarial(student: jax.Array, teacher: jax.Array, *, temperature:
     Args:
       student: logits `[..., K]`.
       teacher: logits `[..., K]`.
-      temperature: T, a number above 0; CuDFKD has 3.
+      temperature: T above 0, one number or an array that broadcasts with the rows `[...]`; CuDFKD has 3.
+      where: bool `[...]`, the positions that count; others give 0, with gradient 0 whatever they hold. None: all count.
 
     Returns:
       `[...]`, at most 0, in nats times T^2. Its mean over the batch is one over all rows, those of 0 included.
@@ -73,9 +78,10 @@ def decision_adversarial(student: jax.Array, teacher: jax.Array, *, temperature:
     ['-0.1259', '0.0000']
     """
     check_shapes("... K", student=student, teacher=teacher)
-    agree = jnp.argmax(jnp.asarray(student), axis=-1) == jnp.argmax(jnp.asarray(teacher), axis=-1)
+    student, teacher = shown(where, student, teacher)
+    agree = jnp.argmax(student, axis=-1) == jnp.argmax(teacher, axis=-1)
     apart = kl_distillation(student, teacher, temperature=temperature, stop_teacher=False, where=agree)
-    return jnp.where(agree, -apart, 0.0)
+    return counted(jnp.where(agree, -apart, 0.0), where)
 
 
 def bounded(term: jax.Array, *, bound: ArrayLike) -> jax.Array:

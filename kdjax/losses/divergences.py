@@ -2,11 +2,12 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.core import Tracer
 from jax.typing import ArrayLike
 
-from kdjax.losses._check import check_flag, check_number, check_positive, check_shapes, wide
+from kdjax.losses._check import check_flag, check_number, check_shapes, temperatures, wide
 from kdjax.losses._positions import counted, shown
 from kdjax.losses._softmax import divergence, log_probabilities, log_sum
 
@@ -25,7 +26,7 @@ def reverse_kl(
     Args:
       student: logits `[..., K]`.
       teacher: logits `[..., K]`.
-      temperature: T, a number above 0.
+      temperature: T above 0, one number or an array that broadcasts with the rows `[...]`.
       where: bool `[...]`, the positions that count; others give 0, with gradient 0 whatever they hold. None: all count.
 
     Returns:
@@ -65,7 +66,7 @@ def generalised_jensen_shannon(
       student: logits `[..., K]`.
       teacher: logits `[..., K]`.
       beta: from 0 to 1.
-      temperature: T, a number above 0.
+      temperature: T above 0, one number or an array that broadcasts with the rows `[...]`.
       where: bool `[...]`, the positions that count; others give 0, with gradient 0 whatever they hold. None: all count.
 
     Returns:
@@ -118,7 +119,7 @@ def skewed_kl(
       teacher: logits `[..., K]`.
       skew: the share of the side in front, in [0, 1).
       reverse: whether the student's prediction stands in front.
-      temperature: T, a number above 0.
+      temperature: T above 0, one number or an array that broadcasts with the rows `[...]`.
       where: bool `[...]`, the positions that count; others give 0, with gradient 0 whatever they hold. None: all count.
 
     Returns:
@@ -145,9 +146,9 @@ def skewed_kl(
 def _sides(student, teacher, temperature, where):
     """The logarithms of both predictions."""
     check_shapes("... K", student=student, teacher=teacher)
-    check_positive("temperature", temperature)
+    t = temperatures(temperature, np.shape(student)[:-1])
     student, teacher = shown(where, student, teacher)
-    return log_probabilities(student, temperature), log_probabilities(lax.stop_gradient(teacher), temperature)
+    return log_probabilities(student, t), log_probabilities(lax.stop_gradient(teacher), t)
 
 
 def _mix(log_p: jax.Array, log_q: jax.Array, share: jax.Array) -> jax.Array:

@@ -7,15 +7,17 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
 from kdjax.core.check import check_option
 from kdjax.core.pool import average_pool, match_sizes
 from kdjax.losses._check import check_positive, check_shapes, wide
+from kdjax.losses._positions import counted, mean_of_each, shown
 
 
-def hint(student: jax.Array, teacher: jax.Array) -> jax.Array:
+def hint(student: jax.Array, teacher: jax.Array, *, where: ArrayLike | None = None) -> jax.Array:
     """The mean squared difference of two features of one shape.
 
         mean over elements of (s - t)^2
@@ -25,6 +27,7 @@ def hint(student: jax.Array, teacher: jax.Array) -> jax.Array:
     Args:
       student: the regressor's output `[B, ..., C]`: a map or pooled features.
       teacher: features of the same shape.
+      where: bool `[B, ...]`, the positions that count, others reach neither value nor gradient; 0 where none does. None: all count.
 
     Returns:
       `[B]`.
@@ -41,10 +44,13 @@ def hint(student: jax.Array, teacher: jax.Array) -> jax.Array:
     Array([2.], dtype=float32)
     """
     check_shapes("B ... C", student=student, teacher=teacher)
-    return _mean_square(wide(student) - lax.stop_gradient(wide(teacher)))
+    s, t = shown(where, wide(student), lax.stop_gradient(wide(teacher)))
+    return mean_of_each((s - t) ** 2, where)
 
 
-def variational_information(mean: jax.Array, teacher: jax.Array, log_scale: jax.Array, *, epsilon: ArrayLike = 1e-5) -> jax.Array:
+def variational_information(
+    mean: jax.Array, teacher: jax.Array, log_scale: jax.Array, *, epsilon: ArrayLike = 1e-5, where: ArrayLike | None = None
+) -> jax.Array:
     """How badly a Gaussian around the student's guess, one variance a channel, predicts the teacher's features.
 
         mean over elements of ((mean - t)^2 / v + log v) / 2,   v = softplus(log_scale) + epsilon
@@ -58,6 +64,7 @@ def variational_information(mean: jax.Array, teacher: jax.Array, log_scale: jax.
         authors' code pools a larger student *before* the regressor: do so there for the same numbers.
       log_scale: `[C]`; the authors start at log(exp(5 - epsilon) - 1), a variance of 5.
       epsilon: the least variance, above 0.
+      where: bool `[B]`, the rows that count; others give 0, with gradient 0 whatever they hold. None: all count.
 
     Returns:
       `[B]`, in nats an element.
@@ -73,22 +80,24 @@ def variational_information(mean: jax.Array, teacher: jax.Array, log_scale: jax.
     >>> print(f"{variational_information(x, x, jnp.zeros(2))[0]:.4f}")  # log(log 2) / 2
     -0.1832
     """
-    if jnp.ndim(mean) == jnp.ndim(teacher) == 4:
+    if np.ndim(mean) == np.ndim(teacher) == 4:
         sizes = check_shapes("B H W C", mean=mean)
         check_shapes("B h w C", sizes, teacher=teacher)
     else:
         sizes = check_shapes("B ... C", mean=mean, teacher=teacher)
     check_shapes("C", sizes, log_scale=log_scale)
     check_positive("epsilon", epsilon)
-    m, t = wide(mean), lax.stop_gradient(wide(teacher))
+    m, t = shown(where, wide(mean), lax.stop_gradient(wide(teacher)), axes=1)
     if m.ndim == 4:
         m, t = match_sizes(m, t)
     variance = jax.nn.softplus(wide(log_scale)) + epsilon
     variance = variance.reshape((1,) * (m.ndim - 1) + (-1,))
-    return 0.5 * jnp.mean((m - t) ** 2 / variance + jnp.log(variance), axis=tuple(range(1, m.ndim)))
+    return counted(0.5 * jnp.mean((m - t) ** 2 / variance + jnp.log(variance), axis=tuple(range(1, m.ndim))), where)
 
 
-def hierarchical_context(student: jax.Array, teacher: jax.Array, *, sizes: Sequence[int] = (4, 2, 1)) -> jax.Array:
+def hierarchical_context(
+    student: jax.Array, teacher: jax.Array, *, sizes: Sequence[int] = (4, 2, 1), where: ArrayLike | None = None
+) -> jax.Array:
     """The squared difference of two maps at several resolutions: one level of knowledge review.
 
         (m(H) + m(l_1) / 2 + m(l_2) / 4 + ...) / (1 + 1/2 + 1/4 + ...)
@@ -102,6 +111,7 @@ def hierarchical_context(student: jax.Array, teacher: jax.Array, *, sizes: Seque
       student: the fused map `[B, H, W, C]` of this level.
       teacher: its map of the same shape.
       sizes: the pooled sizes, in the order in which the weights halve.
+      where: bool `[B]`, the rows that count; others give 0, with gradient 0 whatever they hold. None: all count.
 
     Returns:
       `[B]`.
@@ -119,7 +129,8 @@ def hierarchical_context(student: jax.Array, teacher: jax.Array, *, sizes: Seque
     check_shapes("B H W C", student=student, teacher=teacher)
     check_option("sizes", sizes, lambda v: all(isinstance(n, int) and n > 0 for n in v), "whole numbers above 0")
     # Pooling is linear: the difference is pooled once instead of both maps.
-    apart = wide(student) - lax.stop_gradient(wide(teacher))
+    s, t = shown(where, wide(student), lax.stop_gradient(wide(teacher)), axes=1)
+    apart = s - t
     weight, weights, loss = 1.0, 1.0, _mean_square(apart)
     for size in sizes:
         height, width = (min(size, side) for side in apart.shape[1:3])
@@ -127,7 +138,7 @@ def hierarchical_context(student: jax.Array, teacher: jax.Array, *, sizes: Seque
             weight /= 2
             weights += weight
             loss += weight * _mean_square(average_pool(apart, height, width))
-    return loss / weights
+    return counted(loss / weights, where)
 
 
 def _mean_square(x: jax.Array) -> jax.Array:

@@ -8,10 +8,11 @@ from jax.typing import ArrayLike
 
 from kdjax.losses._check import check_number, check_shapes, wide
 from kdjax.losses._labels import at_label, class_mask, class_numbers
+from kdjax.losses._positions import counted, shown
 from kdjax.losses._softmax import log_except, log_probabilities, times_log
 
 
-def focal(logits: jax.Array, labels: jax.Array, *, gamma: ArrayLike = 2.0) -> jax.Array:
+def focal(logits: jax.Array, labels: jax.Array, *, gamma: ArrayLike = 2.0, where: ArrayLike | None = None) -> jax.Array:
     """The cross-entropy with less weight on what is predicted well already.
 
         -(1 - p_y)^gamma log p_y,   p = softmax(logits)
@@ -22,6 +23,7 @@ def focal(logits: jax.Array, labels: jax.Array, *, gamma: ArrayLike = 2.0) -> ja
       logits: `[..., K]`.
       labels: class numbers `[...]` (an integer type).
       gamma: at least 0; 0 is the cross-entropy.
+      where: bool `[...]`, the positions that count; others give 0, with gradient 0 whatever they hold. None: all count.
 
     Returns:
       `[...]`, in nats. The row of a class number outside [0, K) is NaN.
@@ -38,9 +40,9 @@ def focal(logits: jax.Array, labels: jax.Array, *, gamma: ArrayLike = 2.0) -> ja
     """
     labels = class_numbers(labels, check_shapes("... K", logits=logits))
     _check_exponents(gamma=gamma)
-    logits = wide(logits)
+    logits, labels = shown(where, wide(logits), labels)
     missed = _power(log_except(logits, class_mask(labels, logits.shape[-1])), gamma)
-    return -times_log(missed, at_label(log_probabilities(logits), labels))
+    return counted(-times_log(missed, at_label(log_probabilities(logits), labels)), where)
 
 
 def cyclical_focal(
@@ -52,6 +54,7 @@ def cyclical_focal(
     gamma_pos: ArrayLike = 2.0,
     gamma_neg: ArrayLike = 2.0,
     smoothing: ArrayLike = 0.1,
+    where: ArrayLike | None = None,
 ) -> jax.Array:
     """A cross-entropy with smoothed labels whose weights go from what is predicted well to what is not, and back, over a run.
 
@@ -70,6 +73,7 @@ def cyclical_focal(
       gamma_pos: exponent of what is not, of the label's class, at least 0.
       gamma_neg: that of the other classes, at least 0.
       smoothing: the mass that is spread over all classes, in [0, 1].
+      where: bool `[...]`, the positions that count; others give 0, with gradient 0 whatever they hold. None: all count.
 
     Returns:
       `[...]`, in nats. The row of a class number outside [0, K) is NaN.
@@ -88,14 +92,15 @@ def cyclical_focal(
     for name, share in (("easy", easy), ("smoothing", smoothing)):
         check_number(name, share, lambda v: 0 <= v <= 1, "a number in [0, 1]")
     _check_exponents(gamma_easy=gamma_easy, gamma_pos=gamma_pos, gamma_neg=gamma_neg)
-    logits, easy, spread = wide(logits), wide(easy), wide(smoothing)
+    logits, labels = shown(where, wide(logits), labels)
+    easy, spread = wide(easy), wide(smoothing)
     classes = logits.shape[-1]
     true, log_p = class_mask(labels, classes), log_probabilities(logits)
     missed = log_except(logits, true)[..., None]
     well = jnp.where(true, (1 + jnp.exp(log_p)) ** wide(gamma_easy), 1.0)
     badly = jnp.where(true, _power(missed, gamma_pos), _power(log_p, gamma_neg))
     weight = ((1 - spread) * true + spread / classes) * (easy * well + (1 - easy) * badly)
-    return jnp.where(jnp.any(true, axis=-1), -jnp.sum(times_log(weight, log_p), axis=-1), jnp.nan)
+    return counted(jnp.where(jnp.any(true, axis=-1), -jnp.sum(times_log(weight, log_p), axis=-1), jnp.nan), where)
 
 
 def _power(log_x: jax.Array, exponent: ArrayLike) -> jax.Array:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from kdjax.core.check import InputError, check_option
@@ -69,7 +70,7 @@ def joint_cross_entropy(branches: Sequence[jax.Array], labels: jax.Array) -> jax
         raise InputError("branches has 0 entries: expected the joint logits of at least one branch")
     check_shapes("RB RK", **{f"branches[{i}]": x for i, x in enumerate(branches)})
     labels = class_numbers(labels)
-    rows, classes = jnp.shape(branches[0])
+    rows, classes = np.shape(branches[0])
     rotations = rows // max(len(labels), 1)
     if not rotations or rows != rotations * len(labels) or classes % rotations:
         was = f"branches[0] has shape {(rows, classes)} but labels has shape {labels.shape}"
@@ -79,7 +80,11 @@ def joint_cross_entropy(branches: Sequence[jax.Array], labels: jax.Array) -> jax
 
 
 def hierarchical_distillation(
-    student: Sequence[jax.Array], teacher: Sequence[jax.Array], *, temperature: ArrayLike = 3.0
+    student: Sequence[jax.Array],
+    teacher: Sequence[jax.Array],
+    *,
+    temperature: ArrayLike = 3.0,
+    where: ArrayLike | None = None,
 ) -> jax.Array:
     """The divergence of softened predictions at several exits of a network, times the squared temperature, summed over exits.
 
@@ -92,7 +97,8 @@ def hierarchical_distillation(
     Args:
       student: logits `[B, K_l]` of each exit, at least one.
       teacher: logits `[B, K_l]` of the same exits.
-      temperature: T, a number above 0.
+      temperature: T above 0, one number or one a row `[B]`.
+      where: bool `[B]`, the rows that count; others give 0, with gradient 0 whatever they hold. None: all count.
 
     Returns:
       `[B]`, in nats times T^2.
@@ -114,4 +120,4 @@ def hierarchical_distillation(
         # The classes of an exit are its own, the rows are shared.
         sizes = check_shapes(f"B K{i}", sizes, **{f"student[{i}]": s, f"teacher[{i}]": t})
     pairs = zip(student, teacher, strict=True)
-    return jnp.sum(jnp.stack([kl_distillation(s, t, temperature=temperature) for s, t in pairs]), axis=0)
+    return jnp.sum(jnp.stack([kl_distillation(s, t, temperature=temperature, where=where) for s, t in pairs]), axis=0)

@@ -14,10 +14,11 @@ from kdjax.core import collectives
 from kdjax.core.check import InputError, check_option
 from kdjax.losses._check import check_flag, check_number, check_positive, check_shapes, wide
 from kdjax.losses._geometry import absolute, root
+from kdjax.losses._positions import counted, mean_of_each, shown
 from kdjax.losses._softmax import log_probabilities, probabilities
 
 
-def one_hot_confidence(logits: jax.Array) -> jax.Array:
+def one_hot_confidence(logits: jax.Array, *, where: ArrayLike | None = None) -> jax.Array:
     """The cross-entropy of a prediction with its own most likely class: small where the teacher is sure.
 
         -log softmax(logits)[argmax logits]
@@ -27,6 +28,7 @@ def one_hot_confidence(logits: jax.Array) -> jax.Array:
 
     Args:
       logits: the teacher's logits `[..., K]` of made images.
+      where: bool `[...]`, the positions that count; others give 0, with gradient 0 whatever they hold. None: all count.
 
     Returns:
       `[...]`, in nats.
@@ -43,9 +45,9 @@ def one_hot_confidence(logits: jax.Array) -> jax.Array:
     0.6931
     """
     check_shapes("... K", logits=logits)
-    log_p = log_probabilities(logits)
+    log_p = log_probabilities(*shown(where, logits))
     top = jnp.argmax(log_p, axis=-1, keepdims=True)
-    return -jnp.take_along_axis(log_p, top, axis=-1)[..., 0]
+    return counted(-jnp.take_along_axis(log_p, top, axis=-1)[..., 0], where)
 
 
 def class_balance(
@@ -82,11 +84,12 @@ def class_balance(
     return jnp.sum(m * jnp.log(jnp.maximum(m, jnp.finfo(m.dtype).tiny))) / jnp.log(base)
 
 
-def activation_norm(features: jax.Array) -> jax.Array:
+def activation_norm(features: jax.Array, *, where: ArrayLike | None = None) -> jax.Array:
     """Minus the mean absolute feature: images of the teacher's own domain excite its last layer more than others do.
 
     Args:
       features: the teacher's pooled features `[B, D]`, or a map `[B, ..., C]`.
+      where: bool `[B, ...]`, the positions that count, others reach neither value nor gradient; 0 where none does. None: all count.
 
     Returns:
       `[B]`, at most 0.
@@ -102,8 +105,8 @@ def activation_norm(features: jax.Array) -> jax.Array:
     Array([-2.], dtype=float32)
     """
     check_shapes("B ... C", features=features)
-    x = wide(features)
-    return -jnp.mean(absolute(x), axis=tuple(range(1, x.ndim)))
+    (x,) = shown(where, wide(features))
+    return -mean_of_each(absolute(x), where)
 
 
 def image_prior(images: jax.Array, *, norm: Literal["l1", "l2"] = "l1", axis_name: str | None = None) -> jax.Array:

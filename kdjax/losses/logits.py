@@ -7,7 +7,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from kdjax.core.check import InputError
-from kdjax.losses._check import check_flag, check_number, check_positive, check_shapes, wide
+from kdjax.losses._check import check_flag, check_number, check_shapes, temperatures, wide
 from kdjax.losses._labels import at_label, class_numbers
 from kdjax.losses._positions import counted, shown
 from kdjax.losses._softmax import divergence, log_probabilities, times_log
@@ -17,7 +17,7 @@ def kl_distillation(
     student: jax.Array,
     teacher: jax.Array,
     *,
-    temperature: ArrayLike,
+    temperature: ArrayLike = 4.0,
     stop_teacher: bool = True,
     where: ArrayLike | None = None,
 ) -> jax.Array:
@@ -32,7 +32,8 @@ def kl_distillation(
     Args:
       student: logits `[..., K]`.
       teacher: logits `[..., K]`.
-      temperature: T, a number above 0.
+      temperature: T above 0, one number or an array that broadcasts with the rows `[...]`; 4 is that of the
+        benchmarks on CIFAR-100.
       stop_teacher: False lets the gradient through the teacher's logits too. A generator or an image that is moved to
         make teacher and student disagree needs both sides.
       where: bool `[...]`, the positions that count; others give 0, with gradient 0 whatever they hold. None: all count.
@@ -52,12 +53,12 @@ def kl_distillation(
     0.0
     """
     check_shapes("... K", student=student, teacher=teacher)
-    check_positive("temperature", temperature)
+    t = temperatures(temperature, np.shape(student)[:-1])
     check_flag("stop_teacher", stop_teacher)
     student, teacher = shown(where, student, teacher)
-    log_s = log_probabilities(student, temperature)
-    log_t = log_probabilities(lax.stop_gradient(teacher) if stop_teacher else teacher, temperature)
-    return counted(wide(temperature) ** 2 * jnp.sum(divergence(log_t, log_s), axis=-1), where)
+    log_s = log_probabilities(student, t)
+    log_t = log_probabilities(lax.stop_gradient(teacher) if stop_teacher else teacher, t)
+    return counted(t**2 * jnp.sum(divergence(log_t, log_s), axis=-1), where)
 
 
 def cross_entropy(
@@ -78,7 +79,7 @@ def cross_entropy(
 
     Args:
       logits: `[..., K]`.
-      labels: class numbers `[...]` (an integer type), or distributions over the classes `[..., K]`.
+      labels: class numbers `[...]` (integers, or bool for two classes), or distributions over the classes `[..., K]`.
       smoothing: the mass that is spread, in [0, 1].
       others: whether the true class gets nothing of it, as in Self-KD-Lib; then K is 2 or more.
       where: bool `[...]`, the positions that count; others give 0, with gradient 0 whatever they hold. None: all count.
@@ -109,10 +110,7 @@ def cross_entropy(
     classes = np.shape(logits)[-1]
     if others and classes < 2:
         raise InputError(f"logits has shape {np.shape(logits)}: expected [..., K] with K of at least 2, for others=True")
-    (logits,) = shown(where, logits)
-    if where is not None:
-        labels = jnp.where(jnp.asarray(where) if numbers else jnp.asarray(where)[..., None], labels, 0)
-
+    logits, labels = shown(where, logits, labels)
     # What the true class would get of the mass over all of them is taken from it first.
     log_p, spread = log_probabilities(logits), wide(smoothing) * (classes / (classes - 1) if others else 1)
     hit = at_label(log_p, labels) if numbers else jnp.sum(times_log(lax.stop_gradient(wide(labels)), log_p), axis=-1)
@@ -123,7 +121,7 @@ def jensen_shannon(
     student: jax.Array,
     teacher: jax.Array,
     *,
-    temperature: ArrayLike,
+    temperature: ArrayLike = 3.0,
     clip: ArrayLike = 0.01,
     reverse: bool = True,
     stop_teacher: bool = False,
@@ -142,7 +140,8 @@ def jensen_shannon(
     Args:
       student: logits `[..., K]`.
       teacher: logits `[..., K]`.
-      temperature: T, a number above 0; DeepInversion has 3.
+      temperature: T above 0, one number or an array that broadcasts with the rows `[...]`;
+        DeepInversion has 3.
       clip: probabilities are limited to [clip, 1 - clip]; in [0, 0.5), 0 for none.
       reverse: False for the textbook order of arguments.
       stop_teacher: True stops the gradient at the teacher.
@@ -164,13 +163,13 @@ def jensen_shannon(
     0.6931
     """
     check_shapes("... K", student=student, teacher=teacher)
-    check_positive("temperature", temperature)
+    t = temperatures(temperature, np.shape(student)[:-1])
     check_number("clip", clip, lambda v: 0 <= v < 0.5, "a number in [0, 0.5)")
     check_flag("reverse", reverse)
     check_flag("stop_teacher", stop_teacher)
     student, teacher = shown(where, student, teacher)
-    log_p = log_probabilities(lax.stop_gradient(teacher) if stop_teacher else teacher, temperature)
-    log_q = log_probabilities(student, temperature)
+    log_p = log_probabilities(lax.stop_gradient(teacher) if stop_teacher else teacher, t)
+    log_q = log_probabilities(student, t)
     none = jnp.isneginf(log_p) & jnp.isneginf(log_q)
     both = jnp.logaddexp(*(jnp.where(none, 0.0, x) for x in (log_p, log_q)))  # two of -inf would have the gradient NaN
     log_m = jnp.where(none, -jnp.inf, both - jnp.log(2.0))
@@ -179,4 +178,4 @@ def jensen_shannon(
     log_p, log_q, log_m = (jnp.clip(x, low, high) for x in (log_p, log_q, log_m))
     sides = [(log_m, x) if reverse else (x, log_m) for x in (log_p, log_q)]
     first, second = (jnp.sum(divergence(*side), axis=-1) for side in sides)
-    return 0.5 * (first + second)
+    return counted(0.5 * (first + second), where)

@@ -9,9 +9,12 @@ from jax.typing import ArrayLike
 
 from kdjax.core.pool import average_pool
 from kdjax.losses._check import check_positive, check_shapes, wide
+from kdjax.losses._positions import counted, shown
 
 
-def activation_boundary(student: jax.Array, teacher: jax.Array, *, margin: ArrayLike) -> jax.Array:
+def activation_boundary(
+    student: jax.Array, teacher: jax.Array, *, margin: ArrayLike = 1.0, where: ArrayLike | None = None
+) -> jax.Array:
     """Pushes each neuron of the student to the side of 0 where the teacher's is, and `margin` beyond.
 
         sum over elements of  max(margin - s, 0)^2 where t > 0,  max(margin + s, 0)^2 elsewhere
@@ -24,6 +27,7 @@ def activation_boundary(student: jax.Array, teacher: jax.Array, *, margin: Array
       student: values before the activation `[B, ..., C]`, after a connector where the shapes differ.
       teacher: values before the activation, of the same shape.
       margin: above 0; 1 in the paper.
+      where: bool `[B, ...]`, the positions that count; others reach neither value nor gradient. None: all count.
 
     Returns:
       `[B]`.
@@ -40,12 +44,13 @@ def activation_boundary(student: jax.Array, teacher: jax.Array, *, margin: Array
     """
     check_shapes("B ... C", student=student, teacher=teacher)
     check_positive("margin", margin)
-    s, on = wide(student), lax.stop_gradient(wide(teacher)) > 0
-    short = jnp.maximum(margin + jnp.where(on, -s, s), 0.0)
+    s, t = shown(where, wide(student), lax.stop_gradient(wide(teacher)))
+    short = jnp.maximum(margin + jnp.where(t > 0, -s, s), 0.0)
+    (short,) = shown(where, short)
     return jnp.sum(short**2, axis=tuple(range(1, s.ndim)))
 
 
-def overhaul(student: jax.Array, teacher: jax.Array, *, margin: jax.Array) -> jax.Array:
+def overhaul(student: jax.Array, teacher: jax.Array, *, margin: jax.Array, where: ArrayLike | None = None) -> jax.Array:
     """The squared distance to the teacher's features before the activation, where it can change what passes on.
 
         sum over elements of (s - t')^2 where s > t' or t > 0,   t' = max(t, margin)
@@ -58,6 +63,7 @@ def overhaul(student: jax.Array, teacher: jax.Array, *, margin: jax.Array) -> ja
       student: the connector's output before the activation `[B, H, W, C]`.
       teacher: values before the activation `[B, h, w, C]`, average-pooled to the student's size.
       margin: `[C]`, at most 0: see `overhaul_margin`.
+      where: bool `[B]`, the rows that count; others give 0, with gradient 0 whatever they hold. None: all count.
 
     Returns:
       `[B]`.
@@ -75,11 +81,11 @@ def overhaul(student: jax.Array, teacher: jax.Array, *, margin: jax.Array) -> ja
     sizes = check_shapes("B H W C", student=student)
     check_shapes("B h w C", sizes, teacher=teacher)
     check_shapes("C", sizes, margin=margin)
-    s = wide(student)
-    t = average_pool(lax.stop_gradient(wide(teacher)), *s.shape[1:3])
+    s, t = shown(where, wide(student), lax.stop_gradient(wide(teacher)), axes=1)
+    t = average_pool(t, *s.shape[1:3])
     target = jnp.maximum(t, lax.stop_gradient(wide(margin)).reshape(1, 1, 1, -1))
     apart = jnp.where((s > target) | (t > 0), s - target, 0.0)
-    return jnp.sum(apart**2, axis=(1, 2, 3))
+    return counted(jnp.sum(apart**2, axis=(1, 2, 3)), where)
 
 
 def overhaul_margin(scale: jax.Array, bias: jax.Array) -> jax.Array:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from kdjax.core.check import InputError
@@ -122,8 +123,8 @@ def told_apart(first: jax.Array, second: jax.Array) -> jax.Array:
     0.0001
     """
     check_shapes("B K", first=first, second=second)
-    if jnp.shape(first)[-1] != 2:
-        raise InputError(f"first has shape {jnp.shape(first)}: expected [B, 2]")
+    if np.shape(first)[-1] != 2:
+        raise InputError(f"first has shape {np.shape(first)}: expected [B, 2]")
     towards = jnp.array([[1.0, -1.0]])
     signed = jnp.concatenate([towards * wide(first), -towards * wide(second)], axis=-1)
     return -jnp.mean(jax.nn.log_sigmoid(signed), axis=-1)

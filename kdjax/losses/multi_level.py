@@ -9,11 +9,19 @@ from jax.typing import ArrayLike
 
 from kdjax.core import collectives
 from kdjax.losses._check import check_flag, check_number, check_positive, check_shapes, wide
+from kdjax.losses._positions import shown
 from kdjax.losses._softmax import probabilities
 from kdjax.losses.logits import kl_distillation
 
 
-def class_correlation(student: jax.Array, teacher: jax.Array, *, temperature: ArrayLike, axis_name: str | None = None) -> jax.Array:
+def class_correlation(
+    student: jax.Array,
+    teacher: jax.Array,
+    *,
+    temperature: ArrayLike = 4.0,
+    where: ArrayLike | None = None,
+    axis_name: str | None = None,
+) -> jax.Array:
     """How far the relations of classes over the batch are apart.
 
         |p_t' p_t - p_s' p_s|_F^2 / K,   p = softmax(logits / T),  a `[B, K]` matrix with the transpose p'
@@ -24,6 +32,7 @@ def class_correlation(student: jax.Array, teacher: jax.Array, *, temperature: Ar
       student: logits `[B, K]`.
       teacher: logits `[B, K]`.
       temperature: T, a number above 0.
+      where: bool `[B]`, the rows that count, as if the others were not there; 0 where none does. None: all count.
       axis_name: mapped axis that holds the rest of the batch, or None.
 
     Returns:
@@ -41,11 +50,18 @@ def class_correlation(student: jax.Array, teacher: jax.Array, *, temperature: Ar
     """
     check_shapes("B K", student=student, teacher=teacher)
     check_positive("temperature", temperature)
-    student, teacher = (collectives.gather(x, axis_name) for x in (student, teacher))
-    return collectives.pmean(jnp.mean(_classes_apart(student, teacher, temperature)), axis_name)
+    s, t, kept = _gathered(student, teacher, where, axis_name)
+    return collectives.pmean(jnp.mean(_classes_apart(s, t, temperature, kept)), axis_name)
 
 
-def batch_correlation(student: jax.Array, teacher: jax.Array, *, temperature: ArrayLike, axis_name: str | None = None) -> jax.Array:
+def batch_correlation(
+    student: jax.Array,
+    teacher: jax.Array,
+    *,
+    temperature: ArrayLike = 4.0,
+    where: ArrayLike | None = None,
+    axis_name: str | None = None,
+) -> jax.Array:
     """How far the relations of a batch's rows are apart.
 
         |p_t p_t' - p_s p_s'|_F^2 / B,   p = softmax(logits / T),  a `[B, K]` matrix with the transpose p'
@@ -56,6 +72,7 @@ def batch_correlation(student: jax.Array, teacher: jax.Array, *, temperature: Ar
       student: logits `[B, K]`.
       teacher: logits `[B, K]`.
       temperature: T, a number above 0.
+      where: bool `[B]`, the rows that count, as if the others were not there; 0 where none does. None: all count.
       axis_name: mapped axis that holds the rest of the batch, or None.
 
     Returns:
@@ -73,8 +90,8 @@ def batch_correlation(student: jax.Array, teacher: jax.Array, *, temperature: Ar
     """
     check_shapes("B K", student=student, teacher=teacher)
     check_positive("temperature", temperature)
-    student, teacher = (collectives.gather(x, axis_name) for x in (student, teacher))
-    return collectives.pmean(jnp.mean(_rows_apart(student, teacher, temperature)), axis_name)
+    s, t, kept = _gathered(student, teacher, where, axis_name)
+    return collectives.pmean(collectives.mean(_rows_apart(s, t, temperature, kept), kept), axis_name)
 
 
 def multi_level(
@@ -166,20 +183,26 @@ def _kept(confidence: jax.Array, per_row: bool) -> jax.Array:
     return jnp.full_like(confidence, jnp.mean((confidence <= median).astype(confidence.dtype)))
 
 
-def _classes_apart(student: jax.Array, teacher: jax.Array, temperature: ArrayLike) -> jax.Array:
+def _gathered(student, teacher, where, axis_name):
+    """The logits of all devices, and which of their rows count."""
+    s, t = (collectives.gather(x, axis_name) for x in shown(where, student, teacher))
+    return s, t, None if where is None else collectives.gather(jnp.asarray(where), axis_name)
+
+
+def _classes_apart(student: jax.Array, teacher: jax.Array, temperature: ArrayLike, where: jax.Array | None = None) -> jax.Array:
     """`[K]`: for each class the summed squares of its row of the difference of relations."""
-    s, t = _predictions(student, teacher, temperature)
+    s, t = _predictions(student, teacher, temperature, where)
     return jnp.sum((_products(t.T) - _products(s.T)) ** 2, axis=-1)
 
 
-def _rows_apart(student: jax.Array, teacher: jax.Array, temperature: ArrayLike) -> jax.Array:
+def _rows_apart(student: jax.Array, teacher: jax.Array, temperature: ArrayLike, where: jax.Array | None = None) -> jax.Array:
     """`[B]`: the same for each row of the batch."""
-    s, t = _predictions(student, teacher, temperature)
+    s, t = _predictions(student, teacher, temperature, where)
     return jnp.sum((_products(t) - _products(s)) ** 2, axis=-1)
 
 
-def _predictions(student: jax.Array, teacher: jax.Array, temperature: ArrayLike) -> tuple[jax.Array, jax.Array]:
-    return probabilities(student, temperature), probabilities(lax.stop_gradient(teacher), temperature)
+def _predictions(student, teacher, temperature, where) -> tuple[jax.Array, ...]:
+    return shown(where, probabilities(student, temperature), probabilities(lax.stop_gradient(teacher), temperature))
 
 
 def _products(x: jax.Array) -> jax.Array:

@@ -4,6 +4,7 @@ from operator import index
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
@@ -121,7 +122,7 @@ def deepcluster(outputs: jax.Array, assignments: jax.Array, *, temperature: Arra
     sizes = check_shapes("V B K", outputs=outputs)
     clusters = class_numbers(assignments, sizes, called="assignments")
     check_positive("temperature", temperature)
-    clusters = jnp.broadcast_to(clusters[None], jnp.shape(outputs)[:2])
+    clusters = jnp.broadcast_to(clusters[None], np.shape(outputs)[:2])
     some = clusters != -1
     return collectives.mean(cross_entropy(tempered(outputs, temperature), clusters, where=some), some, axis_name)
 

@@ -1,14 +1,15 @@
 """Images that a student's features are asked to hold."""
 
 import jax
-import jax.numpy as jnp
 from jax import lax
+from jax.typing import ArrayLike
 
 from kdjax.losses._check import check_shapes, wide
 from kdjax.losses._geometry import absolute
+from kdjax.losses._positions import mean_of_each, shown
 
 
-def reconstruction(student: jax.Array, teacher: jax.Array) -> jax.Array:
+def reconstruction(student: jax.Array, teacher: jax.Array, *, where: ArrayLike | None = None) -> jax.Array:
     """The mean absolute difference of two images.
 
         mean over elements of |s - t|
@@ -18,6 +19,7 @@ def reconstruction(student: jax.Array, teacher: jax.Array) -> jax.Array:
     Args:
       student: what is reconstructed, `[B, ..., C]`.
       teacher: the image itself, of the same shape and normalisation.
+      where: bool `[B, ...]`, the positions that count, others reach neither value nor gradient; 0 where none does. None: all count.
 
     Returns:
       `[B]`.
@@ -29,9 +31,9 @@ def reconstruction(student: jax.Array, teacher: jax.Array) -> jax.Array:
       Guo, Zhang, Han, Liu, Cheng, Han, "Pixel Distillation: A New Knowledge Distillation Scheme for Low-Resolution Image
       Recognition", arXiv 2112.09532; its weights, 10 at half and 50 at a quarter of the side, are for this mean.
 
-    >>> reconstruction(jnp.array([[1.0, 2.0]]), jnp.array([[3.0, 2.0]]))
+    >>> reconstruction([[1.0, 2.0]], [[3.0, 2.0]])
     Array([1.], dtype=float32)
     """
     check_shapes("B ... C", student=student, teacher=teacher)
-    difference = absolute(wide(student) - lax.stop_gradient(wide(teacher)))
-    return jnp.mean(difference, axis=tuple(range(1, difference.ndim)))
+    s, t = shown(where, wide(student), lax.stop_gradient(wide(teacher)))
+    return mean_of_each(absolute(s - t), where)

@@ -10,6 +10,7 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
@@ -18,6 +19,7 @@ from kdjax.core.check import check_option
 from kdjax.core.unit import unit
 from kdjax.losses._check import check_flag, check_number, check_positive, check_shapes, wide
 from kdjax.losses._geometry import absolute, beyond_rounding, off_diagonal, root
+from kdjax.losses._positions import pairs, shown
 from kdjax.losses._softmax import probabilities
 
 # Added to lengths and to probabilities, as in the authors' code of probabilistic transfer.
@@ -29,7 +31,9 @@ _NEAR = 1e-12
 _ANCHORS = 64
 
 
-def similarity_preserving(student: jax.Array, teacher: jax.Array, *, axis_name: str | None = None) -> jax.Array:
+def similarity_preserving(
+    student: jax.Array, teacher: jax.Array, *, where: ArrayLike | None = None, axis_name: str | None = None
+) -> jax.Array:
     """Compares which examples excite a layer alike.
 
         sum over i, j of (G_s - G_t)[i, j]^2 / B^2,   G = f f^T with rows scaled to length 1
@@ -39,6 +43,7 @@ def similarity_preserving(student: jax.Array, teacher: jax.Array, *, axis_name: 
     Args:
       student: features `[B, ..., C]`, taken as one vector an example.
       teacher: features `[B, ..., D]`, of any other shape.
+      where: bool `[B]`, the rows that count, as if the others were not there; 0 where none does. None: all count.
       axis_name: mapped axis that holds the rest of the batch, or None.
 
     Returns:
@@ -55,9 +60,10 @@ def similarity_preserving(student: jax.Array, teacher: jax.Array, *, axis_name: 
     """
     sizes = check_shapes("B ... C", student=student)
     check_shapes("B ... D", {"B": sizes["B"]}, teacher=teacher)
-    s, t = (x.reshape(x.shape[0], -1) for x in (wide(student), lax.stop_gradient(wide(teacher))))
+    both = shown(where, wide(student), lax.stop_gradient(wide(teacher)), axes=1)
+    s, t = (x.reshape(x.shape[0], -1) for x in both)
     apart = unit(_products(s, axis_name), 1) - unit(_products(t, axis_name), 1)
-    return collectives.mean(apart**2, axis_name=axis_name)
+    return collectives.mean(apart**2, pairs(where, axis_name), axis_name)
 
 
 def correlation_congruence(
@@ -67,6 +73,7 @@ def correlation_congruence(
     variant: Literal["repdistiller", "paper"] = "repdistiller",
     gamma: ArrayLike = 0.4,
     stop_teacher: bool = False,
+    where: ArrayLike | None = None,
     axis_name: str | None = None,
 ) -> jax.Array:
     """Compares the embeddings of a batch's examples, in one of two ways that share a name.
@@ -87,6 +94,7 @@ def correlation_congruence(
       variant: `"repdistiller"` or `"paper"`.
       gamma: of the paper's kernel, above 0.
       stop_teacher: True stops the gradient at the teacher's embeddings.
+      where: bool `[B]`, the rows that count, as if the others were not there; 0 where none does. None: all count.
       axis_name: mapped axis that holds the rest of the batch, or None.
 
     Returns:
@@ -106,12 +114,18 @@ def correlation_congruence(
     check_option("variant", variant, lambda v: v in ("repdistiller", "paper"), "'repdistiller' or 'paper'")
     check_positive("gamma", gamma)
     check_flag("stop_teacher", stop_teacher)
-    s, t = wide(student), wide(lax.stop_gradient(teacher) if stop_teacher else teacher)
+    s, t = shown(where, wide(student), wide(lax.stop_gradient(teacher) if stop_teacher else teacher), axes=1)
     if variant == "paper":
-        return collectives.mean((_gaussian(s, gamma, axis_name) - _gaussian(t, gamma, axis_name)) ** 2, axis_name=axis_name)
+        apart = _gaussian(s, gamma, axis_name) - _gaussian(t, gamma, axis_name)
+        return collectives.mean(apart**2, pairs(where, axis_name), axis_name)
     apart = collectives.gather(absolute(s - t), axis_name)
+    steps = max(len(apart) - 1, 1)
+    if where is not None:
+        kept = collectives.gather(jnp.asarray(where), axis_name)
+        apart = apart[jnp.argsort(~kept)]  # those that count side by side, in their order; the others are 0
+        steps = jnp.maximum(jnp.sum(kept) - 1, 1).astype(apart.dtype)
     # All devices hold the same rows here; the average only says so.
-    return collectives.pmean(jnp.sum(apart[:-1] * apart[1:]) / max(len(apart) - 1, 1), axis_name)
+    return collectives.pmean(jnp.sum(apart[:-1] * apart[1:]) / steps, axis_name)
 
 
 def probabilistic_transfer(
@@ -119,6 +133,7 @@ def probabilistic_transfer(
     teacher: jax.Array,
     *,
     variant: Literal["repdistiller", "paper"] = "repdistiller",
+    where: ArrayLike | None = None,
     axis_name: str | None = None,
 ) -> jax.Array:
     """Compares, for each example, the distribution over the others that its cosine similarities make.
@@ -133,6 +148,7 @@ def probabilistic_transfer(
       student: pooled features `[B, C]`.
       teacher: pooled features `[B, D]`.
       variant: `"repdistiller"` (the benchmarks; the mean over B^2 is why their weight is 30000) or `"paper"`.
+      where: bool `[B]`, the rows that count, as if the others were not there; 0 where none does. None: all count.
       axis_name: mapped axis that holds the rest of the batch, or None.
 
     Returns:
@@ -152,12 +168,12 @@ def probabilistic_transfer(
     sizes = check_shapes("B C", student=student)
     check_shapes("B D", sizes, teacher=teacher)
     check_option("variant", variant, lambda v: v in ("repdistiller", "paper"), "'repdistiller' or 'paper'")
-    s, t = wide(student), lax.stop_gradient(wide(teacher))
-    diagonal = variant == "repdistiller"
-    p_s, p_t = _likely(s, diagonal, axis_name), _likely(t, diagonal, axis_name)
+    s, t = shown(where, wide(student), lax.stop_gradient(wide(teacher)), axes=1)
+    diagonal, kept = variant == "repdistiller", pairs(where, axis_name)
+    p_s, p_t = _likely(s, diagonal, kept, axis_name), _likely(t, diagonal, kept, axis_name)
     terms = p_t * jnp.log((p_t + _EPSILON) / (p_s + _EPSILON))
     if diagonal:
-        return collectives.mean(terms, axis_name=axis_name)
+        return collectives.mean(terms, kept, axis_name)
     return collectives.psum(jnp.sum(terms), axis_name)
 
 
@@ -172,7 +188,7 @@ def _gaussian(x: jax.Array, gamma: ArrayLike, axis_name: str | None) -> jax.Arra
     return jnp.exp(-2 * wide(gamma)) * (1 + c + c**2 / 2)
 
 
-def _likely(x: jax.Array, diagonal: bool, axis_name: str | None) -> jax.Array:
+def _likely(x: jax.Array, diagonal: bool, kept: jax.Array | None, axis_name: str | None) -> jax.Array:
     length = root(jnp.sum(x**2, axis=1, keepdims=True))
     # A row of zeros is left out: beside the epsilon alone its gradient would be 1e7.
     x = jnp.where(length > 0, x / (length + _EPSILON), 0.0)
@@ -180,11 +196,15 @@ def _likely(x: jax.Array, diagonal: bool, axis_name: str | None) -> jax.Array:
     similarity = jnp.maximum((_products(x, axis_name) + 1) / 2, 0.0)
     if not diagonal:
         similarity = off_diagonal(similarity, axis_name)
+    if kept is not None:
+        similarity = jnp.where(kept, similarity, 0.0)
     whole = jnp.sum(similarity, axis=1, keepdims=True)
     return similarity / jnp.where(whole > 0, whole, 1.0)
 
 
-def relational_distance(student: jax.Array, teacher: jax.Array, *, axis_name: str | None = None) -> jax.Array:
+def relational_distance(
+    student: jax.Array, teacher: jax.Array, *, where: ArrayLike | None = None, axis_name: str | None = None
+) -> jax.Array:
     """Compares the distances between examples, each network's in units of its own mean distance.
 
         mean over all i, j of huber(D_s / m_s - D_t / m_t)[i, j],   D[i, j] = |h_i - h_j|,   m = the mean of D > 0
@@ -195,6 +215,7 @@ def relational_distance(student: jax.Array, teacher: jax.Array, *, axis_name: st
     Args:
       student: pooled features `[B, C]`.
       teacher: pooled features `[B, D]`.
+      where: bool `[B]`, the rows that count, as if the others were not there; 0 where none does. None: all count.
       axis_name: mapped axis that holds the rest of the batch, or None.
 
     Returns:
@@ -213,11 +234,14 @@ def relational_distance(student: jax.Array, teacher: jax.Array, *, axis_name: st
     """
     sizes = check_shapes("B C", student=student)
     check_shapes("B D", sizes, teacher=teacher)
-    s, t = wide(student), lax.stop_gradient(wide(teacher))
-    return collectives.mean(_huber(_distances(s, axis_name) - _distances(t, axis_name)), axis_name=axis_name)
+    s, t = shown(where, wide(student), lax.stop_gradient(wide(teacher)), axes=1)
+    kept = pairs(where, axis_name)
+    return collectives.mean(_huber(_distances(s, kept, axis_name) - _distances(t, kept, axis_name)), kept, axis_name)
 
 
-def relational_angle(student: jax.Array, teacher: jax.Array, *, axis_name: str | None = None) -> jax.Array:
+def relational_angle(
+    student: jax.Array, teacher: jax.Array, *, where: ArrayLike | None = None, axis_name: str | None = None
+) -> jax.Array:
     """Compares the angles that examples form in threes.
 
         mean over all i, j, k of huber(A_s - A_t)[i, j, k],   A[i, j, k] = the cosine of the angle at i from j to k
@@ -228,6 +252,7 @@ def relational_angle(student: jax.Array, teacher: jax.Array, *, axis_name: str |
     Args:
       student: pooled features `[B, C]`.
       teacher: pooled features `[B, D]`.
+      where: bool `[B]`, the rows that count, as if the others were not there; 0 where none does. None: all count.
       axis_name: mapped axis that holds the rest of the batch, or None.
 
     Returns:
@@ -247,21 +272,26 @@ def relational_angle(student: jax.Array, teacher: jax.Array, *, axis_name: str |
     """
     sizes = check_shapes("B C", student=student)
     check_shapes("B D", sizes, teacher=teacher)
-    own = wide(student), lax.stop_gradient(wide(teacher))
+    own = shown(where, wide(student), lax.stop_gradient(wide(teacher)), axes=1)
     s, t = (collectives.gather(x, axis_name) for x in own)
+    mine = None if where is None else jnp.asarray(where)
+    kept = None if mine is None else collectives.gather(mine, axis_name)
 
     @jax.checkpoint  # the gradient works the angles out again instead of keeping them
     def of_anchor(anchor: tuple[jax.Array, jax.Array]) -> jax.Array:
-        return jnp.mean(_huber(_cosines(s - anchor[0][None]) - _cosines(t - anchor[1][None])))
+        apart = shown(kept, s - anchor[0][None], t - anchor[1][None])
+        return collectives.mean(_huber(_cosines(apart[0]) - _cosines(apart[1])), pairs(kept, None))
 
-    return collectives.mean(lax.map(of_anchor, own, batch_size=_ANCHORS), axis_name=axis_name)
+    return collectives.mean(lax.map(of_anchor, own, batch_size=_ANCHORS), mine, axis_name)
 
 
-def _distances(x: jax.Array, axis_name: str | None) -> jax.Array:
+def _distances(x: jax.Array, kept: jax.Array | None, axis_name: str | None) -> jax.Array:
     """This device's rows' distances to all rows, over the mean of the positive ones: `[b, D] -> [b, B]`."""
     # The differences, not |a|^2 + |b|^2 - 2 ab: that loses small distances between long vectors.
     apart = collectives.gather(x, axis_name)[None] - x[:, None]
     distance = off_diagonal(jnp.sqrt(jnp.maximum(jnp.sum(apart**2, axis=-1), _NEAR)), axis_name)
+    if kept is not None:
+        distance = jnp.where(kept, distance, 0.0)
     mean = collectives.mean(distance, distance > 0, axis_name)
     return distance / jnp.where(mean > 0, mean, 1.0)
 
@@ -281,10 +311,10 @@ def dist(
     student: jax.Array,
     teacher: jax.Array,
     *,
-    beta: ArrayLike,
-    gamma: ArrayLike,
+    beta: ArrayLike = 1.0,
+    gamma: ArrayLike = 1.0,
     temperature: ArrayLike = 1.0,
-    where: jax.Array | None = None,
+    where: ArrayLike | None = None,
     axis_name: str | None = None,
 ) -> jax.Array:
     """How far two predictions are from varying alike, over the classes of a row and over the rows of a class.
@@ -302,7 +332,7 @@ def dist(
       beta: weight of the correlation over classes, at least 0.
       gamma: weight of the correlation over rows, at least 0.
       temperature: tau, a number above 0; the authors have 4 on CIFAR-100, 1 on ImageNet and for dense logits.
-      where: mask `[B, ...]` of the rows that count, or None for all; an empty one gives 0.
+      where: bool `[B, ...]`, the positions that count, as if the others were not there; 0 where none does. None: all count.
       axis_name: mapped axis that holds the rest of the batch, or None.
 
     Returns:
@@ -319,21 +349,18 @@ def dist(
     >>> print(f"{dist(logits, logits, beta=1.0, gamma=1.0):.4f}")
     0.0000
     """
-    sizes = check_shapes("B ... K", student=student, teacher=teacher)
+    check_shapes("B ... K", student=student, teacher=teacher)
     for name, weight in (("beta", beta), ("gamma", gamma)):
         check_number(name, weight, lambda v: 0 <= v < math.inf, "a finite number, at least 0")
     check_positive("temperature", temperature)
-    classes = jnp.shape(student)[-1]
-    kept = jnp.ones(jnp.shape(student)[:-1], bool)
-    if where is not None:
-        check_shapes("B ...", sizes, where=where)
-        kept = jnp.asarray(where) != 0
+    classes = np.shape(student)[-1]
+    kept = jnp.ones(np.shape(student)[:-1], bool) if where is None else jnp.asarray(where)
     kept = kept.reshape(-1, 1)
     t = wide(temperature)
+    student, teacher = shown(where, student, teacher)
 
     def predictions(logits):
-        # Masked rows first, so that what stands there reaches neither the value nor the gradient.
-        return probabilities(jnp.where(kept, wide(logits).reshape(-1, classes), 0.0), t)
+        return probabilities(logits.reshape(-1, classes), t)
 
     def over_classes(x):
         return jnp.sum(x, axis=1, keepdims=True)

@@ -4,6 +4,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
@@ -132,7 +133,7 @@ def uslt_global(
     sure = jnp.max(probabilities(weak), axis=-1) > threshold
     decided = jnp.argmax(jnp.asarray(weak), axis=-1)
     each = cross_entropy(strong, decided, where=sure)
-    member = class_mask(decided, jnp.shape(weak)[-1]) & sure[:, None]
+    member = class_mask(decided, np.shape(weak)[-1]) & sure[:, None]
     # Not a product: of an infinite term the other clusters would get NaN.
     summed = collectives.psum(jnp.sum(jnp.where(member, each[:, None], 0.0), axis=0), axis_name)
     count = collectives.psum(jnp.sum(member.astype(each.dtype), axis=0), axis_name)

@@ -2,18 +2,20 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
 from kdjax.core import collectives
 from kdjax.core.mesh import on_any_mesh, rows_of
 from kdjax.core.unit import unit
-from kdjax.losses._check import check_number, check_positive, check_shapes, wide
+from kdjax.losses._check import check_number, check_positive, check_shapes, temperatures, wide
 from kdjax.losses._geometry import off_diagonal
+from kdjax.losses._positions import counted, shown
 from kdjax.losses._softmax import divergence, log_probabilities, probabilities
 
 
-def divergence_from(student: jax.Array, target: jax.Array, *, temperature: ArrayLike) -> jax.Array:
+def divergence_from(student: jax.Array, target: jax.Array, *, temperature: ArrayLike, where: ArrayLike | None = None) -> jax.Array:
     """The divergence of the student's softened prediction from a distribution, times the squared temperature.
 
         T^2 sum_k q[k] (log q[k] - log softmax(student / T)[k])
@@ -24,7 +26,8 @@ def divergence_from(student: jax.Array, target: jax.Array, *, temperature: Array
     Args:
       student: logits `[..., K]`.
       target: q, probabilities `[..., K]`; a class of 0 counts 0.
-      temperature: T, a number above 0.
+      temperature: T above 0, one number or an array that broadcasts with the rows `[...]`.
+      where: bool `[...]`, the positions that count; others give 0, with gradient 0 whatever they hold. None: all count.
 
     Returns:
       `[...]`, in nats times T^2.
@@ -39,10 +42,10 @@ def divergence_from(student: jax.Array, target: jax.Array, *, temperature: Array
     2.7726
     """
     check_shapes("... K", student=student, target=target)
-    check_positive("temperature", temperature)
-    q = lax.stop_gradient(wide(target))
+    t = temperatures(temperature, np.shape(student)[:-1])
+    student, q = shown(where, student, lax.stop_gradient(wide(target)))
     log_q = jnp.where(q == 0, -jnp.inf, jnp.log(jnp.where(q == 0, 1.0, q)))
-    return wide(temperature) ** 2 * jnp.sum(divergence(log_q, log_probabilities(student, temperature)), axis=-1)
+    return counted(t**2 * jnp.sum(divergence(log_q, log_probabilities(student, t)), axis=-1), where)
 
 
 def bake_targets(
@@ -86,7 +89,7 @@ def bake_targets(
     check_shapes("B K", sizes, logits=logits)
     check_positive("temperature", temperature)
     check_number("omega", omega, lambda w: 0 <= w < 1, "a number in [0, 1)")
-    rows, w = jnp.shape(logits)[0], wide(omega)
+    rows, w = np.shape(logits)[0], wide(omega)
 
     def targets(features, logits):
         x, p = (collectives.gather(a, axis_name) for a in (unit(features), probabilities(logits, temperature)))

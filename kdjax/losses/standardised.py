@@ -56,7 +56,7 @@ def standardise(logits: jax.Array, *, ddof: int = 1) -> jax.Array:
 
 
 def logit_standardised(
-    student: jax.Array, teacher: jax.Array, *, temperature: ArrayLike, ddof: int = 1, where: ArrayLike | None = None
+    student: jax.Array, teacher: jax.Array, *, temperature: ArrayLike = 2.0, ddof: int = 1, where: ArrayLike | None = None
 ) -> jax.Array:
     """The divergence of softened predictions made from standardised logits, times the squared temperature.
 
@@ -67,7 +67,8 @@ def logit_standardised(
     Args:
       student: logits `[..., K]`, K at least 2.
       teacher: logits `[..., K]`.
-      temperature: T, a number above 0; the authors have 2, with a weight of 9 on the term.
+      temperature: T above 0, one number or an array that broadcasts with the rows `[...]`; the
+        authors have 2, with a weight of 9 on the term.
       ddof: the deviation divides by K - ddof: 1 as in the authors' code, 0 as in the paper.
       where: bool `[...]`, the positions that count; others give 0, with gradient 0 whatever they hold. None: all count.
 

@@ -9,16 +9,23 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import ArrayLike
 
 from kdjax.core.check import InputError, check_option
 from kdjax.core.pool import match_sizes
 from kdjax.core.unit import unit
 from kdjax.losses._check import check_flag, check_shapes, wide
 from kdjax.losses._geometry import absolute, root, shrink
+from kdjax.losses._positions import counted, shown
 
 
 def attention_transfer(
-    student: jax.Array, teacher: jax.Array, *, power: int = 2, variant: Literal["repdistiller", "paper"] = "repdistiller"
+    student: jax.Array,
+    teacher: jax.Array,
+    *,
+    power: int = 2,
+    variant: Literal["repdistiller", "paper"] = "repdistiller",
+    where: ArrayLike | None = None,
 ) -> jax.Array:
     """Compares where two maps are active, whatever their channels.
 
@@ -32,6 +39,7 @@ def attention_transfer(
       teacher: map `[B, h, w, D]` of one stage.
       power: a whole number above 0.
       variant: `"repdistiller"` (the benchmarks; their weight is 1000) or `"paper"` (the norm itself, not squared).
+      where: bool `[B]`, the rows that count; others give 0, with gradient 0 whatever they hold. None: all count.
 
     Returns:
       `[B]`.
@@ -51,12 +59,12 @@ def attention_transfer(
     _check_maps(student, teacher)
     _check_whole("power", power)
     check_option("variant", variant, lambda v: v in ("repdistiller", "paper"), "'repdistiller' or 'paper'")
-    s, t = match_sizes(wide(student), lax.stop_gradient(wide(teacher)))
+    s, t = match_sizes(*shown(where, wide(student), lax.stop_gradient(wide(teacher)), axes=1))
     s, t = (jnp.mean(absolute(shrink(x) ** power), axis=-1, keepdims=True) for x in (s, t))
     squares = (_direction(s) - _direction(t)) ** 2
     if variant == "paper":
-        return root(jnp.sum(squares, axis=(1, 2, 3)))
-    return jnp.mean(squares, axis=(1, 2, 3))
+        return counted(root(jnp.sum(squares, axis=(1, 2, 3))), where)
+    return counted(jnp.mean(squares, axis=(1, 2, 3)), where)
 
 
 def attention_below(shallow: jax.Array, deep: jax.Array) -> jax.Array:
@@ -93,7 +101,15 @@ def attention_below(shallow: jax.Array, deep: jax.Array) -> jax.Array:
     return jnp.mean((a - b) ** 2, axis=1)
 
 
-def factor_transfer(student: jax.Array, teacher: jax.Array, *, p1: int = 2, p2: int = 1, channel_pool: bool = True) -> jax.Array:
+def factor_transfer(
+    student: jax.Array,
+    teacher: jax.Array,
+    *,
+    p1: int = 2,
+    p2: int = 1,
+    channel_pool: bool = True,
+    where: ArrayLike | None = None,
+) -> jax.Array:
     """Compares the directions of two factors: the teacher's paraphrased map and the student's translated one.
 
         mean over elements of |a_s - a_t|^p2,   a = u / |u|,   u = mean over channels of f^p1, flattened
@@ -107,6 +123,7 @@ def factor_transfer(student: jax.Array, teacher: jax.Array, *, p1: int = 2, p2: 
       p2: power of the difference, a whole number above 0.
       channel_pool: True is the benchmarks' code; False keeps the channels, u = f, as in the paper. Then the channels
         must be equal, and p1 counts for nothing.
+      where: bool `[B]`, the rows that count; others give 0, with gradient 0 whatever they hold. None: all count.
 
     Returns:
       `[B]`.
@@ -126,13 +143,20 @@ def factor_transfer(student: jax.Array, teacher: jax.Array, *, p1: int = 2, p2: 
     _check_maps(student, teacher, channels="D" if channel_pool else "C")
     _check_whole("p1", p1)
     _check_whole("p2", p2)
-    s, t = match_sizes(wide(student), lax.stop_gradient(wide(teacher)))
+    s, t = match_sizes(*shown(where, wide(student), lax.stop_gradient(wide(teacher)), axes=1))
     if channel_pool:
         s, t = (jnp.mean(shrink(x) ** p1, axis=-1, keepdims=True) for x in (s, t))
-    return jnp.mean(absolute((_direction(s) - _direction(t)) ** p2), axis=(1, 2, 3))
+    return counted(jnp.mean(absolute((_direction(s) - _direction(t)) ** p2), axis=(1, 2, 3)), where)
 
 
-def flow_of_solution(student_low: jax.Array, student_high: jax.Array, teacher_low: jax.Array, teacher_high: jax.Array) -> jax.Array:
+def flow_of_solution(
+    student_low: jax.Array,
+    student_high: jax.Array,
+    teacher_low: jax.Array,
+    teacher_high: jax.Array,
+    *,
+    where: ArrayLike | None = None,
+) -> jax.Array:
     """Compares how one layer's channels go together with a later layer's, in the student and in the teacher.
 
         mean over c, d of (G_s - G_t)^2,   G[c, d] = mean over positions of low[c] high[d]
@@ -144,6 +168,7 @@ def flow_of_solution(student_low: jax.Array, student_high: jax.Array, teacher_lo
       student_high: map `[B, h, w, D]` of the later layer.
       teacher_low: map with the same C.
       teacher_high: map with the same D.
+      where: bool `[B]`, the rows that count; others give 0, with gradient 0 whatever they hold. None: all count.
 
     Returns:
       `[B]`.
@@ -163,11 +188,13 @@ def flow_of_solution(student_low: jax.Array, student_high: jax.Array, teacher_lo
     sizes = check_shapes("B h w D", sizes, student_high=student_high)
     sizes = check_shapes("B I J C", sizes, teacher_low=teacher_low)
     check_shapes("B i j D", sizes, teacher_high=teacher_high)
-    teacher = _flow(lax.stop_gradient(wide(teacher_low)), lax.stop_gradient(wide(teacher_high)))
-    return jnp.mean((_flow(wide(student_low), wide(student_high)) - teacher) ** 2, axis=(1, 2))
+    maps = (wide(x) for x in (student_low, student_high, teacher_low, teacher_high))
+    s_low, s_high, t_low, t_high = shown(where, *maps, axes=1)
+    teacher = lax.stop_gradient(_flow(t_low, t_high))
+    return counted(jnp.mean((_flow(s_low, s_high) - teacher) ** 2, axis=(1, 2)), where)
 
 
-def neuron_selectivity(student: jax.Array, teacher: jax.Array) -> jax.Array:
+def neuron_selectivity(student: jax.Array, teacher: jax.Array, *, where: ArrayLike | None = None) -> jax.Array:
     """Compares the sets of patterns that two layers' channels select: their squared maximum mean discrepancy.
 
         mean k(t, t) + mean k(s, s) - 2 mean k(s, t),   k(a, b) = <a / |a|, b / |b|>^2
@@ -178,6 +205,7 @@ def neuron_selectivity(student: jax.Array, teacher: jax.Array) -> jax.Array:
     Args:
       student: map `[B, H, W, C]`.
       teacher: map `[B, h, w, D]`.
+      where: bool `[B]`, the rows that count; others give 0, with gradient 0 whatever they hold. None: all count.
 
     Returns:
       `[B]`, at least 0.
@@ -194,8 +222,9 @@ def neuron_selectivity(student: jax.Array, teacher: jax.Array) -> jax.Array:
     Array([0.5], dtype=float32)
     """
     _check_maps(student, teacher)
-    s, t = (unit(x, (1, 2)) for x in match_sizes(wide(student), lax.stop_gradient(wide(teacher))))
-    return _kernel(t, t) + _kernel(s, s) - 2 * _kernel(s, t)
+    maps = shown(where, wide(student), lax.stop_gradient(wide(teacher)), axes=1)
+    s, t = (unit(x, (1, 2)) for x in match_sizes(*maps))
+    return counted(_kernel(t, t) + _kernel(s, s) - 2 * _kernel(s, t), where)
 
 
 def _check_maps(student: Any, teacher: Any, channels: str = "D") -> None:

@@ -4,11 +4,13 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from kdjax.core.check import InputError, check_option
 from kdjax.losses._check import check_number, check_positive, check_shapes, wide
 from kdjax.losses._labels import class_mask, class_numbers
+from kdjax.losses._positions import counted, shown
 from kdjax.losses._softmax import divergence, log_probabilities, tempered, times_log
 from kdjax.losses.logits import cross_entropy
 
@@ -20,6 +22,7 @@ def teacher_free(
     correct: ArrayLike = 0.9,
     temperature: ArrayLike = 20.0,
     variant: Literal["library", "official"] = "library",
+    where: ArrayLike | None = None,
 ) -> jax.Array:
     """Distillation from a virtual teacher u that gives `correct` to the label and the rest, in equal parts, to the other classes.
 
@@ -35,6 +38,7 @@ def teacher_free(
       temperature: T, a number above 0.
       variant: `"library"` (Self-KD-Lib), or `"official"` (the authors' code), where u, a distribution, is made into one once more
         and the student is not softened.
+      where: bool `[...]`, the positions that count; others give 0, with gradient 0 whatever they hold. None: all count.
 
     Returns:
       `[...]`, in nats. The row of a class number outside [0, K) is NaN.
@@ -53,25 +57,28 @@ def teacher_free(
     check_number("correct", correct, lambda v: 0 <= v <= 1, "a number in [0, 1]")
     check_positive("temperature", temperature)
     check_option("variant", variant, lambda v: v in ("library", "official"), "'library' or 'official'")
+    logits, labels = shown(where, logits, labels)
     if variant == "library":
         wrong = 1 - wide(correct)
-        return cross_entropy(tempered(logits, temperature), labels, smoothing=wrong, others=True) / wide(temperature)
-    classes = jnp.shape(logits)[-1]
+        each = cross_entropy(tempered(logits, temperature), labels, smoothing=wrong, others=True)
+        return counted(each / wide(temperature), where)
+    classes = np.shape(logits)[-1]
     if classes < 2:
-        raise InputError(f"logits has shape {jnp.shape(logits)}: expected [..., K] with K of at least 2")
+        raise InputError(f"logits has shape {np.shape(logits)}: expected [..., K] with K of at least 2")
     true = class_mask(labels, classes)
     u = jnp.where(true, wide(correct), (1 - wide(correct)) / (classes - 1))
     apart = jnp.sum(divergence(log_probabilities(u, temperature), log_probabilities(logits)), axis=-1)
-    return jnp.where(jnp.any(true, axis=-1), apart, jnp.nan)
+    return counted(jnp.where(jnp.any(true, axis=-1), apart, jnp.nan), where)
 
 
-def confidence_penalty(logits: jax.Array) -> jax.Array:
+def confidence_penalty(logits: jax.Array, *, where: ArrayLike | None = None) -> jax.Array:
     """The negative entropy of a prediction, which penalises being sure.
 
         sum_k p_k log p_k,   p = softmax(logits)
 
     Args:
       logits: `[..., K]`.
+      where: bool `[...]`, the positions that count; others give 0, with gradient 0 whatever they hold. None: all count.
 
     Returns:
       `[...]`, in nats, from -log K to 0.
@@ -87,5 +94,5 @@ def confidence_penalty(logits: jax.Array) -> jax.Array:
     -1.3863
     """
     check_shapes("... K", logits=logits)
-    log_p = log_probabilities(logits)
-    return jnp.sum(times_log(jnp.exp(log_p), log_p), axis=-1)
+    log_p = log_probabilities(*shown(where, logits))
+    return counted(jnp.sum(times_log(jnp.exp(log_p), log_p), axis=-1), where)

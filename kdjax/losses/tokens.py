@@ -5,18 +5,20 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
 from kdjax.core.check import InputError, check_option
 from kdjax.losses._check import check_number, check_shapes, wide
+from kdjax.losses._positions import mean_of_each, shown
 from kdjax.losses._softmax import divergence, log_probabilities
 from kdjax.losses.logits import cross_entropy, kl_distillation
 
 Heads = tuple[jax.Array, jax.Array, jax.Array]
 
 
-def deit_hard(student_dist: jax.Array, teacher: jax.Array) -> jax.Array:
+def deit_hard(student_dist: jax.Array, teacher: jax.Array, *, where: ArrayLike | None = None) -> jax.Array:
     """The cross-entropy of the distillation token's prediction with the teacher's decision.
 
         -log softmax(student_dist)[argmax teacher]
@@ -27,6 +29,7 @@ def deit_hard(student_dist: jax.Array, teacher: jax.Array) -> jax.Array:
     Args:
       student_dist: logits `[..., K]` of the head on the distillation token.
       teacher: logits `[..., K]`.
+      where: bool `[...]`, the positions that count; others give 0, with gradient 0 whatever they hold. None: all count.
 
     Returns:
       `[...]`, in nats.
@@ -42,7 +45,8 @@ def deit_hard(student_dist: jax.Array, teacher: jax.Array) -> jax.Array:
     0.6931
     """
     check_shapes("... K", student_dist=student_dist, teacher=teacher)
-    return cross_entropy(student_dist, jnp.argmax(teacher, axis=-1))
+    student_dist, teacher = shown(where, student_dist, teacher)
+    return cross_entropy(student_dist, jnp.argmax(teacher, axis=-1), where=where)
 
 
 def deit_soft(
@@ -51,6 +55,7 @@ def deit_soft(
     *,
     temperature: ArrayLike = 3.0,
     reduction: Literal["batchmean", "numel"] = "batchmean",
+    where: ArrayLike | None = None,
 ) -> jax.Array:
     """The divergence of the distillation token's softened prediction from the teacher's, times the squared temperature.
 
@@ -61,9 +66,10 @@ def deit_soft(
     Args:
       student_dist: logits `[..., K]` of the head on the distillation token.
       teacher: logits `[..., K]`.
-      temperature: tau, a number above 0; the paper has 3, the authors' code 1.
+      temperature: tau above 0, one number or an array that broadcasts with the rows `[...]`; the paper has 3, the authors' code 1.
       reduction: how the mean over the batch comes out: `"batchmean"` (the paper, default) or `"numel"` (the authors' code, which
         divides by B K, so that its term is K times weaker).
+      where: bool `[...]`, the positions that count; others give 0, with gradient 0 whatever they hold. None: all count.
 
     Returns:
       `[...]`, in nats times tau^2.
@@ -81,12 +87,17 @@ def deit_soft(
     """
     check_shapes("... K", student_dist=student_dist, teacher=teacher)
     check_option("reduction", reduction, lambda v: v in ("batchmean", "numel"), "'batchmean' or 'numel'")
-    each = kl_distillation(student_dist, teacher, temperature=temperature)
-    return each / jnp.shape(teacher)[-1] if reduction == "numel" else each
+    each = kl_distillation(student_dist, teacher, temperature=temperature, where=where)
+    return each / np.shape(teacher)[-1] if reduction == "numel" else each
 
 
 def token_relation(
-    student: Heads | jax.Array, teacher: Heads | jax.Array, *, query_key: ArrayLike = 1.0, value_value: ArrayLike = 1.0
+    student: Heads | jax.Array,
+    teacher: Heads | jax.Array,
+    *,
+    query_key: ArrayLike = 1.0,
+    value_value: ArrayLike = 1.0,
+    where: ArrayLike | None = None,
 ) -> jax.Array:
     """How far two attention blocks are apart in which token relates to which.
 
@@ -101,6 +112,7 @@ def token_relation(
       teacher: the same of the teacher, with its own D.
       query_key: weight of the relations of queries to keys, at least 0.
       value_value: weight of the relations of values to values, at least 0.
+      where: bool `[B, N]`, the tokens that count: others neither relate nor are related to. None: all count.
 
     Returns:
       `[B]`, in nats.
@@ -125,17 +137,24 @@ def token_relation(
     for name, weight in (("query_key", query_key), ("value_value", value_value)):
         check_number(name, weight, lambda v: 0 <= v < math.inf, "a finite number, at least 0")
 
-    q_s, k_s, v_s = (wide(x) for x in student)
-    q_t, k_t, v_t = (wide(lax.stop_gradient(x)) for x in teacher)
-    queries = _divergence(_log_relations(q_s, k_s), _log_relations(q_t, k_t))
-    values = _divergence(_log_relations(v_s, v_s), _log_relations(v_t, v_t))
+    heads = (wide(x).swapaxes(1, 2) for x in (*student, *teacher))  # tokens in front of heads
+    q_s, k_s, v_s, *theirs = (x.swapaxes(1, 2) for x in shown(where, *heads, axes=2))
+    q_t, k_t, v_t = lax.stop_gradient(theirs)
+    queries = _divergence(_log_relations(q_s, k_s, where), _log_relations(q_t, k_t, where), where)
+    values = _divergence(_log_relations(v_s, v_s, where), _log_relations(v_t, v_t, where), where)
     return wide(query_key) * queries + wide(value_value) * values
 
 
-def _log_relations(a: jax.Array, b: jax.Array) -> jax.Array:
+def _log_relations(a: jax.Array, b: jax.Array, where: ArrayLike | None) -> jax.Array:
     scores = jnp.einsum("bhnd,bhmd->bhnm", a, b, precision=lax.Precision.HIGHEST)
+    if where is not None:
+        kept = jnp.asarray(where)
+        # Where no token counts, none is left out: a softmax over nothing is not a number.
+        kept |= ~jnp.any(kept, axis=1, keepdims=True)
+        scores = jnp.where(kept[:, None, None], scores, -jnp.inf)
     return log_probabilities(scores, math.sqrt(a.shape[-1]))
 
 
-def _divergence(log_s: jax.Array, log_t: jax.Array) -> jax.Array:
-    return jnp.mean(jnp.sum(divergence(log_t, log_s), axis=-1), axis=(1, 2))
+def _divergence(log_s: jax.Array, log_t: jax.Array, where: ArrayLike | None) -> jax.Array:
+    each = jnp.mean(jnp.sum(divergence(log_t, log_s), axis=-1), axis=1)
+    return mean_of_each(each[..., None], where)

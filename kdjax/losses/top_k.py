@@ -2,11 +2,12 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
 from kdjax.core.check import InputError
-from kdjax.losses._check import check_positive, check_shapes, wide
+from kdjax.losses._check import check_shapes, temperatures, wide
 from kdjax.losses._positions import counted, shown
 from kdjax.losses._softmax import divergence, log_sum, tempered
 
@@ -31,7 +32,7 @@ def top_k_kl(
       student: logits `[..., K]`.
       values: the teacher's logits at the indices, `[..., k]`.
       indices: which classes they are, integers `[..., k]` in [0, K), each once.
-      temperature: T, a number above 0.
+      temperature: T above 0, one number or an array that broadcasts with the rows `[...]`.
       rest: `log sum exp(logits / T)` over the teacher's other classes, `[...]`; None: they have no mass.
       where: bool `[...]`, the positions that count; others give 0, with gradient 0 whatever they hold. None: all count.
 
@@ -53,20 +54,20 @@ def top_k_kl(
     """
     sizes = check_shapes("... K", student=student)
     sizes = check_shapes("... k", {"...": sizes["..."]}, values=values, indices=indices)
-    check_positive("temperature", temperature)
+    t = temperatures(temperature, np.shape(student)[:-1])
     indices = jnp.asarray(indices)
     if not jnp.issubdtype(indices.dtype, jnp.integer):
         raise InputError(f"indices has type {indices.dtype}: expected integer class numbers")
     if rest is not None:
         check_shapes("...", sizes, rest=rest)
     student, values = shown(where, student, values)
-    z = tempered(student, temperature)
+    z = tempered(student, t)
     known = jnp.take_along_axis(z, indices, axis=-1)
     others = jnp.put_along_axis(z, indices, -jnp.inf, axis=-1, inplace=False)
     log_s = jnp.concatenate([known, log_sum(others)], -1) - log_sum(z)
     tail = jnp.full(values.shape[:-1], -jnp.inf, log_s.dtype) if rest is None else wide(rest)
     if where is not None:
         tail = jnp.where(jnp.asarray(where), tail, -jnp.inf)
-    theirs = lax.stop_gradient(jnp.concatenate([tempered(values, temperature), tail[..., None]], -1))
+    theirs = lax.stop_gradient(jnp.concatenate([tempered(values, t), tail[..., None]], -1))
     log_t = theirs - log_sum(theirs)
-    return counted(wide(temperature) ** 2 * jnp.sum(divergence(log_t, log_s), axis=-1), where)
+    return counted(t**2 * jnp.sum(divergence(log_t, log_s), axis=-1), where)

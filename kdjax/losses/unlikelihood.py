@@ -8,10 +8,11 @@ from jax.typing import ArrayLike
 
 from kdjax.losses._check import check_number, check_shapes, wide
 from kdjax.losses._labels import class_mask, class_numbers
+from kdjax.losses._positions import counted, shown
 from kdjax.losses._softmax import log_except
 
 
-def unlikelihood(logits: jax.Array, labels: jax.Array, *, floor: ArrayLike = 1e-8) -> jax.Array:
+def unlikelihood(logits: jax.Array, labels: jax.Array, *, floor: ArrayLike = 1e-8, where: ArrayLike | None = None) -> jax.Array:
     """The surprise at any class but the label: small where the network is wrong.
 
         -log(1 - p_y + floor),   p = softmax(logits)
@@ -22,6 +23,7 @@ def unlikelihood(logits: jax.Array, labels: jax.Array, *, floor: ArrayLike = 1e-
       logits: `[..., K]`, two classes or more.
       labels: class numbers `[...]` (an integer type).
       floor: above 0; it bounds the value by `-log(floor)`.
+      where: bool `[...]`, the positions that count; others give 0, with gradient 0 whatever they hold. None: all count.
 
     Returns:
       `[...]`, in nats. Rows of a label outside [0, K) are NaN.
@@ -38,7 +40,8 @@ def unlikelihood(logits: jax.Array, labels: jax.Array, *, floor: ArrayLike = 1e-
     """
     labels = class_numbers(labels, check_shapes("... K", logits=logits))
     check_number("floor", floor, lambda v: 0 < v < math.inf, "a number above 0")
-    logits = wide(logits)
+    logits, labels = shown(where, wide(logits), labels)
     mine = class_mask(labels, logits.shape[-1])
     others = log_except(logits, mine)
-    return jnp.where(jnp.any(mine, -1), -jnp.logaddexp(others, jnp.log(jnp.asarray(floor, logits.dtype))), jnp.nan)
+    found = jnp.where(jnp.any(mine, -1), -jnp.logaddexp(others, jnp.log(jnp.asarray(floor, logits.dtype))), jnp.nan)
+    return counted(found, where)

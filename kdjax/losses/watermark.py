@@ -5,6 +5,7 @@ The paper's text was not at hand; the key, the labels and the score are those of
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from kdjax.core.check import InputError
@@ -75,7 +76,7 @@ def watermark_score(logits: jax.Array, key: jax.Array) -> jax.Array:
     """
     classes = check_shapes("B K", check_shapes("K K", key=key), logits=logits)["K"][0]
     if classes < 3:
-        raise InputError(f"logits has shape {jnp.shape(logits)}: expected [B, K] with K of at least 3")
+        raise InputError(f"logits has shape {np.shape(logits)}: expected [B, K] with K of at least 3")
     z = wide(logits)
     best = jnp.argmax(z, axis=-1)
     others = ~class_mask(best, classes)

@@ -10,7 +10,14 @@ from kdjax.losses.logits import cross_entropy, kl_distillation
 EPSILON = 1e-7  # of the authors' code, where the teacher is sure
 
 
-def weighted_soft_labels(student: jax.Array, teacher: jax.Array, labels: jax.Array, *, temperature: ArrayLike) -> jax.Array:
+def weighted_soft_labels(
+    student: jax.Array,
+    teacher: jax.Array,
+    labels: jax.Array,
+    *,
+    temperature: ArrayLike = 2.0,
+    where: ArrayLike | None = None,
+) -> jax.Array:
     """The divergence of softened predictions, where each image counts the more the worse the student is beside the teacher.
 
         w T^2 KL(softmax(z_t / T) || softmax(z_s / T)),   w = 1 - exp(-CE(z_s, y) / CE(z_t, y))
@@ -21,7 +28,9 @@ def weighted_soft_labels(student: jax.Array, teacher: jax.Array, labels: jax.Arr
       student: logits `[..., K]`.
       teacher: logits `[..., K]`.
       labels: class numbers `[...]` (an integer type).
-      temperature: T, a number above 0; the authors have 2 on ImageNet.
+      temperature: T above 0, one number or an array that broadcasts with the rows `[...]`; the
+        authors have 2 on ImageNet.
+      where: bool `[...]`, the positions that count; others give 0, with gradient 0 whatever they hold. None: all count.
 
     Returns:
       `[...]`, in nats times T^2.
@@ -38,8 +47,8 @@ def weighted_soft_labels(student: jax.Array, teacher: jax.Array, labels: jax.Arr
     >>> float(weighted_soft_labels(logits, logits, jnp.array([0]), temperature=2.0)[0])
     0.0
     """
-    divergence = kl_distillation(student, teacher, temperature=temperature)
-    ours, theirs = (cross_entropy(lax.stop_gradient(z), labels) for z in (student, teacher))
+    divergence = kl_distillation(student, teacher, temperature=temperature, where=where)
+    ours, theirs = (cross_entropy(lax.stop_gradient(z), labels, where=where) for z in (student, teacher))
     # A label that both have masked surprises both alike.
     ratio = jnp.where(jnp.isposinf(ours) & jnp.isposinf(theirs), 1.0, ours / (theirs + EPSILON))
     return (1 - jnp.exp(-ratio)) * divergence

@@ -219,7 +219,7 @@ X = np.zeros((2, 3), np.float32)
         (lambda: losses.kl_distillation(X, X, temperature="4"), ["temperature='4'"]),
         (lambda: losses.cross_entropy(X, np.arange(2), others=1), ["others=1", "True or False"]),
         (lambda: losses.cross_entropy(X[:, :1], np.zeros(2, int), others=True), ["(2, 1)", "at least 2"]),
-        (lambda: losses.kl_distillation(X, X, temperature=[1.0, 2.0]), ["temperature=[1.0, 2.0]"]),
+        (lambda: losses.kl_distillation(X, X, temperature=[1.0, 2.0, 3.0]), ["temperature has shape (3,)", "[2]"]),
         (lambda: losses.kl_distillation(X, X, temperature=1.0, stop_teacher=2), ["stop_teacher=2", "True or False"]),
         (lambda: jax.jit(lambda t: losses.kl_distillation(X, X, temperature=t))(jnp.ones(3)), ["temperature", "(3,)"]),
         (lambda: losses.jensen_shannon(X, X.T, temperature=1.0), ["teacher", "(3, 2)", "student", "(2, 3)"]),

@@ -75,7 +75,7 @@ def test_mask():
     expected = np.zeros_like(DENSE_S)
     expected[where] = differences(lambda s: dist(s, DENSE_T[where], 1.0, 1.0), DENSE_S[where])
     same_gradient(gradient, expected)
-    value, gradient = value_and_grad(lambda s: PLAIN(s, DENSE_T, where=np.zeros((2, 3, 2))))(DENSE_S)
+    value, gradient = value_and_grad(lambda s: PLAIN(s, DENSE_T, where=np.zeros((2, 3, 2), bool)))(DENSE_S)
     assert value == 0 and not gradient.any()
 
 
@@ -146,7 +146,7 @@ X = np.zeros((2, 3), np.float32)
     [
         (lambda: PLAIN(X[0], X[0]), ["student", "(3,)"]),
         (lambda: PLAIN(X, X.T), ["teacher", "(3, 2)", "student", "(2, 3)"]),
-        (lambda: PLAIN(X, X, where=np.ones(3)), ["where", "(3,)", "(2, 3)"]),
+        (lambda: PLAIN(X, X, where=np.ones(3)), ["where is", "[3]: expected bool[2]"]),
         (lambda: PLAIN(X, X, temperature=-1), ["temperature=-1"]),
         (lambda: PLAIN(X, X, beta=-1.0), ["beta=-1.0", "at least 0"]),
         (lambda: PLAIN(X, X, gamma="1"), ["gamma='1'"]),
