@@ -4,7 +4,8 @@
     python launch/main.py --config=configs/data_free.py:method=dfq,objective=dkd --workdir=runs/dfq_dkd
     python launch/main.py --config=configs/data_free.py:method=fast_dfkd --config.teacher=<file> --workdir=runs/fast
 
-Images are made for the frozen teacher, and the student imitates the teacher on them; `plots/student_images.png` shows what it saw.
+Images are made for the frozen teacher, and the student imitates the teacher on them; `plots/student_images.png` shows what it saw,
+and `plots/student_frames.png` what it came from: a row at each of ten evaluations, of the same latents or of the newest in a pool.
 No method reads a training image: with `--config.teacher=<file>` only the test images of `data.source` are ever looked at, by
 evaluation. `objective=` takes any offline method, or a sum of some, in place of what the method asks its student for.
 

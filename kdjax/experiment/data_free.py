@@ -22,7 +22,7 @@ from kdjax.experiment.nets import net_specification
 from kdjax.experiment.optimiser import make_optimiser
 from kdjax.experiment.report_table import Measured, ReportTable
 from kdjax.experiment.stability import evaluations, stability_table
-from kdjax.experiment.synthetic_images import by_class, class_rows, drawn, judged, remembered
+from kdjax.experiment.synthetic_images import by_class, class_rows, drawn, judged, newest, remembered
 from kdjax.experiment.teaching import Teaching, teacher_of
 from kdjax.methods.recipes import Objective, combine, labels_objective
 from kdjax.train import Stage
@@ -142,7 +142,9 @@ class DataFreeContext(Context):
         nets = {"generator": specification} | ({"average_generator": specification} if average else {})
         asked = self.classes if "classes" in changed else None
         images = drawn(maker, self.settings["latent"], asked)
-        shown = {"samples": class_rows(images, asked, COLUMNS)} if asked and asked <= ROWS else {}
+        shown: dict[str, Any] = {}
+        if asked and asked <= ROWS:
+            shown = {"samples": class_rows(images, asked, COLUMNS), "frames": lambda state, key: images(state, key, asked)}
         return c.stage(lambda c: make(c, c.build(specification)), nets, images, **shown)
 
     def in_rounds(
@@ -162,7 +164,8 @@ class DataFreeContext(Context):
         # The student's schedule is that of the epochs in which it learns.
         c = replace(self, steps_per_epoch=makes + often, student_steps=often * learning / self.epochs / (makes + often))
         nets = {"generator": self.generator_specification(**changed)} if generator else {}
-        return c.stage(make, nets, remembered, steps=self.epochs * makes + learning * often)
+        steps = self.epochs * makes + learning * often
+        return c.stage(make, nets, remembered, steps=steps, frames=lambda state, key: newest(state, key, COLUMNS))
 
     def stage(
         self, make: Callable[..., Any] | None, nets: Mapping[str, dict], images: Callable[..., jax.Array], **fields: Any
@@ -190,6 +193,7 @@ class DataFreeContext(Context):
             "alarms": (Alarm("class_entropy", COLLAPSE * math.log(self.classes), "the images made are of few classes"),),
             "given": self.teaching.given,
             "samples": lambda state, key: shown(state, key, SAMPLES),
+            "frames": lambda state, key: images(state, key, COLUMNS),
         }
         return {self.name: make_stage(self, make, **(usual | fields))}
 

@@ -35,6 +35,12 @@ def remembered(state: Any, key: jax.Array, count: int) -> jax.Array:
     return rows[chosen].astype(jnp.float32) / 255
 
 
+def newest(state: Any, key: jax.Array, count: int) -> jax.Array:
+    """The images `[count, H, W, C]` in [0, 1] that came last into the pool of a State, the last first; black if none did."""
+    rows, pushed = state.pool.rows, state.pool.pushed
+    return rows[(pushed - 1 - jnp.arange(count)) % len(rows)].astype(jnp.float32) / 255
+
+
 def by_class(images: Callable[..., jax.Array], teacher: Net) -> Callable[..., jax.Array]:
     """Makes `(state, key, count) -> images [count, H, W, C]`, the same in the order of the classes that the teacher finds.
 

@@ -21,7 +21,7 @@ from kdjax.train.manifest import check_members, content_of
 from kdjax.train.processes import first, primary
 from kdjax.train.quiet import quieten_orbax
 
-BESIDE = ("samples", "state")  # what a finished stage saves beside its networks
+BESIDE = ("samples", "frames", "state")  # what a finished stage saves beside its networks
 
 
 class Checkpoints:

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -10,7 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from kdjax.core import InputError, jit_fast_compile, join, split
+from kdjax.core.files import remove
 from kdjax.data import resident
+from kdjax.train import frames
 from kdjax.train.alarms import raised
 from kdjax.train.block import block
 from kdjax.train.checkpoint import Checkpoints
@@ -69,6 +73,7 @@ def run_stages(stages: dict[str, Stage], run: Run) -> dict[str, Result]:
                 results[name] = _train(name, stage, run, identity, given, results, splits, list(stages))
             else:
                 results[name] = found.result if found.state is None else _measured_again(name, stage, run, identity, found, splits)
+            first(partial(remove, _frames(run, name)))
         except Diverged as error:
             if not stage.optional:
                 raise
@@ -97,11 +102,13 @@ def _train(name, stage, run, identity, given, results, splits, order) -> Result:
                 notes["machines"].append(machine_of(run))
                 run.say(f"{name}: other devices or versions than before, so the result is not repeated bit for bit")
         run.records.put(order, name, notes.pop("lines", []), grows=True)
+        first(lambda: frames.cut(_frames(run, name), step))
         moving, frozen = place(moving, run.devices, lead=1), place(frozen, run.devices)
         compiled = block(stage, state, run.how, own, run.devices)
         ask = Collector(stage.method.predict, run, splits, stage.view, needs=stage.method.needs)
         validation = "val" if "val" in splits else "test"
         keys, warned = _noise_keys(stage, run, own), False
+        look = stage.frames and (lambda state: stage.frames(state, jax.random.key(run.data_seed)))
         outputs = None
         if stage.teacher_cache and step < stage.steps:
             outputs = teacher_outputs(name, stage, run, given, keys[0] if own else keys)
@@ -131,6 +138,9 @@ def _train(name, stage, run, identity, given, results, splits, order) -> Result:
                         for told in (text for measure, text in found.items() if measure not in known):
                             run.say(f"{name}: {told}; the run goes on")
                         line["alarms"] = found
+                    if look and frames.is_shown(stage, step):
+                        made = ask(join(moving, frozen)).state(look)[0]
+                        first(partial(frames.add, _frames(run, name), step, made))
                     if run.test_curve and validation == "val":
                         on_test = stage.evaluate(ask(join(moving, frozen)), "test", False)
                         line |= {f"test_{score}": on_test[score]} if score in on_test else {}
@@ -157,7 +167,8 @@ def _train(name, stage, run, identity, given, results, splits, order) -> Result:
             measures |= _at_best(run.records.of(name), kept, score, sign)
     finally:
         checkpoints.close()
-    return keep(name, stage, run, identity, state, measures, step, points, share=len(notes["machines"]) == 1)
+    shown = frames.read(_frames(run, name))
+    return keep(name, stage, run, identity, state, measures, step, points, share=len(notes["machines"]) == 1, frames=shown)
 
 
 def _measured_again(name, stage, run, identity, found, splits) -> Result:
@@ -167,7 +178,14 @@ def _measured_again(name, stage, run, identity, found, splits) -> Result:
     moving, frozen = split(found.state)
     state = join(place(moving, run.devices, lead=1), place(frozen, run.devices))
     measures, result = _final(stage, ask(state), splits), found.result
-    return keep(name, stage, run, identity, state, measures, result.step, result.points, share=found.shared)
+    return keep(
+        name, stage, run, identity, state, measures, result.step, result.points, share=found.shared, frames=result.frames
+    )  # fmt: skip
+
+
+def _frames(run: Run, name: str) -> Path:
+    """Where the images of a stage are until it is finished."""
+    return run.folder / "checkpoints" / f"{name}.frames"
 
 
 def _final(stage: Stage, collect: Collect, splits: dict) -> dict[str, list[float]]:

@@ -64,6 +64,8 @@ class Stage(NamedTuple):
       intermediate: results are those of the last step, whatever the run selects: what is trained on the way to something else.
       optional: the run goes on without it, and without what is built on it, when it diverges: a row of a table.
       samples: `(state of one member, key) -> images [N, H, W, C]` to look at, or `[rows, columns, H, W, C]`; or None.
+      frames: `(state of one member, key) -> images [N, H, W, C]` in [0, 1] of the same latents at every evaluation, which
+        are looked at side by side, see `train.frames`; or None.
       teacher_cache: how the outputs of the teacher are computed once; batches then hold them, `{"teacher": {tap: [B, ...]}}`, and
         come in so many views. None: no outputs are kept, and every epoch draws anew.
       unmapped: the same method built for no mapped axis, where `method` is built for one: identity is traced from it.
@@ -96,6 +98,7 @@ class Stage(NamedTuple):
     intermediate: bool = False
     optional: bool = False
     samples: Callable | None = None
+    frames: Callable | None = None
     teacher_cache: TeacherCache | None = None
     unmapped: Method | None = None
     about: Mapping[str, Any] = {}
@@ -116,6 +119,7 @@ class Result(NamedTuple):
       digest: sha256 of the weights.
       step: the step they were taken at.
       samples: images to look at, or None.
+      frames: of evaluations, as `train.frames.read` gives them, or None.
       points: of a sweep that chose, each point with its mean on validation images, the chosen one first.
     """
 
@@ -124,6 +128,7 @@ class Result(NamedTuple):
     digest: str
     step: int
     samples: Any = None
+    frames: Any = None
     points: tuple[dict, ...] = ()
 
     def frozen(self, network: str | None = None, member: int = 0) -> Frozen:

@@ -62,11 +62,12 @@ def read_back(name: str, stage: Stage, run: Run, identity: Identity, given: dict
     if not all(gathered(found is not None)):
         return None
     assert found is not None
-    weights, samples, state, notes = found
+    weights, beside, state, notes = found
     run.records.put(order, name, notes["lines"])
     run.damaged.update(notes["damaged"])
     run.progress(name, stage.steps, {})
-    result = Result(weights, notes["measures"], notes["digest"], notes["step"], samples, tuple(notes["points"]))
+    images = beside.get("samples"), beside.get("frames")
+    result = Result(weights, notes["measures"], notes["digest"], notes["step"], *images, tuple(notes["points"]))
     return Finished(result, state, notes["machine"] == machine_of(run))
 
 
@@ -81,6 +82,7 @@ def keep(
     points: tuple[dict, ...],
     *,
     share: bool,
+    frames: dict[str, Any] | None = None,
 ) -> Result:
     """Saves the networks of a finished stage in the run's folder and, with `share`, in the cache."""
     singles = unstack(within_process(state))
@@ -90,11 +92,11 @@ def keep(
     notes = {"nets": dict(stage.nets), "measures": measures, "digest": digest, "step": step, "points": points}
     notes |= {"lines": run.records.of(name), "damaged": sorted(run.damaged)}
     notes |= {"measured": identity.measures, "machine": machine_of(run) if share else ""}
-    beside = {} if samples is None else {"samples": samples}
+    beside = {name: x for name, x in (("samples", samples), ("frames", frames)) if x is not None}
     if not stage.choose and (state := beside_networks(stage, singles, _batch(run))):
         beside["state"] = state
     first(lambda: _write(name, run, identity, OrderedDict(weights, **beside), notes, share))
-    return Result(weights, measures, digest, step, samples, points)
+    return Result(weights, measures, digest, step, samples, frames, points)
 
 
 def _from_cache(name: str, stage: Stage, run: Run, identity: Identity, given: dict[str, Frozen]) -> bool:
@@ -142,8 +144,8 @@ def _cached(run: Run, identity: Identity) -> Path | None:
     return run.cache / f"{fingerprint.of_json([identity.digest, machine_of(run)])[:40]}-{identity.measures[:24]}"
 
 
-def _read(folder: Path, stage: Stage, run: Run, identity: Identity, given: dict[str, Frozen]) -> tuple[Any, Any, Any, dict]:
-    """`(weights, samples or None, state or None, notes)` of a finished stage; the state where it is to be measured again.
+def _read(folder: Path, stage: Stage, run: Run, identity: Identity, given: dict[str, Frozen]) -> tuple[Any, dict, Any, dict]:
+    """`(weights, what lies beside, state or None, notes)` of a finished stage; the state where it is to be measured again.
 
     Raises:
       InputError: where it is damaged, holds other networks, or cannot be measured again.
@@ -153,14 +155,14 @@ def _read(folder: Path, stage: Stage, run: Run, identity: Identity, given: dict[
         raise InputError(f"{folder} is refused: its manifest holds no {missing[0]}")
     weights = _like(jax.eval_shape(lambda state: networks(stage, state), state_shapes(stage, given)), found, folder)
     if notes["measured"] == identity.measures:
-        return weights, beside.get("samples"), None, notes
+        return weights, beside, None, notes
     try:
         if stage.choose:
             raise InputError("its measures are others than those by which it chose among the points of a sweep")
         state = whole_state(stage, given, weights, beside.get("state", {}), _batch(run))
     except InputError as error:
         raise InputError(f"{folder} is refused: {error}") from None
-    return weights, beside.get("samples"), state, notes
+    return weights, beside, state, notes
 
 
 def _batch(run: Run) -> Any:

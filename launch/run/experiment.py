@@ -195,7 +195,7 @@ def _conclude(config, experiment, about, run: Run, given: dict, results: dict[st
         report_tables.draw(folder / "plots", tables)
     export(folder, about, written, results, experiment.stages)
     report = markdown.of_run(folder, about, written, run.records.lines)
-    write_text(folder / "report.md", report + "".join(map(report_tables.markdown, tables)))
+    write_text(folder / "report.md", report + plots.pictures(results) + "".join(map(report_tables.markdown, tables)))
     write_json(folder / "summary.json", written)
     summary_table(written, folder)
 

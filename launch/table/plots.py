@@ -1,6 +1,6 @@
 """Figures of a run, from its records alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +11,39 @@ from kdjax.train.sweep import members_by_point
 from launch.table import look
 from launch.table.embedding import embedding
 from launch.table.images import grid
+from launch.table.markdown import escaped
 from launch.table.measures import AT_BEST, curve_of, known_measures, score_of, words
 
 
 def draw(folder: Path, lines: list[dict], summary: dict, results: dict, experiment: Any) -> None:
-    """Writes `plots/*.png`: curves, scores, and where there are any, generated images and maps of an encoder's features."""
+    """Writes `plots/*.png`: curves, scores, and where there are any, images made up and maps of an encoder's features."""
     plots, about = folder / "plots", f"{summary['method']} on {summary['data']}"
     plots.mkdir(exist_ok=True)
     chosen = {name: members_of(stage, results[name].points) for name, stage in experiment.stages.items() if name in results}
     curves(plots / "curves.png", lines, chosen, about, summary)
     _scores(plots / "scores.png", summary, list(experiment.stages), about)
+    for name, title, images, names in _pictures(results):
+        rows = len(images) if images.ndim == 5 else None
+        grid(plots / f"{name}.png", images.reshape(-1, *images.shape[-3:]), title, rows, names)
     for name, result in results.items():
-        if result.samples is not None:
-            made = np.asarray(result.samples)
-            rows = len(made) if made.ndim == 5 else None
-            grid(
-                plots / f"{name}_images.png", made.reshape(-1, *made.shape[-3:]), f"{look.shown(name)}: images made up for it", rows
-            )
         if "test_rank_me" in result.measures:
             embedding(plots / f"{name}_embedding.png", name, result, experiment.stages[name], experiment.dataset)
+
+
+def pictures(results: Mapping[str, Any]) -> str:
+    """A section of the report with the images that were made up; empty where there are none."""
+    shown = [f"![{escaped(title)}](plots/{name}.png)\n\n" for name, title, *_ in _pictures(results)]
+    return f"## Images made up\n\n{''.join(shown)}" * bool(shown)
+
+
+def _pictures(results: Mapping[str, Any]) -> Iterator[tuple[str, str, np.ndarray, list[str]]]:
+    """Of each picture its file, its title, its images and the names of its rows."""
+    for name, result in results.items():
+        if result.samples is not None:
+            yield f"{name}_images", f"{look.shown(name)}: images made up for it", np.asarray(result.samples), []
+        if result.frames is not None:
+            names = [str(step) for step in result.frames["steps"]]
+            yield f"{name}_frames", f"{look.shown(name)}: images made up for it, by step", result.frames["images"] / 255, names
 
 
 def members_of(stage: Any, points: Sequence[Mapping[str, float]]) -> list[list[int]]:

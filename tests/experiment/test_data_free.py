@@ -47,9 +47,17 @@ def test_made_images_can_be_looked_at(config):
         lessons = stages["teacher"].method
         params, stats = lessons.weights(lessons.init(key, images, {}))["network"]
         state = stages["student"].method.init(key, {"index": jnp.arange(2)}, {"teacher": Frozen(params, stats, "of a test")})
-        return stages["student"].samples(state, key)
+        return stages["student"].samples(state, key), stages["student"].frames(state, key)
 
-    assert jax.eval_shape(samples, jax.random.key(0)).shape == (64, 8, 8, 1)
+    assert [x.shape for x in jax.eval_shape(samples, jax.random.key(0))] == [(64, 8, 8, 1), (8, 8, 8, 1)]
+
+
+@pytest.mark.parametrize(("method", "shape"), [("cgdd", (10, 8, 8, 1)), ("cmi", (8, 8, 8, 1))])
+def test_on_the_way_each_class_is_shown_where_it_is_asked_for_else_the_newest(method, shape):
+    found = data_free.get_config(f"method={method}", latent=8)
+    stage = small(found).stages["student"]
+    state = jax.eval_shape(stage.method.init, jax.random.key(0), {"index": jnp.arange(10)}, teacher(found))
+    assert jax.eval_shape(stage.frames, state, jax.random.key(0)).shape == shape
 
 
 def test_an_inception_that_is_missing_is_one_line(config):

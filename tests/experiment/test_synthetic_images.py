@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kdjax.core import Frozen, Net, new_queue, push
-from kdjax.experiment.synthetic_images import by_class, class_rows, drawn, judged, remembered
+from kdjax.experiment.synthetic_images import by_class, class_rows, drawn, judged, newest, remembered
 from kdjax.models import conv_net
 
 KEY = jax.random.key(0)
@@ -32,6 +32,14 @@ def test_no_image_of_the_pool_comes_twice_before_all_have_come():
     pool = push(new_queue(jnp.zeros((9, 1, 1, 1), jnp.uint8)), jnp.arange(6, dtype=jnp.uint8).reshape(6, 1, 1, 1))
     found = np.round(255 * remembered(SimpleNamespace(pool=pool), KEY, 12)).ravel()
     assert sorted(found[:6]) == sorted(found[6:]) == list(range(6)) and list(found[:6]) != list(range(6))
+
+
+def test_the_newest_of_a_pool_come_first_also_where_it_has_begun_anew():
+    pool = new_queue(jnp.zeros((5, 1, 1, 1), jnp.uint8))
+    for first in (1, 4):
+        pool = push(pool, jnp.arange(first, first + 3, dtype=jnp.uint8).reshape(3, 1, 1, 1))
+    found = np.round(255 * newest(SimpleNamespace(pool=pool), KEY, 4)).ravel()
+    assert list(found) == [6, 5, 4, 3]
 
 
 def test_both_networks_are_asked_in_evaluation_mode():

@@ -63,4 +63,6 @@ def test_the_images_are_measured_and_shown_and_how_steady_students_are(whole):
     assert steady["name"] == "stability" and list(steady["rows"]) == list(METHODS)
     for name in METHODS:
         assert {f"{name}/test_{m}" for m in ("accuracy", "relative_accuracy", "class_entropy", "fid", "recall")} <= set(results)
-        assert (whole / "plots" / f"{name}_images.png").is_file()
+        for picture in ("images", "frames"):
+            assert (whole / "plots" / f"{name}_{picture}.png").is_file()
+            assert f"](plots/{name}_{picture}.png)" in (whole / "report.md").read_text()

@@ -81,12 +81,14 @@ def drawn(figures, tmp_path, monkeypatch):
     pixels = np.random.default_rng(0).integers(0, 256, (12, 4, 4, 1)).astype(np.uint8)
     rows = array_source(pixels, np.arange(12) % 3)
     dataset = Dataset(rows, None, rows, 3, (4, 4, 1), ("cat", "dog$", "\x1b[31mfox"), "")
-    results = {name: SimpleNamespace(points=(), samples=None, measures={}) for name in STAGES}
+    results = {name: SimpleNamespace(points=(), samples=None, frames=None, measures={}) for name in STAGES}
     results["student_alone"].points = POINTS
     features = {"params": {}, "stats": {}}
+    frames = {"steps": np.array([7, 14]), "images": np.full((2, 3, 4, 4, 1), 255, np.uint8)}
     results["student"] = SimpleNamespace(
-        points=(), samples=np.zeros((9, 4, 4, 1)), measures={"test_rank_me": 1.0}, frozen=lambda: SimpleNamespace(**features)
-    )
+        points=(), samples=np.zeros((9, 4, 4, 1)), frames=frames, measures={"test_rank_me": 1.0},
+        frozen=lambda: SimpleNamespace(**features),
+    )  # fmt: skip
     taps = lambda params, stats, x, train: ({"pooled": x.reshape(len(x), -1)}, stats)  # noqa: E731
     monkeypatch.setattr("kdjax.models.build", lambda net: SimpleNamespace(apply=taps))
     plots.draw(tmp_path, LINES, SUMMARY, results, SimpleNamespace(stages=STAGES, dataset=dataset))
@@ -96,7 +98,7 @@ def drawn(figures, tmp_path, monkeypatch):
 
 def test_every_plot_has_its_title_axes_and_units(drawn):
     figures, folder = drawn
-    pictures = {"student_images.png"}  # images have no axes
+    pictures = {"student_images.png", "student_frames.png"}  # images have no axes
     assert {p.name for p in folder.iterdir()} == set(figures) | pictures and len(figures) == 7
     for name, figure in figures.items():
         assert figure.get_suptitle() or figure.axes[0].get_title(), name
