@@ -25,11 +25,14 @@ def train_bake(c, *, others=3):
 
 METHODS = {
     "bake": Entry(methods.bake, stages=train_bake, objective=bake_objective),
+    "byot": Entry(methods.byot),
     "confidence_penalty": Entry(methods.confidence_penalty),
     "cs_kd": Entry(methods.cs_kd),
     "ddgsd": Entry(methods.ddgsd),
+    "dks": Entry(methods.dks),
     "focal": Entry(methods.focal),
     "ps_kd": Entry(methods.ps_kd),
+    "sad": Entry(methods.sad),
     "sd_dropout": Entry(methods.sd_dropout),
     "tf_kd": Entry(methods.tf_kd),
 }

@@ -9,7 +9,7 @@ from kdjax.methods.recipes import Objective
 
 # Options that an experiment knows by itself: no config shows them, and whichever of them a method takes it is given.
 KNOWN = (
-    "axis_name", "classes", "epochs", "labels", "mean", "micro", "numbers", "objective", "probe", "shape", "std", "steps",
+    "axis_name", "classes", "epochs", "exits", "labels", "mean", "micro", "numbers", "objective", "probe", "shape", "std", "steps",
     "steps_per_epoch",
 )  # fmt: skip
 

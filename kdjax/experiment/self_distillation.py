@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kdjax import data
-from kdjax.core import InputError, Method, pick
+from kdjax import data, models
+from kdjax.core import InputError, Method, Net, pick
 from kdjax.experiment.classifier import ClassifierContext
 from kdjax.experiment.config import Config, plain
 from kdjax.experiment.context import Experiment, axis_name, stages_of
@@ -63,6 +63,11 @@ class OwnContext(ClassifierContext):
         options = dict(self.settings)
         labels = [recipes.labels_objective(options.pop("label_weight"))] if "label_weight" in options else []
         return recipes.combine(*labels, *objectives_of(self.method, options, self.table, self.known))
+
+    @property
+    def exits(self) -> Net:
+        """Classifiers behind the stages of the net but the last."""
+        return models.exits(self.specification, axis_name=self.axis_name)
 
     def stage(self, make: Callable[..., Any] | None = None, **fields: Any) -> dict[str, Stage]:
         """One stage by its name, whose batches hold what the objective sees.

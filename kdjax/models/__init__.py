@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from kdjax.core.net import Net
-from kdjax.models.branched import ConvBlock, attach, branched, branches
+from kdjax.models.branched import ConvBlock, attach, branched, branches, exits
 from kdjax.models.build import DTYPES, LARGEST, build, generates, input_shape
 from kdjax.models.concatenated import concatenated
 from kdjax.models.connector import Connector
@@ -171,6 +171,7 @@ __all__ = [
     "depthwise_convolution",
     "doubling_convolution",
     "ensemble",
+    "exits",
     "fan_in_bias",
     "fan_in_uniform",
     "fan_out_uniform",

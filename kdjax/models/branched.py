@@ -100,6 +100,7 @@ _FAMILIES: dict[str, _Family] = {
 class _Branches(nn.Module):
     family: _Family
     outputs: int
+    exits: bool
     dtype: Any
     axis_name: str | None
 
@@ -107,7 +108,11 @@ class _Branches(nn.Module):
     def __call__(self, taps: Mapping[str, jax.Array], train: bool) -> dict[str, jax.Array]:
         options, found = {"dtype": self.dtype, "axis_name": self.axis_name}, {}
         sizes = self.family.stages(taps)
-        for branch, own in enumerate(sizes, 1):
+        if self.exits and len(sizes) < 2:
+            raise InputError(
+                f"exits lie behind the stages but the last, of which this net has {len(sizes)}: expected 2 or more stages"
+            )
+        for branch, own in enumerate(sizes[:-1] if self.exits else sizes, 1):
             name, x = f"branch{branch}", taps[own[-1]]
             # Behind the last size of map come stages like those of that size once more, without a stride.
             for same in sizes[branch:] or sizes[-1:]:
@@ -115,13 +120,15 @@ class _Branches(nn.Module):
                 for stage in same:
                     x = self._stage(x, taps, stage, name, stride, train)
                     stride = 1
+            found |= {f"exit{branch}_map": x} if self.exits else {}
             if self.family.end:
                 x = nn.relu(batch_norm(train, **options, name=f"{name}_bn")(x))
             if "head" in taps:
                 x = conv2d(taps["head"].shape[-1], 1, dtype=self.dtype, name=f"{name}_head_conv")(x)
                 x = self.family.relu(batch_norm(train, **options, name=f"{name}_head_bn")(x))
             pooled = jnp.mean(x, (1, 2), dtype=jnp.float32)
-            found[f"joint{branch}"] = nn.Dense(self.outputs, kernel_init=fan_in_uniform, name=f"{name}_classifier")(pooled)
+            logits = nn.Dense(self.outputs, kernel_init=fan_in_uniform, name=f"{name}_classifier")(pooled)
+            found |= {f"exit{branch}": logits, f"exit{branch}_pooled": pooled} if self.exits else {f"joint{branch}": logits}
         return found
 
     def _stage(self, x, taps: Mapping[str, jax.Array], stage: str, name: str, stride: int, train: bool) -> jax.Array:
@@ -162,12 +169,45 @@ def branches(net: Mapping[str, Any], *, axis_name: str | None = None) -> Net:
     >>> net.apply(params, stats, taps, train=False)[0]["joint2"].shape
     (2, 12)
     """
+    return _branches(net, ROTATIONS, False, axis_name)
+
+
+def exits(net: Mapping[str, Any], *, axis_name: str | None = None) -> Net:
+    """The classifiers behind the stages of a backbone but the last, as a Net of its taps: at each of them one may leave the net.
+
+    Made as `branches` are, with a logit a class.
+
+    Args:
+      net: specification of the backbone, with `classes`: any net of two stages or more.
+      axis_name: mapped axis over which batch statistics are averaged, or None.
+
+    Returns:
+      A Net of the backbone's taps with the taps `"exit1"`, ... `[B, classes]`, from the shallowest on, `"exit1_pooled"`, ...
+      `[B, D]`, both float32, and `"exit1_map"`, ..., of the shape of the backbone's last stage.
+
+    Raises:
+      InputError: for another net, or one without classes; when it is initialised, for one of a single stage.
+
+    Reference: Zhang, Song, Gao, Chen, Bao, Ma, "Be Your Own Teacher: Improve the Performance of Convolutional Neural Networks via
+    Self Distillation", ICCV 2019, arXiv 1905.08094.
+
+    >>> net = exits({"name": "conv_net", "classes": 3})
+    >>> taps = {"stage1": jnp.ones((2, 4, 4, 5)), "stage2": jnp.ones((2, 2, 2, 6))}
+    >>> found, _ = net.apply(*net.init(jax.random.key(0), taps), taps, train=False)
+    >>> found["exit1"].shape, found["exit1_pooled"].shape, found["exit1_map"].shape
+    ((2, 3), (2, 6), (2, 2, 2, 6))
+    """
+    return _branches(net, 1, True, axis_name)
+
+
+def _branches(net, each, exits, axis_name):
+    """Of `each` outputs a class."""
     if net["name"] not in _FAMILIES:
         raise InputError(f"net {net['name']!r} has no branches; accepted: {nearest(net['name'], _FAMILIES)}")
     classes = net.get("classes", 0)
     check_option("classes", classes, lambda n: n >= 1, "1 or more, as branches have to predict them")
     dtype = pick("dtype", str(net.get("dtype", "float32")), DTYPES)
-    return from_linen(_Branches(_FAMILIES[net["name"]], ROTATIONS * classes, dtype, axis_name))
+    return from_linen(_Branches(_FAMILIES[net["name"]], each * classes, exits, dtype, axis_name))
 
 
 def attach(net: Net, heads: Net) -> Net:

@@ -17,7 +17,7 @@ from kdjax.augment import Geometry
 from kdjax.core import Frozen, Net, by_part, from_linen, jit_fast_compile
 from kdjax.methods.offline.paraphraser import Paraphraser
 from kdjax.methods.recipes import Objective, Outputs
-from kdjax.models import attach, branches, conv_net, linear_head, mlp_head, patch_decoder, projected, shrink, vit
+from kdjax.models import attach, branches, conv_net, exits, linear_head, mlp_head, patch_decoder, projected, shrink, vit
 
 
 def supervised(axis_name: str | None = None, net: Net | None = None, tx: Any = None, **options: Any) -> Case:
@@ -131,6 +131,21 @@ def self_distil(make: Any, rate: float = 0.5, noisy: bool = False, views: bool =
         return Case(method, batch, {}, {"network": net}, lambda s: s.learner.params["student"], "loss", noisy)
 
     return case
+
+
+def with_exits(make: Any, rate: float = 0.1, **fixed: Any) -> Callable[..., Case]:
+    """The case of one with classifiers behind the stages of its net."""
+
+    def case(axis_name: str | None = None, net: Net | None = None, tx: Any = None, **options: Any) -> Case:
+        heads = exits({"name": "conv_net", "classes": CLASSES}, axis_name=axis_name)
+        own = self_distil(make, rate, exits=heads, **fixed)
+        return own(axis_name, net or staged(axis_name), tx, **options)._replace(moved=lambda s: s.learner.params)
+
+    return case
+
+
+def sad(axis_name: str | None = None, net: Net | None = None, **options: Any) -> Case:
+    return self_distil(methods.sad, rate=0.2)(axis_name, net or staged(axis_name), **options)
 
 
 def cs_kd(*args: Any, **options: Any) -> Case:
@@ -407,11 +422,14 @@ CASES: dict[str, Callable[..., Case]] = {
     "mae": mae,
     "uslt": uslt,
     "bake": self_distil(methods.bake),
+    "byot": with_exits(methods.byot),
     "confidence_penalty": self_distil(methods.confidence_penalty),
     "cs_kd": cs_kd,
     "ddgsd": self_distil(methods.ddgsd, rate=2.0, views=True),
+    "dks": with_exits(methods.dks),
     "focal": self_distil(methods.focal),
     "ps_kd": self_distil(methods.ps_kd, labels=LABELS, steps_per_epoch=10, epochs=20),
+    "sad": sad,
     "sd_dropout": self_distil(methods.sd_dropout, noisy=True, weight=0.1),
     "tf_kd": self_distil(methods.tf_kd),
     **DATA_FREE,

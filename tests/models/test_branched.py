@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kdjax.core import InputError, Net, batch_norms
-from kdjax.models import attach, branched, branches, build, conv_net, shrink
+from kdjax.models import attach, branched, branches, build, conv_net, exits, shrink
 
 CONV = {"name": "conv_net", "widths": [3, 4, 5]}
 
@@ -161,3 +161,25 @@ def test_a_family_stays_one_with_heads_and_on_smaller_images():
     wide = shrink(net, 2).at(width=5)
     shapes = jax.eval_shape(lambda x: wide.apply(*wide.init(jax.random.key(0), x), x, train=False)[0], jnp.zeros((2, 8, 8, 1)))
     assert shapes["stage1"].shape == (2, 4, 4, 5) and shapes["mean"].shape == (2, 4, 4)
+
+
+def test_exits_lie_behind_all_stages_but_the_last(shapes):
+    """They are the branches there, with a logit a class; the pooled features and the map before them are told too."""
+    *_, backbone, _ = shapes(build(CONV | {"classes": 7}), images(8))
+    taps = {name: jnp.zeros(tap.shape) for name, tap in backbone.items()}
+    found = jax.eval_shape(lambda: exits(CONV | {"classes": 7}).init(jax.random.key(0), taps))
+    joint = jax.eval_shape(lambda: branches(CONV | {"classes": 7}).init(jax.random.key(0), taps))
+    kept = {name for name in joint[0] if not name.startswith("branch3_")}
+    assert set(found[0]) == kept
+    params, stats = found
+    out, _ = jax.eval_shape(lambda p, s: exits(CONV | {"classes": 7}).apply(p, s, taps, train=True), params, stats)
+    out = {name: tap.shape for name, tap in out.items() if not name.startswith("norm/")}
+    ends = {"": (2, 7), "_pooled": (2, 5), "_map": taps["stage3"].shape}
+    assert out == {f"exit{k}{end}": shape for k in (1, 2) for end, shape in ends.items()}
+
+
+def test_a_net_of_one_stage_has_no_exits():
+    with pytest.raises(InputError, match="of which this net has 1: expected 2 or more stages"):
+        exits({"name": "conv_net", "classes": 2}).init(jax.random.key(0), {"stage1": jnp.ones((1, 4, 4, 2))})
+    with pytest.raises(InputError, match="net 'vit' has no branches"):
+        exits({"name": "vit", "classes": 2})
