@@ -161,6 +161,7 @@ def get_config(variant: str = "", *, names: tuple[str, ...] = (), **options: Any
             # Of a method with a generator, whose steps are as many fewer; an epoch of rounds is a round of method.student_steps.
             "student_steps_per_epoch": often,
             "objective": objective_section(chosen["objective"]),
+            "stop": sections.stop_section(),
             **({"methods": found} if names else {"method": next(iter(found.values()))}),
         }
     )

@@ -41,11 +41,14 @@ class Alarm(NamedTuple):
       measure: its name, without a split.
       least: values below it give an alarm.
       meaning: what that says of the network, in words.
+      stops_after: an alarm in all members ends the stage, at an evaluation behind this step and before the last one, and before
+        this step there is none. None: it never does.
     """
 
     measure: str
     least: float
     meaning: str
+    stops_after: int | None = None
 
 
 MEASURES: Mapping[str, Measure] = {

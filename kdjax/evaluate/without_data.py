@@ -20,11 +20,11 @@ def without_data(look: Callable[[Any], dict[str, Any]], inception: Callable[[np.
     """Makes the measure of a stage of a student, a `"teacher"` and images that are made for them.
 
     At every evaluation: the student's accuracy, and of synthetic images the entropy of the classes that the teacher finds
-    (`class_entropy`), the distance of their statistics at the teacher's batch-norm layers (`batch_norm_distance`) and the student's
-    agreement with the teacher on them (`synthetic_agreement`). At the end also what `classification` measures, the accuracy in
-    percent of the teacher's (`relative_accuracy`), the share of images that have a double (`duplicates`), their mean distance from
-    each other (`diversity`) and to the nearest real image (`nearest_real`), in pixels, and, in the teacher's pooled features
-    against real images, FID, KID, precision and recall; FID and KID in features of Inception too, where that is given
+    (`class_entropy`), the distance of their statistics at the teacher's batch-norm layers (`batch_norm_distance`), the student's
+    agreement with the teacher on them (`synthetic_agreement`) and their mean distance from each other in pixels (`diversity`). At
+    the end also what `classification` measures, the accuracy in percent of the teacher's (`relative_accuracy`), the share of images
+    that have a double (`duplicates`), their mean distance to the nearest real image (`nearest_real`), and, in the teacher's pooled
+    features against real images, FID, KID, precision and recall; FID and KID in features of Inception too, where that is given
     (`inception_fid`, `inception_kid`). FID falls with the number of images, which are far fewer here than in published tables.
 
     Args:
@@ -40,6 +40,7 @@ def without_data(look: Callable[[Any], dict[str, Any]], inception: Callable[[np.
         measures["synthetic_agreement"] = 100 * np.mean(jax.vmap(top1_agreement)(seen["student_logits"], seen["logits"]), -1)
         if "batch_norm" in seen:
             measures["batch_norm_distance"] = seen["batch_norm"]
+        measures["diversity"] = _each(diversity, seen["image"])
         if not final:
             return measures
         outputs, columns = collect(split, "logits", "pooled", given=True, columns=("image",))
@@ -48,7 +49,6 @@ def without_data(look: Callable[[Any], dict[str, Any]], inception: Callable[[np.
         measures["relative_accuracy"] = np.asarray(relative_accuracy(measures["accuracy"], right))
         closest = DOUBLE * np.sqrt(images[0, 0].size)
         measures["duplicates"] = _each(lambda x: 100 * duplicates(x, tolerance=closest), images)
-        measures["diversity"] = _each(diversity, images)
         real = columns["image"][:REAL]
         real = real / 255 if real.dtype == np.uint8 else real
         if real.shape[1:] == images.shape[2:]:

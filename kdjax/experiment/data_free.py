@@ -1,7 +1,6 @@
 """The experiment of a teacher without its data: students see images that are made for them."""
 
 import inspect
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,11 +9,11 @@ import jax
 import optax
 
 from kdjax.core import InputError, Net, check_count, check_option, pick
-from kdjax.evaluate.measure import Alarm
 from kdjax.evaluate.without_data import without_data
 from kdjax.experiment.config import Config, plain
 from kdjax.experiment.context import Context, Experiment, axis_name, make_stage, stages_of
 from kdjax.experiment.data import load_data
+from kdjax.experiment.data_free_alarms import data_free_alarms
 from kdjax.experiment.data_free_references import references
 from kdjax.experiment.entry import Table, check_accumulation, objectives_of
 from kdjax.experiment.inception import Judge, read_inception
@@ -30,7 +29,6 @@ from kdjax.train import Stage
 SAMPLES = 64  # images to look at, in the order of classes
 ROWS, COLUMNS = 20, 8  # of images to look at, a row a class, where a generator is asked for up to so many
 JUDGED = 512  # images that measures are of
-COLLAPSE = 0.5  # of the entropy of equally many images of each class
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,15 +158,21 @@ class DataFreeContext(Context):
         """
         often, makes = self.settings["student_steps"], self.settings["synthesis_steps"]
         check_option("--config.method.warm_up", warm_up, lambda n: 0 <= n < self.epochs, f"fewer than the {self.epochs} epochs")
-        learning = self.epochs - warm_up
+        learning, each = self.epochs - warm_up, makes + often
         # The student's schedule is that of the epochs in which it learns.
-        c = replace(self, steps_per_epoch=makes + often, student_steps=often * learning / self.epochs / (makes + often))
+        c = replace(self, steps_per_epoch=each, student_steps=often * learning / self.epochs / each)
         nets = {"generator": self.generator_specification(**changed)} if generator else {}
-        steps = self.epochs * makes + learning * often
-        return c.stage(make, nets, remembered, steps=steps, frames=lambda state, key: newest(state, key, COLUMNS))
+        steps, newly = warm_up * makes + learning * each, lambda state, key: newest(state, key, COLUMNS)
+        return c.stage(make, nets, remembered, begin=warm_up * makes, steps=steps, frames=newly)
 
     def stage(
-        self, make: Callable[..., Any] | None, nets: Mapping[str, dict], images: Callable[..., jax.Array], **fields: Any
+        self,
+        make: Callable[..., Any] | None,
+        nets: Mapping[str, dict],
+        images: Callable[..., jax.Array],
+        *,
+        begin: int = 0,
+        **fields: Any,
     ) -> dict[str, Stage]:
         """One stage by its name.
 
@@ -176,6 +180,7 @@ class DataFreeContext(Context):
           make: `c -> Method`; None: that of the entry.
           nets: specifications of what makes images, by name.
           images: `(state, key, count) -> images` that a State makes.
+          begin: the step from which on the student learns.
           **fields: others of `Stage` than those of all students without data.
         """
         alone = replace(self, axis_name=None)
@@ -190,7 +195,7 @@ class DataFreeContext(Context):
             "source": None,
             "evaluate": without_data(look, inception and inception.features),
             "score": "accuracy",
-            "alarms": (Alarm("class_entropy", COLLAPSE * math.log(self.classes), "the images made are of few classes"),),
+            "alarms": data_free_alarms(self.config.stop, self.dataset, begin=begin, steps=fields.get("steps", self.steps)),
             "given": self.teaching.given,
             "samples": lambda state, key: shown(state, key, SAMPLES),
             "frames": lambda state, key: images(state, key, COLUMNS),

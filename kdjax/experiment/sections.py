@@ -113,6 +113,16 @@ def cache_section() -> dict:
     }
 
 
+def stop_section() -> dict:
+    """When a student without data is lost, and its training stops: where a measure is too low for all seeds. 0: never."""
+    return {
+        "after": 0.5,  # part of the epochs in which the student learns; at the last evaluation nothing stops
+        "class_entropy": 0.05,  # of images that are made, as a part of that of equally many of each class
+        "diversity": 0.01,  # mean difference of two of these images in each number, as a part of its range
+        "accuracy": 2.0,  # of the student, in standard errors above a guess
+    }
+
+
 def students_section(
     *, labels_per_class: int = 0, baseline_rates: tuple[float, ...] = (), smoothing: float = 0.0, sweep: str = ""
 ) -> dict:

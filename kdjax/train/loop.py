@@ -15,11 +15,12 @@ from kdjax.core import InputError, jit_fast_compile, join, split
 from kdjax.core.files import remove
 from kdjax.data import resident
 from kdjax.train import frames
-from kdjax.train.alarms import raised
+from kdjax.train.alarms import fatal, raised
 from kdjax.train.block import block
 from kdjax.train.checkpoint import Checkpoints
 from kdjax.train.collect import Collect, Collector, on_devices
 from kdjax.train.devices import on_host, place, within_process
+from kdjax.train.diverged import Diverged, check_losses, check_weights, ended
 from kdjax.train.feed import Chunk, feed
 from kdjax.train.identify import identity_of
 from kdjax.train.members import stack, unstack
@@ -32,10 +33,6 @@ from kdjax.train.sweep import choose
 from kdjax.train.teacher_cache.compute import check_outputs, teacher_outputs
 
 
-class Diverged(RuntimeError):  # noqa: N818
-    """The loss is not finite in any member."""
-
-
 def run_stages(stages: dict[str, Stage], run: Run) -> dict[str, Result]:
     """Runs stages in order; what is finished is read back, what was begun is resumed.
 
@@ -44,7 +41,7 @@ def run_stages(stages: dict[str, Stage], run: Run) -> dict[str, Result]:
     Raises:
       InputError: when something given, or found on disk, is refused.
       Stopped: after a clean save, when `run.stop` asks for it.
-      Diverged: when no member has a finite loss in a stage that is not optional.
+      Diverged: when a stage that is not optional is lost in all of its members.
     """
     for asked, name in ((run.select == "best", "select='best'"), (any(s.choose for s in stages.values()), "a sweep that chooses")):
         if asked and "val" not in run.splits:
@@ -107,7 +104,7 @@ def _train(name, stage, run, identity, given, results, splits, order) -> Result:
         compiled = block(stage, state, run.how, own, run.devices)
         ask = Collector(stage.method.predict, run, splits, stage.view, needs=stage.method.needs)
         validation = "val" if "val" in splits else "test"
-        keys, warned = _noise_keys(stage, run, own), False
+        keys, warned, saved = _noise_keys(stage, run, own), False, step
         look = stage.frames and (lambda state: stage.frames(state, jax.random.key(run.data_seed)))
         outputs = None
         if stage.teacher_cache and step < stage.steps:
@@ -122,20 +119,21 @@ def _train(name, stage, run, identity, given, results, splits, order) -> Result:
                 moving, line, images, damaged = _advance(compiled, moving, (frozen, arrays, keys), chunks, step, end)
                 name_damaged(run, damaged)
                 line = {"stage": name, "step": end} | line
-                if not _all_finite(name, end, line) and not warned:
+                if not check_losses(name, end, line, saved) and not warned:
                     warned = True
                     run.say(f"{name}: the loss of some members is not finite at step {end}")
                 spent = time.perf_counter() - began
                 run.records.time(name, end, seconds=spent, images_per_second=images / spent)
-                step, due = end, end == stage.steps
+                step, due, lost = end, end == stage.steps, ""
                 moving = refresh(moving, frozen, step)
                 if due or step % stage.pace.evaluate == 0:
                     measured = stage.evaluate(ask(join(moving, frozen)), validation, False)
                     _check_measured(name, measured, score, {"select='best'": best, "a sweep that chooses": stage.choose})
                     line |= {f"{validation}_{measure}": value for measure, value in measured.items()}
+                    lost = "" if due else fatal(stage.alarms, {**line, **measured}, step)
                     if found := raised(stage.alarms, {**line, **measured}, step):
                         known = _alarmed(run.records.of(name))
-                        for told in (text for measure, text in found.items() if measure not in known):
+                        for told in (text for measure, text in found.items() if measure not in known and not lost):
                             run.say(f"{name}: {told}; the run goes on")
                         line["alarms"] = found
                     if look and frames.is_shown(stage, step):
@@ -146,11 +144,16 @@ def _train(name, stage, run, identity, given, results, splits, order) -> Result:
                         line |= {f"test_{score}": on_test[score]} if score in on_test else {}
                 run.records.add([line])
                 run.progress(name, step, run.records.lines[-1])
+                if lost:
+                    raise ended(f"{name} stops: {lost}", saved)
                 stopping = any(gathered(run.stop()))
                 if due or stopping or step % stage.pace.save == 0:
                     value = sign * float(np.mean(line[f"val_{score}"])) if best and f"val_{score}" in line else None
                     told = {"damaged": sorted(run.damaged), "lines": run.records.of(name)}
-                    checkpoints.save(step, on_host(moving), notes | told, value)
+                    held = on_host(moving)
+                    check_weights(name, step, held, saved)
+                    checkpoints.save(step, held, notes | told, value)
+                    saved = step
                 if stopping and not due:
                     raise Stopped(f"stopped by a signal; {name} is saved at step {step} of {stage.steps}: the same command goes on")
         if best and (chosen := checkpoints.best()) != step:
@@ -296,11 +299,3 @@ def _refresher(stage: Stage, run: Run, splits: dict, arrays: Any) -> Callable:
         return place(split(stack(states))[0], run.devices, lead=1)
 
     return refresh
-
-
-def _all_finite(name: str, step: int, line: dict) -> bool:
-    """Whether all losses are finite; a run goes on while a single member has none but finite ones."""
-    losses = [np.isfinite(value) for measure, value in line.items() if measure.endswith("loss")]
-    if losses and not np.any(np.all(losses, axis=0)):
-        raise Diverged(f"{name} diverged: the loss at step {step} is not finite; lower its learning rate")
-    return bool(np.all(losses))

@@ -47,7 +47,8 @@ class Stage(NamedTuple):
       evaluate: `(collect, split, final) -> {measure: [members]}`.
       score: the measure that the stage is judged by: results at the best step, points of a sweep, plots and tables follow it.
       measures: what it measures that is not in the table of measures, `evaluate.MEASURES`.
-      alarms: what is told while it is trained, where a measure or a metric of the step is too low; the run goes on.
+      alarms: what is told while it is trained, where a measure or a metric of the step is too low; the run goes on, but for
+        alarms that stop it.
       given: `results of earlier stages -> {name: Frozen}`.
       warm_start: `(state, result, member) -> state`: a member starts from weights of the stage `warm_start_from`; in a sweep,
         member is the number of its seed.

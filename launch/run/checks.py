@@ -73,6 +73,8 @@ NUMBERS: dict[str, tuple[Callable, str]] = {
     **dict.fromkeys(("optimiser.weight_decay", "optimiser.warmup_epochs", "optimiser.clip", "optimiser.vector_rate"), _FROM_0),
     **dict.fromkeys(("optimiser.learning_rate", "optimiser.eta"), _ABOVE_0),
     "first.learning_rate": _FROM_0,
+    **dict.fromkeys(("stop.after", "stop.class_entropy", "stop.diversity"), _SHARE),
+    "stop.accuracy": _FROM_0,
     "baseline_rates": ((lambda v: all(x > 0 for x in v) and len(set(v)) == len(v)), "numbers above 0, each once, or () for none"),
     **dict.fromkeys(("optimiser.drops", "first.drops"), _DROPS),
 }  # fmt: skip

@@ -12,8 +12,8 @@ from kdjax.core import InputError
 from kdjax.core.difference import difference
 from kdjax.core.files import read_json
 
-# Fields of a config that say where a run computes and finds things: it may go on with others.
-PLACES = ("devices", "fsdp", "parallel", "data.dir", "data.workers", "cache.dir")
+# Fields of a config that say where a run computes and finds things, and when it is given up: it may go on with others.
+PLACES = ("devices", "fsdp", "parallel", "data.dir", "data.workers", "cache.dir", "stop")
 
 
 def same_run(folder: Path, plain: dict, source: dict) -> bool:
