@@ -17,10 +17,10 @@ def test_losses_of_all_members_may_not_be_infinite():
     assert check_losses("s", 4, {"loss": np.ones(2), "other_loss": np.zeros(2), "shift": np.full(2, NAN)}, 0)
     assert not check_losses("s", 4, {"loss": np.array([1.0, NAN])}, 0)
     assert check_losses("s", 4, {"shift": np.full(2, NAN)}, 0)
-    told = "s diverged: other_loss is inf at step 4, expected a finite number; lower the learning rate; the checkpoint of step 2 is kept"
+    told = "s diverged: other_loss is inf at step 4, expected a finite number; lower the learning rate; "
     with pytest.raises(Diverged) as error:
         check_losses("s", 4, {"loss": np.array([1.0, 1.0]), "other_loss": np.array([np.inf, NAN])}, 2)
-    assert str(error.value) == told
+    assert str(error.value) == told + "the checkpoint of step 2 is kept"
     with pytest.raises(Diverged, match="loss is nan at step 4"):  # each member has one that is not
         check_losses("s", 4, {"loss": np.array([1.0, NAN]), "other_loss": np.array([NAN, 1.0])}, 2)
 
@@ -34,7 +34,7 @@ def test_weights_of_all_members_may_not_be_infinite():
     check_weights("s", 4, held(1.0, NAN), 0)
     lost = held(1.0, NAN)
     lost["student"].params["b"] = np.array([[np.inf], [0.0]])
-    with pytest.raises(Diverged, match="^s diverged: its weights at step 4 are not finite; lower the learning rate$"):
+    with pytest.raises(Diverged, match=r"^s diverged: its weights at step 4 are not finite; lower the learning rate$"):
         check_weights("s", 4, lost, 0)
     check_weights("s", 4, {"bank": np.full((2, 3), NAN)}, 0)
 

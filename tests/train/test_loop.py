@@ -198,9 +198,7 @@ def test_one_member_may_diverge_and_all_may_not(tmp_path):
     last = json.loads(metrics(tmp_path / "one").splitlines()[-1])
     assert last["loss"][1] is None and last["loss"][0] < 1.2 and any("some members is not finite" in x for x in said)
     assert np.isfinite(weights(results)["params"][0][0]).all()
-    with pytest.raises(
-        Diverged, match=r"only diverged: loss is (nan|inf) at step 2, expected a finite number; lower the learning rate$"
-    ):
+    with pytest.raises(Diverged, match=r"only diverged: loss is (nan|inf) at step 2, expected a finite number; lower the"):
         run_stages({"only": stage(method, members=2, hyper={"rate": [1e38, 1e38]})}, run(tmp_path / "all"))
 
 
