@@ -114,6 +114,40 @@ def test_classes_are_asked_for_equally_often():
     assert np.bincount(seen["labels"], minlength=CLASSES).tolist() == [4] * CLASSES
 
 
+def test_embeddings_of_classes_are_kept_short():
+    """Alone, the term moves a row that is longer than 1 by `-rate factor 2 e share`, and no other row."""
+    net, teacher = without_batch_norm(), without_batch_norm()
+    maker = generator(8, channels=1, features=2, classes=CLASSES, label="sum")
+    options = {"adversarial": 0.0, "label": 0.0, "embedding": 3.0, "conditional": True, "classes": CLASSES, "latent": 3}
+    method = methods.mad(net, teacher, maker, optax.sgd(0.1), optax.sgd(0.1), student_steps=1, **options)
+    state = method.init(KEY, BATCH, {"teacher": frozen(teacher)})
+    table = np.array([[2.0, 0, 0], [0, 0.9, 0], [0.6, -0.6, 0.6], [0, 0, -1.5]], np.float32)
+    before = {**state.generator.params, "latents": jax.tree.map(lambda _: jnp.asarray(table), state.generator.params["latents"])}
+    state = state._replace(generator=state.generator.replace(params=before))
+    new, metrics = jax.jit(method.step)(state, BATCH, KEY)
+    over = np.maximum((table**2).sum(1) - 1, 0)
+    np.testing.assert_allclose(metrics["generator_embedding"], over.mean(), rtol=1e-5)
+    (moved,) = jax.tree.leaves(new.generator.params["latents"])
+    np.testing.assert_allclose(moved, table - 0.1 * 3 * 2 * table / CLASSES * (over > 0)[:, None], rtol=1e-5)
+    close(new.generator.params["linear"], state.generator.params["linear"])
+
+
+def test_a_generator_that_embeds_no_classes_is_refused_but_for_a_factor_of_0():
+    maker = generator(8, channels=1, features=2, classes=CLASSES, label="concat")
+
+    def step(**options):
+        net = without_batch_norm()
+        method = methods.mad(
+            net, net, maker, optax.sgd(0.1), optax.sgd(0.1), latent=3, conditional=True, classes=CLASSES, student_steps=1, **options
+        )
+        state = jax.eval_shape(method.init, KEY, BATCH, {"teacher": frozen(net)})
+        return jax.eval_shape(method.step, state, BATCH, KEY)[1]
+
+    with pytest.raises(InputError, match=r"embedding=1.0 is not accepted: this generator embeds no classes; 0 leaves the term out"):
+        step()
+    assert "generator_embedding" not in step(embedding=0.0)
+
+
 @pytest.mark.parametrize(
     ("options", "line"),
     [

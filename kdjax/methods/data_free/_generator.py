@@ -57,6 +57,7 @@ class SyntheticBatch(Node):
       key: for what is drawn, another one for each step.
       step: generator steps done, int32.
       axis_name: mapped axis that holds the rest of the batch, or None.
+      made: the taps of the generator that made them; None where rounds make them.
     """
 
     images: jax.Array
@@ -68,6 +69,7 @@ class SyntheticBatch(Node):
     key: jax.Array
     step: jax.Array
     axis_name: str | None = static(default=None)
+    made: dict[str, jax.Array] | None = None
 
 
 def data_free(
@@ -158,8 +160,8 @@ def data_free(
         first = draw(keys[0], batch)
 
         def loss(params, drawn):
-            images, stats = make(params, state.generator.stats, drawn)
-            terms, kept = objective(judge(state, images, drawn, key))
+            taps, stats = net.apply(params, state.generator.stats, drawn, train=True)
+            terms, kept = objective(judge(state, taps["image"], drawn, key).replace(made=taps))
             used = {name: term for name, term in terms.items() if not is_zero(weights.get(name, 1.0))}
             value, metrics = weighted_sum(used, weights_at(weights, state.step))
             return value, ((stats, lax.stop_gradient(kept)), metrics)

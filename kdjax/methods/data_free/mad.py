@@ -1,12 +1,13 @@
 """Momentum adversarial distillation."""
 
+import jax
 import jax.numpy as jnp
 import optax
 
 from kdjax import losses
 from kdjax.core import InputError, Method, Net, check_option
 from kdjax.methods import recipes
-from kdjax.methods.data_free._generator import data_free
+from kdjax.methods.data_free._generator import data_free, is_zero
 from kdjax.methods.data_free._terms import disagreement
 from kdjax.methods.recipes import Objective
 
@@ -25,6 +26,7 @@ def mad(
     bound: float = 1.0,
     conditional: bool = False,
     label: float = 1.0,
+    embedding: float = 1.0,
     latent: int = 256,
     student_steps: int = 10,
     objective: Objective | None = None,
@@ -33,15 +35,16 @@ def mad(
 ) -> Method:
     """A student learns from a generator and from the generator's moving average, which replays what it forgets.
 
-    Generator: `- adversarial min(KL(p_t || p_s), bound)`, and for a conditional one `+ label CE(z_t, y)`. Student:
+    Generator: `- adversarial min(KL(p_t || p_s), bound)`, and for a conditional one `+ label CE(z_t, y) +
+    embedding max(|e_y|^2 - 1, 0)`, `e_y` the trained embedding of the class that is added to the latent. Student:
     `new_weight KL(p_t || p_s)` on its images and `replay_weight KL(p_t || p_s)` on those of the average, of other latents and
     labels, each half of the batch with batch statistics of its own. After each generator step
     `average = decay average + (1 - decay) generator`. `replay_weight=0` is ABM, the baseline of the
     paper. How far a step moves the student's predictions on images of fixed latents is logged for both, `generator_shift` and
     `average_shift`.
 
-    `decay` and the form of the terms are the paper's, as far as they are known; the other factors and the bound are guesses, and
-    there is no code. The paper's further regulariser of the class embedding is left out.
+    `decay` and the form of the terms are the paper's, as far as they are known; the other factors and the bound are guesses, as is
+    the form of the embedding's regulariser, and there is no code.
 
     Args:
       student: the net to train; it never sees a real image.
@@ -56,6 +59,7 @@ def mad(
       bound: the most that the disagreement of an image counts, in nats, above 0.
       conditional: whether the generator is asked for a class, for data of many classes.
       label: factor of the cross-entropy of the teacher with the labels asked for.
+      embedding: factor of the regulariser that keeps the embeddings of a conditional generator short; 0 leaves it out.
       latent: length of a latent vector.
       student_steps: student steps for each generator step.
       objective: what the student is asked for in place of both terms: that of any offline method.
@@ -73,6 +77,10 @@ def mad(
         found = {"adversarial": -losses.bounded(-disagreement(seen), bound=bound)}
         if conditional:
             found["label"] = losses.cross_entropy(seen.teacher["logits"], seen.labels)
+        if conditional and not is_zero(embedding):
+            if "class_embedding" not in seen.made:
+                raise InputError(f"embedding={embedding} is not accepted: this generator embeds no classes; 0 leaves the term out")
+            found["embedding"] = jax.nn.relu(jnp.sum(seen.made["class_embedding"] ** 2, -1) - 1)
         return found, ()
 
     def both(seen, adapted):
@@ -84,6 +92,6 @@ def mad(
     # Slices of accumulation hold every other row: one the generator's, one the average's. Other objectives may couple rows.
     learner = recipes.student(student, student_tx, asked, teacher=teacher, axis_name=axis_name, micro=1 if objective else 2)
     return data_free(
-        learner, generator, generator_tx, terms, weights={"adversarial": adversarial, "label": label}, latent=latent,
-        student_steps=student_steps, classes=classes if conditional else None, decay=decay, axis_name=axis_name,
+        learner, generator, generator_tx, terms, weights={"adversarial": adversarial, "label": label, "embedding": embedding},
+        latent=latent, student_steps=student_steps, classes=classes if conditional else None, decay=decay, axis_name=axis_name,
     )  # fmt: skip
