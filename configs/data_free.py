@@ -41,7 +41,7 @@ def train_cmi(c):
         head = models.mlp_head(256, 256, norm=False, out_bias=True)
         return methods.cmi(c.student, c.teacher, c.generator(), head, c.tx, c.image_tx, **c.options)
 
-    return c.in_rounds(make, generator=True)
+    return c.in_rounds(make, warm_up=c.settings["warm_up"], generator=True)
 
 
 def train_deep_inversion(c, *, pixel_learning_rate=0.1):

@@ -84,8 +84,9 @@ def test_a_student_may_be_asked_for_any_offline_objective(objective):
     assert "student_distillation" not in metrics and "student_cross_entropy" not in metrics
 
 
-def test_an_epoch_of_rounds_is_a_round():
-    found = data_free.get_config("method=fast_dfkd", warm_up=4, synthesis_steps=5, student_steps=7)
+@pytest.mark.parametrize("method", ["fast_dfkd", "cmi"])
+def test_an_epoch_of_rounds_is_a_round(method):
+    found = data_free.get_config(f"method={method}", warm_up=4, synthesis_steps=5, student_steps=7)
     found.student_training.epochs = 6
     stage = small(found).stages["student"]
     assert stage.steps == 6 * 5 + 2 * 7 and list(stage.nets) == ["student", "generator"]

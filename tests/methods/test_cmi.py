@@ -76,22 +76,23 @@ def test_without_contrast_there_is_neither_bank_nor_head():
     assert state.memory == () and list(state.maker.params) == ["generator", "latent"]
 
 
-def test_fast_without_its_meta_step_and_average_is_cmi_without_contrast():
-    """Of images alone: a generator without a network begins each round alike."""
+@pytest.mark.parametrize("warm_up", [0, 1])
+def test_fast_without_its_meta_step_and_average_is_cmi_without_contrast(warm_up):
+    """Of images alone: a generator without a network begins each round alike. In one phase, and in two."""
     net, batch = without_batch_norm(), {"index": jnp.arange(16)}
     pictures = np.random.default_rng(0).uniform(size=(16, 8, 8, 1)).astype(np.float32)
     shared = {"classes": 4, "one_hot": 1.0, "adversarial": 0.5, "batch_norm": 0.0, "latent": 2, "pool": 32, "padding": 1}
-    shared |= {"synthesis_steps": 2, "student_steps": 2}
+    shared |= {"synthesis_steps": 2, "student_steps": 2, "warm_up": warm_up}
     tx = optax.adam(0.01)
     maker = easel(pictures)
     one = methods.cmi(net, net, maker, mlp_head(4, 4), optax.sgd(0.1), tx, contrast=0.0, **shared)
-    fast = {"meta": "none", "average": 0.0, "reset": 0, "warm_up": 0}
+    fast = {"meta": "none", "average": 0.0, "reset": 0}
     other = methods.fast_dfkd(net, net, maker, optax.sgd(0.1), tx, tx, tx, **shared, **fast)
     given = {"teacher": frozen(net)}
     states = [method.init(KEY, batch, given) for method in (one, other)]
     states[1] = states[1]._replace(labels=states[0].labels, student=states[0].student)
     steps = [jax.jit(method.step) for method in (one, other)]
-    for k in range(5):
+    for k in range(7):
         found = [step(state, batch, jax.random.key(k)) for step, state in zip(steps, states, strict=True)]
         states, (a, b) = [state for state, _ in found], [metrics for _, metrics in found]
         shared_metrics = set(a) & set(b)
@@ -99,6 +100,23 @@ def test_fast_without_its_meta_step_and_average_is_cmi_without_contrast():
         for name in shared_metrics:
             np.testing.assert_allclose(a[name], b[name], rtol=1e-5, atol=1e-7)
     np.testing.assert_array_equal(states[0].pool.rows, states[1].pool.rows)
+
+
+def test_in_two_phases_images_are_made_before_anyone_looks_at_the_student():
+    """Up to the end of the first phase nothing depends on the adversarial term or moves the student; then both count."""
+    cases = [CASES["cmi"](warm_up=2, synthesis_steps=2, student_steps=2, adversarial=x) for x in (0.0, 5.0)]
+    states, steps = [c.method.init(KEY, c.batch, c.given) for c in cases], [jax.jit(c.method.step) for c in cases]
+    start = jax.tree.leaves(states[0].student.learner)
+    for k in range(6):
+        states = [step(state, c.batch, jax.random.key(k))[0] for c, step, state in zip(cases, steps, states, strict=True)]
+        without, with_term = (jax.tree.leaves((state.maker.params, state.pool.rows)) for state in states)
+        alike = all(np.allclose(a, b, atol=1e-6) for a, b in zip(without, with_term, strict=True))
+        assert alike == (k < 4), k
+        pushed = 16 * ((k + 1) // 2)
+        assert int(states[1].pool.pushed) == int(states[1].memory["bank"].pushed) == pushed
+        assert all(np.array_equal(a, b) for a, b in zip(start, jax.tree.leaves(states[1].student.learner), strict=True))
+    moved = steps[1](states[1], cases[1].batch, KEY)[0].student.learner
+    assert not all(np.array_equal(a, b) for a, b in zip(start, jax.tree.leaves(moved), strict=True))
 
 
 @pytest.mark.parametrize(

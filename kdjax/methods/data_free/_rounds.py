@@ -115,6 +115,16 @@ class Synthesis(NamedTuple):
     networks: Callable[[Rounds], dict[str, tuple[Any, Any]]] = lambda state: {}
 
 
+def behind(steps: int, weight: float) -> float | Callable[[jax.Array], jax.Array]:
+    """The factor of a term that counts behind so many steps, and not in them.
+
+    Args:
+      steps: of a warm-up; 0: there is none.
+      weight: of the term from then on.
+    """
+    return (lambda step: jnp.where(step < steps, 0.0, weight)) if steps and not is_zero(weight) else weight
+
+
 def rounds(
     student: Method,
     synthesis: Synthesis,

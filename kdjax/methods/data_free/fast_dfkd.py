@@ -10,7 +10,7 @@ from kdjax import losses
 from kdjax.core import Learner, Method, Net, apply_gradients, batch_norms, by_part, check_option
 from kdjax.core.collectives import take
 from kdjax.methods import recipes
-from kdjax.methods.data_free._rounds import Synthesis, rounds
+from kdjax.methods.data_free._rounds import Synthesis, behind, rounds
 from kdjax.methods.data_free._terms import check_batch_norm
 from kdjax.methods.data_free._views import shifted
 from kdjax.methods.offline.kd import kd_objective
@@ -146,10 +146,7 @@ def fast_dfkd(
     def networks(state):
         return {"generator": (state.memory["meta"].params, state.memory["meta"].stats)}
 
-    def late(step):
-        return jnp.where(step < warm_up * synthesis_steps, 0.0, adversarial)
-
-    weights = {"one_hot": one_hot, "batch_norm": batch_norm, "adversarial": late if warm_up else adversarial}
+    weights = {"one_hot": one_hot, "batch_norm": batch_norm, "adversarial": behind(warm_up * synthesis_steps, adversarial)}
     asked = objective or kd_objective(weight=1.0, temperature=temperature)
     return rounds(
         recipes.student(student, student_tx, asked, teacher=teacher, axis_name=axis_name),
