@@ -63,6 +63,7 @@ MEASURES: Mapping[str, Measure] = {
         Measure("pixels_probe_accuracy", "%", "higher", 2),
         Measure("half_interval", "points", "lower", 2),
         Measure("agreement", "%", "higher", 2),
+        Measure("disagreement", "%", "higher", 2),
         Measure("ece", "%", "lower", 2),
         Measure("nll", "nats", "lower", 3),
         Measure("brier", "0 to 2", "lower", 3),

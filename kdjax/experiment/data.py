@@ -58,10 +58,9 @@ def augmentation(section: Config, dataset: data.Dataset) -> Callable:
     return augment.per_image(*_transforms(section, dataset))
 
 
-def two_views(section: Config, dataset: data.Dataset) -> Callable:
-    """The augmentation that adds two views of each image, two draws of what the section has."""
-    one = augment.compose(*_transforms(section, dataset))
-    return augment.views(one, one)
+def own_views(section: Config, dataset: data.Dataset, count: int) -> Callable:
+    """The augmentation that adds views of each image, so many draws of what the section has."""
+    return augment.views(*[augment.compose(*_transforms(section, dataset))] * count)
 
 
 def weak_and_strong(section: Config, dataset: data.Dataset) -> Callable:

@@ -9,7 +9,7 @@ from kdjax.core import InputError, Method, Net, pick
 from kdjax.experiment.classifier import ClassifierContext
 from kdjax.experiment.config import Config, plain
 from kdjax.experiment.context import Experiment, axis_name, stages_of
-from kdjax.experiment.data import load_data, steps_per_epoch, two_views
+from kdjax.experiment.data import load_data, own_views, steps_per_epoch
 from kdjax.experiment.distillation import student_sources, students_alone
 from kdjax.experiment.entry import Entry, Table, objectives_of
 from kdjax.experiment.nets import net_specification
@@ -19,8 +19,8 @@ from kdjax.methods.self_distil.rows import anchors_of_pairs, both_views
 from kdjax.train import Stage
 
 
-def build(config: Config, table: Table) -> Experiment:
-    """A student alone, the same with label smoothing (where `config.smoothing` is above 0), and one by each method.
+def build(config: Config, table: Table, *, taught: Callable[..., dict[str, Stage]] | None = None) -> Experiment:
+    """Without a teacher: a student alone, the same with label smoothing (where `config.smoothing` is above 0), one by each method.
 
     `config.method` makes one, `student`; `config.methods` one by each, under its name, without those that diverge. All have the
     same images, labels and steps. Students alone have their learning rate chosen among `config.baseline_rates` on validation
@@ -29,8 +29,9 @@ def build(config: Config, table: Table) -> Experiment:
     Args:
       config: filled.
       table: of the methods by name.
+      taught: `(name, section of a method, table, fields of a context) -> stages`; None: `own_stages`.
     """
-    dataset = load_data(config)
+    dataset, taught = load_data(config), taught or own_stages
     labelled, _ = student_sources(config, dataset)
     shared = {
         "config": config, "dataset": dataset, "training": plain(config.student_training), "source": labelled,
@@ -40,10 +41,10 @@ def build(config: Config, table: Table) -> Experiment:
     stages = students_alone(config, shared)
     alone, many = list(stages), "methods" in config
     for name, section in config.methods.items() if many else [("student", config.method)]:
-        own = own_stages(name, section, table, shared)
+        own = taught(name, section, table, shared)
         stages |= {stage: one._replace(optional=many) for stage, one in own.items()}
-    taught = [name for name in stages if name not in alone]
-    compare = [(name, alone[0]) for name in alone[1:]] + [(name, other) for name in taught for other in alone]
+    others = [name for name in stages if name not in alone]
+    compare = [(name, alone[0]) for name in alone[1:]] + [(name, other) for name in others for other in alone]
     return Experiment(stages, dataset, tuple((f"{one}/test_accuracy", f"{other}/test_accuracy") for one, other in compare))
 
 
@@ -93,7 +94,7 @@ def _pairs(c: OwnContext) -> dict[str, Any]:
 
 
 def _views(c: OwnContext) -> dict[str, Any]:
-    return {"augment": two_views(c.config.data, c.dataset)}
+    return {"augment": own_views(c.config.data, c.dataset, 2)}
 
 
 # What fills a batch for the objectives that see other rows than its own.

@@ -63,6 +63,7 @@ NUMBERS: dict[str, tuple[Callable, str]] = {
     ),
     "probe.per_class": _whole(1),
     "probe.ways": _whole(2),
+    "peers": _whole(2),
     "probe.fractions": (
         (lambda v: all(0 < x <= 1 for x in v) and len(set(v)) == len(v)),
         "parts of the labels, above 0 and at most 1, each once, or () for none",

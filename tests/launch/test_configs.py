@@ -15,7 +15,7 @@ def words_for(file, folder):
     if "remote_sensing" in file:
         return ("--config.transforms.names=crop,drop",)
     if "setting=" not in file and file.startswith(
-        ("data_free", "digits", "offline", "quickstart", "self_distil", "ssl", "studies")
+        ("data_free", "digits", "mutual", "offline", "quickstart", "self_distil", "ssl", "studies")
     ):
         return ()
     options = {"size": 8, "channels": 1} if "mnist" in file else {"size": 32, "channels": 3}
@@ -38,6 +38,7 @@ VARIANTS = [
     "data_free.py:method=mad",
     "data_free.py:method=zskt,objective=reviewkd",
     "digits_datafree.py:student=resnet8",
+    "mutual.py:methods=dml/independent/kdcl",
     "self_distil.py:methods=bake/byot+sd_dropout/cs_kd/ddgsd/ps_kd",
     "studies/augmentation_invariance.py:methods=byol/s_moco_v2_plus",
     "studies/remote_sensing.py:methods=moco",

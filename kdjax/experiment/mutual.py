@@ -1,0 +1,62 @@
+"""The experiment of networks that learn side by side."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kdjax.core import Method, Net, pick
+from kdjax.evaluate.peers import classification_of_peers
+from kdjax.experiment.classifier import ClassifierContext
+from kdjax.experiment.config import Config, plain
+from kdjax.experiment.context import stages_of
+from kdjax.experiment.data import own_views
+from kdjax.experiment.entry import Table
+from kdjax.experiment.sections import swept
+from kdjax.train import Stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class PeerContext(ClassifierContext):
+    """What peers are made from: `config.peers` nets like the student's, each with a start of its own."""
+
+    @property
+    def peers(self) -> list[Net]:
+        """What is trained; the first is shipped."""
+        return [self.network] * self.config.peers
+
+    @property
+    def views(self) -> Callable:
+        """The augmentation that gives each peer a view of its own."""
+        return own_views(self.config.data, self.dataset, self.config.peers)
+
+    def stage(self, make: Callable[..., Any] | None = None, **fields: Any) -> dict[str, Stage]:
+        """One stage by its name.
+
+        Args:
+          make: `c -> Method`, or `c -> (Method, augmentation)`; None: that of the entry.
+          **fields: others of `Stage` than those of all classifiers.
+        """
+        nets = {f"peer{k}": self.specification for k in range(self.config.peers)}
+        usual = {"grid": swept(self.config.sweep, self.settings), "nets": nets, "evaluate": classification_of_peers}
+        return super().stage(make, **usual | fields)
+
+
+def peer_stages(name: str, section: Config, table: Table, shared: Mapping[str, Any]) -> dict[str, Stage]:
+    """The stages of peers by one method.
+
+    Args:
+      name: of the last one.
+      section: the method's name and options.
+      table: of the methods by name.
+      shared: the other fields of a `PeerContext`.
+    """
+    settings = plain(section)
+    method = settings.pop("name")
+    entry = pick("method", method, table)
+    entry = entry._replace(make=entry.make or side_by_side)
+    return stages_of(PeerContext(name=name, method=method, entry=entry, settings=settings, **shared))
+
+
+def side_by_side(c: PeerContext) -> Method:
+    """The usual method: the peers on the same images."""
+    return c.entry.method(c.peers, c.tx, **c.options)
