@@ -97,7 +97,9 @@ def test_launch_command_is_accepted(command, monkeypatch):
     cli.read_config(config, [word for word in words if word.startswith("--config.")])
 
 
-SHOWN = ("quickstart.py", "ssl.py", "ssl.py:method=twist_labels", "data_free.py:method=fast_dfkd", "data_free_benchmark.py")
+SHOWN = (
+    "quickstart.py", "mutual.py", "ssl.py", "ssl.py:method=twist_labels", "data_free.py:method=fast_dfkd", "data_free_benchmark.py"
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("flag", sorted(set(re.findall(r"(--config\.[\w.]+)", PROSE))))
