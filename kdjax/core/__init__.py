@@ -1,8 +1,10 @@
 """The contracts: what a net, a state and a method are, and the one way to learn."""
 
+from kdjax.core.averaged import averaged
 from kdjax.core.chain import chain
 from kdjax.core.check import InputError, check_count, check_option, check_positive, check_share, nearest, pick
 from kdjax.core.collectives import gather, gather_replicated, mean, offset, pmean, psum
+from kdjax.core.descent import descent, learner_of
 from kdjax.core.donate import donating, on_parts
 from kdjax.core.ema import cosine_to_one, ema
 from kdjax.core.fast_compile import jit_fast_compile
@@ -20,15 +22,16 @@ from kdjax.core.schedules import cyclic, linear_warmup, sigmoid_rampup
 from kdjax.core.state import Follower, Frozen, Learner, join, map_by_kind, split
 from kdjax.core.terms import masked_loss, weighted_sum, weights_at, with_label_weights
 from kdjax.core.unit import unit
-from kdjax.core.updates import by_part, freeze, keep_unit_columns, skip_zero_gradients
+from kdjax.core.updates import by_part, check_optimiser, freeze, keep_unit_columns, skip_zero_gradients, with_norms
 
 __all__ = [
-    "Batch", "Follower", "Frozen", "InputError", "Learner", "Method", "Metrics", "Net", "Node", "Queue",
-    "apply_gradients", "average_pool", "batch_norms", "by_part", "chain", "check_count", "check_memory", "check_option",
-    "check_positive", "check_share", "cosine_to_one", "cyclic", "donating", "ema", "euclidean_k_means", "example_keys",
-    "freeze", "from_linen", "from_nnx", "gather", "gather_replicated", "jit_fast_compile", "join", "keep_unit_columns",
-    "learn", "linear_warmup", "map_by_kind", "masked_loss", "match_sizes", "mean", "mean_grad", "memory_available",
-    "nearest", "nearest_resize", "new_learner", "new_queue", "norm_rescale", "normalised", "offset", "on_parts", "pick",
-    "pmean", "psum", "push", "read_by_name", "row_keys", "row_normal", "sigmoid_rampup", "skip_zero_gradients",
-    "spherical_k_means", "split", "static", "unit", "weighted_sum", "weights_at", "with_label_weights",
+    "Batch", "Follower", "Frozen", "InputError", "Learner", "Method", "Metrics", "Net", "Node", "Queue", "apply_gradients",
+    "average_pool", "averaged", "batch_norms", "by_part", "chain", "check_count", "check_memory", "check_optimiser",
+    "check_option", "check_positive", "check_share", "cosine_to_one", "cyclic", "descent", "donating", "ema",
+    "euclidean_k_means", "example_keys", "freeze", "from_linen", "from_nnx", "gather", "gather_replicated",
+    "jit_fast_compile", "join", "keep_unit_columns", "learn", "learner_of", "linear_warmup", "map_by_kind", "masked_loss",
+    "match_sizes", "mean", "mean_grad", "memory_available", "nearest", "nearest_resize", "new_learner", "new_queue",
+    "norm_rescale", "normalised", "offset", "on_parts", "pick", "pmean", "psum", "push", "read_by_name", "row_keys",
+    "row_normal", "sigmoid_rampup", "skip_zero_gradients", "spherical_k_means", "split", "static", "unit", "weighted_sum",
+    "weights_at", "with_label_weights", "with_norms",
 ]  # fmt: skip

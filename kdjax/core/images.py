@@ -31,13 +31,34 @@ def as_float(image: jax.Array) -> jax.Array:
     return image.astype(jnp.float32)
 
 
+INPUTS = ("image", "tokens", "inputs")
+
+
 def inputs_of(batch: Mapping[str, Any]) -> Any:
-    """What networks see of a batch: its images; where there are none, its tokens.
+    """What networks see of a batch: its `"image"`, else its `"tokens"`, else its `"inputs"`, any pytree.
+
+    Raises:
+      InputError: where there is none of them.
 
     >>> inputs_of({"tokens": jnp.arange(3), "label": jnp.zeros(3)}).tolist()
     [0, 1, 2]
     """
-    return batch["image"] if "image" in batch else batch["tokens"]
+    for name in INPUTS:
+        if name in batch:
+            return batch[name]
+    raise InputError(f"the batch has no image, tokens or inputs for networks to see: it has {', '.join(batch) or 'nothing'}")
+
+
+def check_channels_last(image: Any) -> None:
+    """Refuses images whose channels stand in front of the sides, `[B, C, H, W]`, as PyTorch has them.
+
+    As such count shapes whose second axis is 3, or 1 beside equal sides, where the last one, 8 or more, could not be channels.
+
+    >>> check_channels_last(jnp.zeros((2, 8, 8, 3)))
+    """
+    shape = jnp.shape(image)
+    if len(shape) == 4 and shape[3] >= 8 and shape[2] >= 8 and (shape[1] == 3 or (shape[1] == 1 and shape[2] == shape[3])):
+        raise InputError(f"images of shape {shape} are not accepted: expected [B, H, W, C], as x.transpose(0, 2, 3, 1) gives them")
 
 
 def inputs_as_float(inputs: Any) -> Any:

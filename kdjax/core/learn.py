@@ -1,6 +1,7 @@
 """The only places that differentiate for training."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ from kdjax.core.check import InputError, check_option
 from kdjax.core.collectives import pmean
 from kdjax.core.net import Net
 from kdjax.core.state import Learner
+from kdjax.core.updates import check_optimiser, norms_of, told
 
 
 def mean_grad(
@@ -81,6 +83,9 @@ def learn(
 ) -> tuple[Learner, dict]:
     """One optimiser step on the mean of `loss` over the global batch.
 
+    The optimiser is told optax's `value`, `grad` and `value_fn`, so that it may look at the loss: reduction on a plateau, Polyak's
+    rate, line searches and with them L-BFGS.
+
     Args:
       loss: `(params, *args) -> (scalar, (stats, metrics))`.
       learner: what is trained.
@@ -91,20 +96,43 @@ def learn(
       micro: as in `mean_grad`; the new statistics are the mean over the slices.
 
     Returns:
-      `(learner, metrics)`; the metrics gain `"loss"`.
+      `(learner, metrics)`; the metrics gain `"loss"`, and what `with_norms` measures.
     """
-    (value, (stats, metrics)), grads = mean_grad(loss, learner.params, *args, axis_name=axis_name, rows=rows, micro=micro)
-    return apply_gradients(grads, learner, tx).replace(stats=stats), {**metrics, "loss": value}
+    whole = partial(mean_grad, loss, axis_name=axis_name, rows=rows, micro=micro)
+    (value, (stats, metrics)), grads = whole(learner.params, *args)
+    value_fn = _with_its_gradient(lambda params: whole(params, *args))
+    learner = apply_gradients(grads, learner, tx, value=value, grad=grads, value_fn=value_fn).replace(stats=stats)
+    return learner, {**metrics, "loss": value, **norms_of(learner.opt)}
 
 
-def apply_gradients(grads: Any, learner: Learner, tx: optax.GradientTransformation) -> Learner:
-    """Applies an update direction to a learner, gradient or not (Reptile, mean of trajectories)."""
-    updates, opt = tx.update(grads, learner.opt, learner.params)
+def _with_its_gradient(mean_grad_at: Callable) -> Callable:
+    """The value of `params -> ((value, aux), gradient)` as a function that JAX differentiates to this gradient."""
+    value = jax.custom_vjp(lambda params: mean_grad_at(params)[0][0])
+
+    def forward(params):
+        (found, _), gradient = mean_grad_at(params)
+        return found, gradient
+
+    value.defvjp(forward, lambda gradient, factor: (jax.tree.map(lambda g: (factor * g).astype(g.dtype), gradient),))
+    return value
+
+
+def apply_gradients(grads: Any, learner: Learner, tx: optax.GradientTransformation, **seen: Any) -> Learner:
+    """Applies an update direction to a learner, gradient or not (Reptile, mean of trajectories).
+
+    Args:
+      grads: the direction.
+      learner: what moves.
+      tx: its optimiser.
+      **seen: optax's extra arguments (`value`, `grad`, `value_fn`), for the optimisers that ask for them.
+    """
+    updates, opt = told(tx).update(grads, learner.opt, learner.params, **seen)
     return learner.replace(params=optax.apply_updates(learner.params, updates), opt=opt)
 
 
 def new_learner(key: jax.Array, net: Net, tx: optax.GradientTransformation, x: Any) -> Learner:
     """A freshly initialised learner for `net` on inputs like `x`."""
+    check_optimiser(tx)
     params, stats = net.init(key, x)
     return Learner(params, stats, tx.init(params))
 

@@ -1,6 +1,7 @@
 """A network as a pair of pure functions, and the bridges from Flax Linen and Flax NNX."""
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -31,7 +32,13 @@ def alone(**options: Any) -> "Net":
     raise InputError(f"net.at({asked}) is not accepted: this net is no family, it has one width and precision")
 
 
-class Net(NamedTuple):
+class _Functions(NamedTuple):
+    init: Callable[[jax.Array, Any], tuple[Any, Any]]
+    apply: Apply
+    at: Callable[..., "Net"] = alone
+
+
+class Net(_Functions):
     """A network: two pure functions.
 
     Attributes:
@@ -39,11 +46,48 @@ class Net(NamedTuple):
       apply: `(params, stats, x, *, train, key=None) -> (taps, stats)`. `x` is any pytree; `taps` is a plain dict of arrays
         (`"stem"`, `"stage1"`, ..., `"pooled"`, `"logits"`). Under `jit`, taps that nobody uses cost nothing.
       at: of a family of nets that share their params, `(width=..., bits=..., ...) -> Net`: another member, with the same params.
+
+    Raises:
+      InputError: where `apply` does not take `train` and `key`; at its call, where what it returns is not `(taps, stats)`.
     """
 
-    init: Callable[[jax.Array, Any], tuple[Any, Any]]
-    apply: Apply
-    at: Callable[..., "Net"] = alone
+    __slots__ = ()
+
+    def __new__(cls, init: Callable[[jax.Array, Any], tuple[Any, Any]], apply: Apply, at: Callable[..., "Net"] = alone) -> "Net":
+        """The functions as given, but that `apply` is checked."""
+        return super().__new__(cls, init, _checked(apply), at)
+
+    @classmethod
+    def _make(cls, iterable: Iterable[Any]) -> "Net":  # what `_replace` calls
+        return cls(*iterable)
+
+
+def _checked(apply: Apply) -> Apply:
+    if getattr(apply, "is_checked", False):
+        return apply
+    parameters = inspect.signature(apply).parameters
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        for name in ("train", "key"):
+            if name not in parameters:
+                raise InputError(f"the apply of a Net takes no {name!r}: expected apply(params, stats, x, *, train, key=None)")
+
+    def call(params: Any, stats: Any, x: Any, /, *, train: bool, key: jax.Array | None = None) -> tuple[dict, Any]:
+        out = apply(params, stats, x, train=train, key=key)
+        expected = "expected (taps, stats), taps a dict of arrays such as {'logits': ...}"
+        if not isinstance(out, tuple) or len(out) != 2:
+            raise InputError(f"the apply of a Net returned {_kind(out)}: {expected}")
+        if not isinstance(out[0], Mapping):
+            raise InputError(f"the apply of a Net returned {_kind(out[0])} for its taps: {expected}")
+        return out
+
+    call.is_checked = True  # type: ignore[attr-defined]
+    return call
+
+
+def _kind(x: Any) -> str:
+    if isinstance(x, jax.Array | np.ndarray):
+        return f"an array of shape {x.shape}"
+    return f"a tuple of {len(x)}" if isinstance(x, tuple) else f"a {type(x).__name__}"
 
 
 def at_of(make: Callable[..., Net], *nets: Net) -> Callable[..., Net]:
@@ -82,8 +126,6 @@ def from_linen(module: Any, *, train: Switch | None = None) -> Net:
     >>> net.apply({}, {}, jnp.ones(2), train=False)[0]["logits"].tolist()
     [1.0, 1.0]
     """
-    import inspect
-
     import flax.linen as nn
 
     check_switch(train)
@@ -162,8 +204,6 @@ def from_nnx(make: Callable[[Any], Any], *, train: Switch | None = None) -> Net:
       InputError: at `init` and `apply`, for a Linen module inside (`nnx.bridge.ToNNX`), which that mode does not reach, where there
         is no `train`; in training, for batch norm over a single row.
     """
-    import inspect
-
     from flax import nnx
 
     check_switch(train)

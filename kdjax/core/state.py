@@ -43,6 +43,16 @@ def is_frozen(x: Any) -> bool:
     return isinstance(x, Frozen)
 
 
+def learners_of(state: Any) -> list["Learner"]:
+    """The learners of a State, in order."""
+    return [x for x in jax.tree.leaves(state, is_leaf=is_learner) if is_learner(x)]
+
+
+def is_learner(x: Any) -> bool:
+    """Whether a node of a State is a `Learner`."""
+    return isinstance(x, Learner)
+
+
 class _Hole(Node):
     """Where a `Frozen` part was: a node without arrays."""
 

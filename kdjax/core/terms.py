@@ -96,7 +96,10 @@ def masked_loss(loss: Callable[..., jax.Array], outputs: jax.Array, batch: Mappi
     if not _are_numbers(labels):
         return loss(outputs, labels, **options) * weight
     # Class 0 stands in for a missing label, so that no gradient of an uncounted row is undefined.
-    return jnp.where(labels >= 0, loss(outputs, jnp.maximum(labels, 0), **options), 0.0) * weight
+    known, value = labels >= 0, loss(outputs, jnp.maximum(labels, 0), **options)
+    if value.shape != labels.shape:
+        raise InputError(f"label has whole numbers of shape {labels.shape}: expected classes of shape {value.shape}, or floats")
+    return jnp.where(known, value, 0.0) * weight
 
 
 def _are_numbers(labels: jax.Array) -> bool:

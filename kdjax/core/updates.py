@@ -1,13 +1,72 @@
-"""Optimisers that leave some parameters alone, or keep them in a form."""
+"""Optimisers that leave some parameters alone, keep them in a form, or tell the size of their steps."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from kdjax.core.check import check_option
 from kdjax.core.unit import unit
+
+
+def check_optimiser(tx: Any) -> None:
+    """Refuses what is no optimiser: a rate, a schedule.
+
+    >>> check_optimiser(optax.sgd(0.1))
+    """
+    check_option("tx", tx, lambda tx: hasattr(tx, "init") and hasattr(tx, "update"), "an optimiser, such as optax.sgd(0.1)")
+
+
+def told(tx: Any) -> optax.GradientTransformationExtraArgs:
+    """The optimiser with optax's extra arguments (`value`, `grad`, `value_fn`), for those of its parts that ask for them."""
+    if isinstance(tx, optax.MultiSteps):  # takes them, and does not say so
+        return optax.GradientTransformationExtraArgs(tx.init, tx.update)  # type: ignore[arg-type]
+    return optax.with_extra_args_support(tx)
+
+
+class Norms(NamedTuple):
+    """The state of an optimiser, with the lengths of the last gradient and of what the optimiser made of it."""
+
+    inner: Any
+    gradient_norm: jax.Array
+    update_norm: jax.Array
+
+
+def with_norms(tx: optax.GradientTransformation) -> optax.GradientTransformation:
+    """The optimiser whose lengths of gradient and update are among the metrics of each step.
+
+    `"gradient_norm"` and `"update_norm"`: `|g|` and `|u|` over all parameters together, of the gradient of the global batch and of
+    what is added to the parameters. In front of a chain's other parts the gradient is that which these leave.
+
+    Args:
+      tx: the optimiser.
+
+    >>> state = with_norms(optax.sgd(0.1)).update({"w": jnp.array([3.0, 4.0])}, Norms(optax.sgd(0.1).init({}), 0.0, 0.0))[1]
+    >>> float(state.gradient_norm), float(state.update_norm)
+    (5.0, 0.5)
+    """
+    tx = told(tx)
+
+    def init(params):
+        return Norms(tx.init(params), jnp.zeros(()), jnp.zeros(()))
+
+    def update(updates, state, params=None, **extra):
+        moved, inner = tx.update(updates, state.inner, params, **extra)
+        return moved, Norms(inner, _length(updates), _length(moved))
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def norms_of(opt: Any) -> dict[str, jax.Array]:
+    """What `with_norms` measured, found in the state of an optimiser; empty where it did not."""
+    found = [x for x in jax.tree.leaves(opt, is_leaf=lambda x: isinstance(x, Norms)) if isinstance(x, Norms)]
+    return {name: getattr(found[0], name) for name in ("gradient_norm", "update_norm")} if found else {}
+
+
+def _length(tree: Any) -> jax.Array:
+    return optax.tree.norm(jax.tree.map(lambda x: x.astype(jnp.float32), tree))
 
 
 def skip_zero_gradients(tx: optax.GradientTransformation) -> optax.GradientTransformation:
@@ -15,6 +74,8 @@ def skip_zero_gradients(tx: optax.GradientTransformation) -> optax.GradientTrans
 
     For a loss that ends below the classifier: weight decay alone would wear down the layers above.
     """
+
+    tx = told(tx)
 
     def update(updates, state, params=None, **extra):
         moved, state = tx.update(updates, state, params, **extra)
@@ -40,6 +101,8 @@ def freeze(tx: optax.GradientTransformation, parts: Sequence[str], steps: int) -
     ([0.0, -1.0], -1.0)
     """
 
+    tx = told(tx)
+
     def init(params):
         return tx.init(params), jnp.int32(0)
 
@@ -64,6 +127,8 @@ def keep_unit_columns(tx: optax.GradientTransformation, part: str) -> optax.Grad
       tx: the optimiser.
       part: name at the top of the parameters.
     """
+
+    tx = told(tx)
 
     def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> Any:
         updates, state = tx.update(updates, state, params, **extra)

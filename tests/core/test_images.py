@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from kdjax.core import InputError
-from kdjax.core.images import as_float, inputs_as_float
+from kdjax.core.images import as_float, check_channels_last, inputs_as_float, inputs_of
 
 PIXELS = np.arange(32, dtype=np.uint8).reshape(2, 4, 4, 1)
 
@@ -26,3 +26,20 @@ def test_bytes_are_scaled_and_all_else_passes():
 def test_images_in_other_whole_numbers_are_refused(dtype):
     with pytest.raises(InputError, match=f"^image of dtype {np.dtype(dtype).name} is not accepted: expected uint8, or floats"):
         inputs_as_float({"image": PIXELS.astype(dtype)})
+
+
+def test_inputs_are_images_or_tokens_or_anything():
+    assert inputs_of({"inputs": (1, 2), "label": 0}) == (1, 2) and inputs_of({"inputs": 1, "image": 2}) == 2
+    with pytest.raises(InputError, match=r"^the batch has no image, tokens or inputs .* it has pixels$"):
+        inputs_of({"pixels": 1})
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 8, 9), (2, 1, 28, 28)])
+def test_channels_in_front_are_refused(shape):
+    with pytest.raises(InputError, match=r"expected \[B, H, W, C\]"):
+        check_channels_last(np.zeros(shape))
+
+
+@pytest.mark.parametrize("shape", [(2, 8, 8, 3), (2, 3, 3, 16), (2, 1, 30, 8), (2, 3, 2, 64), (3, 8, 8), (2, 28, 28, 1)])
+def test_other_images_pass(shape):
+    check_channels_last(np.zeros(shape))

@@ -89,6 +89,26 @@ def test_the_step_is_the_same_in_six_modes(problem, loss, mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_the_optimiser_may_look_at_the_loss(problem, mode):
+    """A step down the gradient of what it is told, as a line search takes it."""
+    learner, x = problem
+
+    def update(updates, state, params, *, value, grad, value_fn):
+        found, slope = jax.value_and_grad(value_fn)(params)
+        return jax.tree.map(lambda s, g: -0.1 * s * (value / found) + 0 * g, slope, grad), state
+
+    def f(learner, x, axis_name):
+        def objective(params, x):
+            return batch_coupled(params, x, axis_name)[0], ({}, {})
+
+        tx = optax.GradientTransformationExtraArgs(optax.sgd(0.1).init, update)
+        return core.learn(objective, learner, tx, x, axis_name=axis_name)[0].params
+
+    wanted = learner.params["w"] - 0.1 * jax.grad(lambda p: batch_coupled(p, x, None)[0])(learner.params)["w"]
+    np.testing.assert_allclose(run(mode, f, learner, x)["w"], wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("loss", [per_example, batch_coupled, statistic_inside])
 def test_latents_and_weights_learn_together(mode, loss):
     """The latents lie with the batch, the weights on every device: each gets the gradient of the global mean."""

@@ -43,7 +43,7 @@ BYTES = np.full((2, 3, 3, 1), 51, np.uint8)
 def test_images_in_bytes_are_scaled_as_the_launcher_scales_them(changed):
     one = changed(method())
     batch = {"image": BYTES, "views": (BYTES, BYTES[:, :2]), "label": np.arange(2, dtype=np.uint8), "mask": BYTES}
-    for seen in (one.init(None, batch, {}), one.step(None, batch, key=None)[0]):
+    for seen in (one.init(None, batch, {"teacher": core.Frozen({}, {})}), one.step(None, batch, key=None)[0]):
         images = seen["image"], *seen["views"]
         assert all(x.dtype == np.float32 for x in images) and images[2].shape == (2, 2, 3, 1)
         np.testing.assert_allclose(np.concatenate([np.ravel(x) for x in images]), 0.2, rtol=1e-6)

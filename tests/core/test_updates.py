@@ -4,7 +4,7 @@ import numpy as np
 import optax
 import pytest
 
-from kdjax.core import by_part, freeze, keep_unit_columns, skip_zero_gradients
+from kdjax.core import by_part, freeze, keep_unit_columns, skip_zero_gradients, with_norms
 
 RNG = np.random.default_rng(0)
 START = {"body": RNG.standard_normal((3, 2)).astype(np.float32), "head": RNG.standard_normal((3, 2)).astype(np.float32)}
@@ -55,3 +55,21 @@ def test_parts_have_optimisers_of_their_own():
     both = after(by_part(optax.sgd(0.1), head=optax.sgd(0.3)))
     np.testing.assert_array_equal(both["body"], after(optax.sgd(0.1))["body"])
     np.testing.assert_array_equal(both["head"], after(optax.sgd(0.3))["head"])
+
+
+def test_norms_are_those_of_gradient_and_update():
+    tx = optax.chain(with_norms(OPTIMISERS["adam"]), optax.scale(2.0))
+    updates, state = tx.update(GRADS[0], tx.init(START), START)
+    length = lambda tree: np.sqrt(sum(np.sum(np.asarray(x, np.float64) ** 2) for x in tree.values()))  # noqa: E731
+    np.testing.assert_allclose(state[0].gradient_norm, length(GRADS[0]), rtol=1e-6)
+    np.testing.assert_allclose(state[0].update_norm, length(updates) / 2, rtol=1e-6)
+    np.testing.assert_array_equal(after(with_norms(OPTIMISERS["adam"]))["head"], after(OPTIMISERS["adam"])["head"])
+
+
+@pytest.mark.parametrize(
+    "wrap", [skip_zero_gradients, lambda tx: freeze(tx, ["head"], 1), lambda tx: keep_unit_columns(tx, "head")]
+)
+def test_what_an_optimiser_is_told_goes_to_the_parts_that_ask(wrap):
+    plateau = optax.chain(OPTIMISERS["adam"], optax.contrib.reduce_on_plateau())
+    for tx in (wrap(plateau), with_norms(wrap(plateau)), wrap(OPTIMISERS["sgd"])):
+        tx.update(GRADS[0], tx.init(START), START, value=1.0)

@@ -164,7 +164,7 @@ def test_needs_are_what_init_reads(compiled):
     case = compiled.case
     assert set(case.method.needs) == set(case.given)
     for name in case.method.needs:
-        with pytest.raises(KeyError, match=name):
+        with pytest.raises(InputError, match=name):
             jax.eval_shape(case.method.init, KEY, case.batch, {k: v for k, v in case.given.items() if k != name})
     jax.eval_shape(case.method.init, KEY, case.batch, case.given | {"another": Frozen({}, {})})
 

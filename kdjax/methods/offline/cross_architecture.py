@@ -19,6 +19,7 @@ from kdjax.core import (
     learn,
     new_learner,
     weighted_sum,
+    weights_at,
     with_label_weights,
 )
 from kdjax.methods.offline.cross_attention import cakd_objective, patches_of
@@ -120,15 +121,15 @@ def cakd(
         if (taps_t := batch.get("teacher")) is None:
             taps_t, _ = teacher.apply(given.params, given.stats, batch["image"], train=False)
         taps_s, new = student.apply(params["student"], stats["student"], images, train=True, key=key)
-        seen = Outputs(taps_s, taps_t, state.given, batch, jax.random.fold_in(key, 1), state.step, axis_name)
+        seen = Outputs(taps_s, taps_t, state.given, batch, jax.random.fold_in(key, 1), state.step, axis_name, params["student"])
         adapted, _ = projectors.apply(params["adapter"], stats["adapter"], seen, train=True)
         return seen, adapted, {**stats, "student": new}
 
     def judge(params, features):
         return critic.apply(params, {}, jnp.mean(features, 1), train=True)[0]["logit"]
 
-    def init(key, batch, given):
-        learner, given, step = plain.init(key, batch, given)
+    def init(key, batch, given, **start):
+        learner, given, step = plain.init(key, batch, given, **start)
         started = CrossArchitecture(learner, learner, given, step)
         shape = jax.eval_shape(lambda: patches_of(look(started, learner.params, batch["image"], batch, key)[0], block)[0]).shape
         return started._replace(critic=new_learner(jax.random.fold_in(key, 2), critic, tx, jnp.zeros((shape[0], shape[2]))))
@@ -142,7 +143,7 @@ def cakd(
             logit = judge(state.critic.params, look(state, params, batch["view"], batch, again)[1]["feature"])
             fooled = -jax.nn.softplus(logit) if saturating else jax.nn.softplus(-logit)
             terms = {**labels.terms(seen, {}), **projected.terms(seen, adapted), "adversarial": fooled}
-            value, metrics = weighted_sum(terms, weights, micro=micro)
+            value, metrics = weighted_sum(terms, weights_at(weights, state.step), micro=micro)
             return value, (stats, metrics)
 
         rows = with_label_weights(batch, axis_name) | {"view": view}

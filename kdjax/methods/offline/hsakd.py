@@ -8,7 +8,7 @@ import optax
 
 from kdjax import losses
 from kdjax.augment import rotations
-from kdjax.core import Frozen, InputError, Learner, Method, Net, learn, masked_loss, new_learner, weighted_sum, with_label_weights
+from kdjax.core import Frozen, InputError, Learner, Method, Net, descent, masked_loss, new_learner, weighted_sum, weights_at
 from kdjax.models import attach
 
 
@@ -63,21 +63,17 @@ def hsakd_teacher(
         taps = jax.tree.map(lambda tap: jnp.zeros(tap.shape, tap.dtype), shapes)
         return Hsakd(new_learner(key, branches, tx, taps), given, jnp.int32(0))
 
-    def step(state, batch, key):
-        def loss(params, batch):
-            turned = _turned(batch["image"])
-            if joint:
-                taps, stats = whole.apply(params, state.learner.stats, turned, train=True, key=key)
-                terms = {"cross_entropy": masked_loss(losses.cross_entropy, taps["logits"][::4], batch)}
-            else:
-                taps, stats = branches.apply(params, state.learner.stats, look(state.given, turned), train=True, key=key)
-                terms = {}
-            terms["joint_cross_entropy"] = masked_loss(_joint_cross_entropy, jnp.stack(_exits(taps)), batch)
-            value, metrics = weighted_sum(terms, {}, micro=micro)
-            return value, (stats, metrics)
-
-        learner, metrics = learn(loss, state.learner, tx, with_label_weights(batch, axis_name), axis_name=axis_name, micro=micro)
-        return Hsakd(learner, state.given, state.step + 1), metrics
+    def loss(params, state, batch, key):
+        turned = _turned(batch["image"])
+        if joint:
+            taps, stats = whole.apply(params, state.learner.stats, turned, train=True, key=key)
+            terms = {"cross_entropy": masked_loss(losses.cross_entropy, taps["logits"][::4], batch)}
+        else:
+            taps, stats = branches.apply(params, state.learner.stats, look(state.given, turned), train=True, key=key)
+            terms = {}
+        terms["joint_cross_entropy"] = masked_loss(_joint_cross_entropy, jnp.stack(_exits(taps)), batch)
+        value, metrics = weighted_sum(terms, {}, micro=micro)
+        return value, (stats, metrics)
 
     def weights(state):
         learner = state.learner
@@ -87,7 +83,8 @@ def hsakd_teacher(
         both = {"net": frozen.params, "heads": learner.params}, {"net": frozen.stats, "heads": learner.stats}
         return {"branched": both, "teacher": (frozen.params, frozen.stats)}
 
-    return Method(init, step, _predict(weights, branched=whole, teacher=teacher), weights, () if joint else ("teacher",))
+    predict, needs = _predict(weights, branched=whole, teacher=teacher), () if joint else ("teacher",)
+    return descent(init, loss, _follow, predict, weights, needs, tx=tx, axis_name=axis_name, micro=micro)
 
 
 def hsakd(
@@ -130,30 +127,29 @@ def hsakd(
         given = {"teacher": given["teacher"]}
         return Hsakd(new_learner(key, whole, tx, batch["image"]), given, jnp.int32(0))
 
-    def step(state, batch, key):
-        frozen = state.given["teacher"]
-
-        def loss(params, batch):
-            turned = _turned(batch["image"])
-            wanted, _ = teacher.apply(frozen.params, frozen.stats, turned, train=False)
-            taps, stats = whole.apply(params, state.learner.stats, turned, train=True, key=key)
-            terms = {
-                "cross_entropy": masked_loss(losses.cross_entropy, taps["logits"][::4], batch),
-                "branches": losses.hierarchical_distillation(_exits(taps), _exits(wanted), temperature=temperature),
-                "distillation": losses.kl_distillation(taps["logits"], wanted["logits"], temperature=temperature),
-            }
-            value, metrics = weighted_sum(terms, factors, micro=micro)
-            return value, (stats, metrics)
-
-        learner, metrics = learn(loss, state.learner, tx, with_label_weights(batch, axis_name), axis_name=axis_name, micro=micro)
-        return Hsakd(learner, state.given, state.step + 1), metrics
+    def loss(params, state, batch, key):
+        frozen, turned = state.given["teacher"], _turned(batch["image"])
+        wanted, _ = teacher.apply(frozen.params, frozen.stats, turned, train=False)
+        taps, stats = whole.apply(params, state.learner.stats, turned, train=True, key=key)
+        terms = {
+            "cross_entropy": masked_loss(losses.cross_entropy, taps["logits"][::4], batch),
+            "branches": losses.hierarchical_distillation(_exits(taps), _exits(wanted), temperature=temperature),
+            "distillation": losses.kl_distillation(taps["logits"], wanted["logits"], temperature=temperature),
+        }
+        value, metrics = weighted_sum(terms, weights_at(factors, state.step), micro=micro)
+        return value, (stats, metrics)
 
     def weights(state):
         learner, frozen = state.learner, state.given["teacher"]
         own, heads = ((learner.params[part], learner.stats[part]) for part in ("net", "heads"))
         return {"student": own, "teacher": (frozen.params, frozen.stats), "branches": heads}
 
-    return Method(init, step, _predict(weights, student=student, teacher=teacher), weights, ("teacher",))
+    predict = _predict(weights, student=student, teacher=teacher)
+    return descent(init, loss, _follow, predict, weights, ("teacher",), tx=tx, axis_name=axis_name, micro=micro)
+
+
+def _follow(state, learner):
+    return Hsakd(learner, state.given, state.step + 1), {}
 
 
 def _turned(images):

@@ -69,11 +69,13 @@ def mlkd(
     twice = one_student(_on_views(student), tx, objective, teacher=_on_views(teacher), axis_name=axis_name, micro=micro)
     once = one_student(student, tx, objective, teacher=teacher)
     return Method(
-        lambda key, batch, given: twice.init(key, _paired(batch), given),
+        lambda key, batch, given, **start: twice.init(key, _paired(batch), given, **start),
         lambda state, batch, key: twice.step(state, _paired(batch), key),
         once.predict,
         once.weights,
         twice.needs,
+        lambda params, state, batch, key: twice.loss(params, state, _paired(batch), key),
+        twice.update,
     )
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from kdjax import losses
-from kdjax.core import Frozen, InputError, Learner, Method, Net, check_positive, from_linen, learn, weighted_sum
+from kdjax.core import Frozen, InputError, Learner, Method, Net, check_positive, descent, from_linen, weighted_sum
 from kdjax.methods.recipes import tap
 from kdjax.models import batch_norm, conv2d, fan_in_bias, fan_in_uniform, fan_out_uniform, last_stage
 
@@ -120,15 +120,14 @@ def paraphraser(
         params, stats = net.init(key, jnp.zeros(shape.shape, shape.dtype))
         return Paraphrasing(Learner(params, stats, tx.init(params)), given, jnp.int32(0))
 
-    def step(state, batch, key):
-        def loss(params, batch):
-            wanted = look(state.given["teacher"], batch)
-            taps, stats = net.apply(params, state.paraphraser.stats, wanted, train=True)
-            value, metrics = weighted_sum({"reconstruction": losses.hint(taps["map"], wanted)}, {}, micro=micro)
-            return value, (stats, metrics)
+    def loss(params, state, batch, key):
+        wanted = look(state.given["teacher"], batch)
+        taps, stats = net.apply(params, state.paraphraser.stats, wanted, train=True)
+        value, metrics = weighted_sum({"reconstruction": losses.hint(taps["map"], wanted)}, {}, micro=micro)
+        return value, (stats, metrics)
 
-        learner, metrics = learn(loss, state.paraphraser, tx, batch, axis_name=axis_name, micro=micro)
-        return Paraphrasing(learner, state.given, state.step + 1), metrics
+    def follow(state, learner):
+        return Paraphrasing(learner, state.given, state.step + 1), {}
 
     def predict(state, inputs):
         frozen, learner = state.given["teacher"], state.paraphraser
@@ -141,4 +140,5 @@ def paraphraser(
         frozen, learner = state.given["teacher"], state.paraphraser
         return {"paraphraser": (learner.params, learner.stats), "teacher": (frozen.params, frozen.stats)}
 
-    return Method(init, step, predict, weights, ("teacher",))
+    rows = lambda state, batch, key: batch  # noqa: E731
+    return descent(init, loss, follow, predict, weights, ("teacher",), tx=tx, rows=rows, axis_name=axis_name, micro=micro)

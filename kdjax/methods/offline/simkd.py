@@ -47,8 +47,8 @@ def simkd(
 
     method = one_student(student, tx, Objective(terms, {"projected": weight}), teacher=teacher, axis_name=axis_name, micro=micro)
 
-    def init(key, batch, given):
-        state = method.init(key, batch, given)
+    def init(key, batch, given, **start):
+        state = method.init(key, batch, given, **start)
         own = jax.tree.map(jnp.shape, state.learner.stats["student"].get("then", {}).get("classifier"))
         wanted = jax.tree.map(jnp.shape, classifier_of(given["teacher"].params))
         if own != wanted:

@@ -25,6 +25,7 @@ from kdjax.core import (
     new_learner,
     read_by_name,
     weighted_sum,
+    weights_at,
     with_label_weights,
 )
 
@@ -153,7 +154,7 @@ def tst(
                 "cross_entropy": masked_loss(losses.cross_entropy, taps["logits"], batch),
                 "distillation": losses.kl_distillation(taps["logits"], wanted, temperature=temperature),
             }
-            value, metrics = weighted_sum(terms, weights, micro=micro)
+            value, metrics = weighted_sum(terms, weights_at(weights, state.step), micro=micro)
             return value, (stats, metrics)
 
         def invention(params, keys, batch):
@@ -162,7 +163,7 @@ def tst(
                 "easy": masked_loss(losses.cross_entropy, ask(teacher, state.teacher, copies), batch),
                 "hard": masked_loss(losses.unlikelihood, ask(student, state.student, copies), batch),
             }
-            value, metrics = weighted_sum(terms, weights, micro=micro)
+            value, metrics = weighted_sum(terms, weights_at(weights, state.step), micro=micro)
             return value, ({}, metrics)
 
         def study():

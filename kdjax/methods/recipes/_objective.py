@@ -5,6 +5,7 @@ from dataclasses import field
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from kdjax import losses
 from kdjax.core import Frozen, InputError, Net, check_option, masked_loss
@@ -22,7 +23,7 @@ class Outputs(Node):
       batch: the batch itself.
       key: for what is drawn, another one for each step.
       step: optimisation steps done, int32.
-      params: the student's parameters.
+      params: the student's parameters, for terms of them (the way back to where it started, Fisher information).
       partner: the student's own taps, in training mode and without gradient, on the images `"partner"` of the batch; empty where it
         has none.
       axis_name: mapped axis that holds the rest of the batch, or None.
@@ -93,17 +94,22 @@ def combine(*objectives: Objective) -> Objective:
     return Objective(terms, weights, Net(init, apply) if adapters else None, needs, *sees)
 
 
-def labels_objective(weight: Any = 1.0, *, tap: str = "logits", smoothing: float = 0.0) -> Objective:
+def labels_objective(weight: Any = 1.0, *, tap: str = "logits", smoothing: float = 0.0, optional: bool = False) -> Objective:
     """The cross-entropy with the labels; rows or positions with a negative label do not count, floats are distributions.
 
     Args:
       weight: of the term.
       tap: the student's logits.
       smoothing: probability mass spread over all classes.
+      optional: whether a batch may be without labels; the term is then 0.
     """
     check_option("smoothing", smoothing, lambda s: 0 <= s < 1, "a number from 0 to below 1")
 
     def terms(seen, adapted):
+        if optional and "label" not in seen.batch:
+            if "labels" in seen.batch or "y" in seen.batch:
+                raise InputError(f"the batch has no 'label' but {', '.join(seen.batch)}: expected its labels as 'label'")
+            return {"cross_entropy": jnp.zeros(seen.student[tap].shape[:-1])}
         return {"cross_entropy": masked_loss(losses.cross_entropy, seen.student[tap], seen.batch, smoothing=smoothing)}
 
     return Objective(terms, {"cross_entropy": weight}, needs=())

@@ -122,7 +122,8 @@ def peers(
 
         start = tuple(one.params for one in state.peers)
         (_, (stats, metrics)), grads = mean_grad(loss, start, batch, axis_name=axis_name, micro=micro)
-        moved = (apply_gradients(g, one, tx) for g, one in zip(grads, state.peers, strict=True))
+        pairs = enumerate(zip(grads, state.peers, strict=True))
+        moved = (apply_gradients(g, one, tx, value=metrics[f"peer{k}_loss"], grad=g) for k, (g, one) in pairs)
         return tuple(one.replace(stats=new) for one, new in zip(moved, stats, strict=True)), metrics
 
     def in_turn(state, batch, key):

@@ -1,7 +1,7 @@
 """What all methods share that train one network: its objective, with or without a frozen teacher."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from kdjax.core import Frozen, Learner, Method, Net, learn, weighted_sum, weights_at, with_label_weights
+from kdjax.core import Frozen, InputError, Learner, Method, Net, descent, weighted_sum, weights_at, with_label_weights
 from kdjax.core.images import inputs_of
+from kdjax.core.start import started
 from kdjax.methods.recipes._objective import Objective, Outputs, combine, labels_objective
 
 
@@ -68,10 +69,10 @@ def student(
             partner, stats = net.apply(params, stats, batch["partner"], train=True, key=jax.random.fold_in(key, 2))
         return Outputs(taps, taught, given, batch, own, step, axis_name, params, lax.stop_gradient(partner)), stats
 
-    def init(key, batch, given):
+    def init(key, batch, given, **start):
         given = {name: given[name] for name in needs}
         params, stats = {"adapter": {}}, {"adapter": {}}
-        params["student"], stats["student"] = net.init(key, inputs_of(rows(batch)))
+        params["student"], stats["student"] = started({name: net.init(key, inputs_of(rows(batch)))}, start)[name]
         if adapter:
             batch = with_label_weights(rows(batch))
             shapes = jax.eval_shape(
@@ -80,21 +81,21 @@ def student(
             params["adapter"], stats["adapter"] = adapter.init(jax.random.fold_in(key, 1), jax.tree.map(_blank, shapes))
         return Student(Learner(params, stats, tx.init(params)), given, jnp.int32(0))
 
-    def step(state, batch, key):
-        def loss(params, batch):
-            stats = dict(state.learner.stats)
-            outputs, stats["student"] = see(params["student"], stats["student"], state.given, batch, key, state.step, axis_name)
-            adapted = {}
-            if adapter:
-                adapted, stats["adapter"] = adapter.apply(params["adapter"], stats["adapter"], outputs, train=True, key=outputs.key)
-            terms, here = objective.terms(outputs, adapted), batch.get("where_weight")
-            weights = weights_at(objective.weights, state.step)
-            value, metrics = weighted_sum(terms, weights, micro=micro, where_weight=here)
-            return value, (stats, metrics)
+    def loss(params, state, batch, key):
+        stats = dict(state.learner.stats)
+        outputs, stats["student"] = see(params["student"], stats["student"], state.given, batch, key, state.step, axis_name)
+        adapted = {}
+        if adapter:
+            adapted, stats["adapter"] = adapter.apply(params["adapter"], stats["adapter"], outputs, train=True, key=outputs.key)
+        terms, here = _terms(objective, outputs, adapted), batch.get("where_weight")
+        value, metrics = weighted_sum(terms, weights_at(objective.weights, state.step), micro=micro, where_weight=here)
+        return value, (stats, metrics)
 
-        batch = with_label_weights(rows(batch), axis_name)
-        learner, metrics = learn(loss, state.learner, tx, batch, axis_name=axis_name, micro=micro)
-        return Student(learner, state.given, state.step + 1), metrics
+    def weighted(state, batch, key):
+        return with_label_weights(rows(batch), axis_name)
+
+    def follow(state, learner):
+        return Student(learner, state.given, state.step + 1), {}
 
     nets = {name: net} | ({"teacher": teacher} if teacher else {})
 
@@ -106,7 +107,16 @@ def student(
         found = {name: (state.learner.params["student"], state.learner.stats["student"])}
         return found | ({"teacher": (state.given["teacher"].params, state.given["teacher"].stats)} if teacher else {})
 
-    return Method(init, step, predict, weights, needs)
+    return descent(init, loss, follow, predict, weights, needs, tx=tx, rows=weighted, axis_name=axis_name, micro=micro)
+
+
+def _terms(objective: Objective, seen: Outputs, adapted: dict[str, jax.Array]) -> Mapping[str, Any]:
+    try:
+        return objective.terms(seen, adapted)
+    except KeyError as error:
+        sides = {"student": seen.student, "teacher": seen.teacher, "batch": seen.batch, "given": seen.given, "adapter": adapted}
+        held = (f"{side}: {', '.join(n for n in names if not n.startswith('norm/'))}" for side, names in sides.items() if names)
+        raise InputError(f"the objective asks for {error}, which is not there; there are {'; '.join(held)}") from error
 
 
 one_student = student  # where `student` is a network
@@ -130,7 +140,7 @@ def method_of(
 
     def whole(options: dict[str, Any]) -> Objective:
         weights = {name: options.pop(name, default) for name, default in labels.items()}
-        return combine(*(labels_objective(weight) for weight in weights.values()), objective(**options))
+        return combine(*(labels_objective(weight, optional=True) for weight in weights.values()), objective(**options))
 
     def beside(
         student: Net,

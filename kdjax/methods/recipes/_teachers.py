@@ -1,6 +1,7 @@
 """Several teachers, a stream each."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from kdjax.core import Frozen, Net
 from kdjax.core.net import NORM
@@ -35,7 +36,10 @@ def _of(objective: Objective, k: int, share: float) -> Objective:
         assert adapter is not None
         return adapter.apply(params, stats, _look(seen, k), train=train, key=key)
 
-    weights = {f"{name}_teacher{k}": share * weight for name, weight in objective.weights.items()}
+    def shared(weight: Any) -> Any:
+        return weight * share if not callable(weight) else lambda step: share * weight(step)  # type: ignore[operator]
+
+    weights = {f"{name}_teacher{k}": shared(weight) for name, weight in objective.weights.items()}
     return Objective(terms, weights, Net(init, apply) if adapter else None, objective.needs)
 
 

@@ -15,16 +15,16 @@ from kdjax.core import (
     Method,
     Net,
     chain,
+    descent,
     ema,
-    learn,
     masked_loss,
     pmean,
     unit,
     weighted_sum,
     weights_at,
-    with_label_weights,
 )
 from kdjax.core.node import Node, static
+from kdjax.core.start import started
 from kdjax.methods.recipes import _passes
 
 
@@ -127,12 +127,13 @@ def views(
     passes = _passes.together if together else _passes.one_by_one
     see_online, see_target = passes({**nets, **(trained_as or {})}, taps), passes(copied, taps) if follow else None
 
-    def init(key, batch, given):
+    def init(key, batch, given, **start):
         keys, view = jax.random.split(key, 4), batch["views"][0]
-        params, stats = online.init(keys[0], view)
+        params, stats = _started(online.init(keys[0], view), start)
         target = None
         if follow:
             own = slow.init(keys[1], view) if starts == "own" else [{name: x[name] for name in follow} for x in (params, stats)]
+            own = _started(own, {name: start[name] for name in follow if name in start})
             target = Follower(*jax.tree.map(jnp.copy, own))  # what two nets share could not be donated
         if probe:
             pooled = jax.eval_shape(lambda: online.apply(params, stats, view, train=False)[0]["pooled"])
@@ -153,24 +154,23 @@ def views(
         )
         return outputs, {**stats, **new}, slow_stats
 
-    def step(state, batch, key):
-        def loss(params, batch):
-            outputs, stats, slow_stats = see(state, params, batch, key)
-            terms, memory = objective(outputs)
-            if probe:
-                seen = lax.stop_gradient(outputs.online[0]["pooled"])
-                found, stats["probe"] = probe.apply(params["probe"], stats["probe"], seen, train=True)
-                terms = {**terms, "probe": masked_loss(losses.cross_entropy, found["logits"], batch)}
-            value, metrics = weighted_sum(terms, weights_at(weights or {}, state.step), micro=micro)
-            return value, ((stats, slow_stats, lax.stop_gradient(memory)), {**metrics, **_health(outputs)})
+    def loss(params, state, batch, key):
+        outputs, stats, slow_stats = see(state, params, batch, key)
+        terms, memory = objective(outputs)
+        if probe:
+            seen = lax.stop_gradient(outputs.online[0]["pooled"])
+            found, stats["probe"] = probe.apply(params["probe"], stats["probe"], seen, train=True)
+            terms = {**terms, "probe": masked_loss(losses.cross_entropy, found["logits"], batch)}
+        value, metrics = weighted_sum(terms, weights_at(weights or {}, state.step), micro=micro)
+        return value, ((stats, slow_stats, lax.stop_gradient(memory)), {**metrics, **_health(outputs)})
 
-        learner, metrics = learn(loss, state.online, tx, with_label_weights(batch, axis_name), axis_name=axis_name, micro=micro)
+    def moved(state, learner):
         stats, slow_stats, memory = learner.stats
-        target = state.target
+        target, metrics = state.target, {}
         if decay:
             tau = decay(state.step)
             target = Follower(ema(target.params, {name: learner.params[name] for name in follow}, tau), slow_stats)
-            metrics = {**metrics, "tau": tau}
+            metrics = {"tau": tau}
         return Views(learner.replace(stats=stats), target, memory, state.step + 1), metrics
 
     def predict(state, inputs):
@@ -189,7 +189,7 @@ def views(
             found |= {ship: slow.pop(f"target_{ship}"), f"online_{ship}": found[ship]}
         return found | slow
 
-    return Method(init, step, predict, weights_of)
+    return descent(init, loss, moved, predict, weights_of, tx=tx, axis_name=axis_name, micro=micro)
 
 
 def _health(outputs: ViewOutputs) -> dict[str, jax.Array]:
@@ -205,6 +205,13 @@ def _health(outputs: ViewOutputs) -> dict[str, jax.Array]:
         deviation = jnp.sqrt(pmean(jnp.mean(centred**2, 0), axis))
         found["embedding_spread"] = jnp.mean(deviation) * u.shape[-1] ** 0.5
     return found
+
+
+def _started(weights: Any, start: Mapping[str, Any]) -> tuple[dict, dict]:
+    """Params and stats of nets by their names, with those that are given in their place."""
+    params, stats = weights
+    found = started({name: (params[name], stats[name]) for name in params}, start)
+    return {name: one for name, (one, _) in found.items()}, {name: one for name, (_, one) in found.items()}
 
 
 def _chosen(views: Sequence[Any], numbers: Sequence[int] | None) -> Sequence[Any]:

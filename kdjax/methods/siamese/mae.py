@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from kdjax import losses
-from kdjax.core import InputError, Learner, Method, Net, check_count, check_option, learn, row_keys
+from kdjax.core import InputError, Learner, Method, Net, check_count, check_option, descent, row_keys
 from kdjax.core.images import inputs_of
 
 
@@ -65,20 +65,18 @@ def mae(
         params, stats = ({"encoder": one, "decoder": two} for one, two in zip((params, stats), more, strict=True))
         return Masked(Learner(params, stats, tx.init(params)), jnp.int32(0))
 
-    def step(state, batch, key):
+    def loss(params, state, images, key):
         stats = state.learner.stats
+        places = _places(jax.random.fold_in(key, 1), images, patch, axis_name)
+        count, keys = _count(places, mask), jax.random.split(key)
+        seen, first = _seen(encoder, params["encoder"], stats["encoder"], images, places, count, keys[0])
+        found, second = decoder.apply(params["decoder"], stats["decoder"], seen, train=True, key=keys[1])
+        hidden = places.reshape(len(places), -1) >= count
+        value = losses.masked_patches(found["pixels"], images, hidden, patch=patch, normalise=normalise, axis_name=axis_name)
+        return value, ({"encoder": first, "decoder": second}, {"reconstruction": value})
 
-        def loss(params, images):
-            places = _places(jax.random.fold_in(key, 1), images, patch, axis_name)
-            count, keys = _count(places, mask), jax.random.split(key)
-            seen, first = _seen(encoder, params["encoder"], stats["encoder"], images, places, count, keys[0])
-            found, second = decoder.apply(params["decoder"], stats["decoder"], seen, train=True, key=keys[1])
-            hidden = places.reshape(len(places), -1) >= count
-            value = losses.masked_patches(found["pixels"], images, hidden, patch=patch, normalise=normalise, axis_name=axis_name)
-            return value, ({"encoder": first, "decoder": second}, {"reconstruction": value})
-
-        learner, metrics = learn(loss, state.learner, tx, _images(batch), axis_name=axis_name)
-        return Masked(learner, state.step + 1), metrics
+    def follow(state, learner):
+        return Masked(learner, state.step + 1), {}
 
     def predict(state, inputs):
         params, stats = state.learner.params["encoder"], state.learner.stats["encoder"]
@@ -87,7 +85,8 @@ def mae(
     def weights_of(state):
         return {name: (state.learner.params[name], state.learner.stats[name]) for name in ("encoder", "decoder")}
 
-    return Method(init, step, predict, weights_of)
+    rows = lambda state, batch, key: _images(batch)  # noqa: E731
+    return descent(init, loss, follow, predict, weights_of, tx=tx, rows=rows, axis_name=axis_name)
 
 
 def _images(batch: Any) -> jax.Array:

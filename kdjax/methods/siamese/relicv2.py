@@ -95,12 +95,15 @@ def relicv2(
         decay=lambda step: cosine_to_one(step, steps, momentum), target_sees=range(large), probe=probe, axis_name=axis_name,
     )  # fmt: skip
 
-    def step(state, batch, key):
-        if "mask" in batch:
-            batch = {**batch, "views": _without_background(batch, key, large, mask_p, background, axis_name)}
-        return method.step(state, batch, key)
+    def shown(batch, key):
+        return (
+            {**batch, "views": _without_background(batch, key, large, mask_p, background, axis_name)} if "mask" in batch else batch
+        )
 
-    return method._replace(step=step)
+    return method._replace(
+        step=lambda state, batch, key: method.step(state, shown(batch, key), key),
+        loss=lambda params, state, batch, key: method.loss(params, state, shown(batch, key), key),
+    )
 
 
 def _others(key: jax.Array, rows: int, count: int, axis_name: str | None) -> jax.Array | None:

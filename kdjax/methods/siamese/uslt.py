@@ -12,7 +12,20 @@ from jax.typing import ArrayLike
 
 from kdjax import losses
 from kdjax.augment import as_float
-from kdjax.core import Follower, Frozen, Learner, Method, Net, chain, check_count, check_option, example_keys, learn, weighted_sum
+from kdjax.core import (
+    Follower,
+    Frozen,
+    Learner,
+    Method,
+    Net,
+    chain,
+    check_count,
+    check_option,
+    descent,
+    example_keys,
+    weighted_sum,
+    weights_at,
+)
 from kdjax.core.collectives import take
 from kdjax.models import linear_head
 
@@ -108,26 +121,27 @@ def uslt(
         images = as_float(take(state.given["images"].params["image"], rows))
         return jax.vmap(weak)(jax.vmap(lambda key: jax.random.fold_in(key, 1))(keys), images)
 
-    def step(state, batch, key):
-        def loss(params, strong, weak, near):
-            still = lax.stop_gradient(params)
-            anchor, stats = see(params, state.learner.stats, strong)
-            calm, stats = see(still, stats, weak)
-            theirs, stats = see(still, stats, near)
-            each = list(zip(anchor, calm, theirs, stats["means"], strict=True))
-            options = {"adjustment": adjustment, "temperature": temperature}
-            apart = {"threshold": threshold, "variant": variant, "axis_name": axis_name}
-            near_by = jnp.stack([losses.uslt_local(a, n, m, **options) for a, _, n, m in each])
-            sure = jnp.stack([losses.uslt_global(c, a, **apart) for a, c, _, _ in each])
-            terms = {"local": jnp.sum(near_by, axis=0), "global": jnp.sum(sure)}
-            means = [losses.uslt_mean(m, n, momentum=mean_momentum, axis_name=axis_name) for _, _, n, m in each]
-            value, metrics = weighted_sum(terms, {"local": local})
-            return value, ({**stats, "means": jnp.stack(means)}, metrics)
+    def three_views(state, batch, key):
+        return *batch["views"], drawn(state, batch["index"], key)
 
-        strong, calm = batch["views"]
-        near = drawn(state, batch["index"], key)
-        learner, metrics = learn(loss, state.learner, tx, strong, calm, near, axis_name=axis_name)
-        return state._replace(learner=learner, step=state.step + 1), metrics
+    def loss(params, state, images, key):
+        strong, weak, near = images
+        still = lax.stop_gradient(params)
+        anchor, stats = see(params, state.learner.stats, strong)
+        calm, stats = see(still, stats, weak)
+        theirs, stats = see(still, stats, near)
+        each = list(zip(anchor, calm, theirs, stats["means"], strict=True))
+        options = {"adjustment": adjustment, "temperature": temperature}
+        apart = {"threshold": threshold, "variant": variant, "axis_name": axis_name}
+        near_by = jnp.stack([losses.uslt_local(a, n, m, **options) for a, _, n, m in each])
+        sure = jnp.stack([losses.uslt_global(c, a, **apart) for a, c, _, _ in each])
+        terms = {"local": jnp.sum(near_by, axis=0), "global": jnp.sum(sure)}
+        means = [losses.uslt_mean(m, n, momentum=mean_momentum, axis_name=axis_name) for _, _, n, m in each]
+        value, metrics = weighted_sum(terms, weights_at({"local": local}, state.step))
+        return value, ({**stats, "means": jnp.stack(means)}, metrics)
+
+    def follow(state, learner):
+        return state._replace(learner=learner, step=state.step + 1), {}
 
     def predict(state, inputs):
         params, stats = state.learner.params, state.learner.stats
@@ -141,4 +155,4 @@ def uslt(
         found = {name: (params[name], stats[name]) for name in params}
         return {"encoder": found["encoder"], "start": (state.start.params, state.start.stats), "heads": found["heads"]}
 
-    return Method(init, step, predict, weights, ("images",))
+    return descent(init, loss, follow, predict, weights, ("images",), tx=tx, rows=three_views, axis_name=axis_name)
