@@ -89,6 +89,7 @@ def train(method):
 
 
 METHODS = {
+    "abm": Entry(partial(methods.mad, replay_weight=0.0), stages=train_mad),
     "adi": Entry(partial(methods.deep_inversion, adversarial=1.0), stages=train_deep_inversion),
     "cgdd": Entry(methods.cgdd, stages=train_cgdd),
     "cmi": Entry(methods.cmi, stages=train_cmi),
@@ -106,6 +107,7 @@ _POOL = {"student_steps": 50, "pool": 4096, "padding": 1}
 _INVERSION = {"synthesis_steps": 100, "roll": 1, "mirror": False, **_POOL}
 # Of the options, what is smaller on digits than in the papers.
 FEW_PIXELS = {
+    "abm": {"latent": 64},
     "adi": _INVERSION,
     "cgdd": {"latent": 64},
     "cmi": {"synthesis_steps": 50, "latent": 64, "bank": 2048, "cached": 512, **_POOL},
@@ -150,6 +152,7 @@ def get_config(variant: str = "", *, names: tuple[str, ...] = (), **options: Any
             **sections.run_section(seeds=told["seeds"]),
             "data": sections.data_section(**told["data"], batch=told["batch"], val_fraction=0.0),
             **sections.teacher_section(),
+            **sections.teachers_section(),
             "inception": "",  # a file of the weights in whose features FID and KID are published: pytorch-fid's
             "teacher_training": sections.training_section(
                 teacher, epochs=told["teacher_epochs"], optimiser=sections.sgd_section(0.1), **told["teacher_net"]

@@ -291,6 +291,8 @@ def batch_norms(taps: dict[str, jax.Array], stats: Any) -> list[tuple[jax.Array,
 
 
 def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(tree, tuple):
+        tree = dict(enumerate(tree))
     if not isinstance(tree, Mapping):
         return {prefix: tree}
     return {k: v for name, sub in tree.items() for k, v in _flatten(sub, f"{prefix}/{name}" if prefix else str(name)).items()}

@@ -33,6 +33,8 @@ class Experiment(NamedTuple):
       splits: further rows that measures ask for, by a name of their own; in memory where the data set is.
       tables: `({stage: {measure: values}}, lines)` of what was trained -> further tables of the report; `lines` are those of
         metrics.jsonl. None: there are none.
+      evaluate_teacher: the `evaluate` of a teacher from outside, where that of the stage that learns from it asks for more than a
+        network; None: it does not.
     """
 
     stages: dict[str, Stage]
@@ -41,11 +43,13 @@ class Experiment(NamedTuple):
     outside: Teacher | None = None
     splits: Mapping[str, data.Source] = {}
     tables: Tables | None = None
+    evaluate_teacher: Callable | None = None
 
     def judge(self) -> Stage | None:
         """The stage by whose measures a teacher from outside is judged: the first with results that learns from it."""
         learning = (stage for stage in self.stages.values() if "teacher" in stage.method.needs and not stage.intermediate)
-        return next(learning, None)
+        found = next(learning, None)
+        return found._replace(evaluate=self.evaluate_teacher) if found and self.evaluate_teacher else found
 
 
 def axis_name(config: Config) -> str | None:

@@ -6,9 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from kdjax.core import InputError, Net, check_count, check_option, pick
+from kdjax.evaluate.classifier import classification
 from kdjax.evaluate.without_data import without_data
 from kdjax.experiment.config import Config, plain
 from kdjax.experiment.context import Context, Experiment, axis_name, make_stage, stages_of
@@ -58,7 +60,7 @@ class DataFreeContext(Context):
     def teacher(self) -> Net:
         """The teacher, which tells the classes of the data apart."""
         self.teaching.check_classes(self.dataset.classes)
-        return self.teaching.net
+        return side_by_side(self.teaching.net)
 
     @property
     def tx(self) -> optax.GradientTransformation:
@@ -184,7 +186,7 @@ class DataFreeContext(Context):
           **fields: others of `Stage` than those of all students without data.
         """
         alone = replace(self, axis_name=None)
-        teacher = alone.build(self.teaching.specification)
+        teacher = side_by_side(alone.build(self.teaching.specification))
         look, shown = judged(images, alone.build(self.specification), teacher, JUDGED), by_class(images, teacher)
         inception = self.inception
         usual = {
@@ -216,12 +218,14 @@ def build(config: Config, table: Table, objectives: Table) -> Experiment:
     """
     dataset = load_data(config)
     teaching, inception = teacher_of(config, dataset), read_inception(config.inception)
+    together = "'ensemble': images are made for all teachers together"
+    check_option("--config.teachers_combine", config.teachers_combine, lambda way: way == "ensemble", together)
     if inception and dataset.shape[-1] not in (1, 3):
         raise InputError(f"--config.inception={config.inception} is not accepted with images of {dataset.shape[-1]} channels")
     many = "methods" in config
     if not many:
         stages = student_stages("student", config.method, config, table, objectives, dataset, teaching, inception)
-        return Experiment(teaching.stages | stages, dataset, outside=teaching.outside)
+        return Experiment(teaching.stages | stages, dataset, outside=teaching.outside, evaluate_teacher=classification)
     steps = config.student_training.epochs * config.student_steps_per_epoch
     others = references(config, dataset, teaching, steps)
     stages = dict(others)
@@ -234,7 +238,19 @@ def build(config: Config, table: Table, objectives: Table) -> Experiment:
         curves = evaluations(lines)
         return [stability_table({name: curves[name] for name in stages if name in curves})]
 
-    return Experiment(teaching.stages | stages, dataset, tuple(compare), teaching.outside, tables=tables)
+    judged = {"outside": teaching.outside, "evaluate_teacher": classification}
+    return Experiment(teaching.stages | stages, dataset, tuple(compare), tables=tables, **judged)
+
+
+def side_by_side(teacher: Net) -> Net:
+    """A teacher; one of several teachers gets the pooled features of all, in a row, as its tap `"pooled"`."""
+
+    def apply(params, stats, x, *, train, key=None):
+        taps, new = teacher.apply(params, stats, x, train=train, key=key)
+        parts = [value for name, value in taps.items() if name.startswith("teacher") and name.endswith("/pooled")]
+        return {**({"pooled": jnp.concatenate(parts, -1)} if parts else {}), **taps}, new
+
+    return teacher._replace(apply=apply)
 
 
 def student_stages(

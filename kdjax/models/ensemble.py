@@ -22,7 +22,7 @@ def ensemble(
 
     Returns:
       A Net whose params and stats are tuples, one entry a net, with the taps `"logits"` `[B, K]` (where all nets have them), and
-      those of net k as `"teacher<k>/..."`.
+      those of net k as `"teacher<k>/..."`, its batch norms' as `"norm/<k>/..."`.
 
     Raises:
       InputError: for no nets, or other weights.
@@ -47,7 +47,7 @@ def ensemble(
             net.apply(params[k], stats[k], x, train=train, key=None if key is None else jax.random.fold_in(key, k))
             for k, net in enumerate(nets)
         ]
-        named = {_within(f"teacher{k}", name): value for k, (taps, _) in enumerate(outputs) for name, value in taps.items()}
+        named = {_within(k, name): value for k, (taps, _) in enumerate(outputs) for name, value in taps.items()}
         if all("logits" in taps for taps, _ in outputs):
             named["logits"] = _combined([taps["logits"] for taps, _ in outputs], share, combine)
         return named, tuple(new for _, new in outputs)
@@ -78,5 +78,6 @@ def _combined(logits: list[jax.Array], share: Sequence[float], combine: str) -> 
     return jax.nn.logsumexp(parts, axis=0, b=jnp.asarray(share, parts.dtype).reshape(-1, *(1,) * (parts.ndim - 1)))
 
 
-def _within(part: str, name: str) -> str:
-    return f"{NORM}{part}/{name.removeprefix(NORM)}" if name.startswith(NORM) else f"{part}/{name}"
+def _within(k: int, name: str) -> str:
+    # Batch norms are named by the place of their statistics.
+    return f"{NORM}{k}/{name.removeprefix(NORM)}" if name.startswith(NORM) else f"teacher{k}/{name}"

@@ -18,7 +18,8 @@ SMALL = (
     "--config.data.batch=16", "--config.teacher_training.net.widths=(4,)", "--config.student_training.net.widths=(4,)",
     "--config.teacher_training.epochs=1", "--config.student_training.epochs=4", "--config.generator.features=2",
     "--config.evaluate_epochs=2", "--config.save_epochs=2", "--config.methods.cmi.bank=32", "--config.methods.cmi.cached=16",
-    "--config.methods.fast_dfkd.warm_up=1", *(f"--config.methods.{m}.{k}={v}" for m in METHODS for k, v in ROUNDS.items()),
+    "--config.methods.fast_dfkd.warm_up=1",
+    *(f"--config.methods.{m}.{k}={v}" for m in METHODS for k, v in ROUNDS.items()),
 )  # fmt: skip
 
 
@@ -66,3 +67,28 @@ def test_the_images_are_measured_and_shown_and_how_steady_students_are(whole):
         for picture in ("images", "frames"):
             assert (whole / "plots" / f"{name}_{picture}.png").is_file()
             assert f"](plots/{name}_{picture}.png)" in (whole / "report.md").read_text()
+
+
+ONE = (
+    f"--config={ROOT / 'configs/data_free.py'}:method=dafl",
+    *(x for x in SMALL[1:] if "methods" not in x and "references" not in x),
+    "--config.method.latent=4", "--config.student_steps_per_epoch=4", "--config.evaluate_epochs=1", "--config.save_epochs=1",
+)  # fmt: skip
+
+
+def test_a_teacher_file_is_judged_and_no_training_image_is_read(whole, tmp_path):
+    said = launched(tmp_path / "run", *ONE, f"--config.teacher={whole / 'export/teacher/seed0.safetensors'}")
+    assert "teacher: kdjax weights, sha256 " in said and "test accuracy" in said
+    results = read(tmp_path / "run", "summary.json")["results"]
+    assert results["teacher/test_accuracy"] == read(whole, "summary.json")["results"]["teacher/test_accuracy"]
+    assert read(tmp_path / "run", "config.json")["data"]["train"] == "none"
+
+
+def test_the_record_says_which_stages_read_training_images(whole):
+    assert read(whole, "config.json")["data"]["train"] == ["teacher"]
+
+
+def test_two_teachers_answer_as_one_whose_statistics_are_those_of_both(tmp_path):
+    launched(tmp_path / "run", *ONE, "--config.teachers=2", "--config.student_training.epochs=1", "--config.method.student_steps=1")
+    (last,) = [x for x in lines(tmp_path / "run") if x["stage"] == "student"]
+    assert last["test_batch_norm_distance"][0] > 0 and read(tmp_path / "run", "config.json")["data"]["train"] == ["teacher"]

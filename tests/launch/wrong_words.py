@@ -323,6 +323,10 @@ TABLE = {
     "pool": ("--config=configs/data_free.py:method=cmi --config.method.pool=64", "pool=64 is not accepted: it must hold the 128"),
     "warm-up": ("--config=configs/data_free.py:method=fast_dfkd --config.method.warm_up=40", "warm_up=40 is not accepted"),
     "objective": ("--config=configs/data_free.py:objective=fsp", "method 'fsp' cannot be a part of a sum"),
+    "teachers apart without data": (
+        "--config=configs/data_free.py --config.teachers=2 --config.teachers_combine=separate",
+        "--config.teachers_combine='separate' is not accepted: expected 'ensemble': images are made for all teachers together",
+    ),
     "objective of labels": ("--config=configs/data_free.py:objective=crd", "objective 'crd' is not accepted: it needs the labels"),
     "setting without data": (
         "--config=configs/data_free.py:method=cgdd,setting=cifar10",

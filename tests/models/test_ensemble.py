@@ -40,12 +40,15 @@ def test_each_net_keeps_its_taps_its_weights_and_its_normalisation():
     for k, one in enumerate(NETS):
         own, changed = one.apply(params[k], stats[k], IMAGES, train=True)
         for name, x in own.items():
-            named = f"norm/teacher{k}/{name.removeprefix('norm/')}" if name.startswith("norm/") else f"teacher{k}/{name}"
+            named = f"norm/{k}/{name.removeprefix('norm/')}" if name.startswith("norm/") else f"teacher{k}/{name}"
             np.testing.assert_allclose(taps[named], x, atol=1e-6)
         np.testing.assert_allclose(
             *(jnp.concatenate([x.ravel() for x in jax.tree.leaves(s)]) for s in (new[k], changed)), atol=1e-6
         )
-    assert len(batch_norms(NETS[1].apply(params[1], stats[1], IMAGES, train=False)[0], stats[1])) == 2
+    apart = [batch_norms(net.apply(params[k], stats[k], IMAGES, train=True)[0], stats[k]) for k, net in enumerate(NETS)]
+    assert len(apart[1]) == 2
+    for found, wanted in zip(batch_norms(taps, stats), [*apart[0], *apart[1]], strict=True):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), found, wanted)
 
 
 def test_equal_nets_begin_and_draw_apart():
