@@ -12,6 +12,7 @@ from kdjax.core.memory import check_memory
 from kdjax.data.array_record import open_packed
 from kdjax.data.classes import empty_classes
 from kdjax.data.digits import read_digits
+from kdjax.data.docstrings import read_docstrings
 from kdjax.data.folder import HEADERS, open_folder
 from kdjax.data.image import in_words, unfilled
 from kdjax.data.memory import Decoded, decode_all, step_over
@@ -44,6 +45,7 @@ class _Kind(NamedTuple):
 
 _KINDS = {
     "digits": _Kind("digits", lambda rest, o: _in_memory(read_digits(rest), o.image_size)),
+    "docstrings": _Kind("docstrings", lambda rest, o: _in_memory(read_docstrings(rest), o.image_size)),
     "npz": _Kind("npz:<path>", lambda rest, o: _in_memory(read_npz(rest), o.image_size)),
     "folder": _Kind(
         "folder:<dir>",
@@ -85,8 +87,8 @@ def load(
     take more than 1 GiB together; and of the settings that change what rows look like.
 
     Args:
-      source: `digits`, `npz:<path>`, `folder:<dir>`, `tfds:<name>[/<config>][:<version>]` or `array_record:<dir>`; see
-        `read_digits`, `read_npz`, `open_folder`, `open_tfds` and `open_packed`.
+      source: `digits`, `docstrings`, `npz:<path>`, `folder:<dir>`, `tfds:<name>[/<config>][:<version>]` or `array_record:<dir>`;
+        see `read_digits`, `read_docstrings`, `read_npz`, `open_folder`, `open_tfds` and `open_packed`.
       val_fraction: the part of each training class that becomes the validation set, 0 or more and below 1. The order of
         the other training rows stays as it was.
       seed: the seed of the validation split. Test splits do not follow it.

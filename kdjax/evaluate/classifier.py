@@ -16,10 +16,13 @@ def classification(collect: Callable, split: str, final: bool) -> dict[str, np.n
     """Accuracy, and at the end top-5, NLL, calibration error, Brier score and agreement with the teacher.
 
     Accuracies, calibration error and agreement are in percent; NLL in nats; the Brier score from 0 to 2. The first network of
-    `predict` gives the plain names, further ones are prefixed by theirs.
+    `predict` gives the plain names, further ones are prefixed by theirs. Of logits `[N, ..., K]` with a label at each position, a
+    position is what a row is otherwise.
     """
     outputs, columns = collect(split, "logits", given=final)
-    labels, teacher = columns["label"], outputs.pop("teacher", None)
+    labels = columns["label"].reshape(-1)
+    outputs = {name: {"logits": (z := taps["logits"]).reshape(len(z), -1, z.shape[-1])} for name, taps in outputs.items()}
+    teacher = outputs.pop("teacher", None)
     measures = {}
     for i, (network, taps) in enumerate(outputs.items()):
         prefix = "" if i == 0 else f"{network}_"

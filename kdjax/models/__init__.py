@@ -5,6 +5,7 @@ from collections.abc import Callable
 from kdjax.core.net import Net
 from kdjax.models.branched import ConvBlock, attach, branched, branches, exits
 from kdjax.models.build import DTYPES, LARGEST, build, generates, input_shape
+from kdjax.models.causal_transformer import CausalTransformer, causal_transformer
 from kdjax.models.concatenated import concatenated
 from kdjax.models.connector import Connector
 from kdjax.models.conv import canonical_convolution, conv2d, convolution, fan_in_bias, fan_in_uniform, fan_out_uniform, he_normal
@@ -103,7 +104,8 @@ HEADS: dict[str, Callable[..., Net]] = {"linear_head": linear_head, "mlp_head": 
 # Of latents, whose length a specification holds, `latent`.
 GENERATORS: dict[str, Callable[..., Net]] = {"dcgan": dcgan, "generator": generator, "stylegan2": stylegan2}
 CRITICS: dict[str, Callable[..., Net]] = {"critic": critic, "dcgan_critic": dcgan_critic, "stylegan2_critic": stylegan2_critic}
-NETS: dict[str, Callable[..., Net]] = CLASSIFIERS | DENSE | HEADS | GENERATORS | CRITICS
+TEXT: dict[str, Callable[..., Net]] = {"causal_transformer": causal_transformer}  # of tokens
+NETS: dict[str, Callable[..., Net]] = CLASSIFIERS | DENSE | HEADS | GENERATORS | CRITICS | TEXT
 
 __all__ = [
     "CLASSIFIERS",
@@ -116,9 +118,11 @@ __all__ = [
     "HEADS",
     "LARGEST",
     "NETS",
+    "TEXT",
     "VGG",
     "BasicBlock",
     "Bottleneck",
+    "CausalTransformer",
     "Connector",
     "ConvBlock",
     "ConvNet",
@@ -158,6 +162,7 @@ __all__ = [
     "branches",
     "build",
     "canonical_convolution",
+    "causal_transformer",
     "concatenated",
     "conv2d",
     "conv_net",

@@ -12,7 +12,7 @@ from kdjax.core.keys import row_keys
 from kdjax.models.conv import convolution, fan_in_uniform
 from kdjax.models.positions import EXTRA, grid_of, sincos_positions
 
-_normal = nn.initializers.normal(0.02)  # the authors truncate it at 100 deviations, where nothing is cut
+normal = nn.initializers.normal(0.02)  # the authors truncate it at 100 deviations, where nothing is cut
 
 
 class TransformerBlock(nn.Module):
@@ -21,12 +21,14 @@ class TransformerBlock(nn.Module):
     Attributes:
       heads: of the attention.
       drop_path: chance that a row leaves out a branch in training; the others' branches are divided by its complement.
+      causal: whether a token sees only itself and those in front of it.
       dtype: of the computation; the softmax and the statistics of the norms are float32.
       axis_name: mapped axis that holds the batch, or None.
     """
 
     heads: int
     drop_path: float = 0.0
+    causal: bool = False
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
@@ -34,14 +36,14 @@ class TransformerBlock(nn.Module):
     def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Tokens `[B, N, C]` to tokens, and the queries, keys and values `[B, heads, N, C / heads]`."""
         batch, tokens, width = x.shape
-        qkv = _dense(3 * width, self.dtype, "qkv")(_norm(self.dtype, "norm1")(x))
+        qkv = dense(3 * width, self.dtype, "qkv")(norm(self.dtype, "norm1")(x))
         # Columns are [q | k | v], and each is one head after the other.
         qkv = qkv.reshape(batch, tokens, 3, self.heads, width // self.heads)
         query, key, value = (qkv[:, :, i] for i in range(3))
-        y = jax.nn.dot_product_attention(query, key, value, implementation="xla")
-        x = x + self._dropped(_dense(width, self.dtype, "proj")(y.reshape(x.shape)), train)
-        y = nn.gelu(_dense(4 * width, self.dtype, "fc1")(_norm(self.dtype, "norm2")(x)), approximate=False)
-        x = x + self._dropped(_dense(width, self.dtype, "fc2")(y), train)
+        y = jax.nn.dot_product_attention(query, key, value, is_causal=self.causal, implementation="xla")
+        x = x + self._dropped(dense(width, self.dtype, "proj")(y.reshape(x.shape)), train)
+        y = nn.gelu(dense(4 * width, self.dtype, "fc1")(norm(self.dtype, "norm2")(x)), approximate=False)
+        x = x + self._dropped(dense(width, self.dtype, "fc2")(y), train)
         return x, {k: a.swapaxes(1, 2) for k, a in (("query", query), ("key", key), ("value", value))}
 
     def _dropped(self, branch: jax.Array, train: bool) -> jax.Array:
@@ -105,17 +107,17 @@ class VisionTransformer(nn.Module):
                 name=f"block{number}",
             )(x, train)
             taps |= {f"block{number}": x, **{f"block{number}_{what}": a for what, a in heads.items()}}
-        x = _norm(jnp.float32, "norm")(x)
+        x = norm(jnp.float32, "norm")(x)
         taps |= {"cls": x[:, 0], "patches": x[:, len(extra) :]}
         taps["pooled"] = taps["cls"] if self.pool == "cls" else jnp.mean(taps["patches"], 1)
         if self.distillation:
             taps["distillation"] = x[:, 1]
         if not self.classes:
             return taps
-        logits = _dense(self.classes, jnp.float32, "classifier")(taps["pooled"])
+        logits = dense(self.classes, jnp.float32, "classifier")(taps["pooled"])
         if not self.distillation:
             return taps | {"logits": logits}
-        second = _dense(self.classes, jnp.float32, "classifier_distillation")(taps["distillation"])
+        second = dense(self.classes, jnp.float32, "classifier_distillation")(taps["distillation"])
         both = {"logits_class": logits, "logits_distillation": second}
         return taps | both | {"logits": logits if train else (logits + second) / 2}
 
@@ -136,19 +138,21 @@ class VisionTransformer(nn.Module):
             name="embed",
         )(x)
         x = x.reshape(x.shape[0], -1, self.width)
-        front = [self.param(name, _normal, (1, 1, self.width)).astype(x.dtype) for name in extra]
+        front = [self.param(name, normal, (1, 1, self.width)).astype(x.dtype) for name in extra]
         x = jnp.concatenate([*(jnp.broadcast_to(token, (x.shape[0], 1, self.width)) for token in front), x], 1)
         if self.positions == "sincos":
             return x + sincos_positions(grid, self.width, extra=len(extra)).astype(x.dtype)
         shape = (1, *x.shape[1:])
         if self.has_variable("params", "positions") and (found := self.get_variable("params", "positions").shape) != shape:
             raise InputError(f"positions are {found}, these images need {shape}: resize_positions makes them")
-        return x + self.param("positions", _normal, shape).astype(x.dtype)
+        return x + self.param("positions", normal, shape).astype(x.dtype)
 
 
-def _dense(features: int, dtype: Any, name: str) -> nn.Dense:
-    return nn.Dense(features, dtype=dtype, kernel_init=_normal, name=name)
+def dense(features: int, dtype: Any, name: str, *, use_bias: bool = True) -> nn.Dense:
+    """A linear layer whose matrix starts normal."""
+    return nn.Dense(features, dtype=dtype, kernel_init=normal, use_bias=use_bias, name=name)
 
 
-def _norm(dtype: Any, name: str) -> nn.LayerNorm:
+def norm(dtype: Any, name: str) -> nn.LayerNorm:
+    """A layer norm with the epsilon of these nets."""
     return nn.LayerNorm(epsilon=1e-6, dtype=dtype, use_fast_variance=False, name=name)

@@ -18,7 +18,7 @@ from launch.run.checks import fields
 from launch.table import protocol
 from launch.table.markdown import cell, escaped
 from launch.table.measures import known_measures, label, score_of, words
-from launch.table.task import CLASSIFY, FEATURES, GENERATE, SEGMENT, task_of
+from launch.table.task import CLASSIFY, CONTINUE, FEATURES, GENERATE, SEGMENT, task_of
 
 
 def files_of(nets: Mapping[str, Any], members: int) -> Iterator[tuple[str, str, int]]:
@@ -95,6 +95,7 @@ print({{name: tap.shape for name, tap in taps.items()}})
 
 {command}"""
 _IMAGES = "inputs = np.zeros((1, {}, {}, {}), np.float32)  # in [0, 1]; the network itself takes off mean and std"
+_TOKENS = "inputs = np.zeros((1, {}), np.int32)  # numbers of tokens"
 _LATENTS = "inputs = np.random.default_rng(0).standard_normal((1, {})).astype(np.float32)  # latents; the tap `image` is in [0, 1]"
 _PREDICT = (
     "`python launch/predict.py seed0.safetensors <image or folder>` classifies image files; names of classes are in its metadata."
@@ -132,7 +133,7 @@ def _kind(measure: str, known: Mapping[str, Measure]) -> str:
 
 
 def _what(summary, data, stage, method, members) -> str:
-    classes = f"images of {len(data['names'])} classes" if data["names"] else "images"
+    classes = "texts" if len(data["shape"]) == 1 else f"images of {len(data['names'])} classes" if data["names"] else "images"
     first = (inspect.getdoc(getattr(methods, method, None)) or "").partition("\n")[0] if method in methods.__all__ else ""
     seeds = f"{members} networks that differ by their seed, a file each" if members > 1 else "One network"
     run = f"`{stage}` of a run of `{summary['method']}` on {classes} ({escaped(protocol.place_free(data['source']))})"
@@ -140,6 +141,8 @@ def _what(summary, data, stage, method, members) -> str:
 
 
 def _loading(data: Mapping[str, Any], specification: Mapping[str, Any]) -> str:
+    if task_of(specification) == CONTINUE:
+        return _LOADING.format(inputs=_TOKENS.format(*data["shape"]), command="").strip()
     height, width, channels = data["shape"]
     shape = models.input_shape(specification, (data["crop"] or height, data["crop"] or width, channels))
     if task_of(specification) == GENERATE:
@@ -159,7 +162,7 @@ def _network(name, specification, weights) -> str:
 def _data(about, summary, config, specification) -> str:
     data, told = about["data"], summary["protocol"]
     lines = [
-        f"- {escaped(protocol.data_of(about, summary))}; images of {' x '.join(map(str, data['shape']))} (height, width, channels)",
+        f"- {escaped(protocol.data_of(about, summary))}; {_rows(data['shape'])}",
         *([f"- evaluated on the centre of {data['crop']} x {data['crop']} pixels"] if data["crop"] else []),
         *([f"- {protocol.TURNED}, in training and in `launch/predict.py`"] if protocol.turned(about) else []),
         f"- {told['train_images']} training, {told['validation_images']} validation, {told['test_images']} test images",
@@ -169,11 +172,17 @@ def _data(about, summary, config, specification) -> str:
         lines.append(
             f"- input: numbers in [0, 1]; the network takes off mean {specification['mean']}, divides by std {specification['std']}"
         )
-    if data["names"]:
+    if data["names"] and len(data["shape"]) > 1:
         more = f" and {len(data['names']) - 20} more" * (len(data["names"]) > 20)
         shown = ", ".join(map(escaped, data["names"][:20])) + more
         lines.append(f"- classes, in order: {shown}")
     return "\n".join(lines)
+
+
+def _rows(shape) -> str:
+    return (
+        f"texts of {shape[0]} tokens" if len(shape) == 1 else f"images of {' x '.join(map(str, shape))} (height, width, channels)"
+    )
 
 
 def _training(about, summary, stage, result, made, method) -> str:
@@ -232,6 +241,7 @@ def _results(about, summary, stage, own, nets, members) -> str:
 _USES = {
     SEGMENT: "Tells the class of every pixel of images like those it was trained on",
     GENERATE: "Makes up images like those it was trained on",
+    CONTINUE: "Tells the next token of texts like those it was trained on",
     CLASSIFY: "Classifies images like those it was trained on",
     FEATURES: "Gives features (the tap `pooled`) of images like those it was trained on",
 }

@@ -7,6 +7,7 @@ from kdjax import models
 
 CLASSIFY, FEATURES = "image-classification", "image-feature-extraction"
 SEGMENT, GENERATE = "image-segmentation", "unconditional-image-generation"
+CONTINUE = "text-generation"
 
 
 def task_of(specification: Mapping[str, Any]) -> str:
@@ -17,6 +18,8 @@ def task_of(specification: Mapping[str, Any]) -> str:
     """
     if models.generates(specification):
         return GENERATE
+    if specification["name"] in models.TEXT:
+        return CONTINUE
     if specification["name"] in models.DENSE:
         return SEGMENT
     return CLASSIFY if specification.get("classes") else FEATURES

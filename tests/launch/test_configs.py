@@ -15,7 +15,7 @@ def words_for(file, folder):
     if "remote_sensing" in file:
         return ("--config.transforms.names=crop,drop",)
     if "setting=" not in file and file.startswith(
-        ("data_free", "digits", "mutual", "offline", "quickstart", "self_distil", "ssl", "studies")
+        ("data_free", "digits", "mutual", "offline", "quickstart", "self_distil", "ssl", "studies", "text")
     ):
         return ()
     options = {"size": 8, "channels": 1} if "mnist" in file else {"size": 32, "channels": 3}
@@ -47,6 +47,7 @@ VARIANTS = [
     "studies/task_distance.py",
     "studies/transfer.py:methods=byol/supervised",
     "ssl.py:method=twist_labels",
+    "text.py:method=dkd",
     "ssl_benchmark.py:methods=byol/supervised",  # all others are traced on their views by the tests of kdjax.experiment
 ]
 
