@@ -33,12 +33,13 @@ def test_they_are_held_against_the_one_on_noise(config):
 
 def test_images_of_another_set_are_an_option(config, tmp_path):
     rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (40, 12, 12, 3)).astype(np.uint8)
+    images = rng.integers(200, 256, (40, 12, 12, 3)).astype(np.uint8)  # brighter than any digit
     parts = {"train_images": images, "train_labels": np.arange(40) % 10, "test_images": images, "test_labels": np.arange(40) % 10}
     np.savez(tmp_path / "other.npz", **parts)
     config.references, config.other = ("other_images",), f"npz:{tmp_path / 'other.npz'}"
     stage = data_free_benchmark.build(config).stages["other_images"]
-    assert stage.source.read(np.arange(2))["image"].shape == (2, 8, 8, 1)
+    seen = stage.source.read(np.arange(2))["image"]
+    assert seen.shape == (2, 8, 8, 1) and seen.min() >= 200
     config.other = "npz:nowhere.npz"
     with pytest.raises(InputError, match=r"^--config.other: .*nowhere.npz"):
         data_free_benchmark.build(config)
@@ -56,3 +57,5 @@ def test_noise_has_the_mean_and_deviation_of_the_data():
     np.testing.assert_allclose(found["image"].mean((0, 1, 2)), [0.4, 0.6], atol=2e-3)
     np.testing.assert_allclose(found["image"].std((0, 1, 2)), [0.05, 0.1], rtol=0.02)
     assert found["label"] is batch["label"]
+    wide = noise((0.5, 0.5), (9.0, 9.0))(jax.random.split(jax.random.key(0), 64), batch)["image"]
+    assert float(wide.min()) == 0.0 and float(wide.max()) == 1.0

@@ -22,6 +22,18 @@ def test_a_generator_is_asked_for_each_class_in_turn():
     assert found[:, 0, 0, 0].tolist() == [0, 1, 0, 1, 0]
 
 
+def test_a_generator_takes_the_statistics_of_the_images_it_makes():
+    """Those that it was trained with; latents are drawn from the key, a row an image."""
+
+    def apply(params, stats, z, *, train, key=None):
+        return {"image": jnp.where(train, z, jnp.nan).reshape(-1, 1, 3, 1)}, stats
+
+    state = SimpleNamespace(generator=SimpleNamespace(params={}, stats={}))
+    images = drawn(Net(lambda key, x: ({}, {}), apply), 3)
+    found = images(state, KEY, 4)
+    np.testing.assert_array_equal(found.reshape(4, 3), jax.random.normal(KEY, (4, 3)))
+
+
 def test_what_was_never_pushed_is_not_remembered():
     pool = push(new_queue(jnp.zeros((9, 2, 2, 1), jnp.uint8)), jnp.full((3, 2, 2, 1), 51, jnp.uint8))
     found = remembered(SimpleNamespace(pool=pool), KEY, 50)

@@ -50,6 +50,18 @@ def test_the_generator_is_asked_for_the_classes_that_both_are_held_to():
     np.testing.assert_allclose(metrics["student_cross_entropy"], losses.cross_entropy(own, labels).mean(), rtol=1e-5)
 
 
+def test_the_student_sees_what_is_made_of_the_latents_that_were_judged():
+    seen = []
+
+    def apply(params, stats, drawn, *, train, key=None):
+        jax.debug.callback(lambda *x: seen.append(np.concatenate([np.ravel(one) for one in x])), drawn["latent"], drawn["label"])
+        return {"image": params + 0 * drawn["latent"].sum()}, stats
+
+    step_of(methods.cgdd, Net(lambda key, x: (images(), {}), apply), classes=CLASSES, attention=0.0)
+    jax.effects_barrier()
+    assert len(seen) >= 2 and all(np.array_equal(x, seen[0]) for x in seen)
+
+
 @pytest.mark.parametrize(("weight", "there"), [(0.0, False), (0.5, True)])
 def test_the_adversarial_form_is_a_flag(weight, there):
     case = CASES["cgdd"](adversarial=weight)

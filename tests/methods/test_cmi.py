@@ -70,6 +70,21 @@ def test_a_round_has_a_new_generator_and_keeps_head_and_bank(run):
     np.testing.assert_allclose(run[2].memory["bank"].rows[:16], run[2].best.kept)
 
 
+def test_rows_of_the_bank_that_were_never_pushed_are_looked_at_last(run, monkeypatch):
+    """Behind the first round 16 of 32 rows were, and as many are looked at."""
+    counted, contrast = [], page.losses.image_contrast
+
+    def watched(*views, where, **options):
+        jax.debug.callback(lambda where: counted.append(int(where.sum())), where)
+        return contrast(*views, where=where, **options)
+
+    monkeypatch.setattr(page.losses, "image_contrast", watched)
+    case = CASES["cmi"](synthesis_steps=2, student_steps=3)
+    jax.jit(case.method.step)(run[5], case.batch, KEY)
+    jax.effects_barrier()
+    assert set(counted) == {16 + 16}
+
+
 def test_without_contrast_there_is_neither_bank_nor_head():
     case = CASES["cmi"](contrast=0.0)
     state = jax.eval_shape(case.method.init, KEY, case.batch, case.given)

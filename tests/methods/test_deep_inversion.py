@@ -1,5 +1,7 @@
 """DeepInversion against the benchmark's code; what its rounds do is in test_rounds.py."""
 
+import importlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +13,8 @@ from tiny_nets import frozen, without_batch_norm
 
 from kdjax import methods
 from kdjax.core import Frozen, InputError, Net
+
+page = importlib.import_module("kdjax.methods.data_free.deep_inversion")
 
 
 def test_the_objective_of_pixels_is_the_benchmark_s():
@@ -64,6 +68,17 @@ def test_images_are_in_units_of_the_data():
     shown = new.maker.params["pixels"] * jnp.array([0.1, 0.2]).reshape(1, 1, 1, 2) + jnp.array([0.4, 0.6]).reshape(1, 1, 1, 2)
     assert float(shown.min()) >= -1e-6 and float(shown.max()) <= 1 + 1e-6
     assert new.pool.rows.dtype == jnp.uint8
+
+
+def test_all_images_of_a_batch_are_rolled_and_mirrored_alike():
+    """By up to so many pixels to each side, each way about as often."""
+    images = np.arange(2 * 5 * 6, dtype=np.float32).reshape(2, 5, 6, 1)
+    ways = [(down, right, turn) for down in (-1, 0, 1) for right in (-1, 0, 1) for turn in (1, -1)]
+    known = {np.roll(images, (down, right), (1, 2))[:, :, ::turn].tobytes(): (down, right, turn) for down, right, turn in ways}
+    moved = jax.jit(jax.vmap(lambda key: page._move(key, images, 1, True)))(jax.random.split(KEY, 200))
+    assert {known[np.asarray(one).tobytes()] for one in moved} == set(ways)
+    still = jax.jit(jax.vmap(lambda key: page._move(key, images, 0, False)))(jax.random.split(KEY, 5))
+    np.testing.assert_array_equal(still, np.stack([images] * 5))
 
 
 def test_the_adversarial_term_is_a_flag():

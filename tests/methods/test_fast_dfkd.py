@@ -10,7 +10,7 @@ import pytest
 from cases import CASES, equal, start
 from synthetic import KEY, golden
 
-from kdjax import methods
+from kdjax import losses, methods
 from kdjax.core import Frozen, InputError, Net, batch_norms
 
 rounds_page = importlib.import_module("kdjax.methods.data_free._rounds")
@@ -94,6 +94,24 @@ def test_the_average_of_statistics_begins_with_those_of_the_first_round(run):
     layers = batch_norms(teacher.apply(frozen.params, frozen.stats, jnp.zeros((2, 8, 8, 1)), train=False)[0], frozen.stats)
     assert len(kept) == len(layers) and not equal(kept, states[4].memory["statistics"])
     assert equal(kept, states[3].memory["statistics"])  # it moves once a round
+
+
+def test_the_first_round_has_no_average_to_mix_in(run, monkeypatch):
+    case, states = run
+    momenta, averaged = [], losses.averaged_batch_norm_statistics
+
+    def watched(*layer, momentum, **options):
+        jax.debug.callback(lambda momentum: momenta.append(float(momentum)), momentum)
+        return averaged(*layer, momentum=momentum, **options)
+
+    monkeypatch.setattr(losses, "averaged_batch_norm_statistics", watched)
+    step = jax.jit(lambda *args: case.method.step(*args))
+    for state, expected in ((states[1], 0.0), (states[2], 0.9)):
+        momenta.clear()
+        step(state, case.batch, KEY)
+        jax.effects_barrier()
+        np.testing.assert_allclose(momenta, expected, rtol=1e-6)
+        assert momenta
 
 
 def test_an_unknown_way_to_follow_is_refused():
