@@ -17,6 +17,11 @@ from kdjax.experiment import mutual, sections, self_distillation
 from kdjax.experiment.entry import Entry, method_section, methods_section
 
 
+def train_hssakd(c):
+    """Branches behind the stages of each peer."""
+    return methods.hssakd(c.peers, c.branches, c.tx, **c.options)
+
+
 def train_kdcl(c):
     """A view of its own for each peer."""
     return methods.kdcl(c.peers, c.tx, **c.options), c.views
@@ -24,6 +29,7 @@ def train_kdcl(c):
 
 METHODS = {
     "dml": Entry(methods.dml),
+    "hssakd": Entry(methods.hssakd, train_hssakd),
     "independent": Entry(partial(methods.dml, weight=0.0, simultaneous=True)),
     "kdcl": Entry(methods.kdcl, train_kdcl),
 }

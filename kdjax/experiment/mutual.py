@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kdjax import models
 from kdjax.core import Method, Net, pick
 from kdjax.evaluate.peers import classification_of_peers
 from kdjax.experiment.classifier import ClassifierContext
@@ -23,6 +24,11 @@ class PeerContext(ClassifierContext):
     def peers(self) -> list[Net]:
         """What is trained; the first is shipped."""
         return [self.network] * self.config.peers
+
+    @property
+    def branches(self) -> list[Net]:
+        """Classifiers of class and rotation behind the stages of each."""
+        return [models.branches(self.specification, axis_name=self.axis_name)] * self.config.peers
 
     @property
     def views(self) -> Callable:

@@ -12,6 +12,7 @@ from kdjax.methods.data_free.mad import mad
 from kdjax.methods.data_free.zskt import zskt
 from kdjax.methods.labels.supervised import supervised
 from kdjax.methods.mutual.dml import dml
+from kdjax.methods.mutual.hssakd import hssakd
 from kdjax.methods.mutual.kdcl import kdcl
 from kdjax.methods.offline.ab import ab
 from kdjax.methods.offline.at import at
@@ -79,9 +80,9 @@ from kdjax.methods.siamese.w_mse import w_mse
 __all__ = [
     "ab", "at", "bake", "barlow_twins", "byol", "byot", "cakd", "cc", "cgdd", "cmi", "confidence_penalty", "crd", "cs_kd",
     "cudfkd", "dafl", "ddgsd", "deep_inversion", "deepcluster_v2", "deit", "dfad", "dfq", "dino", "dist", "dkd", "dks",
-    "dml", "fast_dfkd", "fast_moco", "fitnet", "fitnet_hint", "focal", "fsp", "ft", "hsakd", "hsakd_teacher", "ickd",
-    "kd", "kdcl", "lc_loss", "lskd", "mad", "mae", "mlkd", "moco", "moco_v2_plus", "moco_v3", "msbreg", "nnclr", "nst",
-    "ofd", "paraphraser", "pixel", "pkt", "proc_kd", "ps_kd", "pursuhint", "relicv2", "ressl", "reviewkd", "rkd", "sad",
-    "sd_dropout", "simclr", "simkd", "simsiam", "sp", "srrl", "supervised", "swav", "tf_kd", "tinymim", "tst", "twist",
-    "twist_labels", "uslt", "vibcreg", "vicreg", "vid", "w_mse", "wsld", "zskt",
+    "dml", "fast_dfkd", "fast_moco", "fitnet", "fitnet_hint", "focal", "fsp", "ft", "hsakd", "hsakd_teacher", "hssakd",
+    "ickd", "kd", "kdcl", "lc_loss", "lskd", "mad", "mae", "mlkd", "moco", "moco_v2_plus", "moco_v3", "msbreg", "nnclr",
+    "nst", "ofd", "paraphraser", "pixel", "pkt", "proc_kd", "ps_kd", "pursuhint", "relicv2", "ressl", "reviewkd", "rkd",
+    "sad", "sd_dropout", "simclr", "simkd", "simsiam", "sp", "srrl", "supervised", "swav", "tf_kd", "tinymim", "tst",
+    "twist", "twist_labels", "uslt", "vibcreg", "vicreg", "vid", "w_mse", "wsld", "zskt",
 ]  # fmt: skip

@@ -38,7 +38,7 @@ VARIANTS = [
     "data_free.py:method=mad",
     "data_free.py:method=zskt,objective=reviewkd",
     "digits_datafree.py:student=resnet8",
-    "mutual.py:methods=dml/independent/kdcl",
+    "mutual.py:methods=hssakd/independent/kdcl",
     "self_distil.py:methods=bake/byot+sd_dropout/cs_kd/ddgsd/ps_kd",
     "studies/augmentation_invariance.py:methods=byol/s_moco_v2_plus",
     "studies/remote_sensing.py:methods=moco",

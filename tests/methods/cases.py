@@ -121,6 +121,14 @@ def mutual(make: Any, **fixed: Any) -> Callable[..., Case]:
 dml = mutual(methods.dml)
 
 
+def hssakd(axis_name: str | None = None, tx: Any = None, **options: Any) -> Case:
+    nets = (staged(axis_name), staged(axis_name, 6))
+    heads = [branches_of(axis_name) for _ in nets]
+    method = methods.hssakd(nets, heads, tx or optax.sgd(0.4), axis_name=axis_name, **options)
+    named, beside = {f"peer{k}": net for k, net in enumerate(nets)}, ("peer0_branches", "peer1_branches")
+    return Case(method, labelled_images(), {}, named, lambda s: [p.params for p in s.peers], "peer0_loss", beside=beside)
+
+
 def self_distil(make: Any, rate: float = 0.5, noisy: bool = False, views: bool = False, **fixed: Any) -> Callable[..., Case]:
     """The case of a method of methods/self_distil/."""
 
@@ -353,6 +361,7 @@ CASES: dict[str, Callable[..., Case]] = {
     "pixel": pixel,
     "tst": tst,
     "dml": dml,
+    "hssakd": hssakd,
     "kdcl": mutual(methods.kdcl),
     "barlow_twins": siamese(methods.barlow_twins, "barlow_twins", weight=0.2),
     "byol": byol,

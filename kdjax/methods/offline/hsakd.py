@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import optax
 
 from kdjax import losses
-from kdjax.augment import rotations
-from kdjax.core import Frozen, InputError, Learner, Method, Net, descent, masked_loss, new_learner, weighted_sum, weights_at
+from kdjax.core import Frozen, Learner, Method, Net, descent, masked_loss, new_learner, weighted_sum, weights_at
+from kdjax.methods.recipes import joint_exits, joint_labels_term, turned
 from kdjax.models import attach
 
 
@@ -64,14 +64,14 @@ def hsakd_teacher(
         return Hsakd(new_learner(key, branches, tx, taps), given, jnp.int32(0))
 
     def loss(params, state, batch, key):
-        turned = _turned(batch["image"])
+        images = turned(batch["image"])
         if joint:
-            taps, stats = whole.apply(params, state.learner.stats, turned, train=True, key=key)
+            taps, stats = whole.apply(params, state.learner.stats, images, train=True, key=key)
             terms = {"cross_entropy": masked_loss(losses.cross_entropy, taps["logits"][::4], batch)}
         else:
-            taps, stats = branches.apply(params, state.learner.stats, look(state.given, turned), train=True, key=key)
+            taps, stats = branches.apply(params, state.learner.stats, look(state.given, images), train=True, key=key)
             terms = {}
-        terms["joint_cross_entropy"] = masked_loss(_joint_cross_entropy, jnp.stack(_exits(taps)), batch)
+        terms["joint_cross_entropy"] = joint_labels_term(taps, batch)
         value, metrics = weighted_sum(terms, {}, micro=micro)
         return value, (stats, metrics)
 
@@ -128,12 +128,12 @@ def hsakd(
         return Hsakd(new_learner(key, whole, tx, batch["image"]), given, jnp.int32(0))
 
     def loss(params, state, batch, key):
-        frozen, turned = state.given["teacher"], _turned(batch["image"])
-        wanted, _ = teacher.apply(frozen.params, frozen.stats, turned, train=False)
-        taps, stats = whole.apply(params, state.learner.stats, turned, train=True, key=key)
+        frozen, images = state.given["teacher"], turned(batch["image"])
+        wanted, _ = teacher.apply(frozen.params, frozen.stats, images, train=False)
+        taps, stats = whole.apply(params, state.learner.stats, images, train=True, key=key)
         terms = {
             "cross_entropy": masked_loss(losses.cross_entropy, taps["logits"][::4], batch),
-            "branches": losses.hierarchical_distillation(_exits(taps), _exits(wanted), temperature=temperature),
+            "branches": losses.hierarchical_distillation(joint_exits(taps), joint_exits(wanted), temperature=temperature),
             "distillation": losses.kl_distillation(taps["logits"], wanted["logits"], temperature=temperature),
         }
         value, metrics = weighted_sum(terms, weights_at(factors, state.step), micro=micro)
@@ -150,24 +150,6 @@ def hsakd(
 
 def _follow(state, learner):
     return Hsakd(learner, state.given, state.step + 1), {}
-
-
-def _turned(images):
-    """Images `[B, H, H, C]` in their four rotations `[4 B, H, H, C]`, those of an image one after another."""
-    return jax.vmap(rotations)(images).reshape(-1, *images.shape[1:])
-
-
-def _exits(taps):
-    """The joint logits of all branches, in order."""
-    found = sorted((name for name in taps if name.startswith("joint")), key=lambda name: int(name.removeprefix("joint")))
-    if not found:
-        raise InputError("a net has no branches: expected the taps 'joint1', ... of models.branches")
-    return [taps[name] for name in found]
-
-
-def _joint_cross_entropy(exits, labels):
-    """Exits `[L, 4 B, 4 K]` to the mean `[B]` over rotations of the sum over exits."""
-    return jnp.mean(losses.joint_cross_entropy(list(exits), labels).reshape(-1, 4), 1)
 
 
 def _predict(weights, **nets):
