@@ -8,6 +8,18 @@ be traced. Sums run in float32 or wider. Arrays may be lists or NumPy. A bad sha
 
 `where` says which rows, or positions, count: what stands in the others (NaN of a padding) reaches neither value nor gradient. The
 mean over those that count is `jnp.sum(loss(..., where=where)) / jnp.sum(where)`.
+
+Under `jax.shard_map` the mean over devices belongs inside of what is differentiated. Parameters that every device holds get the sum
+of the gradients there, and `pmean(grad(mean(row loss)))` is N times too large on N devices:
+
+>>> import jax, jax.numpy as jnp
+>>> mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+>>> x, w = jnp.ones((jax.device_count(), 2)), jnp.array([1.0, 0.0])
+>>> def gradient(w, x):
+...     return jax.grad(lambda w: jax.lax.pmean(jnp.mean(kl_distillation(x * w[None], 0 * x)), "data"))(w)
+>>> spread = jax.shard_map(gradient, mesh=mesh, in_specs=(jax.P(), jax.P("data")), out_specs=jax.P())
+>>> bool(jnp.allclose(spread(w, x), jax.grad(lambda w: jnp.mean(kl_distillation(x * w[None], 0 * x)))(w), atol=1e-6))
+True
 """
 
 from kdjax.losses.adversarial import gan_critic, gan_generator
