@@ -45,6 +45,11 @@ class Experiment(NamedTuple):
     tables: Tables | None = None
     evaluate_teacher: Callable | None = None
 
+    @property
+    def learning(self) -> list[str]:
+        """The stages that learn from rows of the data, by name: no other is given one."""
+        return [name for name, stage in self.stages.items() if stage.source is not None]
+
     def judge(self) -> Stage | None:
         """The stage by whose measures a teacher from outside is judged: the first with results that learns from it."""
         learning = (stage for stage in self.stages.values() if "teacher" in stage.method.needs and not stage.intermediate)

@@ -217,7 +217,7 @@ def build(config: Config, table: Table, objectives: Table) -> Experiment:
       objectives: of the offline methods by name, whose objectives a student may be asked for.
     """
     dataset = load_data(config)
-    teaching, inception = teacher_of(config, dataset), read_inception(config.inception)
+    teaching, inception = teacher_of(config, dataset, sees_images=False), read_inception(config.inception)
     together = "'ensemble': images are made for all teachers together"
     check_option("--config.teachers_combine", config.teachers_combine, lambda way: way == "ensemble", together)
     if inception and dataset.shape[-1] not in (1, 3):
@@ -281,10 +281,13 @@ def student_stages(
     each = max(1, round(config.student_steps_per_epoch / often))
     entry = pick("method", method, table)
     check_accumulation(entry, "student_training", training["micro"])
+    plain_images = {"mean": [0.0] * dataset.shape[-1], "std": [1.0] * dataset.shape[-1]}
+    # No training image tells what to normalise with, where none has taught the teacher here.
+    normalised = (teaching.normalisation or plain_images) if teaching.outside else None
     c = DataFreeContext(
         config=config, dataset=dataset, name=name, method=method, entry=entry, settings=settings, training=training,
         teaching=teaching, objectives=objectives, inception=inception, steps_per_epoch=each,
-        specification=net_specification(config.student_training.net, dataset, config),
+        specification=net_specification(config.student_training.net, dataset, config, normalised=normalised),
         source=dataset.train, members=config.seeds, axis_name=axis_name(config),
     )  # fmt: skip
     return stages_of(c)

@@ -10,9 +10,20 @@ from kdjax.core import check_option
 from kdjax.experiment.config import Config, plain
 
 
-def net_specification(section: Config, dataset: data.Dataset, config: Config, **more: Any) -> dict:
-    """The specification of a net for this data: classes, normalisation as the data section has it, precision."""
-    normalised = given_normalisation(config.data, "data.", dataset) or _measured(dataset)
+def net_specification(
+    section: Config, dataset: data.Dataset, config: Config, *, normalised: dict[str, list[float]] | None = None, **more: Any
+) -> dict:
+    """The specification of a net for this data: classes, normalisation as the data section has it, precision.
+
+    Args:
+      section: of the net.
+      dataset: the data.
+      config: whole.
+      normalised: the mean and standard deviation where the data section gives none; None: measured on training images.
+      **more: further fields.
+    """
+    given = given_normalisation(config.data, "data.", dataset)
+    normalised = given or (_measured(dataset) if normalised is None else normalised)
     return {"classes": dataset.classes, "dtype": config.precision, **normalised, **more, **plain(section)}
 
 

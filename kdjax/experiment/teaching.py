@@ -42,6 +42,12 @@ class Teaching(NamedTuple):
     separate: tuple[float, ...] = ()
     classes: tuple[tuple[str, int], ...] = ()
 
+    @property
+    def normalisation(self) -> dict[str, list[float]]:
+        """The mean and standard deviation that images are normalised with; those of the first of several; empty for none."""
+        first = self.specification.get("nets", [self.specification])[0]
+        return {name: first[name] for name in ("mean", "std") if name in first}
+
     def check_classes(self, there: int) -> None:
         """Refuses a teacher from outside that tells other classes apart than the data has."""
         for path, classes in self.classes:
@@ -60,11 +66,19 @@ ALONE = Entry(methods.supervised, supervised)
 _MOST = 256  # teachers, each of which is traced into every step
 
 
-def teacher_of(config: Config, dataset: data.Dataset) -> Teaching:
-    """The teacher: trained here, or read from `config.teacher`; or several, as the section `teachers` has them."""
+def teacher_of(config: Config, dataset: data.Dataset, *, sees_images: bool = True) -> Teaching:
+    """The teacher: trained here, or read from `config.teacher`; or several, as the section `teachers` has them.
+
+    Args:
+      config: filled.
+      dataset: the data.
+      sees_images: whether training images may tell what a teacher from outside, of a file that does not say it, normalises with.
+    """
     section = config.teacher_training
     own = {"mean": config.get("teacher_mean", ()), "std": config.get("teacher_std", ())}
-    specification = net_specification(section.net, dataset, config) | given_normalisation(own, "teacher_", dataset)
+    unknown = {} if config.teacher and not sees_images else None
+    specification = net_specification(section.net, dataset, config, normalised=unknown)
+    specification |= given_normalisation(own, "teacher_", dataset)
     paths = _paths(config.teacher) if "teachers" in config else [config.teacher] * bool(config.teacher)
     count, shares = _several(config, len(paths))
     separate = shares if count > 1 and config.teachers_combine == "separate" else ()
@@ -136,4 +150,7 @@ def _read(config, path, specification, dataset):
         raise InputError(f"{given} is not accepted: it does not take images {shape}: {str(error).splitlines()[0]}") from error
     if teacher.format in ("run", "kdjax") and config.get("teacher_mean"):
         raise InputError(f"--config.teacher_mean={config.teacher_mean} is not accepted: {path} has its own; leave it ()")
+    if teacher.format not in ("run", "kdjax") and "mean" not in teacher.specification:
+        wanted = "expected a number a channel, as no training image is read here; 0.0 with teacher_std=1.0 for none"
+        raise InputError(f"--config.teacher_mean=() is not accepted: {path} does not say how it normalises images; {wanted}")
     return teacher, taps["logits"].shape[-1] if "logits" in taps else 0

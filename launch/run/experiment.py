@@ -17,7 +17,7 @@ from kdjax.core.files import naming, write_json, write_text
 from kdjax.data import decoding_threads
 from kdjax.evaluate.classifier import near_chance
 from kdjax.experiment.start import recorded, started
-from kdjax.train import Diverged, Records, Result, Run, Stage, resolve, run_stages
+from kdjax.train import Diverged, Records, Result, Run, resolve, run_stages
 from kdjax.train.devices import Devices, find_devices
 from kdjax.train.fingerprint import of_platform
 from kdjax.train.processes import first, primary, together
@@ -79,8 +79,9 @@ def _about(config: Any, experiment: Any, devices: Devices) -> dict[str, Any]:
         "deterministic": _deterministic(),
         "data": {
             "source": config.data.source, "digest": dataset.digest, "names": list(dataset.names), "shape": list(dataset.shape),
+            "train": experiment.learning or "none",  # who learns from training images
             "crop": config.data.crop, "own_val": dataset.own_val, "notes": list(dataset.notes),
-            "exif_orientation": dataset.exif_orientation, "train": _learning(experiment.stages) or "none",
+            "exif_orientation": dataset.exif_orientation,
         },
         "reader": "resident" if dataset.resident else "streaming",
     }  # fmt: skip
@@ -90,11 +91,6 @@ def _about(config: Any, experiment: Any, devices: Devices) -> dict[str, Any]:
         found["teacher"] = {"path": config.teacher, "sha256": teacher.sha256, "format": teacher.format}
         found["teacher"] |= {"taken": taken} if (taken := _taken(teacher)) else {}
     return found
-
-
-def _learning(stages: dict[str, Stage]) -> list[str]:
-    """The stages that read training images."""
-    return [name for name, stage in stages.items() if stage.source is not None]
 
 
 def _notes(dataset: Any, config: Any) -> list[str]:
@@ -126,7 +122,8 @@ def _begun(folder: Path, about: dict, held: ExitStack) -> None:
 def _carry_out(config: Any, experiment: Any, about: dict, folder: Path, devices: Devices, expected: list[str]) -> None:
     """Runs all stages; the first process then writes what a person looks at."""
     dataset = experiment.dataset
-    splits = {**experiment.splits, "train": dataset.train, "test": dataset.test}
+    splits = {**experiment.splits, "test": dataset.test}
+    splits |= {"train": dataset.train} if experiment.learning else {}  # else nobody is given one
     splits |= {} if dataset.val is None else {"val": dataset.val}
     began = time.perf_counter()
     records = Records(folder)

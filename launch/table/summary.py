@@ -88,7 +88,7 @@ def protocol(config: Any, experiment: Any, scores: Mapping[str, str]) -> dict:
     """What the numbers depend on, in words: what a table has to say beside them."""
     found = {
         "data": config.data.source,
-        "train_images": experiment.dataset.train.size,
+        "train_images": experiment.dataset.train.size if experiment.learning else 0,
         "validation_images": 0 if experiment.dataset.val is None else experiment.dataset.val.size,
         "test_images": experiment.dataset.test.size,
         "step": "last" if config.select == "last" else best_step(scores.values()),

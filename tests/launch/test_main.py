@@ -28,7 +28,8 @@ def test_config_json_holds_all_that_a_repetition_needs(run):
     assert about["platform"]["device"] == "cpu" and {"jax", "jaxlib", "flax", "optax"} <= set(about["platform"])
     assert about["git"] is None or len(about["git"]) == 40
     digits = data.load("digits")
-    shape = {"shape": [8, 8, 1], "crop": 0, "own_val": False, "notes": [], "exif_orientation": False}
+    learning = ["teacher", "student_alone", "student"]
+    shape = {"shape": [8, 8, 1], "train": learning, "crop": 0, "own_val": False, "notes": [], "exif_orientation": False}
     assert about["data"] == {"source": "digits", "digest": digits.digest, "names": list("0123456789"), **shape}
     assert about["devices"] == {"parallel": "jit", "mesh": {"data": 1, "model": 1}, "processes": 1}
     assert about["reader"] == "resident" and about["methods"] == dict(zip(STAGES, ["supervised", "supervised", "kd"], strict=True))
