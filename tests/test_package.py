@@ -43,7 +43,7 @@ def metadata(wheel):
 def test_wheel_holds_the_package_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = {n for n in archive.namelist() if ".dist-info/" not in n}
-    sources = {str(p.relative_to(ROOT)) for p in (ROOT / "kdjax").rglob("*") if p.suffix in (".py", ".md", ".typed")}
+    sources = {str(p.relative_to(ROOT)) for p in (ROOT / "kdjax").rglob("*") if p.suffix in (".py", ".pyi", ".md", ".typed")}
     assert names == sources
     assert {"kdjax/py.typed", "kdjax/__init__.py", "kdjax/losses/logits.py"} <= names
 

@@ -1,6 +1,6 @@
 """The tables of methods in the READMEs, out of docstrings, signatures and the tables of `configs/`.
 
-`python -m launch.table.methods` writes them.
+`python -m launch.table.methods` writes them, and the types of the methods' options.
 """
 
 import importlib
@@ -11,6 +11,7 @@ from pathlib import Path
 from configs import data_free, offline, self_distil, ssl
 from kdjax import methods
 from kdjax.experiment.entry import Table, keyword_defaults
+from launch.table.method_types import STUB, stub
 
 ROOT = Path(__file__).parents[2]
 TABLES: dict[str, Table] = {
@@ -90,9 +91,10 @@ def _with_table(text: str, head: str, rows: list[str]) -> str:
 
 
 def main() -> None:
-    """Writes the READMEs."""
+    """Writes the READMEs and the stub."""
     for path, text in readmes().items():
         path.write_text(text)
+    STUB.write_text(stub())
 
 
 if __name__ == "__main__":

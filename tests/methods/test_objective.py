@@ -1,6 +1,7 @@
 """The parts of offline methods: sums of objectives, pairs of maps, a stream for each teacher, methods of one objective."""
 
 import inspect
+import re
 
 import jax
 import jax.numpy as jnp
@@ -188,3 +189,12 @@ def test_weights_may_be_functions_of_the_step():
         state, metrics = step(state, batch, jax.random.key(1))
         losses.append((metrics["loss"] / metrics["sum"]).item())
     assert losses == [0, 1, 0]
+
+
+def test_the_docstring_of_a_method_tells_all_its_options_and_what_it_returns():
+    for name in methods.__all__:
+        if hasattr(method := getattr(methods, name), "objective"):
+            args = method.__doc__.partition("Args:\n")[2].partition("\n\n")[0]
+            told = re.findall(r"^  (\w+):", args, re.MULTILINE)
+            assert sorted(told) == sorted(inspect.signature(method).parameters), name
+            assert "Returns:\n  A Method of batches" in method.__doc__

@@ -163,10 +163,32 @@ def method_of(
     given = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default) for name, default in labels.items()]
     method.__name__ = method.__qualname__ = objective.__name__.removesuffix("_objective")
     method.__module__ = objective.__module__
-    method.__doc__ = objective.__doc__
+    method.__doc__ = _documented(objective, labels, taught)
     method.objective = objective
     method.__signature__ = inspect.Signature([*first, *given, *own, *last])
     return method
+
+
+_ARGS = {  # of every method
+    "student": "the net to train.",
+    "teacher": 'the frozen net behind `given["teacher"]`.',
+    "network": "the net to train.",
+    "tx": "its optimiser, that of layers the objective adds too.",
+    "label_weight": "of the cross-entropy with the labels.",
+    "axis_name": "mapped axis that holds the batch, or None.",
+    "micro": "slices of the batch to accumulate gradients over.",
+}
+
+
+def _documented(objective, labels, taught):
+    """The objective's docstring with the arguments that the method has beside, and what it returns."""
+    head, _, rest = (inspect.getdoc(objective) or "").partition("\n\nArgs:\n")
+    own, _, tail = rest.partition("\n\n")
+    names = [*(("student", "teacher", "tx") if taught else ("network", "tx")), *labels]
+    first, last = ("\n".join(f"  {name}: {_ARGS[name]}" for name in part) for part in (names, ("axis_name", "micro")))
+    nets = "both nets give" if taught else "the net gives"
+    returns = f'  A Method of batches of `"image"` and `"label"`; {nets} the tap `"logits"` beside what is named above.'
+    return "\n\n".join(filter(None, [head, "\n".join(filter(None, ["Args:", first, own, last])), f"Returns:\n{returns}", tail]))
 
 
 def _parameters(method):
