@@ -18,6 +18,7 @@ from kdjax.methods.data_free.mad import mad as mad
 from kdjax.methods.data_free.zskt import zskt as zskt
 from kdjax.methods.labels.supervised import supervised as supervised
 from kdjax.methods.mutual.dml import dml as dml
+from kdjax.methods.mutual.hssakd import hssakd as hssakd
 from kdjax.methods.mutual.kdcl import kdcl as kdcl
 from kdjax.methods.offline.cross_architecture import cakd as cakd
 from kdjax.methods.offline.deit import deit as deit
@@ -502,6 +503,7 @@ __all__ = [
     "ft",
     "hsakd",
     "hsakd_teacher",
+    "hssakd",
     "ickd",
     "kd",
     "kdcl",
