@@ -7,6 +7,8 @@ import pytest
 from configs import data_free
 from kdjax import methods
 from kdjax.core import Frozen, InputError
+from kdjax.experiment import data_free as experiment
+from kdjax.experiment.inception import Judge
 
 NEEDED = {"dkd": {"steps_per_epoch": 1}}
 
@@ -64,6 +66,13 @@ def test_an_inception_that_is_missing_is_one_line(config):
     config.inception = "gone.pth"
     with pytest.raises(InputError, match=r"^--config.inception=gone.pth is not accepted: .*gone.pth is not there: .*FID.*$"):
         data_free.build(config)
+
+
+def test_images_are_judged_by_the_inception_that_is_given_and_the_record_names_it(config, monkeypatch):
+    judge, asked = Judge(lambda images: images.reshape(len(images), -1), "f" * 64), []
+    monkeypatch.setattr(experiment, "read_inception", lambda path: judge)
+    monkeypatch.setattr(experiment, "without_data", lambda look, features: asked.append(features))
+    assert data_free.build(config).stages["student"].about["inception"] == judge.sha256 and asked == [judge.features]
 
 
 def test_gradients_are_not_accumulated(config):

@@ -30,6 +30,14 @@ def test_each_evaluation_leaves_a_row_and_the_finished_stage_holds_them(tmp_path
     jax.tree.map(np.testing.assert_array_equal, again, found)
 
 
+def test_a_stage_that_is_measured_again_keeps_its_images(tmp_path):
+    said, one = [], stage(frames=look)
+    found = run_stages({"only": one}, run(tmp_path))["only"].frames
+    again = run_stages({"only": one._replace(evaluate=lambda *asked: {"accuracy": np.ones(1)})}, run(tmp_path, said))["only"]
+    assert "measured again" in said[0] and again.measures["test_accuracy"] == [1.0]
+    jax.tree.map(np.testing.assert_array_equal, again.frames, found)
+
+
 def test_a_resumed_run_and_one_that_finds_the_stage_in_the_cache_have_the_same(tmp_path):
     (tmp_path / "cache").mkdir()
     one, other = {"only": stage(frames=look)}, {"only": stage(frames=look, pace=Pace(2, 2, 4))}
