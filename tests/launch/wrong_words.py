@@ -322,6 +322,8 @@ TABLE = {
     "datafree steps": ("--config=configs/digits_datafree.py --config.method.student_steps=0", "student_steps=0"),
     "pool": ("--config=configs/data_free.py:method=cmi --config.method.pool=64", "pool=64 is not accepted: it must hold the 128"),
     "warm-up": ("--config=configs/data_free.py:method=fast_dfkd --config.method.warm_up=40", "warm_up=40 is not accepted"),
+    "rounds before a student learns": ("--config=configs/data_free.py:method=cmi --config.method.warm_up=30", "warm_up=30 is not"),
+    "inception": ("--config=configs/data_free.py --config.inception=gone.pth", "--config.inception=gone.pth is not accepted: "),
     "objective": ("--config=configs/data_free.py:objective=fsp", "method 'fsp' cannot be a part of a sum"),
     "teachers apart without data": (
         "--config=configs/data_free.py --config.teachers=2 --config.teachers_combine=separate",
