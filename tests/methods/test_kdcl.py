@@ -104,3 +104,13 @@ def test_peers_of_unequal_classes_are_refused(make):
     batch = CASES["kdcl"](nets=NETS).batch
     with pytest.raises(InputError, match=r"^the peers have 4, 3 classes: expected as many of each"):
         jax.eval_shape(method.step, jax.eval_shape(method.init, KEY, batch, {}), batch, KEY)
+
+
+@pytest.mark.parametrize("name", ["dml", "kdcl", "hssakd"])
+def test_peers_start_from_weights_by_their_names(name):
+    case = CASES[name]()
+    found = case.method.weights(start(case, 1))
+    state = case.method.init(KEY, case.batch, {}, **found)
+    close(case.method.weights(state), found)
+    with pytest.raises(InputError, match="network 'peer9' is not known; accepted: peer"):
+        case.method.init(KEY, case.batch, {}, peer9=found["peer0"])

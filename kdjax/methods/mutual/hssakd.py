@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import optax
 
 from kdjax import losses
-from kdjax.core import InputError, Method, Net, check_positive, masked_loss
+from kdjax.core import InputError, Learner, Method, Net, check_positive, masked_loss
+from kdjax.core.start import started
 from kdjax.methods.recipes import joint_exits, joint_labels_term, turned
 from kdjax.methods.recipes import peers as side_by_side
 from kdjax.models import attach
@@ -60,6 +61,15 @@ def hssakd(
     factors = {"joint_cross_entropy": joint_weight, "imitation": weight}
     method = side_by_side(nets, tx, objective, weights=factors, axis_name=axis_name, micro=micro)
 
+    def init(key, batch, given, **start):
+        state = method.init(key, batch, given)
+        found, learners = started(weights_of(state), start), []
+        for k in range(len(peers)):
+            (net, own), (heads, theirs) = found[f"peer{k}"], found[f"peer{k}_branches"]
+            params = {"net": net, "heads": heads}
+            learners.append(Learner(params, {"net": own, "heads": theirs}, tx.init(params)))
+        return state._replace(peers=tuple(learners))
+
     def weights_of(state):
         parts = {
             part: {f"peer{k}{end}": (one.params[part], one.stats[part]) for k, one in enumerate(state.peers)}
@@ -71,7 +81,7 @@ def hssakd(
         found = weights_of(state)
         return {f"peer{k}": net.apply(*found[f"peer{k}"], inputs, train=False)[0] for k, net in enumerate(peers)}
 
-    return method._replace(predict=predict, weights=weights_of)
+    return method._replace(init=init, predict=predict, weights=weights_of)
 
 
 def _seeing_rotations(net: Net) -> Net:

@@ -16,13 +16,13 @@ from kdjax.core import (
     apply_gradients,
     learn,
     mean_grad,
-    new_learner,
     static,
     weighted_sum,
     weights_at,
     with_label_weights,
 )
 from kdjax.core.images import inputs_of
+from kdjax.core.start import started
 
 
 class PeerOutputs(Node):
@@ -95,9 +95,10 @@ def peers(
         raise InputError(f"peers={len(nets)} is not accepted: mutual learning takes at least 2 networks")
     numbers = range(len(nets))
 
-    def init(key, batch, given):
+    def init(key, batch, given, **start):
         keys = jax.random.split(key, len(nets))
-        learners = (new_learner(own, net, tx, _inputs(batch, k)) for k, (own, net) in enumerate(zip(keys, nets, strict=True)))
+        fresh = {f"peer{k}": net.init(own, _inputs(batch, k)) for k, (own, net) in enumerate(zip(keys, nets, strict=True))}
+        learners = (Learner(params, stats, tx.init(params)) for params, stats in started(fresh, start).values())
         return Peers(tuple(learners), jnp.int32(0))
 
     def see(params, stats, batch, key, step):
