@@ -95,7 +95,7 @@ def test_base_install_is_small():
 
 @pytest.mark.parametrize(("folder", "extra"), [("kdjax", "run"), ("configs", "run"), ("launch", "tensorboard")])
 def test_what_is_imported_is_asked_for(folder, extra):
-    asked = {*packages(PROJECT["dependencies"]), *packages(EXTRAS[extra])}
+    asked = {*packages(PROJECT["dependencies"]), *packages(EXTRAS[extra]), *packages(EXTRAS["equinox"])}
     assert not asked & {"tensorflow", "torch"}
     for path in (ROOT / folder).rglob("*.py"):
         missing = imported(ast.walk(ast.parse(path.read_text()))) - asked
@@ -106,9 +106,11 @@ def test_what_an_extra_installs_is_imported_where_its_name_is_told():
     base = set(packages(PROJECT["dependencies"]))
     for path in (ROOT / "kdjax").rglob("*.py"):
         tree = ast.parse(path.read_text())
-        guarded = [x for x in ast.walk(tree) if isinstance(x, ast.With) and ast.unparse(x.items[0]) == "extra('run')"]
+        guarded = [
+            x for x in ast.walk(tree) if isinstance(x, ast.With) and ast.unparse(x.items[0]) in ("extra('run')", "extra('equinox')")
+        ]
         bare = {*ast.walk(tree)} - {x for block in guarded for x in ast.walk(block)}
-        assert not (found := imported(bare) - base), f"{path.name} imports {found} outside of extra('run')"
+        assert not (found := imported(bare) - base), f"{path.name} imports {found} outside of extra(...)"
 
 
 WITHOUT = """

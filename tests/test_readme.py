@@ -65,6 +65,8 @@ def test_the_readme_was_read():
 
 @pytest.mark.parametrize("where", SNIPPETS)
 def test_snippet_runs(where, request, monkeypatch, capsys):
+    for package in re.findall(r"^(?:import|from) (haiku|transformers)", SNIPPETS[where], re.M):
+        pytest.importorskip(package)
     if "runs/quickstart" in SNIPPETS[where]:
         monkeypatch.chdir(request.getfixturevalue("folder"))
     exec(compile(SNIPPETS[where], where, "exec"), {"__name__": "__main__"})

@@ -7,13 +7,14 @@ from kdjax.core.collectives import gather, gather_replicated, mean, offset, pmea
 from kdjax.core.descent import descent, learner_of
 from kdjax.core.donate import donating, on_parts
 from kdjax.core.ema import cosine_to_one, ema
+from kdjax.core.equinox_net import from_equinox
 from kdjax.core.fast_compile import jit_fast_compile
 from kdjax.core.k_means import euclidean_k_means, spherical_k_means
 from kdjax.core.keys import example_keys, row_keys, row_normal
 from kdjax.core.learn import apply_gradients, learn, mean_grad, new_learner
 from kdjax.core.memory import check_memory, memory_available
 from kdjax.core.method import Batch, Method, Metrics, read_by_name
-from kdjax.core.net import Net, batch_norms, from_linen, from_nnx, normalised
+from kdjax.core.net import Net, batch_norms, from_linen, from_nnx, nnx_weights, normalised
 from kdjax.core.node import Node, static
 from kdjax.core.norm_rescale import norm_rescale
 from kdjax.core.pool import average_pool, match_sizes, nearest_resize
@@ -28,10 +29,10 @@ __all__ = [
     "Batch", "Follower", "Frozen", "InputError", "Learner", "Method", "Metrics", "Net", "Node", "Queue", "apply_gradients",
     "average_pool", "averaged", "batch_norms", "by_part", "chain", "check_count", "check_memory", "check_optimiser",
     "check_option", "check_positive", "check_share", "cosine_to_one", "cyclic", "descent", "donating", "ema",
-    "euclidean_k_means", "example_keys", "freeze", "from_linen", "from_nnx", "gather", "gather_replicated",
+    "euclidean_k_means", "example_keys", "freeze", "from_equinox", "from_linen", "from_nnx", "gather", "gather_replicated",
     "jit_fast_compile", "join", "keep_unit_columns", "learn", "learner_of", "linear_warmup", "map_by_kind", "masked_loss",
     "match_sizes", "mean", "mean_grad", "memory_available", "nearest", "nearest_resize", "new_learner", "new_queue",
-    "norm_rescale", "normalised", "offset", "on_parts", "pick", "pmean", "psum", "push", "read_by_name", "row_keys",
+    "nnx_weights", "norm_rescale", "normalised", "offset", "on_parts", "pick", "pmean", "psum", "push", "read_by_name", "row_keys",
     "row_normal", "sigmoid_rampup", "skip_zero_gradients", "spherical_k_means", "split", "static", "unit", "weighted_sum",
     "weights_at", "with_label_weights", "with_norms",
 ]  # fmt: skip

@@ -376,3 +376,70 @@ def test_a_net_without_batch_norm_has_no_layers():
     net = core.from_linen(Plain())
     params, stats = net.init(KEY, X)
     assert core.batch_norms(net.apply(params, stats, X, train=True)[0], stats) == []
+
+
+class Sowing(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        hidden = nn.Dense(3, name="output")(x)
+        for k in range(2):
+            self.sow("intermediates", "twice", k * hidden)
+        self.sow("intermediates", "hidden", hidden)
+        return nn.relu(hidden) + jax.random.normal(self.make_rng("noise"), hidden.shape)
+
+
+class Pair(nn.Module):
+    """Two inputs, and an output as Hugging Face's."""
+
+    @nn.compact
+    def __call__(self, x, y, deterministic=True):
+        first = Sowing(name="first")(x)
+        second = Sowing(name="second")(first)
+        return {"logits": nn.Dropout(0.5)(first + y, deterministic=deterministic), "states": (first, second), "attentions": None}
+
+
+def test_taps_of_a_linen_module_that_is_left_as_it_is():
+    net = core.from_linen(Pair(), layers=("second/output", "first"))
+    params, stats = net.init(KEY, (X, X))
+    apply = jax.jit(lambda stats, key: net.apply(params, stats, (X, X), train=True, key=key))
+    taps, new = apply(stats, KEY)
+    again, _ = apply(new, KEY)
+    other, _ = apply(new, jax.random.key(1))
+    assert new == stats == {}
+    wanted = {"logits", "states/0", "states/1", "first", "second/output"}
+    wanted |= {f"{part}/{name}" for part in ("first", "second") for name in ("hidden", "twice/0", "twice/1")}
+    assert set(taps) == wanted
+    same(again, taps)
+    same(taps["first"], taps["states/0"])
+    same(taps["second/output"], dense(params["second"]["output"], taps["first"]), atol=1e-5)
+    same((taps["second/hidden"], taps["second/twice/0"]), (taps["second/output"], 0 * taps["second/output"]))
+    noise = taps["first"] - nn.relu(taps["first/hidden"])
+    assert differ(other["first"], taps["first"]) and not np.allclose(noise, taps["states/1"] - nn.relu(taps["second/hidden"]))
+
+
+def test_other_outputs_and_layers_are_refused_or_read():
+    class Extras(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return nn.Dense(2)(x), {"extra": x}
+
+    net = core.from_linen(Extras())
+    params, stats = net.init(KEY, X)
+    with pytest.raises(core.InputError, match=r"^a module returned a tuple of 2: expected .* taps=lambda out"):
+        net.apply(params, stats, X, train=False)
+    read = core.from_linen(Extras(), taps=lambda out: {"logits": out[0], **out[1]})
+    assert set(read.apply(params, stats, X, train=False)[0]) == {"logits", "extra"}
+    with pytest.raises(core.InputError, match=r"^layers='Dense_1' is not accepted: Extras calls no layer"):
+        core.from_linen(Extras(), layers=("Dense_1",)).apply(params, stats, X, train=False)
+
+
+def test_a_net_is_checked_where_it_is_made_and_called():
+    def init(key, x):
+        return {}, {}
+
+    with pytest.raises(core.InputError, match="takes no 'train'"):
+        core.Net(init, lambda params, stats, x: ({}, stats))
+    plain = core.Net(init, lambda params, stats, x, *, train, key=None: x)
+    for x, line in ((X, "an array of shape"), ((X, 1), "for its taps"), (None, "a NoneType"), ((1, 2, 3), "a tuple of 3")):
+        with pytest.raises(core.InputError, match=line):
+            plain._replace(init=init).apply({}, {}, x, train=False)

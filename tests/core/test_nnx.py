@@ -69,3 +69,30 @@ def test_arrays_are_not_shared_between_calls():
     same((params, stats), before)
     doubled = jax.tree.map(lambda x: 2 * x, params)
     assert differ(*(net.apply(p, stats, X, train=False)[0] for p in (params, doubled)))
+
+
+class Sowing(nnx.Module):
+    def __init__(self, rngs):
+        self.inside, self.norm = nnx.Linear(3, 2, rngs=rngs), nnx.BatchNorm(2, rngs=rngs)
+
+    def __call__(self, x, y):
+        hidden = self.inside(x)
+        self.sow(nnx.Intermediate, "hidden", hidden)
+        return self.norm(hidden) + y
+
+
+def test_what_is_sown_is_a_tap_at_every_call_and_two_inputs_are_two_arguments():
+    net = core.from_nnx(Sowing)
+    params, stats = net.init(KEY, (X, X))
+    for _ in range(2):
+        taps, stats = net.apply(params, stats, (X, X[:, :2]), train=True)
+    assert set(taps) == {"hidden", "logits"} and jax.tree.structure(stats) == jax.tree.structure(net.init(KEY, X)[1])
+    same(taps["hidden"], X @ params["inside"]["kernel"], atol=1e-6)
+
+
+def test_weights_of_a_trained_module():
+    module = NNXNet(nnx.Rngs(5))
+    module(X)  # moves the statistics
+    module.eval()
+    taps, _ = core.from_nnx(NNXNet).apply(*core.nnx_weights(module), X, train=False)
+    same(taps, module(X), atol=1e-6)
