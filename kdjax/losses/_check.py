@@ -102,8 +102,10 @@ def check_flag(name: str, value: Any) -> None:
 
 
 def wide(x: Any) -> jax.Array:
-    """The array in float32 or wider, so that sums over bfloat16 inputs keep their digits."""
-    x = jnp.asarray(x)
+    """The array in float32 or wider, so that sums over bfloat16 inputs keep their digits; a Python number widens nothing."""
+    x = jnp.asarray(float(x) if isinstance(x, int | float) else x)
+    if x.weak_type and jnp.issubdtype(x.dtype, jnp.floating):
+        return x
     return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 

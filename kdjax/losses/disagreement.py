@@ -44,7 +44,7 @@ def logit_discrepancy(student: jax.Array, teacher: jax.Array, *, where: ArrayLik
     s, t = shown(where, wide(student), wide(teacher))
     none = jnp.isneginf(s) & jnp.isneginf(t)
     apart = absolute(jnp.where(none, 0.0, s) - jnp.where(none, 0.0, t))
-    return counted(jnp.sum(apart, axis=-1) / jnp.maximum(jnp.sum(~none, axis=-1), 1), where)
+    return counted(jnp.sum(apart, axis=-1) / jnp.maximum(jnp.sum(~none, axis=-1), 1).astype(s.dtype), where)
 
 
 def decision_adversarial(

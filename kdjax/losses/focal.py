@@ -99,7 +99,7 @@ def cyclical_focal(
     missed = log_except(logits, true)[..., None]
     well = jnp.where(true, (1 + jnp.exp(log_p)) ** wide(gamma_easy), 1.0)
     badly = jnp.where(true, _power(missed, gamma_pos), _power(log_p, gamma_neg))
-    weight = ((1 - spread) * true + spread / classes) * (easy * well + (1 - easy) * badly)
+    weight = (jnp.where(true, 1 - spread, 0.0) + spread / classes) * (easy * well + (1 - easy) * badly)
     return counted(jnp.where(jnp.any(true, axis=-1), -jnp.sum(times_log(weight, log_p), axis=-1), jnp.nan), where)
 
 

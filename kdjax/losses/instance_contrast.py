@@ -75,7 +75,7 @@ def supervised_contrast(
     positive = (named[:, None] == classes[None])[None, :, :, None] & ~itself
     among = jax.nn.logsumexp(jnp.where(itself, -jnp.inf, scores), axis=(2, 3))
     count = jnp.sum(positive, axis=(2, 3))
-    near = jnp.sum(jnp.where(positive, scores, 0.0), axis=(2, 3)) / jnp.maximum(count, 1)
+    near = jnp.sum(jnp.where(positive, scores, 0.0), axis=(2, 3)) / jnp.maximum(count, 1).astype(scores.dtype)
     return jnp.where(count > 0, t / wide(base_temperature) * (among - near), 0.0)
 
 

@@ -57,7 +57,7 @@ def local_contrast(online: jax.Array, target: jax.Array, places: jax.Array, *, t
     # A cell without a place is its own only candidate, as a single one with a place is: its loss is 0 whatever the maps.
     candidates = jnp.where(there[:, :, None], there[:, None, :], jnp.eye(cells, dtype=bool)[None])
     log_p = jnp.diagonal(scores, axis1=1, axis2=2) - jax.nn.logsumexp(scores, axis=2, where=candidates)
-    return -jnp.sum(jnp.where(there, log_p, 0.0), 1) / jnp.maximum(jnp.sum(there, 1), 1)
+    return -jnp.sum(jnp.where(there, log_p, 0.0), 1) / jnp.maximum(jnp.sum(there, 1), 1).astype(log_p.dtype)
 
 
 def _sampled(maps: jax.Array, xy: jax.Array) -> jax.Array:
@@ -66,7 +66,7 @@ def _sampled(maps: jax.Array, xy: jax.Array) -> jax.Array:
     def share(at, size):
         """Of each cell in each point `[B, P, size]`."""
         at = jnp.clip(at * size - 0.5, 0, size - 1)
-        return jnp.maximum(1 - jnp.abs(at[:, :, None] - jnp.arange(size)[None, None]), 0)
+        return jnp.maximum(1 - jnp.abs(at[:, :, None] - jnp.arange(size, dtype=at.dtype)[None, None]), 0)
 
     height, width = maps.shape[1:3]
     return jnp.einsum("bpy,bpx,byxd->bpd", share(xy[..., 1], height), share(xy[..., 0], width), maps, precision="highest")

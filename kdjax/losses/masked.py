@@ -73,7 +73,7 @@ def masked_patches(
     if normalise:
         apart = target - jnp.mean(target, axis=-1, keepdims=True)
         target = apart * lax.rsqrt(jnp.sum(apart**2, axis=-1, keepdims=True) / (expected[1] - 1) + _EPSILON)
-    hidden = jnp.asarray(mask) != 0
+    hidden = jnp.asarray(mask).astype(bool)
     prediction, target = shown(hidden, wide(prediction), target)
     return collectives.mean(jnp.mean((prediction - target) ** 2, axis=-1), hidden, axis_name)
 

@@ -125,6 +125,6 @@ def told_apart(first: jax.Array, second: jax.Array) -> jax.Array:
     check_shapes("B K", first=first, second=second)
     if np.shape(first)[-1] != 2:
         raise InputError(f"first has shape {np.shape(first)}: expected [B, 2]")
-    towards = jnp.array([[1.0, -1.0]])
-    signed = jnp.concatenate([towards * wide(first), -towards * wide(second)], axis=-1)
+    one, two = wide(first), wide(second)
+    signed = jnp.stack([one[:, 0], -one[:, 1], -two[:, 0], two[:, 1]], axis=-1)
     return -jnp.mean(jax.nn.log_sigmoid(signed), axis=-1)

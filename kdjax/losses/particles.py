@@ -77,7 +77,7 @@ def singular_values(embeddings: jax.Array, *, axis_name: str | None = None) -> j
     check_rows(rows, axis_name, "singular_values")
     z = unit(wide(embeddings))
     whole = rows if axis_name is None else rows * lax.axis_size(axis_name)
-    return jnp.sum((products(z, z, axis_name) / whole - jnp.eye(width) / width) ** 2)
+    return jnp.sum((products(z, z, axis_name) / whole - jnp.eye(width, dtype=z.dtype) / width) ** 2)
 
 
 def random_walk(embeddings: jax.Array, noise: jax.Array) -> jax.Array:

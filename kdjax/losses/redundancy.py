@@ -206,7 +206,7 @@ def whiten(z: jax.Array, *, shrinkage: ArrayLike = 0.0, axis_name: str | None = 
             f"whiten is given {rows} rows of {width} dimensions on all devices together: expected more rows than dimensions"
         )
     centred, s = _centred(wide(z), axis_name), wide(shrinkage)
-    covariance = (1 - s) * products(centred, centred, axis_name) / (rows - 1) + s * jnp.eye(width)
+    covariance = (1 - s) * products(centred, centred, axis_name) / (rows - 1) + s * jnp.eye(width, dtype=centred.dtype)
     lower = lax.linalg.cholesky(covariance)
     return lax.linalg.triangular_solve(lower, centred, lower=True, transpose_a=True)
 

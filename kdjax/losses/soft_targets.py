@@ -95,7 +95,7 @@ def bake_targets(
         x, p = (collectives.gather(a, axis_name) for a in (unit(features), probabilities(logits, temperature)))
         alike = jnp.matmul(x, x.T, precision=lax.Precision.HIGHEST)
         others = jax.nn.softmax(off_diagonal(alike, None, fill=-1e9))
-        spread = (1 - w) * jnp.linalg.solve(jnp.eye(len(p)) - w * others, p)
+        spread = (1 - w) * jnp.linalg.solve(jnp.eye(len(p), dtype=p.dtype) - w * others, p)
         return lax.dynamic_slice_in_dim(spread, collectives.offset(rows, axis_name), rows)
 
     both = lax.stop_gradient((wide(features), wide(logits)))

@@ -66,7 +66,7 @@ def teacher_free(
     if classes < 2:
         raise InputError(f"logits has shape {np.shape(logits)}: expected [..., K] with K of at least 2")
     true = class_mask(labels, classes)
-    u = jnp.where(true, wide(correct), (1 - wide(correct)) / (classes - 1))
+    u = jnp.where(true, wide(correct), (1 - wide(correct)) / (classes - 1)).astype(wide(logits).dtype)
     apart = jnp.sum(divergence(log_probabilities(u, temperature), log_probabilities(logits)), axis=-1)
     return counted(jnp.where(jnp.any(true, axis=-1), apart, jnp.nan), where)
 

@@ -48,7 +48,7 @@ def weighted_soft_labels(
     0.0
     """
     divergence = kl_distillation(student, teacher, temperature=temperature, where=where)
-    ours, theirs = (cross_entropy(lax.stop_gradient(z), labels, where=where) for z in (student, teacher))
+    ours, theirs = (cross_entropy(lax.stop_gradient(jnp.asarray(z)), labels, where=where) for z in (student, teacher))
     # A label that both have masked surprises both alike.
     ratio = jnp.where(jnp.isposinf(ours) & jnp.isposinf(theirs), 1.0, ours / (theirs + EPSILON))
     return (1 - jnp.exp(-ratio)) * divergence
