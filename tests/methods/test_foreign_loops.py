@@ -12,6 +12,8 @@ import orbax.checkpoint as ocp
 import pytest
 from flax.training import dynamic_scale, train_state
 from jax import lax
+from jax.sharding import AxisType
+from jax.sharding import PartitionSpec as P
 
 from kdjax import core, methods, models
 from kdjax.methods.offline.kd import kd_objective
@@ -80,6 +82,17 @@ def test_scan():
     scanned, metrics = jax.jit(lambda s: lax.scan(lambda s, key: method.step(s, BATCH, key), s, keys))(first)
     np.testing.assert_allclose(metrics["loss"], losses, rtol=1e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), own(scanned), own(plain))
+
+
+@pytest.mark.parametrize("make", [methods.kd, methods.dist, methods.rkd])
+def test_a_batch_over_two_axes_of_a_mesh(make):
+    axes, tx = ("data", "model"), optax.sgd(0.1)
+    mesh = jax.make_mesh((2, 2), axes, axis_types=(AxisType.Auto,) * 2, devices=jax.devices()[:4])
+    state = make(NET, BIG, tx).init(KEY, BATCH, GIVEN)
+    local = make(NET, BIG, tx, axis_name=axes).step
+    spread = jax.jit(jax.shard_map(local, mesh=mesh, in_specs=(P(), P(axes), P()), out_specs=P()))(state, BATCH, KEY)
+    alone = jax.jit(make(NET, BIG, tx).step)(state, BATCH, KEY)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), spread, alone)
 
 
 def test_freezing_a_layer():
