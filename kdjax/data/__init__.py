@@ -4,7 +4,7 @@ from kdjax.data.alter import alter, in_bands, with_channels
 from kdjax.data.classes import keep_classes
 from kdjax.data.clip import clips
 from kdjax.data.companions import companions
-from kdjax.data.damaged import Damaged, read_sound
+from kdjax.data.damaged import Damaged, one_row, read_sound
 from kdjax.data.domain import domains
 from kdjax.data.episode import episodes, support_and_query
 from kdjax.data.load import load
@@ -44,6 +44,7 @@ __all__ = [
     "load",
     "long_tailed",
     "numbers_of",
+    "one_row",
     "padded_batches",
     "pairs",
     "pieces",

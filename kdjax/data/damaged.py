@@ -74,3 +74,15 @@ def nothing_sound(what: str, count: int) -> InputError:
     """
     after = f"nor can the {count - 1} images after it" if count > 1 else "and there is no other"
     return InputError(f"{what}, {after}: too many to go on without them")
+
+
+def one_row(source: Source) -> dict[str, np.ndarray]:
+    """A batch of the first row that can be read; of a source without rows one of zeros, for shapes.
+
+    >>> from kdjax.data.source import column_source
+    >>> one_row(column_source({"image": np.ones((0, 1, 1, 1))}))["image"].tolist()
+    [[[[0.0]]]]
+    """
+    if source.size:
+        return read_sound(source, np.zeros(1, np.int32), skip=True)[0]
+    return {name: np.zeros((1, *x.shape[1:]), x.dtype) for name, x in source.read(np.zeros(0, np.int32)).items()}

@@ -9,6 +9,7 @@ import numpy as np
 
 from kdjax.core.check import InputError, check_option, nearest
 from kdjax.core.memory import check_memory
+from kdjax.core.paths import read_whole
 from kdjax.data.array_record import open_packed
 from kdjax.data.classes import empty_classes
 from kdjax.data.digits import read_digits
@@ -52,6 +53,7 @@ _KINDS = {
         lambda rest, o: open_folder(rest, o.image_size, headers=o.headers, skip=o.skip, exif_orientation=o.exif_orientation),
         tagged=True,
     ),
+    "none": _Kind("none:<height>x<width>x<channels>:<classes>", lambda rest, o: _nothing(rest)),
     "tfds": _Kind(
         "tfds:<name>[:<version>]",
         lambda rest, o: open_tfds(rest, o.directory, o.image_size, exif_orientation=o.exif_orientation),
@@ -88,7 +90,8 @@ def load(
 
     Args:
       source: `digits`, `docstrings`, `npz:<path>`, `folder:<dir>`, `tfds:<name>[/<config>][:<version>]` or `array_record:<dir>`;
-        see `read_digits`, `read_docstrings`, `read_npz`, `open_folder`, `open_tfds` and `open_packed`.
+        see `read_digits`, `read_docstrings`, `read_npz`, `open_folder`, `open_tfds` and `open_packed`. Or
+        `none:<height>x<width>x<channels>:<classes>`, a set without a row, for students that learn without data.
       val_fraction: the part of each training class that becomes the validation set, 0 or more and below 1. The order of
         the other training rows stays as it was.
       seed: the seed of the validation split. Test splits do not follow it.
@@ -205,6 +208,20 @@ def open_source(
     if image_size is not None:
         check_memory(f"image_size={image_size}: one image", COPIES * math.prod(opened.shape), "a smaller side")
     return opened
+
+
+def _nothing(rest: str) -> Opened:
+    """No rows at all, of images of a shape and a number of classes: for a student that learns without data."""
+    sides, _, classes = rest.partition(":")
+    numbers = [read_whole(text) or 0 for text in (*sides.split("x"), classes)]
+    if len(numbers) != 4 or min(numbers[:3]) < 1 or numbers[3] < 2:
+        wanted = "expected none:<height>x<width>x<channels>:<classes>, as none:32x32x3:10"
+        raise InputError(f"data source {f'none:{rest}'!r} is not accepted: {wanted}")
+    *shape, count = numbers
+    check_memory(f"data source 'none:{rest}': one image", COPIES * math.prod(shape), "a smaller shape")
+    rows = {"image": np.zeros((0, *shape), np.uint8), "label": np.zeros(0, np.int32)}
+    opened = _in_memory(Arrays(rows, rows, tuple(map(str, range(count)))), None)
+    return opened._replace(notes=("there are no images: nothing is measured on real ones",))
 
 
 def _in_memory(arrays: Arrays, size: int | None) -> Opened:

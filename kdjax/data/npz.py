@@ -33,7 +33,8 @@ def read_npz(path: str) -> Arrays:
     arrays are left alone. In a file without images `train_tokens` and `test_tokens`, numbers `[N, T]` or `[N, T, C]`, stand in
     their place, with labels `[N]` or `[N, T]`. A file without
     `train_labels` holds images without labels: `test_labels` may be missing as well (where they are there, the classes are
-    theirs), and `test_images`, for which a fifth of the others is then cut with the fixed seed 0. Pickled objects
+    theirs), and `test_images`, for which a fifth of the others is then cut with the fixed seed 0. One with `test_images` and
+    `test_labels`, and nothing whose name begins with `train`, has no training rows, and the classes are theirs. Pickled objects
     are never loaded, and nothing is read before what the file declares of its arrays is found to be right and to fit into
     memory.
 
@@ -61,6 +62,8 @@ def read_npz(path: str) -> Arrays:
     parts = [part for part in PARTS if f"{part}_{main}" in found]
     rows = {part: {_column(key): _narrow(file, key, x) for key, x in found.items() if key.startswith(f"{part}_")} for part in parts}
     classes = _classes(file, {part: columns["label"] for part, columns in rows.items() if "label" in columns}, main)
+    if "train" not in rows:
+        rows["train"] = {key: x[:0] for key, x in rows["test"].items()}
     for columns in rows.values():
         columns.setdefault("label", np.full(len(next(iter(columns.values()))), -1, np.int32))
     if "test" not in rows:
@@ -166,6 +169,8 @@ def _keys(held: Sequence[str]) -> list[str]:
     needed = [f"{part}_{what}" for part in ("train", "test") for what in (main, "labels")]
     validation = [f"val_{main}", "val_labels"]
     others = set(held) - {*needed, *validation}
+    if {f"test_{main}", "test_labels"} <= set(held) and not any(key.startswith("train") for key in held):
+        return [f"test_{main}", "test_labels"]
     misspelt = get_close_matches("train_labels", others, cutoff=0.8)
     if "train_labels" in held or f"train_{main}" not in held or misspelt:
         return [*needed, *(validation if {*validation} & {*held} else ())]
@@ -224,7 +229,7 @@ def _check_declared(file: Path, declared: dict[str, _Declared]) -> None:
                 raise InputError(f"npz {file}: {key} has {shape[0]} entries, {part}_{main} {count}: expected as many")
             each = "[N], one integer an image, or [N, H, W]" if main == "images" else "[N], or [N, T] as the tokens"
             raise InputError(f"npz {file}: {key} has shape {shape}: expected {each}")
-        _, *train_size = declared[f"train_{main}"].shape
+        _, *train_size = declared.get(f"train_{main}", declared[f"{part}_{main}"]).shape
         if what == "images" and _three(size) != _three(train_size):
             sizes = f"{key} hold {_size(size)}, train_images {_size(train_size)}"
             raise InputError(f"npz {file}: {sizes}: expected one size")

@@ -16,7 +16,9 @@ REAL = 2048  # rows of the real images that synthetic ones are held against
 DOUBLE = 0.01  # how far images differ in each number, at most, to count as doubles
 
 
-def without_data(look: Callable[[Any], dict[str, Any]], inception: Callable[[np.ndarray], np.ndarray] | None = None) -> Callable:
+def without_data(
+    look: Callable[[Any], dict[str, Any]], inception: Callable[[np.ndarray], np.ndarray] | None = None, *, rows: bool = True
+) -> Callable:
     """Makes the measure of a stage of a student, a `"teacher"` and images that are made for them.
 
     At every evaluation: the student's accuracy, and of synthetic images the entropy of the classes that the teacher finds
@@ -31,24 +33,26 @@ def without_data(look: Callable[[Any], dict[str, Any]], inception: Callable[[np.
       look: `state -> {"image", "logits", "student_logits"}` of synthetic images, and where there are such, the teacher's
         `"features"` and the sum `"batch_norm"` over its layers.
       inception: images `[N, H, W, C]` in [0, 1] to features `[N, D]`, or None.
+      rows: whether there are real images; without them none of the measures that need some.
     """
 
     def measure(collect, split, final):
-        measures = classification(collect, split, final)
+        measures = classification(collect, split, final) if rows else {}
         seen = collect.state(look)
         measures["class_entropy"] = _each(class_entropy, seen["logits"])
         measures["synthetic_agreement"] = 100 * np.mean(jax.vmap(top1_agreement)(seen["student_logits"], seen["logits"]), -1)
         if "batch_norm" in seen:
             measures["batch_norm_distance"] = seen["batch_norm"]
         measures["diversity"] = _each(diversity, seen["image"])
-        if not final:
+        closest = DOUBLE * np.sqrt(seen["image"][0, 0].size)
+        if final:
+            measures["duplicates"] = _each(lambda x: 100 * duplicates(x, tolerance=closest), seen["image"])
+        if not (final and rows):
             return measures
         outputs, columns = collect(split, "logits", "pooled", given=True, columns=("image",))
         teacher, images = outputs["teacher"], seen["image"]
         right = 100 * np.mean(np.argmax(teacher["logits"], -1) == columns["label"], -1)
         measures["relative_accuracy"] = np.asarray(relative_accuracy(measures["accuracy"], right))
-        closest = DOUBLE * np.sqrt(images[0, 0].size)
-        measures["duplicates"] = _each(lambda x: 100 * duplicates(x, tolerance=closest), images)
         real = columns["image"][:REAL]
         real = real / 255 if real.dtype == np.uint8 else real
         if real.shape[1:] == images.shape[2:]:

@@ -51,9 +51,12 @@ class Experiment(NamedTuple):
         return [name for name, stage in self.stages.items() if stage.source is not None]
 
     def judge(self) -> Stage | None:
-        """The stage by whose measures a teacher from outside is judged: the first with results that learns from it."""
+        """The stage by whose measures a teacher from outside is judged: the first with results that learns from it.
+
+        None where there is no such stage, or no test image to judge it on.
+        """
         learning = (stage for stage in self.stages.values() if "teacher" in stage.method.needs and not stage.intermediate)
-        found = next(learning, None)
+        found = next(learning, None) if self.dataset.test.size else None
         return found._replace(evaluate=self.evaluate_teacher) if found and self.evaluate_teacher else found
 
 

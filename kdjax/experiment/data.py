@@ -19,15 +19,26 @@ AUGMENTATIONS: dict[str, Callable[[int], tuple[Callable, ...]]] = {
 }
 
 
-def load_data(config: Config, *, labels: bool = True) -> data.Dataset:
-    """The data set a config names; without `labels` its images may have none."""
+def load_data(config: Config, *, labels: bool = True, learned: bool = True) -> data.Dataset:
+    """The data set a config names.
+
+    Args:
+      config: filled.
+      labels: whether its images must have some.
+      learned: whether it must have training images.
+    """
     section = config.data
     found = data.load(
         section.source, val_fraction=section.val_fraction, seed=section.seed, image_size=section.image_size or None,
         directory=section.dir, reader=section.reader, corrupt=section.corrupt, workers=section.workers,
         exif_orientation=section.exif_orientation,
     )  # fmt: skip
-    if labels and (found.classes < 2 or not found.labelled):
+    if learned and not found.train.size:
+        advice = "expected a set with some; only configs/data_free.py with --config.teacher=<file> needs none"
+        raise InputError(f"--config.data.source={section.source} has no training images: {advice}")
+    if not found.train.size:
+        check_option("--config.data.val_fraction", section.val_fraction, lambda part: part == 0, "0: there are no training images")
+    if labels and (found.classes < 2 or (found.train.size and not found.labelled)):
         has = "no labels of training images" if found.classes > 1 else "1 class" if found.classes else "no labels"
         advice = "expected images of 2 classes or more; only methods without labels, as in configs/ssl.py, take these"
         raise InputError(f"--config.data.source={section.source} has {has}: {advice}")

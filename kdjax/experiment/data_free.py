@@ -188,15 +188,15 @@ class DataFreeContext(Context):
         alone = replace(self, axis_name=None)
         teacher = side_by_side(alone.build(self.teaching.specification))
         look, shown = judged(images, alone.build(self.specification), teacher, JUDGED), by_class(images, teacher)
-        inception = self.inception
+        inception, real = self.inception, self.dataset.test.size > 0
         usual = {
             "batch": self.config.data.batch,
             "about": {"method": self.method, **self.settings, "objective": self.config.objective.name}
             | ({"inception": inception.sha256} if inception else {}),
             "nets": {"student": self.specification, **nets},
             "source": None,
-            "evaluate": without_data(look, inception and inception.features),
-            "score": "accuracy",
+            "evaluate": without_data(look, inception and inception.features, rows=real),
+            "score": "accuracy" if real else "synthetic_agreement",
             "alarms": data_free_alarms(self.config.stop, self.dataset, begin=begin, steps=fields.get("steps", self.steps)),
             "given": self.teaching.given,
             "samples": lambda state, key: shown(state, key, SAMPLES),
@@ -216,7 +216,7 @@ def build(config: Config, table: Table, objectives: Table) -> Experiment:
       table: of the methods by name.
       objectives: of the offline methods by name, whose objectives a student may be asked for.
     """
-    dataset = load_data(config)
+    dataset = load_data(config, learned=not config.teacher or bool(config.get("references")))
     teaching, inception = teacher_of(config, dataset, sees_images=False), read_inception(config.inception)
     together = "'ensemble': images are made for all teachers together"
     check_option("--config.teachers_combine", config.teachers_combine, lambda way: way == "ensemble", together)

@@ -22,7 +22,8 @@ def data_free_alarms(stop: Config, dataset: Dataset, *, begin: int, steps: int) 
       steps: of the stage.
     """
     most, guess = math.log(dataset.classes), 1 / dataset.classes
-    error, pixels = math.sqrt(guess * (1 - guess) / dataset.test.size), math.prod(dataset.shape)
+    tests, pixels = dataset.test.size, math.prod(dataset.shape)
+    error = math.sqrt(guess * (1 - guess) / tests) if tests else 0.0  # then no accuracy is measured
     images = "lower --config.generator.optimiser.learning_rate or weigh the method's terms otherwise"
     ends = {
         "class_entropy": (stop.class_entropy * most, f"the images made are of one class; {images}"),

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from kdjax.core import Frozen, InputError
-from kdjax.data import Source, read_sound
+from kdjax.data import Source, one_row
 from kdjax.train import fingerprint
 from kdjax.train.block import augmented
 from kdjax.train.feed import sampler_of
@@ -108,4 +108,4 @@ def _programs(name: str, stage: Stage, run: Run, given: Mapping[str, Frozen]) ->
 
 def _row(source: Source) -> dict[str, Any]:
     """One row of a source, as it is read."""
-    return read_sound(source, np.zeros(1, np.int32), skip=True)[0]
+    return one_row(source)

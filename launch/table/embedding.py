@@ -25,6 +25,8 @@ def embedding(path: Path, name: str, result: Any, stage: Any, dataset: Any) -> N
       stage: whose first net is the encoder.
       dataset: whose test images are shown.
     """
+    if not dataset.test.size:
+        return
     batch, _ = read_sound(dataset.test, spread_rows(dataset.test.size, ROWS), skip=True)
     features = _features(result, stage, batch)
     if len(features) < FEWEST or features.shape[1] < 2 or not np.isfinite(features).all():

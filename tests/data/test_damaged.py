@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kdjax.core.check import InputError
-from kdjax.data import Damaged, Source, array_source, keep_labels, read_sound
+from kdjax.data import Damaged, Source, array_source, column_source, keep_labels, one_row, read_sound
 
 IMAGES = np.arange(8, dtype=np.uint8).reshape(8, 1, 1, 1)
 LABELS = np.arange(8) % 4
@@ -65,3 +65,12 @@ def test_too_much_damage_is_refused(source, line):
         read_sound(source, np.array([2 % source.size]), skip=True)
     assert not isinstance(error.value, Damaged)
     assert read_sound(broken(*range(2, 101), size=200), np.array([2]), skip=True)[0]["index"].tolist() == [101]
+
+
+def test_one_row_has_the_shapes_of_a_source_without_rows_and_else_is_the_first_that_can_be_read():
+    columns = {"image": np.arange(3, dtype=np.uint8).reshape(3, 1, 1, 1), "label": np.array([4, 5, 6])}
+    whole, none = (column_source({name: x[:size] for name, x in columns.items()}) for size in (3, 0))
+    assert one_row(whole)["image"].tolist() == [[[[0]]]] and one_row(whole)["label"].tolist() == [4]
+    assert {name: (x.shape, x.dtype) for name, x in one_row(none).items()} == {
+        name: (x.shape, x.dtype) for name, x in one_row(whole).items()
+    }

@@ -98,7 +98,7 @@ def test_image_size_of_every_kind(tmp_path, size):
 @pytest.mark.parametrize(
     ("source", "options", "line"),
     [
-        ("digit", {}, "'digit' is not known; accepted: digits, array_record:<dir>, docstrings, folder:<dir>, npz:<path>, tfds"),
+        ("digit", {}, "'digit' is not known; accepted: digits, array_record:<dir>, docstrings, folder:<dir>, none:<height>x"),
         ("npy:x", {}, "'npy:x' is not known; accepted: npz:<path>"),
         ("", {}, "'' is not known; accepted: array_record:<dir>, digits"),
         ("digits:8", {}, "'digits:8' is not known"),
@@ -286,3 +286,14 @@ def test_images_are_turned_by_their_exif_orientation_where_that_is_asked_for(tmp
         a, b = rows(plain.train), rows(turned.train)
         for before, after, label in zip(a["image"], b["image"], a["label"], strict=True):
             np.testing.assert_array_equal(after, np.rot90(before, (-1, 1)[label]))
+
+
+def test_a_set_without_a_row_has_a_shape_and_classes():
+    found = load("none:4x6x3:7")
+    assert (found.train.size, found.test.size, found.shape, found.classes) == (0, 0, (4, 6, 3), 7)
+    assert found.notes == ("there are no images: nothing is measured on real ones",) and found.digest != load("none:4x6x3:8").digest
+    for wrong in ("none", "none:4x6:7", "none:4x6x0:7", "none:4x6x3", "none:4x6x3:1", "none:4x6x3:seven"):
+        with pytest.raises(
+            InputError, match=r"is not accepted: expected none:<height>x<width>x<channels>:<classes>, as none:32x32"
+        ):
+            load(wrong)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from kdjax.core.check import InputError
+from kdjax.data.load import load
 from kdjax.data.npz import read_npz
 
 GOOD = {
@@ -231,3 +232,13 @@ def test_labels_of_pixels_and_sets_of_tokens(tmp_path):
     np.savez(tmp_path / "tokens.npz", train_tokens=tokens["train_tokens"])  # without labels: a fifth of them is cut off
     arrays = read_npz(str(tmp_path / "tokens.npz"))
     assert [len(x["tokens"]) for x in (arrays.train, arrays.test)] == [3, 1] and arrays.train["label"].tolist() == [-1] * 3
+
+
+def test_a_file_of_test_images_alone_has_no_training_rows(tmp_path):
+    images, labels = np.zeros((6, 2, 2), np.uint8), np.arange(6) % 3
+    np.savez(tmp_path / "a.npz", test_images=images, test_labels=labels)
+    found = load(f"npz:{tmp_path / 'a.npz'}")
+    assert (found.train.size, found.test.size, found.classes, found.shape) == (0, 6, 3, (2, 2, 1))
+    np.savez(tmp_path / "b.npz", test_images=images, test_labels=labels, train_image=images)  # a word that is misspelt
+    with pytest.raises(InputError, match="'train_images' is missing"):
+        load(f"npz:{tmp_path / 'b.npz'}")

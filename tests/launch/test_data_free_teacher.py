@@ -9,7 +9,7 @@ import pytest
 from launching import built, call, read, refused
 from safetensors.numpy import save_file
 
-from kdjax import models
+from kdjax import data, models
 from kdjax.data import Source
 from kdjax.experiment import data_free
 from launch import main
@@ -76,3 +76,26 @@ def test_a_teacher_that_does_not_say_how_it_normalises_images_is_asked_for_it(tm
     given = ("--config.teacher_mean=0.2", "--config.teacher_std=0.3")
     student = built("data_free.py:teacher=resnet8", words[1], *given).stages["student"].nets["student"]
     assert (student["mean"], student["std"]) == ([0.2], [0.3])
+
+
+def test_test_images_alone_are_enough(file, tmp_path):
+    digits = data.load("digits").test
+    rows = digits.read(np.arange(digits.size))
+    np.savez(tmp_path / "test.npz", test_images=rows["image"], test_labels=rows["label"])
+    words = (f"--config.teacher={file}", f"--config.data.source=npz:{tmp_path / 'test.npz'}")
+    answer = call(main, DAFL, f"--workdir={tmp_path / 'run'}", *words, *SMALL)
+    assert (answer.code, answer.err) == (0, ""), answer
+    results = read(tmp_path / "run", "summary.json")["results"]
+    assert {"teacher/test_accuracy", "student/test_accuracy", "student/test_fid"} <= set(results)
+
+
+def test_a_teacher_is_enough(file, tmp_path):
+    words = (DAFL, f"--workdir={tmp_path / 'run'}", f"--config.teacher={file}", "--config.data.source=none:8x8x1:10", *SMALL)
+    answer = call(main, *words)
+    assert (answer.code, answer.err) == (0, ""), answer
+    assert "data: there are no images: nothing is measured on real ones" in answer.out
+    found = {name.partition("/test_")[2] for name in read(tmp_path / "run", "summary.json")["results"]}
+    assert found == {"class_entropy", "synthetic_agreement", "batch_norm_distance", "diversity", "duplicates"}
+    report = (tmp_path / "run" / "report.md").read_text()
+    assert "0 training and 0 test images" in report and "student_images.png" in report
+    assert "is finished:" in call(main, *words).out

@@ -319,6 +319,61 @@ TABLE = {
     ),
     "byol best": ("--config=configs/digits_byol.py --config.select=best --config.data.val_fraction=0.1", "--config.select='best'"),
     "byol micro": ("--config=configs/digits_byol.py --config.encoder_training.micro=2", "encoder_training.micro=2"),
+    "data-free teacher of other channels": (
+        "--config=configs/data_free.py --config.teacher={run} --config.data.source=none:8x8x3:10",
+        "it does not take images (8, 8, 3)",
+    ),
+    "data-free teacher of other classes": (
+        "--config=configs/data_free.py --config.teacher={run} --config.data.source=none:8x8x1:3",
+        "it has 10 classes, the data has 3",
+    ),
+    "no images to train a teacher on": (
+        "--config=configs/data_free.py --config.data.source=none:8x8x1:10",
+        "none:8x8x1:10 has no training images: expected a set with some; only configs/data_free.py with --config.teacher=<file>",
+    ),
+    "no images of no shape": (
+        "--config.data.source=none:8x8:10",
+        "'none:8x8:10' is not accepted: expected none:<height>x<width>x<channels>:<classes>",
+    ),
+    "no images to validate on": (
+        "--config=configs/data_free.py --config.teacher={run} --config.data.source=none:8x8x1:10 --config.data.val_fraction=0.1",
+        "--config.data.val_fraction=0.1 is not accepted: expected 0: there are no training images",
+    ),
+    "stop after": (
+        "--config=configs/data_free.py --config.stop.after=1",
+        "--config.stop.after=1.0 is not accepted: expected a number",
+    ),
+    "stop accuracy": ("--config=configs/data_free.py --config.stop.accuracy=-1", "--config.stop.accuracy=-1.0 is not accepted"),
+    "teacher without batch norm": (
+        "--config=configs/data_free.py:method=dfq,teacher=vit",
+        "batch_norm=1.0 is not accepted: this teacher has no batch-norm layers; 0 leaves the term out",
+    ),
+    "inception missing": ("--config=configs/data_free.py --config.inception=gone.pth", "gone.pth is not there: expected a file"),
+    "inception a web page": (
+        "--config=configs/data_free.py --config.inception={d}/page.pth",
+        "page.pth is refused: it is a web page",
+    ),
+    "mad decay": (
+        "--config=configs/data_free.py:method=mad --config.method.decay=1",
+        "decay=1.0 is not accepted: expected a number from",
+    ),
+    "dfq form": (
+        "--config=configs/data_free.py:method=dfq --config.method.form=nrm",
+        "form='nrm' is not accepted: expected 'norm'",
+    ),
+    "meta": (
+        "--config=configs/data_free.py:method=fast_dfkd --config.method.meta=maml",
+        "meta='maml' is not accepted: expected 'fomaml'",
+    ),
+    "cached": (
+        "--config=configs/data_free.py:method=cmi --config.method.bank=64",
+        "cached=512 is not accepted: expected 1 to bank=64",
+    ),
+    "begin": ("--config=configs/data_free.py:method=cudfkd --config.method.begin=2", "begin=2.0 is not accepted: expected a share"),
+    "reference": (
+        "--config=configs/data_free_benchmark.py --config.references=('nois',)",
+        "references=('nois',) is not accepted: ",
+    ),
     "datafree steps": ("--config=configs/digits_datafree.py --config.method.student_steps=0", "student_steps=0"),
     "pool": ("--config=configs/data_free.py:method=cmi --config.method.pool=64", "pool=64 is not accepted: it must hold the 128"),
     "warm-up": ("--config=configs/data_free.py:method=fast_dfkd --config.method.warm_up=40", "warm_up=40 is not accepted"),
