@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -44,7 +45,8 @@ def main() -> None:
         from sphinx.application import Sphinx
     except ModuleNotFoundError:
         raise cli.InputError("sphinx is not installed; it comes with: pip install -e '.[dev]'") from None
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Sphinx's extensions are not up to its own next version
         pages, built = Path(folder, "pages"), Path(folder, "html")
         _write(pages)
         warned = io.StringIO()
@@ -67,7 +69,8 @@ def _write(pages: Path) -> None:
         members = f".. automodule:: {title}\n   :members:\n   :imported-members:\n"
         (pages / f"{part}.rst").write_text(f"{title}\n{'=' * len(title)}\n\n{members}")
     listed = "".join(f"   {part}\n" for part in parts)
-    first = f"kdjax\n=====\n\n{kdjax.__doc__}\n\n.. autofunction:: kdjax.load\n\n.. toctree::\n   :maxdepth: 1\n\n{listed}"
+    load = "``kdjax.load`` is :func:`kdjax.train.load`."
+    first = f"kdjax\n=====\n\n{kdjax.__doc__}\n\n{load}\n\n.. toctree::\n   :maxdepth: 1\n\n{listed}"
     (pages / "index.rst").write_text(first)
 
 
