@@ -360,14 +360,13 @@ def batch_norms(taps: dict[str, jax.Array], stats: Any) -> list[tuple[jax.Array,
 
     Empty where the net has none, or where its taps hold no `"norm/<path>"`.
     """
-    flat = {path.replace("batch_stats/", ""): value for path, value in _flatten(stats).items()}
+    named = dict(enumerate(stats)) if isinstance(stats, tuple) else stats  # of an ensemble, by the number of the net
+    flat = {path.replace("batch_stats/", ""): value for path, value in _flatten(named).items()}
     paths = sorted(name.removeprefix(NORM) for name in taps if name.startswith(NORM))
     return [(taps[NORM + path], flat[f"{path}/mean"], flat[f"{path}/var"]) for path in paths]
 
 
 def _flatten(tree: Any, prefix: str = "") -> dict[str, Any]:
-    if isinstance(tree, tuple):
-        tree = dict(enumerate(tree))
     if not isinstance(tree, Mapping):
         return {prefix: tree}
     return {k: v for name, sub in tree.items() for k, v in _flatten(sub, f"{prefix}/{name}" if prefix else str(name)).items()}

@@ -229,6 +229,7 @@ PLAIN, PEERS, VIEWS = (
     methods.dml([NET, NET], SGD),
     methods.simsiam(NET, *[models.linear_head(4)] * 2, SGD),
 )
+FIXED = core.Method(lambda key, batch, given: {}, PLAIN.step, PLAIN.predict, PLAIN.weights)
 ONE_HOT = BATCH | {"label": jnp.eye(3, dtype=int)[BATCH["label"]]}
 WRONG = {
     "no image": (lambda: PLAIN.init(KEY, {"pixels": X}, GIVEN), r"no image, tokens or inputs .* has pixels"),
@@ -249,7 +250,11 @@ WRONG = {
     "one-hot in whole numbers": (lambda: stepped(PLAIN, ONE_HOT), r"label has whole numbers of shape \(24, 3\): expected classes"),
     "another name": (lambda: stepped(PLAIN, {"image": X, "labels": BATCH["label"]}), r"no 'label' but image, labels"),
     "labels alone": (lambda: stepped(methods.supervised(NET, SGD), {"image": X}, {}), r"asks for 'label', which is not there"),
-    "a start": (lambda: PEERS.init(KEY, BATCH, {}, peer0=NET.init(KEY, X)), r"peer0=\.\.\. is not accepted"),
+    "a start of nobody": (
+        lambda: PEERS.init(KEY, BATCH, {}, peer2=NET.init(KEY, X)),
+        r"network 'peer2' is not known; accepted: peer0",
+    ),
+    "a start": (lambda: FIXED.init(KEY, BATCH, {}, student=NET.init(KEY, X)), r"student=\.\.\. is not accepted"),
     "no single loss": (lambda: PEERS.loss({}, {}, BATCH, KEY), r"this method has no single loss"),
 }
 

@@ -14,6 +14,7 @@ from kdjax.core import (
     Net,
     Node,
     apply_gradients,
+    check_optimiser,
     learn,
     mean_grad,
     static,
@@ -89,10 +90,11 @@ def peers(
       micro: slices of the batch to accumulate gradients over.
 
     Raises:
-      InputError: for a single net.
+      InputError: for a single net, or what is no optimiser.
     """
     if len(nets) < 2:
         raise InputError(f"peers={len(nets)} is not accepted: mutual learning takes at least 2 networks")
+    check_optimiser(tx)
     numbers = range(len(nets))
 
     def init(key, batch, given, **start):
