@@ -252,7 +252,7 @@ WRONG = {
     "labels alone": (lambda: stepped(methods.supervised(NET, SGD), {"image": X}, {}), r"asks for 'label', which is not there"),
     "a start of nobody": (
         lambda: PEERS.init(KEY, BATCH, {}, peer2=NET.init(KEY, X)),
-        r"network 'peer2' is not known; accepted: peer0",
+        r"network 'peer2' is not known",
     ),
     "a start": (lambda: FIXED.init(KEY, BATCH, {}, student=NET.init(KEY, X)), r"student=\.\.\. is not accepted"),
     "no single loss": (lambda: PEERS.loss({}, {}, BATCH, KEY), r"this method has no single loss"),
