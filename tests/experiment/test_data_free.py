@@ -71,7 +71,7 @@ def test_an_inception_that_is_missing_is_one_line(config):
 def test_images_are_judged_by_the_inception_that_is_given_and_the_record_names_it(config, monkeypatch):
     judge, asked = Judge(lambda images: images.reshape(len(images), -1), "f" * 64), []
     monkeypatch.setattr(experiment, "read_inception", lambda path: judge)
-    monkeypatch.setattr(experiment, "without_data", lambda look, features: asked.append(features))
+    monkeypatch.setattr(experiment, "without_data", lambda look, features, **options: asked.append(features))
     assert data_free.build(config).stages["student"].about["inception"] == judge.sha256 and asked == [judge.features]
 
 

@@ -84,7 +84,7 @@ def test_a_method_of_an_objective_takes_its_options_beside_those_of_all():
         return Objective(lambda seen, adapted: {"near": shift + 0 * seen.student["logits"][:, 0]}, {"near": weight})
 
     near, alone = method_of(near_objective, label_weight=0.25), method_of(near_objective, label_weight=None)
-    assert near.__name__ == "near" and near.__doc__ == "Says what it does."
+    assert near.__name__ == "near" and near.__doc__.startswith("Says what it does.\n\nArgs:\n  student: ")
     assert list(inspect.signature(near).parameters) == [
         "student", "teacher", "tx", "label_weight", "weight", "shift", "axis_name", "micro",
     ]  # fmt: skip
