@@ -26,10 +26,9 @@ def test_it_is_the_net_on_smaller_images():
 def test_halving_is_nearly_the_mean_of_neighbours():
     """Bilinear with antialiasing: a triangle over four pixels, whose weights are 1, 3, 3, 1."""
     ramp = jnp.arange(8.0).reshape(1, 8, 1, 1) * jnp.ones((1, 1, 8, 1))
-    seen = []
-    inner = conv_net((1,), 1)._replace(apply=lambda p, s, x, *, train, key=None: (seen.append(x), {}))
-    shrink(inner, 2).apply({}, {}, ramp, train=False)
-    np.testing.assert_allclose(seen[0][0, 1:3, 0, 0], [2.5, 4.5], atol=1e-5)
+    inner = conv_net((1,), 1)._replace(apply=lambda p, s, x, *, train, key=None: ({"image": x}, s))
+    taps, _ = shrink(inner, 2).apply({}, {}, ramp, train=False)
+    np.testing.assert_allclose(taps["image"][0, 1:3, 0, 0], [2.5, 4.5], atol=1e-5)
 
 
 def test_factor_1_changes_nothing():
