@@ -12,7 +12,7 @@ from kdjax.core import InputError, Net, with_label_weights
 from kdjax.methods.mutual import hssakd as file
 from kdjax.methods.recipes import PeerOutputs
 
-METHOD = methods.dml((without_batch_norm(), without_batch_norm()), None)  # pyright: ignore
+METHOD = methods.dml((without_batch_norm(), without_batch_norm()), optax.sgd(0.1))
 
 
 def test_golden(golden, monkeypatch):
