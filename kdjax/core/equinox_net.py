@@ -10,6 +10,7 @@ import jax
 from kdjax.core.extra import extra
 from kdjax.core.keys import row_keys
 from kdjax.core.net import Net, arguments_of, taps_of
+from kdjax.core.tree_paths import path_name
 
 AXIS = "batch"  # the axis over examples, as Equinox's own batch norm is told
 
@@ -67,7 +68,7 @@ def from_equinox(
 
 
 def _name(path: Any) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator="/").removeprefix("0/")
+    return path_name(path).removeprefix("0/")
 
 
 def _by_path(tree: Any) -> dict[str, Any]:

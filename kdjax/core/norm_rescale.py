@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.core.check import InputError
+from kdjax.core.tree_paths import by_path
 from kdjax.core.unit import unit
 
 
@@ -35,7 +36,7 @@ def norm_rescale(params: Any, reference: Any) -> Any:
     >>> norm_rescale({"w": jnp.array([3.0, 4.0])}, {"w": jnp.array([0.0, 10.0])})["w"].tolist()
     [6.0, 8.0]
     """
-    leaves, other = (_by_path(tree) for tree in (params, reference))
+    leaves, other = (by_path(tree) for tree in (params, reference))
     for path in [*leaves, *other]:
         shapes = [jnp.shape(tree[path]) if path in tree else "nothing" for tree in (leaves, other)]
         if shapes[0] != shapes[1]:
@@ -50,8 +51,3 @@ def _rescaled(w: jax.Array, like: jax.Array) -> jax.Array:
     x, v = (a.astype(jnp.promote_types(a.dtype, jnp.float32)) for a in (w, like))
     scaled = unit(x, tuple(range(x.ndim))) * jnp.linalg.norm(v.ravel())
     return jnp.where(jnp.linalg.norm(x.ravel()) < 1e-12, w, scaled.astype(w.dtype))
-
-
-def _by_path(tree: Any) -> dict[str, Any]:
-    found = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in found}

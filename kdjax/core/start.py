@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.core.check import InputError, pick
+from kdjax.core.tree_paths import by_path
 
 Weights = tuple[Any, Any]
 
@@ -32,14 +33,9 @@ def started(fresh: Mapping[str, Weights], start: Mapping[str, Any]) -> dict[str,
 def _in_place_of(fresh: Weights, given: Any, name: str) -> Weights:
     if not isinstance(given, tuple) or len(given) != 2:
         raise InputError(f"the weights that {name!r} starts from are of type {type(given).__name__}: expected (params, stats)")
-    found, wanted = _by_path(given), _by_path(fresh)
+    found, wanted = (by_path(dict(zip(("params", "stats"), one, strict=True))) for one in (given, fresh))
     for path in wanted | found:
         one, other = (jnp.shape(side[path]) if path in side else "nothing" for side in (found, wanted))
         if one != other:
             raise InputError(f"the weights that {name!r} starts from have {one} at {path}: expected {other}")
     return jax.tree.unflatten(jax.tree.structure(fresh), [jnp.array(found[path], x.dtype) for path, x in wanted.items()])
-
-
-def _by_path(weights: Weights) -> dict[str, Any]:
-    named = dict(zip(("params", "stats"), weights, strict=True))
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): x for path, x in jax.tree_util.tree_leaves_with_path(named)}

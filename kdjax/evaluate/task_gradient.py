@@ -9,6 +9,7 @@ import numpy as np
 
 from kdjax.core.check import InputError, check_option
 from kdjax.core.net import Net
+from kdjax.core.tree_paths import by_path
 from kdjax.evaluate.classification import negative_log_likelihood
 
 
@@ -116,6 +117,4 @@ def pge_distance(first: Any, second: Any, *, without: Sequence[str] = ("classifi
 
 def _kept(tree: Any, without: set[str]) -> dict[str, np.ndarray]:
     """The arrays by path, in float64, but those below a name that is left out."""
-    found = jax.tree_util.tree_leaves_with_path(tree)
-    named = {jax.tree_util.keystr(path, simple=True, separator="/"): x for path, x in found}
-    return {name: np.asarray(x, np.float64) for name, x in named.items() if not without & set(name.split("/"))}
+    return {name: np.asarray(x, np.float64) for name, x in by_path(tree).items() if not without & set(name.split("/"))}

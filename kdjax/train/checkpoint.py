@@ -14,6 +14,7 @@ import numpy as np
 
 from kdjax.core import InputError
 from kdjax.core.files import refusing, remove
+from kdjax.core.tree_paths import path_name
 from kdjax.models.pretrained import nested
 from kdjax.train import fingerprint
 from kdjax.train.identity import Identity, cause
@@ -81,7 +82,7 @@ class Checkpoints:
         arrays = {f"{i:05d}": np.asarray(x) for i, (_, x) in enumerate(found)}
         leaves = [
             {
-                "path": jax.tree_util.keystr(path, simple=True, separator="/"),
+                "path": path_name(path),
                 "shape": list(x.shape),
                 "dtype": x.dtype.name,
                 "sha256": fingerprint.of_array(x),
@@ -252,7 +253,7 @@ def read_finished(folder: Path, identity: Identity | None) -> tuple[dict, dict, 
 
 def _check_leaves(place, leaves, template):
     wanted = [
-        {"path": jax.tree_util.keystr(path, simple=True, separator="/"), "shape": list(x.shape), "dtype": np.dtype(x.dtype).name}
+        {"path": path_name(path), "shape": list(x.shape), "dtype": np.dtype(x.dtype).name}
         for path, x in jax.tree_util.tree_leaves_with_path(template)
     ]
     for want, leaf in zip(wanted, leaves, strict=False):

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from kdjax.core.tree_paths import path_name
 from kdjax.data import Sampler, Source, numbers_of, read_sound, spread_rows
 
 SOME = 6  # rows or steps that stand for all where looking at all would take long
@@ -23,7 +24,7 @@ def of_array(x: Any) -> str:
 def of_tree(tree: Any) -> str:
     """sha256 over the paths and arrays of a pytree."""
     found = jax.tree_util.tree_leaves_with_path(tree)
-    return of_json([[jax.tree_util.keystr(path, simple=True, separator="/"), of_array(x)] for path, x in found])
+    return of_json([[path_name(path), of_array(x)] for path, x in found])
 
 
 def of_json(value: Any) -> str:

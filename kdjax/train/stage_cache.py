@@ -9,6 +9,7 @@ import numpy as np
 
 from kdjax.core import Frozen, InputError
 from kdjax.core.files import copy_folder, remove, remove_partial
+from kdjax.core.tree_paths import path_name
 from kdjax.data import one_row
 from kdjax.train import fingerprint
 from kdjax.train.checkpoint import Checkpoints, read_finished
@@ -174,7 +175,7 @@ def _like(shapes: Any, found: dict, folder: Path) -> Any:
     """The arrays of nested dicts in the structure of `shapes`: lists, other keys and empty parts are not lost."""
 
     def pick(path, shape):
-        where = jax.tree_util.keystr(path, simple=True, separator="/")
+        where = path_name(path)
         node: Any = found
         for part in where.split("/"):
             node = node[part] if isinstance(node, dict) and part in node else None

@@ -10,7 +10,7 @@ import numpy as np
 from kdjax.core import Follower, InputError, Method
 from kdjax.core.paths import user_path
 from kdjax.core.printable import printable
-from kdjax.models.pretrained import flat
+from kdjax.core.tree_paths import by_path
 from kdjax.train import fingerprint
 from kdjax.train.load import count_members
 from kdjax.train.weight_files import find, fit
@@ -75,7 +75,7 @@ def read_start(
     if found[0].specification is not None and theirs != here:
         told.append(f"its images were normalised by {_words(theirs)}, here by {_words(here)}")
     sha256 = found[0].sha256 if count == 1 else fingerprint.of_json([one.sha256 for one in found])
-    members = tuple(flat({"params": one.params, "stats": one.stats}) for one in fitted)
+    members = tuple(by_path({"params": one.params, "stats": one.stats}) for one in fitted)
     return Start(network, members, sha256, found[0].format, fitted[0].fresh, "; ".join(filter(None, told)))
 
 
@@ -100,7 +100,7 @@ def begin(method: Method, state: Any, start: Start, member: int = 0) -> Any:
         known = method.weights(jax.tree.unflatten(tree, marks))
         if start.network not in known:
             raise InputError(f"network {start.network!r} is not of this method; accepted: {', '.join(known)}")
-        places = {k: mark.number for k, mark in flat(dict(zip(("params", "stats"), known[start.network], strict=True))).items()}
+        places = {k: mark.number for k, mark in by_path(dict(zip(("params", "stats"), known[start.network], strict=True))).items()}
     except (TypeError, AttributeError) as error:
         raise InputError(f"network {start.network!r} is not kept as it is by this method: it cannot start from weights") from error
     weights = start.members[member % len(start.members)]
@@ -127,7 +127,7 @@ def _copies(state: Any, tree: Any, marks: list[_Mark], places: Mapping[str, int]
     marked = jax.tree.leaves(jax.tree.unflatten(tree, marks), is_leaf=lambda x: isinstance(x, Follower))
     found = []
     for follower in (x for x in marked if isinstance(x, Follower)):
-        held = {k: mark.number for k, mark in flat({"params": follower.params, "stats": follower.stats}).items()}
+        held = {k: mark.number for k, mark in by_path({"params": follower.params, "stats": follower.stats}).items()}
         for inside in {""} | {f"{name}/" for name in follower.params if isinstance(follower.params, Mapping)}:
             one = {path: held.get(f"{part}/{inside}{rest}", -1) for path in wanted for part, _, rest in [path.partition("/")]}
             if all(i >= 0 and shapes[i] == wanted[path] for path, i in one.items()):

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
+from kdjax.core.tree_paths import path_name
 from kdjax.train import fingerprint
 from kdjax.train.host_code import of_host_code
 
@@ -57,7 +58,7 @@ def reads(f: Callable, first: Any, *args: Any) -> list[int]:
 
 def paths(tree: Any) -> list[str]:
     """Where the arrays of a pytree lie in it, in their order."""
-    return [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+    return [path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
 
 
 class _Digests:

@@ -14,7 +14,8 @@ from kdjax import models
 from kdjax.core import InputError, check_memory
 from kdjax.core.files import parse_json
 from kdjax.core.printable import printable
-from kdjax.models.pretrained import flat, nested
+from kdjax.core.tree_paths import by_path
+from kdjax.models.pretrained import nested
 from kdjax.models.pretrained.convert import fit_pytorch
 from kdjax.models.pretrained.fit import Fitted, advice, is_head, leftover, resized
 from kdjax.models.pretrained.numbers import as_weight
@@ -61,7 +62,7 @@ def find(path: Path, part: str = "", member_number: int = 0) -> Found:
         from kdjax.train.load import read_run
 
         specification, params, stats = read_run(path, network=part or None, member_number=member_number)
-        arrays = flat({"params": params, "stats": stats})
+        arrays = by_path({"params": params, "stats": stats})
         return Found(arrays, "run", fingerprint.of_tree((params, stats)), specification)
     if path.is_dir():
         arrays = read_orbax(path)
@@ -110,7 +111,7 @@ def check_same(specification: Mapping[str, Any], params: Any, stats: Any, shape:
     Raises:
       InputError: one line that names the first array that differs.
     """
-    arrays = flat({"params": params, "stats": stats})
+    arrays = by_path({"params": params, "stats": stats})
     wanted = wanted_arrays(specification, shape, len(arrays))
     for path, want in wanted.items():
         _check_shape(path, arrays.get(path), want, str(specification["name"]), arrays)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from kdjax import models
-from kdjax.models.pretrained import flat
+from kdjax.core.tree_paths import by_path
 from kdjax.models.pretrained.fit import advice, is_head, leftover, resized
 
 
@@ -42,7 +42,7 @@ def test_the_option_that_helps_is_named(name, path, found, wanted, said):
 def test_only_positions_are_resized():
     net = models.vit(4, 8, 1, 2, 3)
     params, _ = net.init(jax.random.key(0), np.zeros((1, 8, 8, 3), np.float32))
-    before = {f"params/{path}": np.asarray(x) for path, x in flat(params).items()}
+    before = {f"params/{path}": np.asarray(x) for path, x in by_path(params).items()}
     after = resized(before, (16, 8))
     assert after["params/positions"].shape == (1, 9, 8)
     assert all(np.array_equal(x, before[path]) for path, x in after.items() if path != "params/positions")

@@ -14,8 +14,9 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from kdjax.core import InputError
+from kdjax.core.tree_paths import by_path
 from kdjax.models import build, read_weights, write_weights
-from kdjax.models.pretrained import flat, nested
+from kdjax.models.pretrained import nested
 from kdjax.models.pretrained.pytorch_file import LEGACY
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "parity"
@@ -74,7 +75,7 @@ def test_bytes_do_not_depend_on_the_order_and_no_half_file_is_left(tmp_path):
 
 def test_paths_and_back():
     tree = {"a": {"b": 1, "c": {"d": 2}}, "e": 3}
-    assert flat(tree) == {"a/b": 1, "a/c/d": 2, "e": 3} and nested(flat(tree)) == tree
+    assert by_path(tree) == {"a/b": 1, "a/c/d": 2, "e": 3} and nested(by_path(tree)) == tree
 
 
 def test_formats_are_told_by_the_content(tmp_path):

@@ -11,8 +11,8 @@ from tiny import assert_same, linear, run, sgd, stage
 
 from kdjax import augment, methods, models
 from kdjax.core import Frozen, InputError
+from kdjax.core.tree_paths import by_path
 from kdjax.models import write_weights
-from kdjax.models.pretrained import flat
 from kdjax.train import run_stages
 from kdjax.train.start import Start, begin, read_start
 
@@ -21,7 +21,7 @@ SHAPE = (4, 4, 1)
 NET = models.build(SPECIFICATION)
 BATCH = {"image": jnp.zeros((2, *SHAPE)), "label": jnp.zeros(2, jnp.int32), "index": jnp.arange(2)}
 PARAMS, STATS = jax.tree.map(lambda x: np.asarray(x) + 3, NET.init(jax.random.key(7), BATCH["image"]))
-WEIGHTS = flat({"params": PARAMS, "stats": STATS})
+WEIGHTS = by_path({"params": PARAMS, "stats": STATS})
 
 
 def started(method, network, given=(), batch=BATCH, weights=WEIGHTS):
@@ -53,7 +53,7 @@ def test_a_follower_of_the_same_net_starts_with_it():
     body = {k: x for k, x in WEIGHTS.items() if "classifier" not in k}
     _, after = started(method, "encoder", batch=BATCH | {"views": (BATCH["image"],) * 2}, weights=body)
     for holder in (after.online.params, after.target.params):
-        assert all(np.array_equal(flat({"params": holder["encoder"]})[k], x) for k, x in body.items() if k.startswith("params"))
+        assert all(np.array_equal(by_path({"params": holder["encoder"]})[k], x) for k, x in body.items() if k.startswith("params"))
 
 
 def test_what_is_left_out_starts_as_the_method_has_it():
@@ -78,7 +78,7 @@ def test_what_a_method_does_not_keep_is_refused():
 def test_a_stage_starts_there_and_is_another_stage(tmp_path):
     """Every member takes one of the source in turn; at rate 0 nothing moves."""
     net = linear()
-    sources = [flat({"params": net.init(jax.random.key(k), jnp.zeros((1, 4, 4, 1)))[0]}) for k in range(2)]
+    sources = [by_path({"params": net.init(jax.random.key(k), jnp.zeros((1, 4, 4, 1)))[0]}) for k in range(2)]
     own = stage(methods.supervised(net, sgd(0.0)), members=3, steps=2, start=(Start("network", tuple(sources), "", "run"),))
     (tmp_path / "cache").mkdir()
     found = run_stages({"one": own}, run(tmp_path / "a", cache=tmp_path / "cache"))["one"].weights["network"]["params"]
@@ -112,5 +112,5 @@ def test_a_run_gives_all_its_members(tmp_path):
     start = read_start(tmp_path, "network", SPECIFICATION, SHAPE)
     assert start.format == "run" and len(start.members) == 2
     for member, found in enumerate(start.members):
-        wanted = flat(jax.tree.map(lambda x, i=member: x[i], result.weights["network"]))
+        wanted = by_path(jax.tree.map(lambda x, i=member: x[i], result.weights["network"]))
         assert set(found) == set(wanted) and all(np.array_equal(found[k], wanted[k]) for k in wanted)

@@ -10,8 +10,8 @@ from safetensors.numpy import save_file
 
 from kdjax import models
 from kdjax.core import InputError
+from kdjax.core.tree_paths import by_path
 from kdjax.models import to_pytorch, write_weights
-from kdjax.models.pretrained import flat
 from kdjax.train.teacher import read_teacher
 from kdjax.train.weight_files import find, fit
 from tests.torch_file import torch_file
@@ -183,8 +183,8 @@ def test_another_head_is_left_to_be_made_anew(form, tmp_path):
     for classes, fresh in ((5, ()), (7, {"params/classifier/kernel", "params/classifier/bias"}), (0, ())):
         fitted = fit(found, SPECIFICATION | {"classes": classes}, SHAPE, new_head=True)
         assert set(fitted.fresh) == set(fresh)
-        kept = flat({"params": fitted.params, "stats": fitted.stats})
-        whole = flat(dict(zip(("params", "stats"), WEIGHTS, strict=True)))
+        kept = by_path({"params": fitted.params, "stats": fitted.stats})
+        whole = by_path(dict(zip(("params", "stats"), WEIGHTS, strict=True)))
         assert set(kept) == {k for k in whole if classes == 5 or "classifier" not in k}
         assert all(np.array_equal(x, whole[k]) for k, x in kept.items())
     with pytest.raises(InputError, match="conv"):

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 
 from kdjax.core import InputError
+from kdjax.core.tree_paths import by_path
 from kdjax.models.pretrained.fit import HEADS, Fitted, advice, is_head, leftover, resized
 from kdjax.models.pretrained.names import layers_of, synonym
 from kdjax.models.pretrained.numbers import as_weight
 from kdjax.models.pretrained.prefix import find_prefix, is_averaged
-from kdjax.models.pretrained.weights import flat, nested
+from kdjax.models.pretrained.weights import nested
 
 # PyTorch's word and the leaf here.
 _BATCH_NORM = {
@@ -154,7 +155,7 @@ def to_pytorch(name: str, params: Any, stats: Any) -> dict[str, np.ndarray]:
 
 def _pairs(name: str, params: Any, stats: Any) -> Iterator[tuple[str, str, Any]]:
     """The arrays of a net as `(PyTorch's name, path here, array)`, in the order of the net."""
-    leaves = flat({"params": params, "stats": stats})
+    leaves = by_path({"params": params, "stats": stats})
     for theirs, ours in layers_of(name, params):
         if (place := f"params/{ours}") in leaves:
             yield theirs, place, leaves.pop(place)

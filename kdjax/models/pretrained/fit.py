@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from kdjax.models.pretrained.weights import flat, nested
+from kdjax.core.tree_paths import by_path
+from kdjax.models.pretrained.weights import nested
 
 HEADS = ("classifier", "classifier_distillation")  # what an encoder leaves out
 _STEMS = {7: "imagenet", 3: "cifar"}
@@ -42,7 +43,7 @@ def resized(filled: Mapping[str, np.ndarray], side: tuple[int, int]) -> dict[str
     from kdjax.models.positions import resize_positions
 
     params = jax.tree.map(np.asarray, resize_positions(nested(filled)["params"], side))
-    return {**filled, **{f"params/{path}": np.asarray(x) for path, x in flat(params).items()}}
+    return {**filled, **{f"params/{path}": np.asarray(x) for path, x in by_path(params).items()}}
 
 
 def advice(name: str, path: str, found: tuple[int, ...], wanted: tuple[int, ...]) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -15,6 +14,7 @@ from kdjax.core.extra import extra
 from kdjax.core.files import parse_json, write_bytes
 from kdjax.core.paths import user_path
 from kdjax.core.printable import printable
+from kdjax.core.tree_paths import by_path
 from kdjax.models.pretrained.pytorch_file import read_checkpoint
 
 _CODES = {
@@ -65,6 +65,7 @@ def write_weights(
       specification: what `models.build` makes the net from.
       about: further metadata, text by name.
 
+    >>> import jax
     >>> from kdjax.models import build
     >>> specification = {"name": "conv_net", "widths": [2], "classes": 3}
     >>> params, stats = build(specification).init(jax.random.key(0), np.zeros((1, 4, 4, 1), np.float32))
@@ -75,7 +76,7 @@ def write_weights(
     >>> found.format, found.metadata["kdjax"], sorted(found.arrays)[0]
     ('kdjax', '{"name": "conv_net", "widths": [2], "classes": 3}', 'params/classifier/bias')
     """
-    arrays = {f"params/{k}": x for k, x in flat(params).items()} | {f"stats/{k}": x for k, x in flat(stats).items()}
+    arrays = {f"params/{k}": x for k, x in by_path(params).items()} | {f"stats/{k}": x for k, x in by_path(stats).items()}
     write_bytes(user_path(path), _safetensors(arrays, {"kdjax": json.dumps(dict(specification)), **(about or {})}))
 
 
@@ -116,16 +117,6 @@ def read_weights(path: str | Path, *, part: str = "") -> WeightFile:
         raise InputError(f"it {what if start else 'is empty'}: expected safetensors, or what torch.save writes")
     except InputError as error:  # which may quote names from the file
         raise InputError(f"{path} is refused: {printable(error)}") from None
-
-
-def flat(tree: Any) -> dict[str, Any]:
-    """The arrays of a pytree by path.
-
-    >>> flat({"a": {"b": 1}})
-    {'a/b': 1}
-    """
-    found = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in found}
 
 
 def nested(arrays: Mapping[str, Any]) -> dict[str, Any]:
