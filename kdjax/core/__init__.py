@@ -12,9 +12,11 @@ from kdjax.core.fast_compile import jit_fast_compile
 from kdjax.core.k_means import euclidean_k_means, spherical_k_means
 from kdjax.core.keys import example_keys, row_keys, row_normal
 from kdjax.core.learn import apply_gradients, learn, mean_grad, new_learner
+from kdjax.core.linen_net import from_linen
 from kdjax.core.memory import check_memory, memory_available
 from kdjax.core.method import Batch, Method, Metrics, read_by_name
-from kdjax.core.net import Net, batch_norms, from_linen, from_nnx, nnx_weights, normalised
+from kdjax.core.net import Net, batch_norms, normalised
+from kdjax.core.nnx_net import from_nnx, nnx_weights
 from kdjax.core.node import Node, static
 from kdjax.core.norm_rescale import norm_rescale
 from kdjax.core.pool import average_pool, match_sizes, nearest_resize

@@ -9,7 +9,8 @@ import jax
 
 from kdjax.core.extra import extra
 from kdjax.core.keys import row_keys
-from kdjax.core.net import Net, arguments_of, taps_of
+from kdjax.core.module_outputs import arguments_of, taps_of
+from kdjax.core.net import Net
 from kdjax.core.tree_paths import path_name
 
 AXIS = "batch"  # the axis over examples, as Equinox's own batch norm is told

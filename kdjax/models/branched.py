@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.core.check import InputError, check_option, nearest, pick
-from kdjax.core.net import NORM, Net, at_of, from_linen
+from kdjax.core.linen_net import from_linen
+from kdjax.core.net import NORM, Net, at_of
 from kdjax.models.build import DTYPES, build
 from kdjax.models.conv import conv2d, fan_in_uniform
 from kdjax.models.conv_net import halve

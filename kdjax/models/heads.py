@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.core.check import check_option
-from kdjax.core.net import Net, from_linen
+from kdjax.core.linen_net import from_linen
+from kdjax.core.net import Net
 from kdjax.core.unit import unit
 from kdjax.models.conv import fan_in_uniform
 from kdjax.models.iterative_norm import IterativeNorm

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.core import InputError
-from kdjax.core.net import Net, from_linen
+from kdjax.core.linen_net import from_linen
+from kdjax.core.net import Net
 from kdjax.models.conv import conv2d
 from kdjax.models.heads import check_classes, pooled_and_logits
 from kdjax.models.norm import batch_norm

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.core.check import InputError, check_option
-from kdjax.core.net import Net, from_linen
+from kdjax.core.linen_net import from_linen
+from kdjax.core.net import Net
 
 LABELS = ("product", "concat", "sum")
 

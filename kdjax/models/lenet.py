@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.core.check import InputError
-from kdjax.core.net import Net, from_linen
+from kdjax.core.linen_net import from_linen
+from kdjax.core.net import Net
 from kdjax.models.conv import conv2d, fan_in_uniform
 from kdjax.models.conv_net import halve
 from kdjax.models.heads import check_classes

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.core.check import check_option
-from kdjax.core.net import Net, from_linen
+from kdjax.core.linen_net import from_linen
+from kdjax.core.net import Net
 from kdjax.models.positions import sincos_positions
 from kdjax.models.transformer import TransformerBlock
 

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 
 from kdjax.core.chain import chain
 from kdjax.core.check import check_option
-from kdjax.core.net import Net, from_linen
+from kdjax.core.linen_net import from_linen
+from kdjax.core.net import Net
 from kdjax.core.pool import average_pool
 from kdjax.models.build import build
 from kdjax.models.conv import conv2d, fan_in_uniform

@@ -4,7 +4,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from kdjax.core.net import Net, from_linen
+from kdjax.core.linen_net import from_linen
+from kdjax.core.net import Net
 from kdjax.models.heads import check_classes
 from kdjax.models.resnet import ResNet
 

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.core.check import InputError, check_count
-from kdjax.core.net import Net, from_linen
+from kdjax.core.linen_net import from_linen
+from kdjax.core.net import Net
 from kdjax.models.dcgan import SMALLEST
 from kdjax.models.equalised import EqualConv, EqualDense, leaky
 from kdjax.models.stylegan2 import style_widths

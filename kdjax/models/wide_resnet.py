@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.core.check import check_option
-from kdjax.core.net import Net, from_linen
+from kdjax.core.linen_net import from_linen
+from kdjax.core.net import Net
 from kdjax.models.conv import conv2d
 from kdjax.models.heads import check_classes, pooled_and_logits
 from kdjax.models.norm import batch_norm

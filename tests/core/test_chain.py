@@ -1,7 +1,7 @@
 import jax
 import jax.numpy as jnp
 import pytest
-from test_net import KEY, Block, Blocks, DropoutNet, Plain, X, same
+from flax_modules import KEY, Block, Blocks, DropoutNet, Plain, X, same
 
 from kdjax import core
 

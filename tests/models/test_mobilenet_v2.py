@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kdjax.core import InputError
-from kdjax.core.net import from_linen
+from kdjax.core.linen_net import from_linen
 from kdjax.models import InvertedResidual, mobilenet_v2, mobilenet_v2_half, parameter_count
 
 GROUPS = ((1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 3), (6, 320, 1))

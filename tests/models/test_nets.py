@@ -10,7 +10,8 @@ from jax import lax
 
 from kdjax import models
 from kdjax.core.check import InputError
-from kdjax.core.net import batch_norms, from_linen
+from kdjax.core.linen_net import from_linen
+from kdjax.core.net import batch_norms
 from kdjax.models import CLASSIFIERS, BasicBlock, Bottleneck, ResNet
 
 CIFAR = {"stem": 16, "stage1": 16, "stage2": 32, "stage3": 64}

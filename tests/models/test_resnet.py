@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kdjax.core.check import InputError
-from kdjax.core.net import from_linen
+from kdjax.core.linen_net import from_linen
 from kdjax.models import Bottleneck, ResNet, parameter_count, resnet18, resnet34, resnet50
 
 NETS = {

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kdjax.core.net import from_linen
+from kdjax.core.linen_net import from_linen
 from kdjax.models import ShuffleUnit, parameter_count, shufflenet_v1
 from kdjax.models.shufflenet_v1 import shuffled
 

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from kdjax.core.net import from_linen
+from kdjax.core.linen_net import from_linen
 from kdjax.models import DownUnit, SplitUnit, parameter_count, shufflenet_v2
 from kdjax.models.shufflenet_v1 import shuffled
 

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 from flax import nnx
-from test_net import KEY, Block, Deterministic, NNXNet, X, acts_in_training_only, differ, same
+from flax_modules import KEY, Block, Deterministic, NNXNet, X, acts_in_training_only, differ, same
 
 from kdjax import core
 
