@@ -10,14 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from data_free_cases import DATA_FREE
-from tiny_nets import CLASSES, LABELS, ROWS, Case, frozen, images, labelled_images, small
+from mutual_cases import MUTUAL
+from self_distil_cases import SELF_DISTIL
+from siamese_cases import SIAMESE
+from tiny_nets import CLASSES, LABELS, Case, branches_of, frozen, images, labelled_images, small, staged
 
 from kdjax import methods
-from kdjax.augment import Geometry
-from kdjax.core import Frozen, Net, by_part, from_linen, jit_fast_compile
+from kdjax.core import Frozen, Net, from_linen, jit_fast_compile
 from kdjax.methods.offline.paraphraser import Paraphraser
 from kdjax.methods.recipes import Objective, Outputs
-from kdjax.models import attach, branches, conv_net, exits, linear_head, mlp_head, patch_decoder, projected, shrink, vit
+from kdjax.models import attach, projected, shrink, vit
 
 
 def supervised(axis_name: str | None = None, net: Net | None = None, tx: Any = None, **options: Any) -> Case:
@@ -36,11 +38,6 @@ def taught(make: Any, student: Net, teacher: Net, tx: Any = None, **options: Any
     method = make(student, teacher, tx or optax.sgd(0.5), **options)
     given, nets = {"teacher": frozen(teacher)}, {"student": student, "teacher": teacher}
     return Case(method, labelled_images(), given, nets, lambda s: s.learner.params, "loss")
-
-
-def staged(axis_name: str | None = None, width: int = 4) -> Net:
-    """A net of two stages, for what compares maps."""
-    return conv_net((width, width + 2), CLASSES, axis_name=axis_name)
 
 
 def offline(make: Any, rate: float = 0.05, noisy: bool = False, width: int = 6, **fixed: Any) -> Callable[..., Case]:
@@ -106,145 +103,6 @@ def simkd(axis_name: str | None = None, tx: Any = None, **options: Any) -> Case:
     return taught(methods.simkd, student, teacher, tx or optax.sgd(0.05), axis_name=axis_name, **options)
 
 
-def mutual(make: Any, **fixed: Any) -> Callable[..., Case]:
-    """The case of a method of methods/mutual/ on two peers."""
-
-    def case(axis_name: str | None = None, nets: tuple[Net, ...] | None = None, tx: Any = None, **options: Any) -> Case:
-        nets = nets or (small(axis_name), small(axis_name, 6))
-        method = make(nets, tx or optax.sgd(0.5), axis_name=axis_name, **fixed | options)
-        named = {f"peer{k}": net for k, net in enumerate(nets)}
-        return Case(method, labelled_images(), {}, named, lambda s: [p.params for p in s.peers], "peer0_loss")
-
-    return case
-
-
-dml = mutual(methods.dml)
-
-
-def hssakd(axis_name: str | None = None, tx: Any = None, **options: Any) -> Case:
-    nets = (staged(axis_name), staged(axis_name, 6))
-    heads = [branches_of(axis_name) for _ in nets]
-    method = methods.hssakd(nets, heads, tx or optax.sgd(0.4), axis_name=axis_name, **options)
-    named, beside = {f"peer{k}": net for k, net in enumerate(nets)}, ("peer0_branches", "peer1_branches")
-    return Case(method, labelled_images(), {}, named, lambda s: [p.params for p in s.peers], "peer0_loss", beside=beside)
-
-
-def self_distil(make: Any, rate: float = 0.5, noisy: bool = False, views: bool = False, **fixed: Any) -> Callable[..., Case]:
-    """The case of a method of methods/self_distil/."""
-
-    def case(axis_name: str | None = None, net: Net | None = None, tx: Any = None, **options: Any) -> Case:
-        net = net or small(axis_name)
-        method = make(net, tx or optax.sgd(rate), axis_name=axis_name, **fixed | options)
-        batch = labelled_images() | ({"views": (images(), images() + 0.1 * images(1))} if views else {})
-        return Case(method, batch, {}, {"network": net}, lambda s: s.learner.params["student"], "loss", noisy)
-
-    return case
-
-
-def with_exits(make: Any, rate: float = 0.1, **fixed: Any) -> Callable[..., Case]:
-    """The case of one with classifiers behind the stages of its net."""
-
-    def case(axis_name: str | None = None, net: Net | None = None, tx: Any = None, **options: Any) -> Case:
-        heads = exits({"name": "conv_net", "classes": CLASSES}, axis_name=axis_name)
-        own = self_distil(make, rate, exits=heads, **fixed)
-        return own(axis_name, net or staged(axis_name), tx, **options)._replace(moved=lambda s: s.learner.params)
-
-    return case
-
-
-def sad(axis_name: str | None = None, net: Net | None = None, **options: Any) -> Case:
-    return self_distil(methods.sad, rate=0.2)(axis_name, net or staged(axis_name), **options)
-
-
-def cs_kd(*args: Any, **options: Any) -> Case:
-    """Rows 2i and 2i + 1 are of one class."""
-    case, order = self_distil(methods.cs_kd)(*args, **options), np.argsort(LABELS, kind="stable")
-    return case._replace(batch={name: x[order] for name, x in case.batch.items()})
-
-
-SLOW, PROBE, FOLLOWERS = optax.sgd(0.02), linear_head(CLASSES), ("target_encoder", "target_projector")
-
-
-def siamese(
-    make: Any, falls: str, *behind: str, tx: Any = SLOW, noisy: bool = False, rounding: float = 1e-5, **fixed: Any
-) -> Callable[..., Case]:
-    """The case of a method of methods/siamese/; `behind` are the nets behind encoder and projector, and those that follow."""
-
-    def case(axis_name: str | None = None, **options: Any) -> Case:
-        encoder = conv_net((4,), None, axis_name=axis_name)
-        heads = (mlp_head(6, 5, axis_name=axis_name) for _ in range(1 + ("predictor" in behind)))
-        method = make(encoder, *heads, tx, axis_name=axis_name, **fixed | options)
-        batch = {"views": (images(), images() + 0.1 * images(1)), "label": LABELS, "index": jnp.arange(ROWS)}
-
-        def moved(state):
-            return (state.online.params, *([state.target.params] if state.target else []))
-
-        return Case(method, batch, {}, {"encoder": encoder}, moved, falls, noisy, beside=("projector", *behind), rounding=rounding)
-
-    return case
-
-
-byol = siamese(methods.byol, "byol", "predictor", "probe", *FOLLOWERS, rounding=1e-6, steps=40, tau=0.9, probe=PROBE)
-
-
-def deepcluster_v2(*args: Any, **options: Any) -> Case:
-    """With clusters, as behind the first refresh."""
-    fixed = {"numbers": 2 * np.arange(ROWS), "prototypes": 3, "heads": 2}
-    case = siamese(methods.deepcluster_v2, "deepcluster", tx=optax.sgd(0.1), **fixed)(*args, **options)
-
-    def init(key, batch, given):
-        state = case.method.init(key, batch, given)
-        found = state.memory.assignments
-        return state._replace(memory=state.memory._replace(assignments=jnp.broadcast_to(LABELS % 3, found.shape)))
-
-    return case._replace(method=case.method._replace(init=init), batch=case.batch | {"index": 2 * jnp.arange(ROWS)})
-
-
-def lc_loss(axis_name: str | None = None, **options: Any) -> Case:
-    """The second view is the left three quarters of the image, mirrored."""
-    encoder, heads = conv_net((4,), None, axis_name=axis_name), [mlp_head(6, 5, axis_name=axis_name) for _ in range(3)]
-    options = {"steps": 40, "tau": 0.9, "temperature": 0.5} | options
-    method = methods.lc_loss(encoder, *heads, optax.sgd(0.1), axis_name=axis_name, **options)
-    every = partial(jnp.broadcast_to, shape=(ROWS, 2, 2))
-    still = Geometry(every(jnp.eye(2)), jnp.zeros((ROWS, 2)), (8, 8))
-    moved = Geometry(every(jnp.diag(jnp.array([-0.75, 1.0]))), jnp.tile(jnp.array([6.0, 0.0]), (ROWS, 1)), (8, 8))
-    left = jax.image.resize(images()[:, :, :6], (ROWS, 8, 8, 1), "linear")[:, :, ::-1]
-    batch = {"views": (images(), left), "geometry": (still, moved), "label": LABELS, "index": jnp.arange(ROWS)}
-    beside = ("projector", "local", "predictor", *FOLLOWERS, "target_local")
-    return Case(
-        method, batch, {}, {"encoder": encoder}, lambda s: (s.online.params, s.target.params), "loss", beside=beside, rounding=1e-5
-    )
-
-
-def mae(axis_name: str | None = None, **options: Any) -> Case:
-    """Of the 16 patches of an image the encoder sees 8."""
-    encoder, decoder = vit(2, 8, 1, 2, None, axis_name=axis_name), patch_decoder(2, 1, width=8, depth=1, heads=2)
-    method = methods.mae(encoder, decoder, optax.sgd(0.3), axis_name=axis_name, **{"patch": 2, "mask": 0.5} | options)
-    moved = lambda s: s.learner.params  # noqa: E731
-    return Case(method, labelled_images(), {}, {"encoder": encoder}, moved, "loss", noisy=True, beside=("decoder",))
-
-
-def uslt(axis_name: str | None = None, **options: Any) -> Case:
-    """Neighbours of an image are those of its class, whose images look alike."""
-    encoder, tx = conv_net((4,), None, axis_name=axis_name), options.pop("tx", optax.sgd(0.1))
-    fixed = {"weak": lambda key, image: image + 0.1 * jax.random.uniform(key), "numbers": 2 * np.arange(ROWS), "clusters": 4}
-    fixed |= {"heads": 2, "neighbours": 3, "threshold": 0.3, "adjustment": 1.0, "mean_momentum": 0.9}
-    options = {**fixed, "axis_name": axis_name, **options}
-    method = methods.uslt(encoder, tx, **options)
-    given = {"images": Frozen({"image": images()}, {}, source="of a test")}
-    batch = {"views": (images(), images() + 0.1 * images(1)), "label": LABELS, "index": 2 * jnp.arange(ROWS)}
-
-    def init(key, batch, given):
-        state = method.init(key, batch, given)
-        near = (np.arange(ROWS)[:, None] + CLASSES * np.arange(1, 1 + state.neighbours.shape[1])) % ROWS
-        return state._replace(neighbours=jnp.asarray(near, jnp.int32))
-
-    return Case(
-        method._replace(init=init), batch, given, {"encoder": encoder, "start": encoder}, lambda s: s.learner.params, "loss",
-        noisy=True, still=lambda s: s.start.params, beside=("heads",), rounding=1e-5,
-    )  # fmt: skip
-
-
 def transformer(axis_name: str | None = None, width: int = 8, **options: Any) -> Net:
     """A net of two blocks with two heads."""
     return vit(4, width, 2, 2, CLASSES, axis_name=axis_name, **options)
@@ -283,11 +141,6 @@ def tinymim(*args: Any, **options: Any) -> Case:
         return net["classifier"], [net["block2"][name] for name in after]
 
     return case._replace(moved=moved, still=still)
-
-
-def branches_of(axis_name: str | None = None) -> Net:
-    """Classifiers of class and rotation behind the stages of `staged`."""
-    return branches({"name": "conv_net", "classes": CLASSES}, axis_name=axis_name)
 
 
 def hsakd_teacher(axis_name: str | None = None, tx: Any = None, joint: bool = False, **options: Any) -> Case:
@@ -360,87 +213,9 @@ CASES: dict[str, Callable[..., Case]] = {
     "ickd": offline(methods.ickd, weight=1.0),
     "pixel": pixel,
     "tst": tst,
-    "dml": dml,
-    "hssakd": hssakd,
-    "kdcl": mutual(methods.kdcl),
-    "barlow_twins": siamese(methods.barlow_twins, "barlow_twins", weight=0.2),
-    "byol": byol,
-    "dino": siamese(
-        methods.dino,
-        "dino",
-        "prototypes",
-        "online_encoder",
-        "target_projector",
-        "target_prototypes",
-        steps=40,
-        steps_per_epoch=4,
-        outputs=7,
-        momentum=0.9,
-        frozen_epochs=0,
-    ),
-    "moco": siamese(
-        methods.moco,
-        "probe",
-        "probe",
-        *FOLLOWERS,
-        probe=PROBE,
-        tx=by_part(SLOW, probe=optax.sgd(4.0)),
-        queue=32,
-        momentum=0.9,
-        symmetric=True,
-    ),
-    "moco_v2_plus": siamese(
-        methods.moco_v2_plus,
-        "probe",
-        "predictor",
-        "probe",
-        *FOLLOWERS,
-        probe=PROBE,
-        tx=by_part(SLOW, probe=optax.sgd(4.0)),
-        noisy=True,
-        steps=40,
-        queue=32,
-        momentum=0.9,
-    ),
-    "moco_v3": siamese(methods.moco_v3, "info_nce", "predictor", *FOLLOWERS, steps=40, momentum=0.9),
-    "nnclr": siamese(methods.nnclr, "nnclr", "predictor", queue=32),
-    "ressl": siamese(
-        methods.ressl,
-        "probe",
-        "probe",
-        *FOLLOWERS,
-        probe=PROBE,
-        tx=by_part(SLOW, probe=optax.sgd(4.0)),
-        steps=40,
-        queue=32,
-        momentum=0.9,
-    ),
-    "simclr": siamese(methods.simclr, "nt_xent"),
-    "simsiam": siamese(methods.simsiam, "simsiam", "predictor"),
-    "swav": siamese(methods.swav, "swav", "prototypes", steps_per_epoch=4, prototypes=4, queue=32, queue_epoch=0, frozen_epochs=0),
-    "vibcreg": siamese(methods.vibcreg, "vibcreg", invariance=2.0, variance=1.0, covariance=3.0),
-    "vicreg": siamese(methods.vicreg, "vicreg", invariance=2.0, variance=1.0, covariance=0.5),
-    "w_mse": siamese(methods.w_mse, "w_mse", tx=optax.sgd(1e-3), size=8, noisy=True),
-    "twist": siamese(methods.twist, "twist", *FOLLOWERS, tx=optax.sgd(0.1), steps=40, momentum=0.9),
-    "twist_labels": siamese(methods.twist_labels, "self_label", tx=optax.sgd(0.1), steps=40),
-    "deepcluster_v2": deepcluster_v2,
-    "fast_moco": siamese(methods.fast_moco, "info_nce", "predictor", *FOLLOWERS, temperature=0.2, momentum=0.9),
-    "msbreg": siamese(methods.msbreg, "loss", "predictor", *FOLLOWERS, noisy=True, steps=40, tau=0.9, singular=0.5),
-    "relicv2": siamese(methods.relicv2, "loss", "predictor", *FOLLOWERS, noisy=True, steps=40, large=2, negatives=3, momentum=0.9),
-    "lc_loss": lc_loss,
-    "mae": mae,
-    "uslt": uslt,
-    "bake": self_distil(methods.bake),
-    "byot": with_exits(methods.byot),
-    "confidence_penalty": self_distil(methods.confidence_penalty),
-    "cs_kd": cs_kd,
-    "ddgsd": self_distil(methods.ddgsd, rate=2.0, views=True),
-    "dks": with_exits(methods.dks),
-    "focal": self_distil(methods.focal),
-    "ps_kd": self_distil(methods.ps_kd, labels=LABELS, steps_per_epoch=10, epochs=20),
-    "sad": sad,
-    "sd_dropout": self_distil(methods.sd_dropout, noisy=True, weight=0.1),
-    "tf_kd": self_distil(methods.tf_kd),
+    **MUTUAL,
+    **SIAMESE,
+    **SELF_DISTIL,
     **DATA_FREE,
 }  # fmt: skip
 

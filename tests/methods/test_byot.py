@@ -3,9 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import CASES, close, staged, start
+from cases import CASES, close, start
 from own_lessons import KEY, seen_of, total
-from tiny_nets import CLASSES
+from tiny_nets import CLASSES, staged
 
 from kdjax import methods
 from kdjax.core import InputError

@@ -3,8 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import CASES, close, defaults, look, staged, start, student_of, supervised
-from tiny_nets import images
+from cases import CASES, close, defaults, look, start, student_of, supervised
+from tiny_nets import images, staged
 
 from kdjax import augment, methods
 from kdjax.core import InputError, example_keys

@@ -2,8 +2,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import defaults, look, staged
-from tiny_nets import images
+from cases import defaults, look
+from tiny_nets import images, staged
 
 from kdjax.core import InputError
 from kdjax.methods.offline.cross_attention import cakd_objective, patches_of

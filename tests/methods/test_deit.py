@@ -3,8 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import close, defaults, equal, offline, on, staged, start, student_of, supervised, transformer, with_token
-from tiny_nets import CLASSES, LABELS
+from cases import close, defaults, equal, offline, on, start, student_of, supervised, transformer, with_token
+from tiny_nets import CLASSES, LABELS, staged
 
 from kdjax import losses, methods
 from kdjax.core import Frozen, InputError, Net

@@ -2,9 +2,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import CASES, staged, start
+from cases import CASES, start
 from own_lessons import KEY, same_as_golden, seen_of, total
-from tiny_nets import CLASSES
+from tiny_nets import CLASSES, staged
 
 from kdjax import methods
 from kdjax.core import InputError

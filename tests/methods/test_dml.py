@@ -1,7 +1,8 @@
 import jax
 import numpy as np
 import pytest
-from cases import close, dml, equal, start, student_of, supervised, with_student
+from cases import close, equal, start, student_of, supervised, with_student
+from mutual_cases import dml
 from tiny_nets import LABELS, small, without_batch_norm
 
 from kdjax import methods

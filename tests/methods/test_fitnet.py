@@ -3,7 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import CASES, close, defaults, look, staged, start, student_of, supervised
+from cases import CASES, close, defaults, look, start, student_of, supervised
+from tiny_nets import staged
 
 from kdjax import methods
 from kdjax.core import InputError

@@ -3,9 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import CASES, branches_of, close, start
+from cases import CASES, close, start
 from own_lessons import KEY, same_as_golden
-from tiny_nets import frozen, without_batch_norm
+from tiny_nets import branches_of, frozen, without_batch_norm
 
 from kdjax import methods
 from kdjax.core import InputError, Net, with_label_weights

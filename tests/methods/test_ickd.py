@@ -4,7 +4,8 @@ import jax
 import numpy as np
 import optax
 import pytest
-from cases import close, offline, staged, start, student_of
+from cases import close, offline, start, student_of
+from tiny_nets import staged
 
 from kdjax import losses, methods
 from kdjax.core import InputError, jit_fast_compile

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from cases import CASES, close, dml, equal, kd, start, supervised
+from cases import CASES, close, equal, kd, start, supervised
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
+from mutual_cases import dml
 from tiny_nets import Case, images, without_batch_norm
 
 from kdjax import methods

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import close, equal, look, staged, student_of, unweighted
-from tiny_nets import frozen, labelled_images, small
+from cases import close, equal, look, student_of, unweighted
+from tiny_nets import frozen, labelled_images, small, staged
 
 from kdjax import methods, models
 from kdjax.core import Frozen, InputError, Net, jit_fast_compile

@@ -3,8 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import paraphraser, staged
-from tiny_nets import frozen, labelled_images
+from cases import paraphraser
+from tiny_nets import frozen, labelled_images, staged
 
 from kdjax import methods
 from kdjax.core import InputError, from_linen, jit_fast_compile

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import close, kd, pixel, staged, start, student_of
+from cases import close, kd, pixel, start, student_of
+from tiny_nets import staged
 
 from kdjax import methods
 from kdjax.core import InputError, Net, jit_fast_compile

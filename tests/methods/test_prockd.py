@@ -3,8 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import CASES, close, defaults, equal, offline, on, staged, start, student_of, supervised, transformer
-from tiny_nets import frozen, labelled_images, without_batch_norm
+from cases import CASES, close, defaults, equal, offline, on, start, student_of, supervised, transformer
+from tiny_nets import frozen, labelled_images, staged, without_batch_norm
 
 from kdjax import methods
 from kdjax.core import InputError

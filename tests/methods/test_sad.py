@@ -1,9 +1,10 @@
 import jax
 import optax
 import pytest
-from cases import CASES, sad, staged, start
+from cases import CASES, start
 from own_lessons import KEY, learns_as_supervised, same_as_golden, seen_of, total
-from tiny_nets import small
+from self_distil_cases import sad
+from tiny_nets import small, staged
 
 from kdjax.core import InputError
 from kdjax.methods.self_distil.sad import sad_objective

@@ -3,8 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import defaults, equal, simkd, staged, start, taught
-from tiny_nets import CLASSES, LABELS
+from cases import defaults, equal, simkd, start, taught
+from tiny_nets import CLASSES, LABELS, staged
 
 from kdjax import methods
 from kdjax.core import InputError

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kdjax.core import Frozen, Method, Net, jit_fast_compile
-from kdjax.models import conv_net
+from kdjax.models import branches, conv_net
 
 ROWS, CLASSES = 16, 4
 
@@ -95,3 +95,13 @@ def dropped(net: Net) -> Net:
 
 def small(axis_name: str | None = None, width: int = 4) -> Net:
     return conv_net((width,), CLASSES, axis_name=axis_name)
+
+
+def staged(axis_name: str | None = None, width: int = 4) -> Net:
+    """A net of two stages, for what compares maps."""
+    return conv_net((width, width + 2), CLASSES, axis_name=axis_name)
+
+
+def branches_of(axis_name: str | None = None) -> Net:
+    """Classifiers of class and rotation behind the stages of `staged`."""
+    return branches({"name": "conv_net", "classes": CLASSES}, axis_name=axis_name)

@@ -1,0 +1,60 @@
+"""The methods of a network that teaches itself on tiny nets."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import optax
+from tiny_nets import CLASSES, LABELS, Case, images, labelled_images, small, staged
+
+from kdjax import methods
+from kdjax.core import Net
+from kdjax.models import exits
+
+
+def self_distil(make: Any, rate: float = 0.5, noisy: bool = False, views: bool = False, **fixed: Any) -> Callable[..., Case]:
+    """The case of a method of methods/self_distil/."""
+
+    def case(axis_name: str | None = None, net: Net | None = None, tx: Any = None, **options: Any) -> Case:
+        net = net or small(axis_name)
+        method = make(net, tx or optax.sgd(rate), axis_name=axis_name, **fixed | options)
+        batch = labelled_images() | ({"views": (images(), images() + 0.1 * images(1))} if views else {})
+        return Case(method, batch, {}, {"network": net}, lambda s: s.learner.params["student"], "loss", noisy)
+
+    return case
+
+
+def with_exits(make: Any, rate: float = 0.1, **fixed: Any) -> Callable[..., Case]:
+    """The case of one with classifiers behind the stages of its net."""
+
+    def case(axis_name: str | None = None, net: Net | None = None, tx: Any = None, **options: Any) -> Case:
+        heads = exits({"name": "conv_net", "classes": CLASSES}, axis_name=axis_name)
+        own = self_distil(make, rate, exits=heads, **fixed)
+        return own(axis_name, net or staged(axis_name), tx, **options)._replace(moved=lambda s: s.learner.params)
+
+    return case
+
+
+def sad(axis_name: str | None = None, net: Net | None = None, **options: Any) -> Case:
+    return self_distil(methods.sad, rate=0.2)(axis_name, net or staged(axis_name), **options)
+
+
+def cs_kd(*args: Any, **options: Any) -> Case:
+    """Rows 2i and 2i + 1 are of one class."""
+    case, order = self_distil(methods.cs_kd)(*args, **options), np.argsort(LABELS, kind="stable")
+    return case._replace(batch={name: x[order] for name, x in case.batch.items()})
+
+
+SELF_DISTIL = {
+    "bake": self_distil(methods.bake),
+    "byot": with_exits(methods.byot),
+    "confidence_penalty": self_distil(methods.confidence_penalty),
+    "cs_kd": cs_kd,
+    "ddgsd": self_distil(methods.ddgsd, rate=2.0, views=True),
+    "dks": with_exits(methods.dks),
+    "focal": self_distil(methods.focal),
+    "ps_kd": self_distil(methods.ps_kd, labels=LABELS, steps_per_epoch=10, epochs=20),
+    "sad": sad,
+    "sd_dropout": self_distil(methods.sd_dropout, noisy=True, weight=0.1),
+    "tf_kd": self_distil(methods.tf_kd),
+}
