@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
 
 from kdjax.core import InputError, Net, check_count, check_option, pick
@@ -26,6 +25,7 @@ from kdjax.experiment.stability import evaluations, stability_table
 from kdjax.experiment.synthetic_images import by_class, class_rows, drawn, judged, newest, remembered
 from kdjax.experiment.teaching import Teaching, teacher_of
 from kdjax.methods.recipes import Objective, combine, labels_objective
+from kdjax.models import pooled_together
 from kdjax.train import Stage
 
 SAMPLES = 64  # images to look at, in the order of classes
@@ -60,7 +60,7 @@ class DataFreeContext(Context):
     def teacher(self) -> Net:
         """The teacher, which tells the classes of the data apart."""
         self.teaching.check_classes(self.dataset.classes)
-        return side_by_side(self.teaching.net)
+        return pooled_together(self.teaching.net)
 
     @property
     def tx(self) -> optax.GradientTransformation:
@@ -186,7 +186,7 @@ class DataFreeContext(Context):
           **fields: others of `Stage` than those of all students without data.
         """
         alone = replace(self, axis_name=None)
-        teacher = side_by_side(alone.build(self.teaching.specification))
+        teacher = pooled_together(alone.build(self.teaching.specification))
         look, shown = judged(images, alone.build(self.specification), teacher, JUDGED), by_class(images, teacher)
         inception, real = self.inception, self.dataset.test.size > 0
         usual = {
@@ -222,10 +222,10 @@ def build(config: Config, table: Table, objectives: Table) -> Experiment:
     check_option("--config.teachers_combine", config.teachers_combine, lambda way: way == "ensemble", together)
     if inception and dataset.shape[-1] not in (1, 3):
         raise InputError(f"--config.inception={config.inception} is not accepted with images of {dataset.shape[-1]} channels")
-    many = "methods" in config
-    if not many:
+    judged = {"outside": teaching.outside, "evaluate_teacher": classification}
+    if "methods" not in config:
         stages = student_stages("student", config.method, config, table, objectives, dataset, teaching, inception)
-        return Experiment(teaching.stages | stages, dataset, outside=teaching.outside, evaluate_teacher=classification)
+        return Experiment(teaching.stages | stages, dataset, **judged)
     steps = config.student_training.epochs * config.student_steps_per_epoch
     others = references(config, dataset, teaching, steps)
     stages = dict(others)
@@ -238,19 +238,7 @@ def build(config: Config, table: Table, objectives: Table) -> Experiment:
         curves = evaluations(lines)
         return [stability_table({name: curves[name] for name in stages if name in curves})]
 
-    judged = {"outside": teaching.outside, "evaluate_teacher": classification}
     return Experiment(teaching.stages | stages, dataset, tuple(compare), tables=tables, **judged)
-
-
-def side_by_side(teacher: Net) -> Net:
-    """A teacher; one of several teachers gets the pooled features of all, in a row, as its tap `"pooled"`."""
-
-    def apply(params, stats, x, *, train, key=None):
-        taps, new = teacher.apply(params, stats, x, train=train, key=key)
-        parts = [value for name, value in taps.items() if name.startswith("teacher") and name.endswith("/pooled")]
-        return {**({"pooled": jnp.concatenate(parts, -1)} if parts else {}), **taps}, new
-
-    return teacher._replace(apply=apply)
 
 
 def student_stages(

@@ -15,7 +15,7 @@ from kdjax.models.dcgan import DCGAN, dcgan
 from kdjax.models.dcgan_critic import DCGANCritic, dcgan_critic
 from kdjax.models.deit import deit_base, deit_small, deit_tiny
 from kdjax.models.depthwise import depthwise_convolution
-from kdjax.models.ensemble import ensemble, shares
+from kdjax.models.ensemble import ensemble, pooled_together, shares
 from kdjax.models.equalised import EqualConv, EqualDense
 from kdjax.models.fcn import FCN, fcn
 from kdjax.models.generator import Generator, generator
@@ -200,6 +200,7 @@ __all__ = [
     "patch_decoder",
     "pixel_shuffle",
     "pooled_and_logits",
+    "pooled_together",
     "projected",
     "prototype_head",
     "read_weights",

@@ -1,5 +1,6 @@
 """Several nets as one."""
 
+import re
 from collections.abc import Sequence
 from typing import Literal
 
@@ -55,6 +56,24 @@ def ensemble(
     return Net(init, apply)
 
 
+def pooled_together(net: Net) -> Net:
+    """A net; an `ensemble` with the pooled features of all its nets in a row as the tap `"pooled"`, where they have such.
+
+    >>> from kdjax.models.conv_net import conv_net
+    >>> both = pooled_together(ensemble([conv_net((4,)), conv_net((8,))]))
+    >>> weights = both.init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
+    >>> both.apply(*weights, jnp.ones((2, 8, 8, 1)), train=False)[0]["pooled"].shape
+    (2, 12)
+    """
+
+    def apply(params, stats, x, *, train, key=None):
+        taps, new = net.apply(params, stats, x, train=train, key=key)
+        parts = [value for name, value in taps.items() if re.fullmatch(_within(r"(\d+)", "pooled"), name)]
+        return {**({"pooled": jnp.concatenate(parts, -1)} if parts else {}), **taps}, new
+
+    return net._replace(apply=apply)
+
+
 def shares(count: int, weights: Sequence[float] | None = None) -> tuple[float, ...]:
     """Weights made to sum to 1; equal ones where there are none.
 
@@ -78,6 +97,6 @@ def _combined(logits: list[jax.Array], share: Sequence[float], combine: str) -> 
     return jax.nn.logsumexp(parts, axis=0, b=jnp.asarray(share, parts.dtype).reshape(-1, *(1,) * (parts.ndim - 1)))
 
 
-def _within(k: int, name: str) -> str:
+def _within(k: int | str, name: str) -> str:
     # Batch norms are named by the place of their statistics.
     return f"{NORM}{k}/{name.removeprefix(NORM)}" if name.startswith(NORM) else f"teacher{k}/{name}"

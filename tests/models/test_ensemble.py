@@ -7,7 +7,7 @@ import pytest
 
 from kdjax import models
 from kdjax.core import InputError, Net, batch_norms, normalised
-from kdjax.models import conv_net, ensemble, shares
+from kdjax.models import conv_net, ensemble, pooled_together, shares
 
 IMAGES = jax.random.uniform(jax.random.key(1), (3, 4, 4, 1))
 NETS = [normalised(conv_net((2,), 4), 0.5, 0.25), conv_net((3, 2), 4)]
@@ -90,3 +90,16 @@ def test_no_nets_and_another_combination_are_refused():
         ensemble([])
     with pytest.raises(InputError, match="combine='votes'"):
         ensemble(NETS, combine="votes")
+
+
+def test_pooled_features_of_all_stand_in_a_row():
+    net = pooled_together(ensemble(NETS))
+    params, stats = started(net)
+    taps, _ = net.apply(params, stats, IMAGES, train=False)
+    apart = [one.apply(params[k], stats[k], IMAGES, train=False)[0]["pooled"] for k, one in enumerate(NETS)]
+    np.testing.assert_allclose(taps["pooled"], jnp.concatenate(apart, -1), atol=1e-6)
+    alone, weights = pooled_together(NETS[0]), started(NETS[0])
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        *(one.apply(*weights, IMAGES, train=False)[0] for one in (alone, NETS[0])),
+    )
