@@ -37,7 +37,7 @@ def from_linen(
       InputError: at `init` and `apply`, for a module with dropout or batch norm whose switch is not found, for a layer that is not
         there and for other outputs; in training, for batch norm over a single row.
 
-    >>> import flax.linen as nn
+    >>> import flax.linen as nn, jax.numpy as jnp
     >>> net = from_linen(nn.Dropout(0.5))
     >>> net.apply({}, {}, jnp.ones(2), train=False)[0]["logits"].tolist()
     [1.0, 1.0]

@@ -85,6 +85,7 @@ def from_nnx(
 def nnx_weights(module: Any) -> tuple[Any, Any]:
     """The weights of a `flax.nnx` module, trained or not, as those of `from_nnx` of its kind: `(params, stats)`.
 
+    >>> import jax.numpy as jnp
     >>> from flax import nnx
     >>> module = nnx.Linear(2, 3, rngs=nnx.Rngs(0))
     >>> net, x = from_nnx(lambda rngs: nnx.Linear(2, 3, rngs=rngs)), jnp.ones((1, 2))
