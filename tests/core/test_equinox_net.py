@@ -52,3 +52,12 @@ def test_state_and_keys():
     assert same is new and not np.allclose(still["logits"], taps["logits"])
     again, _ = net.apply(params, new, X, train=True, key=KEY)
     np.testing.assert_allclose(again["logits"], taps["logits"], atol=1e-5)
+
+
+def test_rows_keep_their_keys_over_devices():
+    def two(axis_name):
+        return core.from_equinox(lambda key: eqx.nn.Dropout(0.5), axis_name=axis_name)
+
+    whole = two(None).apply({}, {}, X, train=True, key=KEY)[0]["logits"]
+    halves = jax.vmap(lambda x: two("d").apply({}, {}, x, train=True, key=KEY)[0]["logits"], axis_name="d")(X.reshape(2, 3, 3))
+    np.testing.assert_array_equal(halves.reshape(6, 3), whole)

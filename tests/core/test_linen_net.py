@@ -91,6 +91,20 @@ def test_the_key_seeds_linen_dropout():
     same(net.apply({}, {}, X, train=False)[0]["logits"], X)
 
 
+class Streams(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return {name: jax.random.normal(self.make_rng(name), x.shape) for name in ("dropout", "gumbel", "noise")}
+
+
+def test_one_key_seeds_streams_of_any_name_each_its_own():
+    net = core.from_linen(Streams())
+    one, again, other = (net.apply({}, {}, X, train=True, key=jax.random.key(k))[0] for k in (1, 1, 2))
+    same(one, again)
+    drawn = [*one.values(), *other.values()]
+    assert len({np.asarray(x).tobytes() for x in drawn}) == len(drawn) == 6
+
+
 @pytest.mark.parametrize("train", [False, True])
 def test_one_array_is_logits_and_the_flag_may_be_absent(train):
     net = core.from_linen(Plain())
