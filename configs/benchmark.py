@@ -26,8 +26,11 @@ __all__ = ["METHODS", "build", "get_config"]
 
 EPOCHS = 30
 PUBLISHED_EPOCHS = 240  # what warm-ups and first stages are told for
-# Of transformers, of maps of one size, of blocks to choose from, of smaller images: not for the nets and images of the default.
-OTHERS = ("cakd", "deit", "fsp", "pixel", "pixel_chain", "proc_kd", "pursuhint", "tinymim")
+# Of transformers, of maps of one size, of blocks to choose from, of smaller images: not for the nets and images of the default. And
+# those that came after its table.
+OTHERS = (
+    "ackd", "cakd", "deit", "fsp", "learning_styles", "pixel", "pixel_chain", "proc_kd", "pursuhint", "sokd", "tinymim",
+)  # fmt: skip
 NAMES = (*(name for name in METHODS if name not in OTHERS), "crd+kd")
 
 

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from kdjax import methods
 from kdjax.evaluate.classifier import classification
+from kdjax.evaluate.peers import classification_of_peers
 from kdjax.experiment import distillation, sections, student_nets
 from kdjax.experiment.entry import Entry, first_stage, method_section
 from kdjax.experiment.hint_points import at_hint_points
@@ -23,6 +24,11 @@ from kdjax.methods.offline import cross_attention, deit, tinymim, tst
 def train_ab(c, *, first=first_stage(methods.ab, schedule="constant")):
     """Which neurons of the teacher's stages are on; then the labels alone."""
     return after_hints(c, methods.ab, first)
+
+
+def train_ackd(c, *, learners=2):
+    """So many learners behind the student's last stage but one."""
+    return c.stage(lambda c: methods.ackd(c.student, c.teacher, [c.bridge(c.specification)] * learners, c.tx, **c.options))
 
 
 def train_deit(c):
@@ -65,6 +71,13 @@ def train_hsakd(c, *, first=first_stage(methods.hsakd_teacher, epochs=100, drops
     )  # fmt: skip
 
 
+def train_learning_styles(c):
+    """Two students, told as peers."""
+    nets = {f"peer{k}": c.specification for k in (0, 1)}
+    make = lambda c: methods.learning_styles([c.student] * 2, c.teacher, c.tx, **c.options)  # noqa: E731
+    return c.stage(make, nets=nets, evaluate=classification_of_peers)
+
+
 def train_mlkd(c):
     """A weak and a strong view of each image."""
     return methods.mlkd(c.student, c.teacher, c.tx, **c.options), c.weak_and_strong()
@@ -93,6 +106,12 @@ def train_simkd(c, *, factor=2):
     return c.stage(student=student_nets.projected(c, factor))
 
 
+def train_sokd(c):
+    """A last stage of its own behind the teacher's others."""
+    net = c.teaching.specification
+    return c.stage(lambda c: methods.sokd(c.student, c.teacher, c.bridge(net), c.tx, **c.options), cached=False)
+
+
 def train_tinymim(c, *, first=first_stage(methods.tinymim)):
     """Which token relates to which, with as many heads as the teacher's block; then the labels alone."""
     return after_hints(c, methods.tinymim, first, student=student_nets.with_heads(c, first["block"]), any_classes=True)
@@ -106,6 +125,7 @@ def train_tst(c):
 
 METHODS = {
     "ab": Entry(methods.supervised, stages=train_ab),
+    "ackd": Entry(methods.ackd, stages=train_ackd),
     "at": Entry(methods.at),
     "cakd": Entry(methods.cakd, objective=cross_attention.cakd_objective),
     "cc": Entry(methods.cc),
@@ -120,6 +140,7 @@ METHODS = {
     "hsakd": Entry(methods.hsakd, stages=train_hsakd),
     "ickd": Entry(methods.ickd),
     "kd": Entry(methods.kd),
+    "learning_styles": Entry(methods.learning_styles, stages=train_learning_styles),
     "lskd": Entry(methods.lskd),
     "mlkd": Entry(methods.mlkd, train_mlkd),
     "nst": Entry(methods.nst),
@@ -132,6 +153,7 @@ METHODS = {
     "reviewkd": Entry(methods.reviewkd),
     "rkd": Entry(methods.rkd),
     "simkd": Entry(methods.simkd, stages=train_simkd),
+    "sokd": Entry(methods.sokd, stages=train_sokd),
     "sp": Entry(methods.sp),
     "srrl": Entry(methods.srrl),
     "tinymim": Entry(methods.supervised, stages=train_tinymim, objective=tinymim.tinymim_objective),

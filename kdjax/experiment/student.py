@@ -52,6 +52,10 @@ class StudentContext(ClassifierContext):
         """Branches behind the stages of a net."""
         return models.branches(net, axis_name=self.axis_name)
 
+    def bridge(self, net: dict) -> Net:
+        """A last stage of its own behind the others of a net."""
+        return models.bridge(net, axis_name=self.axis_name)
+
     def taught_by(self, net: Net, given: Callable[[dict], dict[str, Frozen]]) -> "StudentContext":
         """The same with another teacher, whose weights come from an earlier stage."""
         return replace(self, teaching=self.teaching._replace(net=net, given=given, classes=()))
@@ -82,7 +86,7 @@ class StudentContext(ClassifierContext):
         """
         views = self.config.cache.views if "cache" in self.config else 0
         if views and not cached:
-            why = f"{self.method} asks a teacher about other images than those of a batch, or another teacher"
+            why = f"{self.method} asks a teacher about other images than those of a batch or all its maps, or another teacher"
             raise InputError(f"--config.cache.views={views} is not accepted: {why}; expected 0")
         c = replace(self, trained=student or self.trained)
         usual: dict[str, Any] = {"nets": {"student": c.trained or c.specification}}

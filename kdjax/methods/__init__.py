@@ -15,6 +15,7 @@ from kdjax.methods.mutual.dml import dml
 from kdjax.methods.mutual.hssakd import hssakd
 from kdjax.methods.mutual.kdcl import kdcl
 from kdjax.methods.offline.ab import ab
+from kdjax.methods.offline.ackd import ackd
 from kdjax.methods.offline.at import at
 from kdjax.methods.offline.cc import cc
 from kdjax.methods.offline.crd import crd
@@ -28,6 +29,7 @@ from kdjax.methods.offline.ft import ft
 from kdjax.methods.offline.hsakd import hsakd, hsakd_teacher
 from kdjax.methods.offline.ickd import ickd
 from kdjax.methods.offline.kd import kd
+from kdjax.methods.offline.learning_styles import learning_styles
 from kdjax.methods.offline.lskd import lskd
 from kdjax.methods.offline.mlkd import mlkd
 from kdjax.methods.offline.nst import nst
@@ -40,6 +42,7 @@ from kdjax.methods.offline.pursuhint import pursuhint
 from kdjax.methods.offline.reviewkd import reviewkd
 from kdjax.methods.offline.rkd import rkd
 from kdjax.methods.offline.simkd import simkd
+from kdjax.methods.offline.sokd import sokd
 from kdjax.methods.offline.sp import sp
 from kdjax.methods.offline.srrl import srrl
 from kdjax.methods.offline.tinymim import tinymim
@@ -78,11 +81,11 @@ from kdjax.methods.siamese.vicreg import vibcreg, vicreg
 from kdjax.methods.siamese.w_mse import w_mse
 
 __all__ = [
-    "ab", "at", "bake", "barlow_twins", "byol", "byot", "cakd", "cc", "cgdd", "cmi", "confidence_penalty", "crd", "cs_kd",
-    "cudfkd", "dafl", "ddgsd", "deep_inversion", "deepcluster_v2", "deit", "dfad", "dfq", "dino", "dist", "dkd", "dks",
-    "dml", "fast_dfkd", "fast_moco", "fitnet", "fitnet_hint", "focal", "fsp", "ft", "hsakd", "hsakd_teacher", "hssakd",
-    "ickd", "kd", "kdcl", "lc_loss", "lskd", "mad", "mae", "mlkd", "moco", "moco_v2_plus", "moco_v3", "msbreg", "nnclr",
-    "nst", "ofd", "paraphraser", "pixel", "pkt", "proc_kd", "ps_kd", "pursuhint", "relicv2", "ressl", "reviewkd", "rkd",
-    "sad", "sd_dropout", "simclr", "simkd", "simsiam", "sp", "srrl", "supervised", "swav", "tf_kd", "tinymim", "tst",
-    "twist", "twist_labels", "uslt", "vibcreg", "vicreg", "vid", "w_mse", "wsld", "zskt",
+    "ab", "ackd", "at", "bake", "barlow_twins", "byol", "byot", "cakd", "cc", "cgdd", "cmi", "confidence_penalty", "crd",
+    "cs_kd", "cudfkd", "dafl", "ddgsd", "deep_inversion", "deepcluster_v2", "deit", "dfad", "dfq", "dino", "dist", "dkd",
+    "dks", "dml", "fast_dfkd", "fast_moco", "fitnet", "fitnet_hint", "focal", "fsp", "ft", "hsakd", "hsakd_teacher",
+    "hssakd", "ickd", "kd", "kdcl", "lc_loss", "learning_styles", "lskd", "mad", "mae", "mlkd", "moco", "moco_v2_plus",
+    "moco_v3", "msbreg", "nnclr", "nst", "ofd", "paraphraser", "pixel", "pkt", "proc_kd", "ps_kd", "pursuhint", "relicv2",
+    "ressl", "reviewkd", "rkd", "sad", "sd_dropout", "simclr", "simkd", "simsiam", "sokd", "sp", "srrl", "supervised",
+    "swav", "tf_kd", "tinymim", "tst", "twist", "twist_labels", "uslt", "vibcreg", "vicreg", "vid", "w_mse", "wsld", "zskt",
 ]  # fmt: skip

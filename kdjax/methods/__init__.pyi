@@ -20,15 +20,18 @@ from kdjax.methods.labels.supervised import supervised as supervised
 from kdjax.methods.mutual.dml import dml as dml
 from kdjax.methods.mutual.hssakd import hssakd as hssakd
 from kdjax.methods.mutual.kdcl import kdcl as kdcl
+from kdjax.methods.offline.ackd import ackd as ackd
 from kdjax.methods.offline.cross_architecture import cakd as cakd
 from kdjax.methods.offline.deit import deit as deit
 from kdjax.methods.offline.hsakd import hsakd as hsakd
 from kdjax.methods.offline.hsakd import hsakd_teacher as hsakd_teacher
+from kdjax.methods.offline.learning_styles import learning_styles as learning_styles
 from kdjax.methods.offline.mlkd import mlkd as mlkd
 from kdjax.methods.offline.paraphraser import paraphraser as paraphraser
 from kdjax.methods.offline.pixel import pixel as pixel
 from kdjax.methods.offline.prockd import proc_kd as proc_kd
 from kdjax.methods.offline.simkd import simkd as simkd
+from kdjax.methods.offline.sokd import sokd as sokd
 from kdjax.methods.offline.tst import tst as tst
 from kdjax.methods.recipes import Objective
 from kdjax.methods.siamese.barlow_twins import barlow_twins as barlow_twins
@@ -469,6 +472,7 @@ def wsld(
 
 __all__ = [
     "ab",
+    "ackd",
     "at",
     "bake",
     "barlow_twins",
@@ -508,6 +512,7 @@ __all__ = [
     "kd",
     "kdcl",
     "lc_loss",
+    "learning_styles",
     "lskd",
     "mad",
     "mae",
@@ -534,6 +539,7 @@ __all__ = [
     "simclr",
     "simkd",
     "simsiam",
+    "sokd",
     "sp",
     "srrl",
     "supervised",

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from kdjax.core.net import Net
-from kdjax.models.branched import ConvBlock, attach, branched, branches, exits
+from kdjax.models.branched import ConvBlock, attach, branched, branches, bridge, exits
 from kdjax.models.build import DTYPES, LARGEST, build, generates, input_shape
 from kdjax.models.causal_transformer import CausalTransformer, causal_transformer
 from kdjax.models.concatenated import concatenated
@@ -160,6 +160,7 @@ __all__ = [
     "block_names",
     "branched",
     "branches",
+    "bridge",
     "build",
     "canonical_convolution",
     "causal_transformer",

@@ -101,7 +101,7 @@ _FAMILIES: dict[str, _Family] = {
 class _Branches(nn.Module):
     family: _Family
     outputs: int
-    exits: bool
+    kind: str
     dtype: Any
     axis_name: str | None
 
@@ -109,11 +109,12 @@ class _Branches(nn.Module):
     def __call__(self, taps: Mapping[str, jax.Array], train: bool) -> dict[str, jax.Array]:
         options, found = {"dtype": self.dtype, "axis_name": self.axis_name}, {}
         sizes = self.family.stages(taps)
-        if self.exits and len(sizes) < 2:
+        if self.kind != "joint" and len(sizes) < 2:
             raise InputError(
-                f"exits lie behind the stages but the last, of which this net has {len(sizes)}: expected 2 or more stages"
+                f"{self.kind}s lie behind the stages but the last, of which this net has {len(sizes)}: expected 2 or more stages"
             )
-        for branch, own in enumerate(sizes[:-1] if self.exits else sizes, 1):
+        numbered = list(enumerate(sizes, 1))
+        for branch, own in {"joint": numbered, "exit": numbered[:-1], "bridge": numbered[-2:-1]}[self.kind]:
             name, x = f"branch{branch}", taps[own[-1]]
             # Behind the last size of map come stages like those of that size once more, without a stride.
             for same in sizes[branch:] or sizes[-1:]:
@@ -121,7 +122,7 @@ class _Branches(nn.Module):
                 for stage in same:
                     x = self._stage(x, taps, stage, name, stride, train)
                     stride = 1
-            found |= {f"exit{branch}_map": x} if self.exits else {}
+            found |= {f"exit{branch}_map": x} if self.kind == "exit" else {}
             if self.family.end:
                 x = nn.relu(batch_norm(train, **options, name=f"{name}_bn")(x))
             if "head" in taps:
@@ -129,7 +130,12 @@ class _Branches(nn.Module):
                 x = self.family.relu(batch_norm(train, **options, name=f"{name}_head_bn")(x))
             pooled = jnp.mean(x, (1, 2), dtype=jnp.float32)
             logits = nn.Dense(self.outputs, kernel_init=fan_in_uniform, name=f"{name}_classifier")(pooled)
-            found |= {f"exit{branch}": logits, f"exit{branch}_pooled": pooled} if self.exits else {f"joint{branch}": logits}
+            if self.kind == "bridge":
+                found |= {"logits": logits, "pooled": pooled}
+            elif self.kind == "exit":
+                found |= {f"exit{branch}": logits, f"exit{branch}_pooled": pooled}
+            else:
+                found |= {f"joint{branch}": logits}
         return found
 
     def _stage(self, x, taps: Mapping[str, jax.Array], stage: str, name: str, stride: int, train: bool) -> jax.Array:
@@ -170,7 +176,7 @@ def branches(net: Mapping[str, Any], *, axis_name: str | None = None) -> Net:
     >>> net.apply(params, stats, taps, train=False)[0]["joint2"].shape
     (2, 12)
     """
-    return _branches(net, ROTATIONS, False, axis_name)
+    return _branches(net, ROTATIONS, "joint", axis_name)
 
 
 def exits(net: Mapping[str, Any], *, axis_name: str | None = None) -> Net:
@@ -198,17 +204,43 @@ def exits(net: Mapping[str, Any], *, axis_name: str | None = None) -> Net:
     >>> found["exit1"].shape, found["exit1_pooled"].shape, found["exit1_map"].shape
     ((2, 3), (2, 6), (2, 2, 2, 6))
     """
-    return _branches(net, 1, True, axis_name)
+    return _branches(net, 1, "exit", axis_name)
 
 
-def _branches(net, each, exits, axis_name):
+def bridge(net: Mapping[str, Any], *, axis_name: str | None = None) -> Net:
+    """A last stage of its own for what leaves the last stage but one of a backbone, with a classifier, as a Net of its taps.
+
+    Made as `exits` are, with weights of its own; of a net of three stages or more it is the deepest exit alone.
+
+    Args:
+      net: specification of the backbone, with `classes`: any net of two stages or more.
+      axis_name: mapped axis over which batch statistics are averaged, or None.
+
+    Returns:
+      A Net of the backbone's taps with the taps `"logits"` `[B, classes]` and `"pooled"` `[B, D]`, float32.
+
+    Raises:
+      InputError: for another net, or one without classes; when it is initialised, for one of a single stage.
+
+    Reference: Liu, Liu, Huang, "Semi-Online Knowledge Distillation", BMVC 2021, arXiv 2111.11747.
+
+    >>> net = bridge({"name": "conv_net", "classes": 3})
+    >>> taps = {"stage1": jnp.ones((2, 4, 4, 5)), "stage2": jnp.ones((2, 2, 2, 6))}
+    >>> found, _ = net.apply(*net.init(jax.random.key(0), taps), taps, train=False)
+    >>> found["logits"].shape, found["pooled"].shape
+    ((2, 3), (2, 6))
+    """
+    return _branches(net, 1, "bridge", axis_name)
+
+
+def _branches(net, each, kind, axis_name):
     """Of `each` outputs a class."""
     if net["name"] not in _FAMILIES:
         raise InputError(f"net {net['name']!r} has no branches; accepted: {nearest(net['name'], _FAMILIES)}")
     classes = net.get("classes", 0)
     check_option("classes", classes, lambda n: n >= 1, "1 or more, as branches have to predict them")
     dtype = pick("dtype", str(net.get("dtype", "float32")), DTYPES)
-    return from_linen(_Branches(_FAMILIES[net["name"]], each * classes, exits, dtype, axis_name))
+    return from_linen(_Branches(_FAMILIES[net["name"]], each * classes, kind, dtype, axis_name))
 
 
 def attach(net: Net, heads: Net) -> Net:

@@ -1,14 +1,16 @@
 """The experiment of a teacher and its students."""
 
+import jax
 import numpy as np
 import pytest
-from contexts import ROWS, shared, stages_of
+from contexts import ROWS, shared, stages_of, teaching, weights_of
 
-from configs import quickstart
+from configs import offline, quickstart
 from kdjax import models
 from kdjax.core import InputError
 from kdjax.data import array_source
 from kdjax.experiment import distillation
+from kdjax.experiment.entry import method_section
 
 TEACHER = models.conv_net((3, 4), 4)
 
@@ -46,3 +48,28 @@ def test_a_sum_and_separate_teachers_are_one_stage():
         stages_of("mlkd", both, separate=(0.5, 0.5))
     with pytest.raises(InputError, match="expected ensemble with deit, which is more than an objective"):
         stages_of("deit", both, separate=(0.5, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("method", "networks", "shipped"),
+    [("sokd", ["bridge", "student", "teacher"], ["student"]), ("ackd", ["group", "student", "teacher"], ["student"]),
+     ("learning_styles", ["peer0", "peer1", "teacher"], ["peer0", "peer1"])],
+)  # fmt: skip
+def test_methods_of_more_networks_than_a_student(method, networks, shipped):
+    net = {"name": "conv_net", "widths": [3, 4], "classes": 4}
+    taught = teaching(TEACHER)._replace(specification=net)
+    section = method_section(method, offline.METHODS)
+    stage = distillation.student_stages("student", section, offline.METHODS, taught, shared())["student"]
+    batch = {"image": np.zeros((4, 8, 8, 1), np.float32), "label": np.arange(4), "index": np.arange(4)}
+    state = jax.eval_shape(stage.method.init, jax.random.key(0), batch, {"teacher": weights_of(TEACHER)})
+    assert sorted(stage.method.weights(state)) == networks and list(stage.nets) == shipped
+    jax.eval_shape(stage.method.step, state, batch, jax.random.key(1))
+
+
+def test_ackd_has_so_many_learners():
+    taught = teaching(TEACHER)
+    section = method_section("ackd", offline.METHODS, learners=0)
+    stage = distillation.student_stages("student", section, offline.METHODS, taught, shared())["student"]
+    batch = {"image": np.zeros((4, 8, 8, 1), np.float32), "label": np.arange(4), "index": np.arange(4)}
+    state = jax.eval_shape(stage.method.init, jax.random.key(0), batch, {"teacher": weights_of(TEACHER)})
+    assert "group" not in stage.method.weights(state)

@@ -104,6 +104,8 @@ def test_images_are_classified_with_a_student_of_small_images(systems, tmp_path)
         ("pixel --config.method.layer=stage5", "tap 'stage5' is not one of the student's"),
         ("tst --config.method.phases=(0.5,0.2)", "phases=(0.5, 0.2) is not accepted"),
         ("tst --config.sweep=length=0.1,0.2", "length cannot be swept"),
+        ("sokd --config.cache.views=1", "--config.cache.views=1 is not accepted: sokd asks a teacher about other images"),
+        ("learning_styles --config.method.style=X/P", "style='X/P' is not accepted: expected <teacher to the first>"),
         ("tst+kd", "method 'tst' cannot be a part of a sum"),
     ],
 )

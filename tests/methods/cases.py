@@ -13,10 +13,11 @@ from data_free_cases import DATA_FREE
 from mutual_cases import MUTUAL
 from self_distil_cases import SELF_DISTIL
 from siamese_cases import SIAMESE
-from tiny_nets import CLASSES, LABELS, Case, branches_of, frozen, images, labelled_images, small, staged
+from tiny_nets import CLASSES, LABELS, Case, branches_of, bridge_of, frozen, images, labelled_images, small, staged
 
 from kdjax import methods
 from kdjax.core import Frozen, Net, from_linen, jit_fast_compile
+from kdjax.methods.offline.ackd import group_of
 from kdjax.methods.offline.paraphraser import Paraphraser
 from kdjax.methods.recipes import Objective, Outputs
 from kdjax.models import attach, projected, shrink, vit
@@ -160,6 +161,28 @@ def hsakd(axis_name: str | None = None, tx: Any = None, **options: Any) -> Case:
     return Case(method, labelled_images(), given, nets, lambda s: s.learner.params, "loss", beside=("branches",))
 
 
+def sokd(axis_name: str | None = None, tx: Any = None, **options: Any) -> Case:
+    student, teacher, heads = staged(axis_name), staged(axis_name, 6), bridge_of(axis_name)
+    method = methods.sokd(student, teacher, heads, tx or optax.sgd(0.2), axis_name=axis_name, **options)
+    nets = {"student": student, "teacher": teacher, "bridge": attach(teacher, heads)}
+    return Case(method, labelled_images(), {"teacher": frozen(teacher)}, nets, lambda s: s.learner.params, "loss")
+
+
+def ackd(axis_name: str | None = None, tx: Any = None, count: int = 2, **options: Any) -> Case:
+    student, teacher, learners = staged(axis_name), staged(axis_name, 6), [bridge_of(axis_name)] * count
+    method = methods.ackd(student, teacher, learners, tx or optax.sgd(0.05), axis_name=axis_name, **{"width": 5} | options)
+    nets = {"student": student, "teacher": teacher} | ({"group": attach(student, group_of(learners, 5))} if count else {})
+    return Case(method, labelled_images(), {"teacher": frozen(teacher)}, nets, lambda s: s.learner.params, "distillation")
+
+
+def learning_styles(axis_name: str | None = None, tx: Any = None, **options: Any) -> Case:
+    students, teacher = [staged(axis_name)] * 2, staged(axis_name, 6)
+    method = methods.learning_styles(students, teacher, tx or optax.sgd(0.05), axis_name=axis_name, **options)
+    nets = {"peer0": students[0], "peer1": students[1], "teacher": teacher}
+    given = {"teacher": frozen(teacher)}
+    return Case(method, labelled_images(), given, nets, lambda s: [p.params for p in s.peers], "peer0_loss")
+
+
 def pixel(*args: Any, factor: int = 2, **options: Any) -> Case:
     options = {"mean": (0.5,), "std": (0.25,), "reconstruction": 1.0, "feature_weight": 1.0} | options
     student = lambda axis_name: shrink(staged(axis_name), factor)  # noqa: E731
@@ -211,6 +234,9 @@ CASES: dict[str, Callable[..., Case]] = {
     "hsakd": hsakd,
     "hsakd_teacher": hsakd_teacher,
     "ickd": offline(methods.ickd, weight=1.0),
+    "ackd": ackd,
+    "learning_styles": learning_styles,
+    "sokd": sokd,
     "pixel": pixel,
     "tst": tst,
     **MUTUAL,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kdjax.core import Frozen, Method, Net, jit_fast_compile
-from kdjax.models import branches, conv_net
+from kdjax.models import branches, bridge, conv_net
 
 ROWS, CLASSES = 16, 4
 
@@ -105,3 +105,8 @@ def staged(axis_name: str | None = None, width: int = 4) -> Net:
 def branches_of(axis_name: str | None = None) -> Net:
     """Classifiers of class and rotation behind the stages of `staged`."""
     return branches({"name": "conv_net", "classes": CLASSES}, axis_name=axis_name)
+
+
+def bridge_of(axis_name: str | None = None) -> Net:
+    """A last stage of its own for `staged`."""
+    return bridge({"name": "conv_net", "classes": CLASSES}, axis_name=axis_name)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kdjax.core import InputError, Net, batch_norms
-from kdjax.models import attach, branched, branches, build, conv_net, exits, shrink
+from kdjax.models import attach, branched, branches, bridge, build, conv_net, exits, shrink
 
 CONV = {"name": "conv_net", "widths": [3, 4, 5]}
 
@@ -183,3 +183,22 @@ def test_a_net_of_one_stage_has_no_exits():
         exits({"name": "conv_net", "classes": 2}).init(jax.random.key(0), {"stage1": jnp.ones((1, 4, 4, 2))})
     with pytest.raises(InputError, match="net 'vit' has no branches"):
         exits({"name": "vit", "classes": 2})
+
+
+@pytest.mark.parametrize(
+    ("net", "last"),
+    [(CONV, ("stage3_",)), ({"name": "wrn_16_2"}, ("stage3_", "bn")), ({"name": "resnet18", "stem": "cifar"}, ("stage4_",))],
+)
+def test_a_bridge_is_the_last_stage_once_more(net, last, shapes):
+    """With the classifier, and in a wide net the norm in front of it, it has as many parameters as these have in the net."""
+    plain, _, taps, _ = shapes(build({**net, "classes": 7}), images(16))
+    own, stats, found, _ = shapes(bridge({**net, "classes": 7}), taps)
+    count = lambda tree: sum(x.size for x in jax.tree.leaves(tree))  # noqa: E731
+    ends = {name: part for name, part in plain.items() if name.startswith((*last, "classifier"))}
+    assert count(own) == count(ends) and jax.tree.leaves(stats)
+    assert found["logits"].shape == (2, 7) and found["pooled"].shape == taps["pooled"].shape
+
+
+def test_a_net_of_one_stage_has_no_bridge():
+    with pytest.raises(InputError, match="bridges lie behind the stages but the last, of which this net has 1: expected 2 or more"):
+        bridge({"name": "conv_net", "classes": 2}).init(jax.random.key(0), {"stage1": jnp.ones((1, 4, 4, 2))})

@@ -1,1 +1,1 @@
-"""A frozen teacher, one student."""
+"""A frozen teacher and its student."""
