@@ -16,6 +16,7 @@ from kdjax import methods
 from kdjax.experiment import sections, self_distillation
 from kdjax.experiment.entry import Entry, method_section, methods_section
 from kdjax.methods.self_distil.bake import bake_objective
+from kdjax.methods.self_distil.cosub import cosub_objective
 
 
 def train_bake(c, *, others=3):
@@ -27,6 +28,7 @@ METHODS = {
     "bake": Entry(methods.bake, stages=train_bake, objective=bake_objective),
     "byot": Entry(methods.byot),
     "confidence_penalty": Entry(methods.confidence_penalty),
+    "cosub": Entry(methods.cosub, objective=cosub_objective),
     "cs_kd": Entry(methods.cs_kd),
     "ddgsd": Entry(methods.ddgsd),
     "dks": Entry(methods.dks),

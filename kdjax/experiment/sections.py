@@ -164,6 +164,7 @@ def training_section(net: str, *, epochs: int, optimiser: dict, **options: Any) 
     takes = inspect.signature(pick("net", net, models.CLASSIFIERS)).parameters
     sizes = {"depth": 4, "width": 64, "heads": 4} if net == "vit" else {"depth": 16, "width": 2 if net == "wrn" else 1.0}
     small = {"widths": (32, 64, 128), "stem": "cifar", "patch": 4, "drop_path": 0.0, "distillation": False}
+    small |= {"drop_path_rule": "linear", "drop_path_exact": False}
     small |= {"positions": "learned", "pool": "cls", "last_heads": 0}
     options = small | sizes | options
     options = {k: v for k, v in options.items() if k in takes}

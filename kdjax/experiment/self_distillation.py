@@ -4,18 +4,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import jax.numpy as jnp
+
 from kdjax import data, models
 from kdjax.core import InputError, Method, Net, pick
 from kdjax.experiment.classifier import ClassifierContext
 from kdjax.experiment.config import Config, plain
 from kdjax.experiment.context import Experiment, axis_name, stages_of
-from kdjax.experiment.data import load_data, own_views, steps_per_epoch
+from kdjax.experiment.data import load_data, own_views, seen_shape, steps_per_epoch
 from kdjax.experiment.distillation import student_sources, students_alone
 from kdjax.experiment.entry import Entry, Table, objectives_of
 from kdjax.experiment.nets import net_specification
 from kdjax.experiment.sections import swept
 from kdjax.methods import recipes
-from kdjax.methods.self_distil.rows import anchors_of_pairs, both_views
+from kdjax.methods.self_distil.cosub import check_submodels
+from kdjax.methods.self_distil.rows import anchors_of_pairs, both_views, each_twice
 from kdjax.train import Stage
 
 
@@ -32,12 +35,7 @@ def build(config: Config, table: Table, *, taught: Callable[..., dict[str, Stage
       taught: `(name, section of a method, table, fields of a context) -> stages`; None: `own_stages`.
     """
     dataset, taught = load_data(config), taught or own_stages
-    labelled, _ = student_sources(config, dataset)
-    shared = {
-        "config": config, "dataset": dataset, "training": plain(config.student_training), "source": labelled,
-        "specification": net_specification(config.student_training.net, dataset, config),
-        "steps_per_epoch": steps_per_epoch(config, dataset), "members": config.seeds, "axis_name": axis_name(config), "nets": {},
-    }  # fmt: skip
+    shared = shared_fields(config, dataset)
     stages = students_alone(config, shared)
     alone, many = list(stages), "methods" in config
     for name, section in config.methods.items() if many else [("student", config.method)]:
@@ -46,6 +44,16 @@ def build(config: Config, table: Table, *, taught: Callable[..., dict[str, Stage
     others = [name for name in stages if name not in alone]
     compare = [(name, alone[0]) for name in alone[1:]] + [(name, other) for name in others for other in alone]
     return Experiment(stages, dataset, tuple((f"{one}/test_accuracy", f"{other}/test_accuracy") for one, other in compare))
+
+
+def shared_fields(config: Config, dataset: data.Dataset) -> dict[str, Any]:
+    """The fields of a context that are those of all networks of an experiment."""
+    labelled, _ = student_sources(config, dataset)
+    return {
+        "config": config, "dataset": dataset, "training": plain(config.student_training), "source": labelled,
+        "specification": net_specification(config.student_training.net, dataset, config),
+        "steps_per_epoch": steps_per_epoch(config, dataset), "members": config.seeds, "axis_name": axis_name(config), "nets": {},
+    }  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +87,7 @@ class OwnContext(ClassifierContext):
         """
         sees = self.objective.sees
         rows = ROWS[sees](self) if sees else {}
-        return super().stage(make, **{"grid": swept(self.config.sweep, self.settings), **rows, **fields})
+        return super().stage(make, **{"grid": swept(self.config.get("sweep", ""), self.settings), **rows, **fields})
 
     def with_companions(self, others: int) -> dict[str, Any]:
         """The fields of a stage whose batches hold each image together with others of its class."""
@@ -97,8 +105,18 @@ def _views(c: OwnContext) -> dict[str, Any]:
     return {"augment": own_views(c.config.data, c.dataset, 2)}
 
 
+def _submodels(c: OwnContext) -> dict[str, Any]:
+    """The batch as it is, for a net that has submodels."""
+    check_submodels(c.network, jnp.zeros((2, *seen_shape(c.config.data, c.dataset))))
+    return {}
+
+
 # What fills a batch for the objectives that see other rows than its own.
-ROWS: dict[Callable, Callable[[OwnContext], dict[str, Any]]] = {anchors_of_pairs: _pairs, both_views: _views}
+ROWS: dict[Callable, Callable[[OwnContext], dict[str, Any]]] = {
+    anchors_of_pairs: _pairs,
+    both_views: _views,
+    each_twice: _submodels,
+}
 
 
 def own_stages(name: str, section: Config, table: Table, shared: Mapping[str, Any]) -> dict[str, Stage]:

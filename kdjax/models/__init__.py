@@ -15,6 +15,7 @@ from kdjax.models.dcgan import DCGAN, dcgan
 from kdjax.models.dcgan_critic import DCGANCritic, dcgan_critic
 from kdjax.models.deit import deit_base, deit_small, deit_tiny
 from kdjax.models.depthwise import depthwise_convolution
+from kdjax.models.drop_path import DropPath, drop_path
 from kdjax.models.ensemble import ensemble, pooled_together, shares
 from kdjax.models.equalised import EqualConv, EqualDense
 from kdjax.models.fcn import FCN, fcn
@@ -130,6 +131,7 @@ __all__ = [
     "DCGANCritic",
     "DoublingConv",
     "DownUnit",
+    "DropPath",
     "EqualConv",
     "EqualDense",
     "Generator",
@@ -176,6 +178,7 @@ __all__ = [
     "deit_tiny",
     "depthwise_convolution",
     "doubling_convolution",
+    "drop_path",
     "ensemble",
     "exits",
     "fan_in_bias",

@@ -10,6 +10,7 @@ from kdjax.core.check import check_option
 from kdjax.core.linen_net import from_linen
 from kdjax.core.net import Net
 from kdjax.models.conv import conv2d, fan_in_bias
+from kdjax.models.drop_path import DropPath, drop_path
 from kdjax.models.heads import check_classes, pooled_and_logits
 from kdjax.models.norm import batch_norm
 
@@ -21,6 +22,8 @@ class BasicBlock(nn.Module):
       width: output channels.
       stride: of the block.
       zero_init_last: whether the scale of the last batch norm starts at 0.
+      drop_path: chance that a row leaves out the convolutions in training.
+      drop_path_exact: whether just as many rows leave them out, see `drop_path`.
       dtype: of the computation.
       axis_name: mapped axis of the batch statistics, or None.
     """
@@ -28,6 +31,8 @@ class BasicBlock(nn.Module):
     width: int
     stride: int = 1
     zero_init_last: bool = False
+    drop_path: float = 0.0
+    drop_path_exact: bool = False
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
@@ -37,11 +42,12 @@ class BasicBlock(nn.Module):
     def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
         """`[B, H, W, C]` to the output `[B, H', W', width]` and the same before its ReLU."""
         norm = {"dtype": self.dtype, "axis_name": self.axis_name}
-        y = conv2d(self.width, 3, stride=self.stride, dtype=self.dtype, name="conv1")(x)
+        kept = _kept(self, x, train)
+        y = conv2d(self.width, 3, stride=self.stride, dtype=self.dtype, name="conv1")(kept.take(x))
         y = nn.relu(batch_norm(train, **norm, name="bn1")(y))
         y = conv2d(self.width, 3, dtype=self.dtype, name="conv2")(y)
         y = batch_norm(train, scale_init=_scale_init(self.zero_init_last), **norm, name="bn2")(y)
-        preact = y + _shortcut(x, self.width, self.stride, train, norm)
+        preact = kept.put(y) + _shortcut(x, self.width, self.stride, train, norm)
         return nn.relu(preact), preact
 
 
@@ -52,6 +58,8 @@ class Bottleneck(nn.Module):
       width: channels of the inner convolutions; the output has four times as many.
       stride: of the block.
       zero_init_last: whether the scale of the last batch norm starts at 0.
+      drop_path: chance that a row leaves out the convolutions in training.
+      drop_path_exact: whether just as many rows leave them out, see `drop_path`.
       dtype: of the computation.
       axis_name: mapped axis of the batch statistics, or None.
     """
@@ -59,6 +67,8 @@ class Bottleneck(nn.Module):
     width: int
     stride: int = 1
     zero_init_last: bool = False
+    drop_path: float = 0.0
+    drop_path_exact: bool = False
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
@@ -68,14 +78,19 @@ class Bottleneck(nn.Module):
     def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
         """`[B, H, W, C]` to the output `[B, H', W', 4 width]` and the same before its ReLU."""
         norm = {"dtype": self.dtype, "axis_name": self.axis_name}
-        y = conv2d(self.width, 1, dtype=self.dtype, name="conv1")(x)
+        kept = _kept(self, x, train)
+        y = conv2d(self.width, 1, dtype=self.dtype, name="conv1")(kept.take(x))
         y = nn.relu(batch_norm(train, **norm, name="bn1")(y))
         y = conv2d(self.width, 3, stride=self.stride, dtype=self.dtype, name="conv2")(y)
         y = nn.relu(batch_norm(train, **norm, name="bn2")(y))
         y = conv2d(4 * self.width, 1, dtype=self.dtype, name="conv3")(y)
         y = batch_norm(train, scale_init=_scale_init(self.zero_init_last), **norm, name="bn3")(y)
-        preact = y + _shortcut(x, 4 * self.width, self.stride, train, norm)
+        preact = kept.put(y) + _shortcut(x, 4 * self.width, self.stride, train, norm)
         return nn.relu(preact), preact
+
+
+def _kept(block: BasicBlock | Bottleneck, x: jax.Array, train: bool) -> DropPath:
+    return drop_path(block, len(x), block.drop_path, exact=block.drop_path_exact, train=train, axis_name=block.axis_name)
 
 
 def _scale_init(zero: bool) -> Any:
@@ -100,6 +115,8 @@ class ResNet(nn.Module):
       stem_width: channels of the stem.
       classes: outputs of the linear layer; 0 or None for an encoder without logits.
       zero_init_last: whether the scale of the last batch norm of each block starts at 0.
+      drop_path: chance of every block to be left out by a row in training.
+      drop_path_exact: as in `BasicBlock`.
       dtype: of the computation.
       axis_name: mapped axis of the batch statistics, or None.
     """
@@ -111,6 +128,8 @@ class ResNet(nn.Module):
     stem_width: int = 64
     classes: int | None = 1000
     zero_init_last: bool = False
+    drop_path: float = 0.0
+    drop_path_exact: bool = False
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
@@ -131,6 +150,8 @@ class ResNet(nn.Module):
                     width,
                     stride=2 if stage > 1 and number == 1 else 1,
                     zero_init_last=self.zero_init_last,
+                    drop_path=self.drop_path,
+                    drop_path_exact=self.drop_path_exact,
                     dtype=self.dtype,
                     axis_name=self.axis_name,
                     name=name,

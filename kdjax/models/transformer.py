@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.core.check import InputError
-from kdjax.core.keys import row_keys
 from kdjax.models.conv import convolution, fan_in_uniform
+from kdjax.models.drop_path import drop_path
 from kdjax.models.positions import EXTRA, grid_of, sincos_positions
 
 normal = nn.initializers.normal(0.02)  # the authors truncate it at 100 deviations, where nothing is cut
@@ -21,6 +21,7 @@ class TransformerBlock(nn.Module):
     Attributes:
       heads: of the attention.
       drop_path: chance that a row leaves out a branch in training; the others' branches are divided by its complement.
+      drop_path_exact: whether just as many rows leave it out, see `drop_path`; their queries, keys and values are then 0.
       causal: whether a token sees only itself and those in front of it.
       dtype: of the computation; the softmax and the statistics of the norms are float32.
       axis_name: mapped axis that holds the batch, or None.
@@ -28,6 +29,7 @@ class TransformerBlock(nn.Module):
 
     heads: int
     drop_path: float = 0.0
+    drop_path_exact: bool = False
     causal: bool = False
     dtype: Any = jnp.float32
     axis_name: str | None = None
@@ -35,25 +37,19 @@ class TransformerBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Tokens `[B, N, C]` to tokens, and the queries, keys and values `[B, heads, N, C / heads]`."""
-        batch, tokens, width = x.shape
-        qkv = dense(3 * width, self.dtype, "qkv")(norm(self.dtype, "norm1")(x))
+        options = {"exact": self.drop_path_exact, "train": train, "axis_name": self.axis_name}
+        tokens, width = x.shape[1:]
+        first = drop_path(self, len(x), self.drop_path, **options)
+        qkv = dense(3 * width, self.dtype, "qkv")(norm(self.dtype, "norm1")(first.take(x)))
         # Columns are [q | k | v], and each is one head after the other.
-        qkv = qkv.reshape(batch, tokens, 3, self.heads, width // self.heads)
+        qkv = qkv.reshape(-1, tokens, 3, self.heads, width // self.heads)
         query, key, value = (qkv[:, :, i] for i in range(3))
         y = jax.nn.dot_product_attention(query, key, value, is_causal=self.causal, implementation="xla")
-        x = x + self._dropped(dense(width, self.dtype, "proj")(y.reshape(x.shape)), train)
-        y = nn.gelu(dense(4 * width, self.dtype, "fc1")(norm(self.dtype, "norm2")(x)), approximate=False)
-        x = x + self._dropped(dense(width, self.dtype, "fc2")(y), train)
-        return x, {k: a.swapaxes(1, 2) for k, a in (("query", query), ("key", key), ("value", value))}
-
-    def _dropped(self, branch: jax.Array, train: bool) -> jax.Array:
-        if not (train and self.drop_path):
-            return branch
-        if not self.has_rng("dropout"):
-            raise InputError("drop_path above 0 draws in training: expected apply(..., train=True, key=key)")
-        keys = row_keys(self.make_rng("dropout"), branch.shape[0], self.axis_name)
-        kept = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - self.drop_path))(keys)
-        return branch * (kept.astype(branch.dtype) / (1 - self.drop_path))[:, None, None]
+        x = x + first.put(dense(width, self.dtype, "proj")(y.reshape(-1, tokens, width)))
+        second = drop_path(self, len(x), self.drop_path, **options)
+        y = dense(4 * width, self.dtype, "fc1")(norm(self.dtype, "norm2")(second.take(x)))
+        x = x + second.put(dense(width, self.dtype, "fc2")(nn.gelu(y, approximate=False)))
+        return x, {k: first.back(a.swapaxes(1, 2)) for k, a in (("query", query), ("key", key), ("value", value))}
 
 
 class VisionTransformer(nn.Module):
@@ -69,7 +65,9 @@ class VisionTransformer(nn.Module):
       positions: "learned" or "sincos".
       pool: "cls" or "mean".
       last_heads: heads of the last block; 0 for those of the others.
-      drop_path: chance of the last block to leave out a branch; it rises from 0 in the first.
+      drop_path: chance of a block to leave out a branch; of the last one where it rises.
+      drop_path_rule: "linear", rising from 0 in the first block, or "constant".
+      drop_path_exact: as in `TransformerBlock`.
       dtype: of the computation.
       axis_name: mapped axis that holds the batch, or None.
     """
@@ -84,6 +82,8 @@ class VisionTransformer(nn.Module):
     pool: str = "cls"
     last_heads: int = 0
     drop_path: float = 0.0
+    drop_path_rule: str = "linear"
+    drop_path_exact: bool = False
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
@@ -99,9 +99,11 @@ class VisionTransformer(nn.Module):
             x = self._tokens(x, extra)
         taps = {"tokens": x}
         for number in range(1, self.depth + 1):
+            share = (number - 1) / max(self.depth - 1, 1) if self.drop_path_rule == "linear" else 1.0
             x, heads = TransformerBlock(
                 self.last_heads if self.last_heads and number == self.depth else self.heads,
-                drop_path=self.drop_path * (number - 1) / max(self.depth - 1, 1),
+                drop_path=self.drop_path * share,
+                drop_path_exact=self.drop_path_exact,
                 dtype=self.dtype,
                 axis_name=self.axis_name,
                 name=f"block{number}",

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from kdjax.core.check import check_option
 from kdjax.core.linen_net import from_linen
 from kdjax.core.net import Net
+from kdjax.models.drop_path import check_drop_path
 from kdjax.models.heads import check_classes
 from kdjax.models.positions import sincos_positions
 from kdjax.models.transformer import VisionTransformer
@@ -24,6 +25,8 @@ def vit(
     pool: str = "cls",
     last_heads: int = 0,
     drop_path: float = 0.0,
+    drop_path_rule: str = "linear",
+    drop_path_exact: bool = False,
     dtype: Any = jnp.float32,
     axis_name: str | None = None,
 ) -> Net:
@@ -43,8 +46,9 @@ def vit(
       positions: "learned", or "sincos" for the fixed ones of MAE (no parameters, any image).
       pool: what `"pooled"` and the logits are read from: "cls", the class token, or "mean", the mean of the patches.
       last_heads: heads of the last block where they are others (a divisor of `width`); 0 for the same.
-      drop_path: chance of the last block to leave out a branch for a row in training (stochastic depth), rising linearly from 0
-        in the first; `apply` then needs a key.
+      drop_path: chance to leave out a branch for a row in training (stochastic depth); `apply` then needs a key.
+      drop_path_rule: "linear", where that is the chance of the last block, to which it rises from 0 in the first; or "constant".
+      drop_path_exact: whether just as many rows leave out a branch, which is then computed for the others alone, see `drop_path`.
       dtype: of the computation; parameters, softmax, statistics of norms and all taps behind the last norm are float32.
       axis_name: mapped axis that holds the batch, or None; rows draw alike with it and without.
 
@@ -74,7 +78,8 @@ def vit(
     check_option("positions", positions, lambda p: p in ("learned", "sincos"), '"learned" or "sincos"')
     check_option("pool", pool, lambda p: p in ("cls", "mean"), '"cls" or "mean"')
     check_option("last_heads", last_heads, lambda n: n == 0 or (n > 0 and width % n == 0), f"a divisor of width={width}, or 0")
-    check_option("drop_path", drop_path, lambda p: 0 <= p < 1, "a number from 0 to below 1")
+    check_drop_path(drop_path)
+    check_option("drop_path_rule", drop_path_rule, lambda r: r in ("linear", "constant"), '"linear" or "constant"')
     if positions == "sincos":
         sincos_positions((1, 1), width)  # refuses a width that it cannot fill
     return from_linen(
@@ -89,6 +94,8 @@ def vit(
             pool=pool,
             last_heads=last_heads,
             drop_path=drop_path,
+            drop_path_rule=drop_path_rule,
+            drop_path_exact=drop_path_exact,
             dtype=dtype,
             axis_name=axis_name,
         )
@@ -103,6 +110,8 @@ def vit_tiny(
     pool: str = "cls",
     last_heads: int = 0,
     drop_path: float = 0.0,
+    drop_path_rule: str = "linear",
+    drop_path_exact: bool = False,
     dtype: Any = jnp.float32,
     axis_name: str | None = None,
 ) -> Net:
@@ -114,7 +123,8 @@ def vit_tiny(
     """
     return vit(
         patch, 192, 12, 3, classes, positions=positions, pool=pool,
-        last_heads=last_heads, drop_path=drop_path, dtype=dtype, axis_name=axis_name,
+        last_heads=last_heads, drop_path=drop_path, drop_path_rule=drop_path_rule, drop_path_exact=drop_path_exact,
+        dtype=dtype, axis_name=axis_name,
     )  # fmt: skip
 
 
@@ -126,6 +136,8 @@ def vit_small(
     pool: str = "cls",
     last_heads: int = 0,
     drop_path: float = 0.0,
+    drop_path_rule: str = "linear",
+    drop_path_exact: bool = False,
     dtype: Any = jnp.float32,
     axis_name: str | None = None,
 ) -> Net:
@@ -137,7 +149,8 @@ def vit_small(
     """
     return vit(
         patch, 384, 12, 6, classes, positions=positions, pool=pool,
-        last_heads=last_heads, drop_path=drop_path, dtype=dtype, axis_name=axis_name,
+        last_heads=last_heads, drop_path=drop_path, drop_path_rule=drop_path_rule, drop_path_exact=drop_path_exact,
+        dtype=dtype, axis_name=axis_name,
     )  # fmt: skip
 
 
@@ -149,6 +162,8 @@ def vit_base(
     pool: str = "cls",
     last_heads: int = 0,
     drop_path: float = 0.0,
+    drop_path_rule: str = "linear",
+    drop_path_exact: bool = False,
     dtype: Any = jnp.float32,
     axis_name: str | None = None,
 ) -> Net:
@@ -160,5 +175,6 @@ def vit_base(
     """
     return vit(
         patch, 768, 12, 12, classes, positions=positions, pool=pool,
-        last_heads=last_heads, drop_path=drop_path, dtype=dtype, axis_name=axis_name,
+        last_heads=last_heads, drop_path=drop_path, drop_path_rule=drop_path_rule, drop_path_exact=drop_path_exact,
+        dtype=dtype, axis_name=axis_name,
     )  # fmt: skip

@@ -10,6 +10,7 @@ from kdjax.core.check import check_option
 from kdjax.core.linen_net import from_linen
 from kdjax.core.net import Net
 from kdjax.models.conv import conv2d
+from kdjax.models.drop_path import check_drop_path, drop_path
 from kdjax.models.heads import check_classes, pooled_and_logits
 from kdjax.models.norm import batch_norm
 
@@ -22,12 +23,16 @@ class PreactBlock(nn.Module):
     Attributes:
       width: output channels.
       stride: of the block.
+      drop_path: chance that a row leaves out the convolutions in training.
+      drop_path_exact: whether just as many rows leave them out, see `drop_path`.
       dtype: of the computation.
       axis_name: mapped axis of the batch statistics, or None.
     """
 
     width: int
     stride: int = 1
+    drop_path: float = 0.0
+    drop_path_exact: bool = False
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
@@ -41,9 +46,10 @@ class PreactBlock(nn.Module):
         y = nn.relu(preact)
         if x.shape[-1] != self.width:
             x = conv2d(self.width, 1, stride=self.stride, dtype=self.dtype, name="shortcut_conv")(y)
-        y = conv2d(self.width, 3, stride=self.stride, dtype=self.dtype, name="conv1")(y)
+        kept = drop_path(self, len(x), self.drop_path, exact=self.drop_path_exact, train=train, axis_name=self.axis_name)
+        y = conv2d(self.width, 3, stride=self.stride, dtype=self.dtype, name="conv1")(kept.take(y))
         y = nn.relu(batch_norm(train, **norm, name="bn2")(y))
-        return x + conv2d(self.width, 3, dtype=self.dtype, name="conv2")(y), preact
+        return x + kept.put(conv2d(self.width, 3, dtype=self.dtype, name="conv2")(y)), preact
 
 
 class WideResNet(nn.Module):
@@ -53,6 +59,8 @@ class WideResNet(nn.Module):
       depth: 6 n + 4 for n blocks per stage.
       width: widening factor of the channels 16, 32, 64 of the stages.
       classes: outputs of the linear layer; 0 or None for an encoder without logits.
+      drop_path: chance of every block to be left out by a row in training.
+      drop_path_exact: as in `PreactBlock`.
       dtype: of the computation.
       axis_name: mapped axis of the batch statistics, or None.
     """
@@ -60,6 +68,8 @@ class WideResNet(nn.Module):
     depth: int
     width: int
     classes: int | None = 100
+    drop_path: float = 0.0
+    drop_path_exact: bool = False
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
@@ -67,6 +77,7 @@ class WideResNet(nn.Module):
     def __call__(self, x: jax.Array, train: bool) -> dict[str, jax.Array]:
         """Images `[B, H, W, C]` to the taps; see `wrn` for their meaning in a pre-activation net."""
         options = {"dtype": self.dtype, "axis_name": self.axis_name}
+        dropped = {"drop_path": self.drop_path, "drop_path_exact": self.drop_path_exact}
         x = conv2d(16, 3, dtype=self.dtype, name="conv")(x)
         taps = {"stem": x}
         for stage in (1, 2, 3):
@@ -75,6 +86,7 @@ class WideResNet(nn.Module):
                 block = PreactBlock(
                     16 * self.width * 2 ** (stage - 1),
                     stride=2 if stage > 1 and number == 1 else 1,
+                    **dropped,
                     **options,
                     name=name,
                 )
@@ -88,7 +100,16 @@ class WideResNet(nn.Module):
         return taps | pooled_and_logits(nn.relu(x), self.classes)
 
 
-def wrn(depth: int, width: int, classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: str | None = None) -> Net:
+def wrn(
+    depth: int,
+    width: int,
+    classes: int | None = 100,
+    *,
+    drop_path: float = 0.0,
+    drop_path_exact: bool = False,
+    dtype: Any = jnp.float32,
+    axis_name: str | None = None,
+) -> Net:
     """A wide residual net WRN-depth-width, without dropout.
 
     The taps follow the distillation literature: `"stem"` is the first convolution; `"stage1"` to `"stage3"` are the
@@ -99,6 +120,8 @@ def wrn(depth: int, width: int, classes: int | None = 100, *, dtype: Any = jnp.f
       depth: 6 n + 4.
       width: widening factor.
       classes: number of logits; 0 or None for an encoder without logits.
+      drop_path: chance of every block to be left out by a row in training (stochastic depth); `apply` then needs a key.
+      drop_path_exact: whether just as many rows leave out a block, which is then computed for the others alone, see `drop_path`.
       dtype: of the computation; parameters, `"pooled"` and `"logits"` are float32.
       axis_name: mapped axis over which batch statistics are averaged, or None.
 
@@ -107,7 +130,7 @@ def wrn(depth: int, width: int, classes: int | None = 100, *, dtype: Any = jnp.f
       `"stage3_preact"`, `"stage1_block1"` and so on (the sum that leaves each block), `"pooled"` `[B, 64 width]`, `"logits"`.
 
     Raises:
-      InputError: for a depth that is not 6 n + 4, a width below 1 or a negative number of classes.
+      InputError: for a depth that is not 6 n + 4, a width below 1, a negative number of classes, or a chance that is none.
 
     Reference: Zagoruyko, Komodakis, "Wide Residual Networks", BMVC 2016, arXiv 1605.07146.
 
@@ -118,7 +141,9 @@ def wrn(depth: int, width: int, classes: int | None = 100, *, dtype: Any = jnp.f
     check_option("depth", depth, lambda d: d > 4 and d % 6 == 4, "a number 6 n + 4, such as 16, 28 or 40")
     check_option("width", width, lambda w: w >= 1, "a whole number of at least 1")
     check_classes(classes)
-    return from_linen(WideResNet(depth, width, classes=classes, dtype=dtype, axis_name=axis_name))
+    check_drop_path(drop_path)
+    dropped = {"drop_path": drop_path, "drop_path_exact": drop_path_exact}
+    return from_linen(WideResNet(depth, width, classes=classes, **dropped, dtype=dtype, axis_name=axis_name))
 
 
 def wrn_16_1(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: str | None = None) -> Net:

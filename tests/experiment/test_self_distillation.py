@@ -14,17 +14,21 @@ from kdjax.experiment.self_distillation import own_stages
 LABELS = np.arange(30) % 4
 ROWS = Source(30, lambda rows: {"image": BLACK[rows], "index": rows, "label": LABELS[rows]}, lambda: LABELS)
 
+SUBMODELS = {"name": "resnet8", "drop_path": 0.5}
 
-def stage(method, source=ROWS, batch=8, sweep="", **changed):
+
+def stage(method, source=ROWS, batch=8, sweep="", net=(), **changed):
     section = method_section(method, self_distil.METHODS, **changed)
     fields = shared(source=source)
+    if net:
+        fields["specification"] = {k: v for k, v in fields["specification"].items() if k != "widths"} | net
     fields["config"].data.batch, fields["config"].sweep = batch, sweep
     return own_stages("student", section, self_distil.METHODS, fields)["student"]
 
 
 def test_every_method_is_one_stage_without_a_teacher():
     for name in self_distil.METHODS:
-        found = stage(name)
+        found = stage(name, net=SUBMODELS if name == "cosub" else ())
         assert found.method.needs == () and found.steps == 45, name
 
 
@@ -67,3 +71,10 @@ def test_images_without_a_label_are_no_labels_to_soften():
     some = Source(30, ROWS.read, lambda: np.where(np.arange(30) < 9, LABELS, -1))
     with pytest.raises(InputError, match="21 images without one"):
         stage("ps_kd", some)
+
+
+def test_a_net_without_submodels_is_refused():
+    for method, net in (("cosub", ()), ("cosub+sd_dropout", {**SUBMODELS, "drop_path": 0.0})):
+        with pytest.raises(InputError, match=r"^cosub is not accepted with a network .* expected drop_path above 0"):
+            stage(method, net=net)
+    assert stage("cosub+sd_dropout", net=SUBMODELS).batch == 8

@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from tiny_nets import CLASSES, LABELS, Case, images, labelled_images, small, staged
 
 from kdjax import methods
-from kdjax.core import Net
+from kdjax.core import Net, row_keys
 from kdjax.models import exits
 
 
@@ -45,10 +47,35 @@ def cs_kd(*args: Any, **options: Any) -> Case:
     return case._replace(batch={name: x[order] for name, x in case.batch.items()})
 
 
+def submodels(axis_name: str | None = None, rate: float = 0.5) -> Net:
+    """A net as a plain pair of functions, whose rows leave out a branch at random."""
+
+    def init(key, x):
+        shapes = {"first": (x[0].size, 6), "branch": (6, 6), "classifier": (6, CLASSES)}
+        keys = dict(zip(shapes, jax.random.split(key, 3), strict=True))
+        return {n: {"kernel": jax.random.normal(keys[n], shape) / shape[0] ** 0.5} for n, shape in shapes.items()}, {}
+
+    def apply(params, stats, x, *, train, key=None):
+        first, branch, last = (params[name]["kernel"] for name in ("first", "branch", "classifier"))
+        h = jnp.tanh(x.reshape(len(x), -1) @ first)
+        kept = jnp.ones(len(x))
+        if train and rate:
+            kept = jax.vmap(lambda k: jax.random.bernoulli(k, 1 - rate))(row_keys(key, len(x), axis_name)) / (1 - rate)
+        h = h + kept[:, None] * jnp.tanh(h @ branch)
+        return {"pooled": h, "logits": h @ last}, stats
+
+    return Net(init, apply)
+
+
+def cosub(axis_name: str | None = None, net: Net | None = None, **options: Any) -> Case:
+    return self_distil(methods.cosub, rate=2.0, noisy=True)(axis_name, net or submodels(axis_name), **options)
+
+
 SELF_DISTIL = {
     "bake": self_distil(methods.bake),
     "byot": with_exits(methods.byot),
     "confidence_penalty": self_distil(methods.confidence_penalty),
+    "cosub": cosub,
     "cs_kd": cs_kd,
     "ddgsd": self_distil(methods.ddgsd, rate=2.0, views=True),
     "dks": with_exits(methods.dks),

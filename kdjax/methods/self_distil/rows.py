@@ -22,12 +22,16 @@ def both_views(batch: Mapping[str, Any]) -> dict[str, Any]:
         raise InputError(f"a batch has as views {found}: expected two of one size")
     rows = len(views[0])
     others = {name: x for name, x in batch.items() if name not in ("views", "image")}
-    twice = jax.tree.map(lambda x: jnp.stack([x, x], axis=1).reshape(-1, *x.shape[1:]), others)
-    return twice | {"image": jnp.stack(views, axis=1).reshape(2 * rows, *views[0].shape[1:])}
+    return each_twice(others) | {"image": jnp.stack(views, axis=1).reshape(2 * rows, *views[0].shape[1:])}
+
+
+def each_twice(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """Every row as rows 2i and 2i + 1: what a network draws for its rows differs between the two."""
+    return jax.tree.map(lambda x: jnp.stack([x, x], axis=1).reshape(-1, *x.shape[1:]), dict(batch))
 
 
 def parted(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Rows `[2B, ...]` of `both_views` to those of the first and of the second view, `[B, ...]`."""
+    """Rows `[2B, ...]` of pairs 2i and 2i + 1 to the first and the second ones, `[B, ...]`: of `both_views`, of `each_twice`."""
     both = x.reshape(-1, 2, *x.shape[1:])
     return both[:, 0], both[:, 1]
 
