@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from kdjax import methods
 from kdjax.experiment import sections, self_distillation
 from kdjax.experiment.entry import Entry, method_section, methods_section
+from kdjax.methods.recipes import labels_objective
 from kdjax.methods.self_distil.bake import bake_objective
 from kdjax.methods.self_distil.cosub import cosub_objective
 
@@ -36,6 +37,7 @@ METHODS = {
     "ps_kd": Entry(methods.ps_kd),
     "sad": Entry(methods.sad),
     "sd_dropout": Entry(methods.sd_dropout),
+    "supervised": Entry(methods.supervised, objective=labels_objective),
     "tf_kd": Entry(methods.tf_kd),
 }
 

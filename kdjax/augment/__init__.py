@@ -15,7 +15,7 @@ from kdjax.augment.flip import flip
 from kdjax.augment.geometry import Geometry, correspondence, move_boxes, move_mask, move_points
 from kdjax.augment.hsv import hsv_to_rgb, rgb_to_hsv
 from kdjax.augment.joint import jointly
-from kdjax.augment.mix import cutmix, mixup, partners
+from kdjax.augment.mix import cutmix, manifold_mixup, mixup, partners
 from kdjax.augment.noise import gaussian_noise
 from kdjax.augment.photometric import equalise, invert, posterise, sharpness
 from kdjax.augment.policies import learned_policies, random_operations
@@ -52,6 +52,7 @@ __all__ = [
     "invert",
     "jointly",
     "learned_policies",
+    "manifold_mixup",
     "mixup",
     "move_boxes",
     "move_mask",

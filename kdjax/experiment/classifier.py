@@ -1,13 +1,15 @@
 """A network that learns classes from images."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
-from kdjax.core import Net
+from kdjax import models
+from kdjax.core import Method, Net
 from kdjax.evaluate.classifier import classification
 from kdjax.experiment.context import Context, make_stage
 from kdjax.experiment.data import augmentation, sampler, view
+from kdjax.experiment.mixing import Words, erased, mixing_of, on_mixed_images
 from kdjax.train import Stage
 
 
@@ -17,14 +19,30 @@ class ClassifierContext(Context):
 
     Attributes:
       method: the name of the method, for the records.
+      words: what changes its images, by the words of `experiment.words`, each with its options.
     """
 
     method: str
+    words: Words = field(default_factory=dict)
 
     @property
     def network(self) -> Net:
         """The net."""
-        return self.build(self.specification)
+        return self.trained_net(self.specification)
+
+    def trained_net(self, specification: dict) -> Net:
+        """The net of a specification as it is trained: one that mixes inside, where a word asks for it."""
+        net = self.build(specification)
+        return models.mixing_inside(net, axis_name=self.axis_name) if mixing_of(self.words) == "manifold_mixup" else net
+
+    @property
+    def erased(self) -> tuple[Callable, ...]:
+        """Transforms of each image beside those of the data section."""
+        return erased(self.words, self.mean) if self.words else ()
+
+    def first(self, builder: Callable[..., Method], options: Mapping[str, Any], make: Callable) -> Self:
+        """As `Context.first`, on images that are not mixed."""
+        return replace(super().first(builder, options, make), words={})
 
     def stage(
         self,
@@ -48,15 +66,17 @@ class ClassifierContext(Context):
         usual = {
             "batch": min(images.batch, self.source.size),
             "about": {
-                "training": dict(self.training), "method": self.method, **self.settings,
+                "training": dict(self.training), "method": "+".join((self.method, *self.words)), **self.settings, **self.words,
                 "labels_per_class": self.config.get("labels_per_class", 0),
             },
             "nets": nets,
             "source": self.source,
             "sampler": sampler(self.config, self.source),
-            "augment": augmentation(images, self.dataset),
+            "augment": augmentation(images, self.dataset, *self.erased),
             "view": lambda batch: seen(batch["image"]),
             "evaluate": classification,
             "score": "accuracy",
         }  # fmt: skip
-        return {self.name: make_stage(self, make, grid=grid, **(usual | fields))}
+        asked = make or self.entry.make
+        assert asked is not None
+        return {self.name: make_stage(self, on_mixed_images(self, asked, "sampler" in fields), grid=grid, **(usual | fields))}

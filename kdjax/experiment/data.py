@@ -64,22 +64,22 @@ def load_data(config: Config, *, labels: bool = True, learned: bool = True) -> d
     return found
 
 
-def augmentation(section: Config, dataset: data.Dataset) -> Callable:
-    """The augmentation that a data section names, with its crop."""
-    return augment.per_image(*_transforms(section, dataset))
+def augmentation(section: Config, dataset: data.Dataset, *more: Callable) -> Callable:
+    """The augmentation that a data section names, with its crop, and what else is done to each image."""
+    return augment.per_image(*_transforms(section, dataset), *more)
 
 
-def own_views(section: Config, dataset: data.Dataset, count: int) -> Callable:
-    """The augmentation that adds views of each image, so many draws of what the section has."""
-    return augment.views(*[augment.compose(*_transforms(section, dataset))] * count)
+def own_views(section: Config, dataset: data.Dataset, count: int, *more: Callable) -> Callable:
+    """The augmentation that adds views of each image, so many draws of what `augmentation` has."""
+    return augment.views(*[augment.compose(*_transforms(section, dataset), *more)] * count)
 
 
-def weak_and_strong(section: Config, dataset: data.Dataset) -> Callable:
+def weak_and_strong(section: Config, dataset: data.Dataset, *more: Callable) -> Callable:
     """The augmentation that adds two views: one as `augmentation` has it, another with two random operations and a box cut out.
 
     The box is grey, half as high and as wide as the image; as in Sohn et al., FixMatch, NeurIPS 2020 (arXiv 2001.07685).
     """
-    weak, (height, width, _) = _transforms(section, dataset), seen_shape(section, dataset)
+    weak, (height, width, _) = (*_transforms(section, dataset), *more), seen_shape(section, dataset)
     box = max(height // 2, 1), max(width // 2, 1)
     strong = (*weak, augment.random_operations, partial(augment.cutout, size=box, fill=0.5))
     return augment.views(augment.compose(*weak), augment.compose(*strong))

@@ -9,6 +9,7 @@ from kdjax.experiment.config import Config, plain
 from kdjax.experiment.context import Experiment, axis_name, stages_of
 from kdjax.experiment.data import load_data, steps_per_epoch
 from kdjax.experiment.entry import Entry, Table, objectives_of
+from kdjax.experiment.mixing import with_words
 from kdjax.experiment.nets import net_specification
 from kdjax.experiment.student import StudentContext, beside_teacher
 from kdjax.experiment.teaching import ALONE, Teaching, teacher_of
@@ -89,14 +90,16 @@ def student_stages(name: str, section: Config, table: Table, teaching: Teaching,
       teaching: the teacher.
       shared: the other fields of a `StudentContext`.
     """
-    settings = plain(section)
-    method = settings.pop("name")
+    method, settings, words = with_words(plain(section), table)
     if "+" in method or teaching.separate:
         entry = _sum(method, settings, table, teaching.separate)
     else:
         entry = pick("method", method, table)
         entry = entry._replace(make=entry.make or beside_teacher)
-    return stages_of(StudentContext(name=name, method=method, entry=entry, settings=settings, teaching=teaching, **shared))
+    c = StudentContext(
+        name=name, method=method, entry=entry, settings=settings, words=words, teaching=teaching, **shared
+    )  # fmt: skip
+    return stages_of(c)
 
 
 def _sum(method: str, settings: dict, table: Table, shares: tuple[float, ...]) -> Entry:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from kdjax.core import InputError, check_option, pick
+from kdjax.experiment.words import WORDS, parted
 from kdjax.methods.recipes import Objective
 
 # Options that an experiment knows by itself: no config shows them, and whichever of them a method takes it is given.
@@ -52,7 +53,8 @@ def first_stage(builder: Callable, **changed: Any) -> dict:
 def method_section(name: str, table: Table, *, first: Mapping[str, Any] = {}, **changed: Any) -> dict:
     """A method's name and its options with their defaults, so that each can be overridden.
 
-    A sum, `crd+kd`, has the options of each part under its name, and weighs the labels and `kd` by 1.
+    A sum, `crd+kd`, has the options of each part under its name, and weighs the labels and `kd` by 1. Words that change images,
+    `kd+cutmix`, have theirs under their names too.
 
     Args:
       name: of a method, or a sum.
@@ -60,6 +62,14 @@ def method_section(name: str, table: Table, *, first: Mapping[str, Any] = {}, **
       first: other defaults of the options of a first stage.
       **changed: other defaults of the options of the method.
     """
+    method, words = parted(name)
+    if words:
+        asked = method or "supervised"  # a word alone changes what the labels teach
+        check_option(
+            "method", name, lambda _: method or asked in table, f"a method beside it, as in {next(iter(table))}+{words[0]}"
+        )
+        section = method_section(asked, table, first=first, **changed)
+        return {**section, "name": name, **{word: keyword_defaults(WORDS[word]) for word in words}}
     if "+" not in name:
         entry = pick("method", name, table)
         shown = {"name": name, **keyword_defaults(entry.method), **keyword_defaults(entry.stages), **changed}

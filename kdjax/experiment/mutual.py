@@ -12,6 +12,7 @@ from kdjax.experiment.config import Config, plain
 from kdjax.experiment.context import stages_of
 from kdjax.experiment.data import own_views
 from kdjax.experiment.entry import Table
+from kdjax.experiment.mixing import with_words
 from kdjax.experiment.sections import swept
 from kdjax.train import Stage
 
@@ -33,7 +34,7 @@ class PeerContext(ClassifierContext):
     @property
     def views(self) -> Callable:
         """The augmentation that gives each peer a view of its own."""
-        return own_views(self.config.data, self.dataset, self.config.peers)
+        return own_views(self.config.data, self.dataset, self.config.peers, *self.erased)
 
     def stage(self, make: Callable[..., Any] | None = None, **fields: Any) -> dict[str, Stage]:
         """One stage by its name.
@@ -56,11 +57,10 @@ def peer_stages(name: str, section: Config, table: Table, shared: Mapping[str, A
       table: of the methods by name.
       shared: the other fields of a `PeerContext`.
     """
-    settings = plain(section)
-    method = settings.pop("name")
+    method, settings, words = with_words(plain(section), table)
     entry = pick("method", method, table)
     entry = entry._replace(make=entry.make or side_by_side)
-    return stages_of(PeerContext(name=name, method=method, entry=entry, settings=settings, **shared))
+    return stages_of(PeerContext(name=name, method=method, entry=entry, settings=settings, words=words, **shared))
 
 
 def side_by_side(c: PeerContext) -> Method:

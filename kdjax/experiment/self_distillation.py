@@ -14,6 +14,7 @@ from kdjax.experiment.context import Experiment, axis_name, stages_of
 from kdjax.experiment.data import load_data, own_views, seen_shape, steps_per_epoch
 from kdjax.experiment.distillation import student_sources, students_alone
 from kdjax.experiment.entry import Entry, Table, objectives_of
+from kdjax.experiment.mixing import mixing_of, with_words
 from kdjax.experiment.nets import net_specification
 from kdjax.experiment.sections import swept
 from kdjax.methods import recipes
@@ -86,6 +87,10 @@ class OwnContext(ClassifierContext):
           **fields: others of `Stage` than those of all classifiers.
         """
         sees = self.objective.sees
+        if sees and mixing_of(self.words) == "manifold_mixup":
+            rows = sees.__name__.replace("_", " ")
+            why = f"it mixes the rows of a batch inside a network, and this one sees others, {rows}"
+            raise InputError(f"method='{self.method}+manifold_mixup' is not accepted: {why}")
         rows = ROWS[sees](self) if sees else {}
         return super().stage(make, **{"grid": swept(self.config.get("sweep", ""), self.settings), **rows, **fields})
 
@@ -102,7 +107,7 @@ def _pairs(c: OwnContext) -> dict[str, Any]:
 
 
 def _views(c: OwnContext) -> dict[str, Any]:
-    return {"augment": own_views(c.config.data, c.dataset, 2)}
+    return {"augment": own_views(c.config.data, c.dataset, 2, *c.erased)}
 
 
 def _submodels(c: OwnContext) -> dict[str, Any]:
@@ -128,11 +133,10 @@ def own_stages(name: str, section: Config, table: Table, shared: Mapping[str, An
       table: of the methods by name.
       shared: the other fields of an `OwnContext`.
     """
-    settings = plain(section)
-    method = settings.pop("name")
+    method, settings, words = with_words(plain(section), table)
     entry = Entry(recipes.student) if "+" in method else pick("method", method, table)
     entry = entry._replace(make=entry.make or taught_by_itself)
-    return stages_of(OwnContext(name=name, method=method, entry=entry, settings=settings, table=table, **shared))
+    return stages_of(OwnContext(name=name, method=method, entry=entry, settings=settings, table=table, words=words, **shared))
 
 
 def taught_by_itself(c: OwnContext) -> Method:

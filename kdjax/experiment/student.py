@@ -31,7 +31,7 @@ class StudentContext(ClassifierContext):
     @property
     def student(self) -> Net:
         """What is trained."""
-        return self.build(self.trained or self.specification)
+        return self.trained_net(self.trained or self.specification)
 
     @property
     def teacher(self) -> Net:
@@ -46,7 +46,7 @@ class StudentContext(ClassifierContext):
 
     def weak_and_strong(self) -> Callable:
         """The augmentation that adds a weak and a strong view."""
-        return weak_and_strong(self.config.data, self.dataset)
+        return weak_and_strong(self.config.data, self.dataset, *self.erased)
 
     def branches(self, net: dict) -> Net:
         """Branches behind the stages of a net."""

@@ -24,6 +24,7 @@ from kdjax.models.heads import LinearHead, MLPHead, PrototypeHead, linear_head, 
 from kdjax.models.inception import inception
 from kdjax.models.latents import latents_of
 from kdjax.models.lenet import LeNet, lenet5, lenet5_half
+from kdjax.models.mixing import mixing_inside
 from kdjax.models.mobilenet_v2 import InvertedResidual, MobileNetV2, mobilenet_v2, mobilenet_v2_half
 from kdjax.models.norm import batch_norm
 from kdjax.models.patch_decoder import PatchDecoder, patch_decoder
@@ -197,6 +198,7 @@ __all__ = [
     "lenet5",
     "lenet5_half",
     "linear_head",
+    "mixing_inside",
     "mlp_head",
     "mobilenet_v2",
     "mobilenet_v2_half",

@@ -213,9 +213,10 @@ def _set(module: Any, config: Any, field: str, text: str, *, beside: Sequence[st
 def _refuse_method(module: Any, at: str, present: str, text: str) -> NoReturn:
     """The name of a method comes with its options, so that another name needs other fields."""
     from configs.offline import METHODS
+    from kdjax.experiment.words import parted
 
     own = getattr(module, "METHODS", None)
-    for part in text.split("+"):
+    for part in filter(None, parted(text)[0].split("+")):
         pick("method", part, own if isinstance(own, dict) else METHODS)
     variant = quote(f"{module.__file__}:method={text}")
     raise InputError(

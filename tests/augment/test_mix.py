@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kdjax.augment import cutmix, mixup, partners
-from kdjax.core.check import InputError
+from kdjax.augment import cutmix, manifold_mixup, mixup, partners
+from kdjax.core import InputError, jit_fast_compile
 
 ROWS, HEIGHT, WIDTH, DRAWS = 5, 8, 16, 400
 IMAGES = np.random.default_rng(0).random((ROWS, HEIGHT, WIDTH, 2), np.float32)
@@ -70,6 +70,51 @@ def test_cutmix():
         area = area * (np.minimum(start + side, length) - np.maximum(start, 0)) / length
     assert full > 10
     assert abs(np.mean(covered) - area.mean()) < 4 * area.std() / np.sqrt(len(covered))
+
+
+def test_each_row_may_have_a_share_or_a_box_of_its_own():
+    many = 64
+    images, labels = np.random.default_rng(1).random((many, HEIGHT, WIDTH, 1), np.float32), np.eye(many, dtype=np.float32)
+    for function in (mixup, cutmix):
+        mix = jit_fast_compile(partial(function, per_row=True))
+        found, mixture = jax.device_get(mix(KEYS[3], jnp.asarray(images), jnp.asarray(labels)))
+        order = np.where((mixture * (1 - labels)).max(1) > 0, (mixture * (1 - labels)).argmax(1), np.arange(many))
+        share = np.where(order == np.arange(many), 1.0, np.diag(mixture))
+        assert len(np.unique(share)) > 20
+        if function is mixup:
+            wanted = share[:, None, None, None] * images + (1 - share)[:, None, None, None] * images[order]
+            np.testing.assert_allclose(found, wanted, atol=1e-6)
+            assert abs(share.mean() - 0.5) < 4 * np.sqrt(1 / 12 / many)
+        else:
+            pasted = found == images[order]
+            np.testing.assert_array_equal(np.where(pasted, images[order], images), found)
+            moved = order != np.arange(many)
+            np.testing.assert_allclose(share[moved], 1 - (found != images).mean((1, 2, 3))[moved], atol=1e-6)
+
+
+@pytest.mark.parametrize(("function", "per_row"), [(mixup, True), (cutmix, True), (manifold_mixup, False)])
+def test_rows_are_mixed_alike_on_one_device_and_on_many(function, per_row):
+    images, labels = jnp.asarray(IMAGES[:4]), jnp.asarray(LABELS[:4])
+    whole = jit_fast_compile(lambda x, y: function(KEYS[1], x, y, per_row=per_row))(images, labels)
+    cut = jax.vmap(lambda x, y: function(KEYS[1], x, y, per_row=per_row, axis_name="data"), axis_name="data")
+    parts = jit_fast_compile(cut)(images.reshape(2, 2, *images.shape[1:]), labels.reshape(2, 2, -1))
+    for part, one in zip(jax.tree.leaves(parts), jax.tree.leaves(whole), strict=True):
+        np.testing.assert_allclose(part.reshape(one.shape), one, atol=1e-6)
+
+
+def test_a_network_is_told_what_to_mix_behind_which_stage():
+    both = jax.jit(jax.vmap(lambda k: manifold_mixup(k, jnp.asarray(IMAGES), jnp.asarray(LABELS), deepest=2)))
+    inside, labels = jax.device_get(both(KEYS))
+    share = inside["share"]  # [draws, rows, stages]
+    np.testing.assert_array_equal(inside["image"], np.broadcast_to(IMAGES, inside["image"].shape))
+    assert ((share < 1).sum(-1) == 1).all() and (share == share[:, :1]).all()  # one stage and one share a batch
+    lam = share.min(-1)[..., None]
+    np.testing.assert_allclose(labels, lam * LABELS + (1 - lam) * LABELS[inside["partner"]], atol=1e-6)
+    counts = np.bincount(share[:, 0].argmin(-1), minlength=3)
+    assert np.abs(counts - DRAWS / 3).max() < 4 * np.sqrt(DRAWS * 2 / 9)
+    assert abs(lam[:, 0].mean() - 0.5) < 4 * np.sqrt(1 / 20 / DRAWS)  # alpha is 2
+    with pytest.raises(InputError, match="deepest=-1"):
+        manifold_mixup(KEYS[0], jnp.asarray(IMAGES), jnp.asarray(LABELS), deepest=-1)
 
 
 @pytest.mark.parametrize("function", [mixup, cutmix])

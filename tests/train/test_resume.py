@@ -8,9 +8,10 @@ import pytest
 from orbax.checkpoint import CheckpointManager
 from tiny import TRAIN, after, assert_close, assert_same, linear, metrics, resumed, run, sgd, stage, weights
 
-from kdjax import methods, models
+from kdjax import augment, methods, models
 from kdjax.core import InputError
 from kdjax.data import epochs
+from kdjax.methods.recipes import mixed
 from kdjax.train import Stopped, run_stages
 from kdjax.train.devices import find_devices
 
@@ -35,6 +36,13 @@ def test_k_steps_saved_and_resumed_are_2k_steps_bit_for_bit(tmp_path, share, net
     assert pieces["only"].digest == whole["only"].digest and pieces["only"].measures == whole["only"].measures
     assert metrics(tmp_path / "pieces") == metrics(tmp_path / "whole")
     assert [x for x in said if "resumed" in x] == [f"only: resumed at step {k} of 11" for k in (2, 10)]
+
+
+def test_a_resumed_run_mixes_the_images_that_the_whole_one_does(tmp_path):
+    stages = {"only": stage(mixed(methods.supervised(linear(), sgd()), augment.cutmix, classes=3), steps=11, members=2)}
+    whole, plain = run_stages(stages, run(tmp_path / "whole")), {"only": stage(steps=11, members=2)}
+    assert_same(weights(resumed(tmp_path / "pieces", stages, (1, 4))), weights(whole))
+    assert whole["only"].digest != run_stages(plain, run(tmp_path / "plain"))["only"].digest
 
 
 def test_a_damaged_newest_checkpoint_costs_some_steps_and_no_bit(tmp_path):

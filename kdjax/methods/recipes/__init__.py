@@ -1,5 +1,6 @@
 """What methods are made of: objectives that can be summed, and the steps of one student and of views."""
 
+from kdjax.methods.recipes._mixed import mixed
 from kdjax.methods.recipes._objective import (
     Objective,
     Outputs,
@@ -19,6 +20,6 @@ from kdjax.methods.recipes._views import ViewOutputs, views
 
 __all__ = [
     "Objective", "Outputs", "PeerOutputs", "Student", "ViewOutputs", "classifier_of", "combine", "each_teacher", "joint_exits",
-    "joint_labels_term", "labels_objective", "method_of", "paired_names", "pairs", "peers", "several", "student", "tap",
+    "joint_labels_term", "labels_objective", "method_of", "mixed", "paired_names", "pairs", "peers", "several", "student", "tap",
     "turned", "views",
 ]  # fmt: skip
