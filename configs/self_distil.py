@@ -34,6 +34,7 @@ METHODS = {
     "ddgsd": Entry(methods.ddgsd),
     "dks": Entry(methods.dks),
     "focal": Entry(methods.focal),
+    "frskd": Entry(methods.frskd),
     "ps_kd": Entry(methods.ps_kd),
     "sad": Entry(methods.sad),
     "sd_dropout": Entry(methods.sd_dropout),

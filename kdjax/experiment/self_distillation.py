@@ -79,6 +79,12 @@ class OwnContext(ClassifierContext):
         """Classifiers behind the stages of the net but the last."""
         return models.exits(self.specification, axis_name=self.axis_name)
 
+    @property
+    def pyramid(self) -> Net:
+        """A head over all stages of the net."""
+        dtype = models.DTYPES[self.specification["dtype"]]
+        return models.bifpn(self.specification["classes"], dtype=dtype, axis_name=self.axis_name)
+
     def stage(self, make: Callable[..., Any] | None = None, **fields: Any) -> dict[str, Stage]:
         """One stage by its name, whose batches hold what the objective sees.
 

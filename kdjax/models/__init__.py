@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from kdjax.core.net import Net
+from kdjax.models.bifpn import bifpn
 from kdjax.models.branched import ConvBlock, attach, branched, branches, bridge, exits
 from kdjax.models.build import DTYPES, LARGEST, build, generates, input_shape
 from kdjax.models.causal_transformer import CausalTransformer, causal_transformer
@@ -160,6 +161,7 @@ __all__ = [
     "WideResNet",
     "attach",
     "batch_norm",
+    "bifpn",
     "block_names",
     "branched",
     "branches",

@@ -11,7 +11,7 @@ from tiny_nets import CLASSES, LABELS, Case, images, labelled_images, small, sta
 
 from kdjax import methods
 from kdjax.core import Net, row_keys
-from kdjax.models import exits
+from kdjax.models import bifpn, exits
 
 
 def self_distil(make: Any, rate: float = 0.5, noisy: bool = False, views: bool = False, **fixed: Any) -> Callable[..., Case]:
@@ -28,10 +28,16 @@ def self_distil(make: Any, rate: float = 0.5, noisy: bool = False, views: bool =
 
 def with_exits(make: Any, rate: float = 0.1, **fixed: Any) -> Callable[..., Case]:
     """The case of one with classifiers behind the stages of its net."""
+    return with_heads(
+        make, "exits", lambda axis_name: exits({"name": "conv_net", "classes": CLASSES}, axis_name=axis_name), rate, **fixed
+    )
+
+
+def with_heads(make: Any, option: str, heads: Callable[[str | None], Net], rate: float, **fixed: Any) -> Callable[..., Case]:
+    """The case of one with heads on the stages of its net, an option of it."""
 
     def case(axis_name: str | None = None, net: Net | None = None, tx: Any = None, **options: Any) -> Case:
-        heads = exits({"name": "conv_net", "classes": CLASSES}, axis_name=axis_name)
-        own = self_distil(make, rate, exits=heads, **fixed)
+        own = self_distil(make, rate, **{option: heads(axis_name)}, **fixed)
         return own(axis_name, net or staged(axis_name), tx, **options)._replace(moved=lambda s: s.learner.params)
 
     return case
@@ -80,6 +86,7 @@ SELF_DISTIL = {
     "ddgsd": self_distil(methods.ddgsd, rate=2.0, views=True),
     "dks": with_exits(methods.dks),
     "focal": self_distil(methods.focal),
+    "frskd": with_heads(methods.frskd, "pyramid", lambda axis_name: bifpn(CLASSES, width=1, depth=1, axis_name=axis_name), 0.1),
     "ps_kd": self_distil(methods.ps_kd, labels=LABELS, steps_per_epoch=10, epochs=20),
     "sad": sad,
     "sd_dropout": self_distil(methods.sd_dropout, noisy=True, weight=0.1),

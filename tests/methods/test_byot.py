@@ -23,9 +23,9 @@ def test_golden_of_the_library(golden):
     whole = combine(labels_objective(), objective)
 
     def loss(logits, *maps):
-        adapted = {f"exit{k}": z for k, z in enumerate(logits[1:], 1)}
-        adapted |= {f"exit{k}_map": f for k, f in enumerate((*maps[2:], maps[1]), 1)}  # the third has none: its own
-        return total(whole, seen_of({"logits": logits[0], "stage1": maps[1]}, g["labels"]), {"1": adapted})
+        taps = {"logits": logits[0], "stage1": maps[1]} | {f"exit{k}": z for k, z in enumerate(logits[1:], 1)}
+        taps |= {f"exit{k}_map": f for k, f in enumerate((*maps[2:], maps[1]), 1)}  # the third has none: its own
+        return total(whole, seen_of(taps, g["labels"]))
 
     seen = [g[f"f{k}"] for k in range(4)]
     value, gradients = jax.jit(jax.value_and_grad(loss, argnums=(0, 3, 4)))(g["logits"], *seen)
@@ -43,10 +43,10 @@ def test_golden_of_the_journal(golden):
     whole = combine(labels_objective(), objective)
 
     def loss(logits, f2, f3, k2, b2, k3, b3):
-        adapted = {f"exit{k}": z for k, z in enumerate((logits[3], logits[2], logits[1]), 1)}
-        found = (f3 @ k3 + b3[None], f2 @ k2 + b2[None], g["f0"])
-        adapted |= {f"exit{k}_adapted": f for k, f in enumerate(found, 1)}
-        return total(whole, seen_of({"logits": logits[0], "pooled": g["f0"]}, g["labels"]), {"1": adapted})
+        taps = {"logits": logits[0], "pooled": g["f0"]}
+        taps |= {f"exit{k}": z for k, z in enumerate((logits[3], logits[2], logits[1]), 1)}
+        adapted = {"exit1": f3 @ k3 + b3[None], "exit2": f2 @ k2 + b2[None]}
+        return total(whole, seen_of(taps, g["labels"]), {"1": adapted})
 
     names = ("logits", "f2", "f3", "w_adapt2_kernel", "w_adapt2_bias", "w_adapt3_kernel", "w_adapt3_bias")
     gradients = jax.jit(jax.grad(loss, argnums=tuple(range(7))))(*(g[name] for name in names))
@@ -58,12 +58,14 @@ def test_the_distance_of_the_paper_is_squared_and_summed():
     rng = np.random.default_rng(0)
     deep, early = rng.normal(size=(2, 5, 7)).astype(np.float32)
     z = jnp.zeros((5, 3))
-    seen = seen_of({"logits": z, "pooled": deep}, jnp.zeros(5, int))
     objective = byot_objective(exits=None)  # pyright: ignore
-    loss = lambda early, seen: jnp.mean(objective.terms(seen, {"exit1": z, "exit1_pooled": early})["features"])  # noqa: E731
-    np.testing.assert_allclose(loss(early, seen), ((early - deep) ** 2).sum(1).mean(), rtol=1e-5)
-    moved = lambda deep: loss(early, seen.replace(student=seen.student | {"pooled": deep}))  # noqa: E731
-    assert not jax.grad(moved)(deep).any()
+
+    def loss(deep):
+        seen = seen_of({"logits": z, "pooled": deep, "exit1": z, "exit1_pooled": early}, jnp.zeros(5, int))
+        return jnp.mean(objective.terms(seen, {})["features"])
+
+    np.testing.assert_allclose(loss(deep), ((early - deep) ** 2).sum(1).mean(), rtol=1e-5)
+    assert not jax.grad(loss)(deep).any()
 
 
 def test_without_imitation_it_is_deep_supervision():
@@ -73,11 +75,10 @@ def test_without_imitation_it_is_deep_supervision():
     new, _ = jax.jit(case.method.step)(state, case.batch, KEY)
     net, heads = staged(), exits({"name": "conv_net", "classes": CLASSES})
     learner = state.learner
-    name = next(iter(learner.params["adapter"]))
 
     def loss(params):
         taps, _ = net.apply(params["student"], learner.stats["student"], case.batch["image"], train=True)
-        early, _ = heads.apply(params["adapter"][name], learner.stats["adapter"][name], taps, train=True)
+        early, _ = heads.apply(params["heads"], learner.stats["heads"], taps, train=True)
         rows = jnp.arange(16), case.batch["label"]
         return -jnp.mean(jax.nn.log_softmax(taps["logits"])[rows] + 0.5 * jax.nn.log_softmax(early["exit1"])[rows])
 

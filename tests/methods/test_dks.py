@@ -19,8 +19,8 @@ def test_golden(golden):
     whole = combine(labels_objective(), dks_objective(exits=None, temperature=g["hp_temperature"].item()))  # pyright: ignore
 
     def loss(logits):
-        adapted = {f"exit{k}": z for k, z in enumerate(logits[1:], 1)}
-        return total(whole, seen_of({"logits": logits[0]}, g["labels"]), {"1": adapted})
+        exits = {f"exit{k}": z for k, z in enumerate(logits[1:], 1)}
+        return total(whole, seen_of({"logits": logits[0]} | exits, g["labels"]))
 
     same_as_golden(g, loss, "logits")
 
@@ -43,8 +43,7 @@ def predictions(case, state):
     params, stats = state.learner.params, state.learner.stats
     taps, _ = staged().apply(params["student"], stats["student"], case.batch["image"], train=True)
     heads = exits({"name": "conv_net", "classes": CLASSES})
-    own = [next(iter(x["adapter"].values())) for x in (params, stats)]
-    return [taps["logits"], heads.apply(*own, taps, train=True)[0]["exit1"]]
+    return [taps["logits"], heads.apply(params["heads"], stats["heads"], taps, train=True)[0]["exit1"]]
 
 
 def test_a_temperature_out_of_range_is_refused():

@@ -17,7 +17,7 @@ class Outputs(Node):
     """What an objective sees of one batch.
 
     Attributes:
-      student: the student's taps, in training mode.
+      student: the student's taps, in training mode, and those of the objective's heads.
       teacher: the teacher's taps, in evaluation mode.
       given: the weights that come from outside, `{"teacher": Frozen, ...}`.
       batch: the batch itself.
@@ -52,6 +52,8 @@ class Objective(NamedTuple):
       needs: the names in `given`.
       sees: `batch -> batch`, the rows that the student sees, where these are others than those of the batch: both views of each
         image, or the anchors of pairs with the others as `"partner"`. None: the batch as it is.
+      heads: a Net of the student's taps (`models.exits`), trained with it and not shipped, whose taps stand beside the student's
+        own, in evaluation too. None: there are none.
     """
 
     terms: Callable[[Outputs, dict[str, jax.Array]], Mapping[str, Any]]
@@ -59,13 +61,14 @@ class Objective(NamedTuple):
     adapter: Net | None = None
     needs: tuple[str, ...] = ("teacher",)
     sees: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
+    heads: Net | None = None
 
 
 def combine(*objectives: Objective) -> Objective:
     """The sum of objectives: all terms, each adapter for itself.
 
     Raises:
-      InputError: when two of them have a term of one name, or see other rows of a batch.
+      InputError: when two of them have a term of one name or heads, or see other rows of a batch.
     """
     names = [name for one in objectives for name in one.weights]
     if twice := [name for k, name in enumerate(names) if name in names[:k]]:
@@ -76,6 +79,9 @@ def combine(*objectives: Objective) -> Objective:
         raise InputError(
             f"two objectives want other rows of a batch, {wanted}: expected one at most that does not take it as it is"
         )
+    heads = [one.heads for one in objectives if one.heads]
+    if len(heads) > 1:
+        raise InputError(f"{len(heads)} objectives have heads behind the stages of the network: expected one at most")
     adapters = {f"{k}": one.adapter for k, one in enumerate(objectives) if one.adapter}
 
     def init(key, seen):
@@ -91,7 +97,7 @@ def combine(*objectives: Objective) -> Objective:
 
     weights = {name: weight for one in objectives for name, weight in one.weights.items()}
     needs = tuple(dict.fromkeys(name for one in objectives for name in one.needs))
-    return Objective(terms, weights, Net(init, apply) if adapters else None, needs, *sees)
+    return Objective(terms, weights, Net(init, apply) if adapters else None, needs, *(sees or [None]), *heads)
 
 
 def labels_objective(weight: Any = 1.0, *, tap: str = "logits", smoothing: float = 0.0, optional: bool = False) -> Objective:

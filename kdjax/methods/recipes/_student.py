@@ -19,7 +19,7 @@ class Student(NamedTuple):
     """A network that learns from labels, a frozen teacher, itself or any sum of them.
 
     Attributes:
-      learner: params and stats are `{"student": ..., "adapter": ...}`.
+      learner: params and stats are `{"student": ..., "adapter": ...}`, and `"heads"` where the objective has some.
       given: the weights that come from outside.
       step: optimisation steps done.
     """
@@ -51,39 +51,46 @@ def student(
       teacher: the frozen net behind `given["teacher"]`, run in evaluation mode; where a batch holds its taps (`"teacher"`) these
         are taken instead. None: there is none.
       name: of the trained network in `predict` and `weights`, beside `"teacher"`. The adapter is no network of its own: it has a
-        meaning only between these two.
+        meaning only between these two. Nor are the heads, whose taps `predict` has beside the network's.
       axis_name: mapped axis that holds the batch, or None.
       micro: slices of the batch to accumulate gradients over.
     """
-    adapter, rows = objective.adapter, objective.sees or (lambda batch: batch)
+    adapter, heads, rows = objective.adapter, objective.heads, objective.sees or (lambda batch: batch)
     needs = tuple(dict.fromkeys((*(("teacher",) if teacher else ()), *objective.needs)))
 
     def see(params, stats, given, batch, key, step, axis_name):
         taught = batch.get("teacher", {}) if teacher else {}
         if teacher and not taught:
             taught, _ = teacher.apply(given["teacher"].params, given["teacher"].stats, inputs_of(batch), train=False)
-        taps, stats = net.apply(params, stats, inputs_of(batch), train=True, key=key)
+        stats = dict(stats)
+        taps, stats["student"] = net.apply(params["student"], stats["student"], inputs_of(batch), train=True, key=key)
+        if heads:
+            found, stats["heads"] = heads.apply(params["heads"], stats["heads"], taps, train=True, key=jax.random.fold_in(key, 3))
+            taps = {**taps, **found}
         own = jax.random.fold_in(key, 1)
         partner = {}
         if "partner" in batch:  # in training mode, a pass of its own that moves the statistics too
-            partner, stats = net.apply(params, stats, batch["partner"], train=True, key=jax.random.fold_in(key, 2))
-        return Outputs(taps, taught, given, batch, own, step, axis_name, params, lax.stop_gradient(partner)), stats
+            again = jax.random.fold_in(key, 2)
+            partner, stats["student"] = net.apply(params["student"], stats["student"], batch["partner"], train=True, key=again)
+        return Outputs(taps, taught, given, batch, own, step, axis_name, params["student"], lax.stop_gradient(partner)), stats
 
     def init(key, batch, given, **start):
         given = {name: given[name] for name in needs}
         params, stats = {"adapter": {}}, {"adapter": {}}
-        params["student"], stats["student"] = started({name: net.init(key, inputs_of(rows(batch)))}, start)[name]
+        batch = rows(batch)
+        params["student"], stats["student"] = started({name: net.init(key, inputs_of(batch))}, start)[name]
+        if heads:
+            passed = lambda p, s: net.apply(p, s, inputs_of(batch), train=True, key=key)[0]  # noqa: E731
+            shapes = jax.eval_shape(passed, params["student"], stats["student"])
+            params["heads"], stats["heads"] = heads.init(jax.random.fold_in(key, 3), jax.tree.map(_blank, shapes))
         if adapter:
-            batch = with_label_weights(rows(batch))
-            shapes = jax.eval_shape(
-                lambda p, s: see(p, s, given, batch, key, jnp.int32(0), None)[0], params["student"], stats["student"]
-            )
+            batch = with_label_weights(batch)
+            shapes = jax.eval_shape(lambda p, s: see(p, s, given, batch, key, jnp.int32(0), None)[0], params, stats)
             params["adapter"], stats["adapter"] = adapter.init(jax.random.fold_in(key, 1), jax.tree.map(_blank, shapes))
         return Student(Learner(params, stats, tx.init(params)), given, jnp.int32(0))
 
     def loss(params, state, batch, key):
-        stats = dict(state.learner.stats)
-        outputs, stats["student"] = see(params["student"], stats["student"], state.given, batch, key, state.step, axis_name)
+        outputs, stats = see(params, state.learner.stats, state.given, batch, key, state.step, axis_name)
         adapted = {}
         if adapter:
             adapted, stats["adapter"] = adapter.apply(params["adapter"], stats["adapter"], outputs, train=True, key=outputs.key)
@@ -100,8 +107,12 @@ def student(
     nets = {name: net} | ({"teacher": teacher} if teacher else {})
 
     def predict(state, inputs):
-        found = weights(state)
-        return {name: one.apply(*found[name], inputs, train=False)[0] for name, one in nets.items()}
+        weighed, learner = weights(state), state.learner
+        found = {name: one.apply(*weighed[name], inputs, train=False)[0] for name, one in nets.items()}
+        if heads:
+            more, _ = heads.apply(learner.params["heads"], learner.stats["heads"], found[name], train=False)
+            found[name] = {**found[name], **more}
+        return found
 
     def weights(state):
         found = {name: (state.learner.params["student"], state.learner.stats["student"])}

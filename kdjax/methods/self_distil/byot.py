@@ -9,7 +9,7 @@ from jax import lax
 from kdjax import losses
 from kdjax.core import Net, check_option, check_positive, masked_loss, psum
 from kdjax.methods.recipes import Objective, method_of, tap
-from kdjax.methods.self_distil._exits import behind, from_exits
+from kdjax.methods.self_distil._exits import from_exits
 from kdjax.models import fan_in_bias, fan_in_uniform, last_stage
 
 
@@ -42,10 +42,9 @@ def byot_objective(
     """
     check_positive(temperature=temperature)
     check_option("features", features, lambda v: v in _DISTANCES, "'squared', 'mean' or 'norm'")
-    adapter = behind(exits)
 
     def terms(seen, adapted):
-        early, deepest = from_exits(adapted), seen.student["logits"]
+        early, deepest = from_exits(seen.student), seen.student["logits"]
         return {
             "exits": sum(masked_loss(losses.cross_entropy, z, seen.batch) for z in early),
             "imitation": sum(losses.kl_distillation(z, deepest, temperature=temperature) for z in early),
@@ -53,48 +52,38 @@ def byot_objective(
         }
 
     weights = {"exits": exit_weight, "imitation": weight, "features": feature_weight}
-    return Objective(terms, weights, _adapting(adapter) if features == "norm" else adapter, needs=())
+    return Objective(terms, weights, Net(_init_layers, _layers) if features == "norm" else None, needs=(), heads=exits)
 
 
 def _squared(seen, adapted):
     wanted = lax.stop_gradient(tap("student", seen.student, "pooled"))
-    return sum(jnp.sum((f - wanted) ** 2, axis=-1) for f in from_exits(adapted, "_pooled"))
+    return sum(jnp.sum((f - wanted) ** 2, axis=-1) for f in from_exits(seen.student, "_pooled"))
 
 
 def _mean(seen, adapted):
-    return sum(losses.hint(f, seen.student[last_stage(seen.student)]) for f in from_exits(adapted, "_map"))
+    return sum(losses.hint(f, seen.student[last_stage(seen.student)]) for f in from_exits(seen.student, "_map"))
 
 
 def _norm(seen, adapted):
     wanted = lax.stop_gradient(tap("student", seen.student, "pooled"))
-    squares = [psum(jnp.sum((f - wanted) ** 2), seen.axis_name) for f in from_exits(adapted, "_adapted")[:-1]]
+    squares = [psum(jnp.sum((f - wanted) ** 2), seen.axis_name) for f in adapted.values()]
     return sum((jnp.sqrt(jnp.maximum(x, 1e-12)) for x in squares), start=jnp.zeros(()))
 
 
 _DISTANCES = {"squared": _squared, "mean": _mean, "norm": _norm}
 
 
-def _adapting(exits: Net) -> Net:
-    """The exits, with a linear layer behind the pooled features of each but the last."""
+def _init_layers(key, seen):
+    """Of a linear layer behind the pooled features of each exit but the last."""
+    width, layers = tap("student", seen.student, "pooled").shape[1], {}
+    for k, pooled in enumerate(from_exits(seen.student, "_pooled")[:-1], 1):
+        own, shape = jax.random.fold_in(key, k), (pooled.shape[1], width)
+        layers[f"exit{k}"] = {"kernel": fan_in_uniform(own, shape), "bias": fan_in_bias(shape[0])(own, shape[1:])}
+    return layers, {}
 
-    def init(key, seen):
-        own, *keys = jax.random.split(key, 20)
-        params, stats = exits.init(own, seen)
-        shapes = jax.eval_shape(lambda: exits.apply(params, stats, seen, train=False)[0])
-        width, layers = tap("student", seen.student, "pooled").shape[1], {}
-        for k, pooled in enumerate(from_exits(shapes, "_pooled")[:-1]):
-            shape = (pooled.shape[1], width)
-            layers[f"layer{k + 1}"] = {"kernel": fan_in_uniform(keys[k], shape), "bias": fan_in_bias(shape[0])(keys[k], shape[1:])}
-        return {"exits": params, "layers": layers}, stats
 
-    def apply(params, stats, seen, *, train, key=None):
-        taps, stats = exits.apply(params["exits"], stats, seen, train=train, key=key)
-        for k, pooled in enumerate(from_exits(taps, "_pooled"), 1):
-            layer = params["layers"].get(f"layer{k}")
-            taps[f"exit{k}_adapted"] = pooled if layer is None else pooled @ layer["kernel"] + layer["bias"][None]
-        return taps, stats
-
-    return Net(init, apply)
+def _layers(params, stats, seen, *, train, key=None):
+    return {exit: seen.student[f"{exit}_pooled"] @ p["kernel"] + p["bias"][None] for exit, p in params.items()}, stats
 
 
 byot = method_of(byot_objective, taught=False)

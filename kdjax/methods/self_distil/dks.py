@@ -3,7 +3,7 @@
 from kdjax import losses
 from kdjax.core import Net, check_positive, masked_loss
 from kdjax.methods.recipes import Objective, method_of
-from kdjax.methods.self_distil._exits import behind, from_exits
+from kdjax.methods.self_distil._exits import from_exits
 
 
 def dks_objective(*, exits: Net, exit_weight: float = 1.0, weight: float = 1.0, temperature: float = 4.0) -> Objective:
@@ -23,7 +23,7 @@ def dks_objective(*, exits: Net, exit_weight: float = 1.0, weight: float = 1.0, 
     check_positive(temperature=temperature)
 
     def terms(seen, adapted):
-        early = from_exits(adapted)
+        early = from_exits(seen.student)
         every = [*early, seen.student["logits"]]
         pairs = [(z, other) for k, z in enumerate(every) for j, other in enumerate(every) if j != k]
         return {
@@ -31,7 +31,7 @@ def dks_objective(*, exits: Net, exit_weight: float = 1.0, weight: float = 1.0, 
             "synergy": sum(losses.kl_distillation(z, other, temperature=temperature) for z, other in pairs),
         }
 
-    return Objective(terms, {"exits": exit_weight, "synergy": weight}, behind(exits), needs=())
+    return Objective(terms, {"exits": exit_weight, "synergy": weight}, needs=(), heads=exits)
 
 
 dks = method_of(dks_objective, taught=False)
