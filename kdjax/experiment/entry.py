@@ -10,8 +10,8 @@ from kdjax.methods.recipes import Objective
 
 # Options that an experiment knows by itself: no config shows them, and whichever of them a method takes it is given.
 KNOWN = (
-    "axis_name", "classes", "epochs", "exits", "labels", "mean", "micro", "numbers", "objective", "probe", "pyramid", "shape", "std",
-    "steps", "steps_per_epoch",
+    "axis_name", "classes", "epochs", "exits", "labels", "mean", "micro", "numbers", "objective", "probe", "pyramid", "shape",
+    "std", "steps", "steps_per_epoch",
 )  # fmt: skip
 
 # Of a first stage; a learning rate of 0, no schedule and no drops are those of the student.

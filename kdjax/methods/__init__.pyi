@@ -239,6 +239,20 @@ def focal(
     axis_name: str | None = None,
     micro: int = 1,
 ) -> Method: ...
+def frskd(
+    network: Net,
+    tx: optax.GradientTransformation,
+    *,
+    label_weight: float = 1.0,
+    pyramid: Net,
+    teacher_weight: float = 1.0,
+    weight: float = 2.0,
+    feature_weight: float = 100.0,
+    temperature: float = 4.0,
+    stop_teacher: bool = True,
+    axis_name: str | None = None,
+    micro: int = 1,
+) -> Method: ...
 def fsp(
     student: Net,
     teacher: Net,
@@ -505,6 +519,7 @@ __all__ = [
     "fitnet",
     "fitnet_hint",
     "focal",
+    "frskd",
     "fsp",
     "ft",
     "hsakd",

@@ -75,7 +75,7 @@ class _Pyramid(nn.Module):
         def joined(stage, name, *maps):
             weights = nn.relu(self.param(f"{name}{stage + 1}_weights", nn.initializers.ones, (len(maps),)))
             weights = (weights / (jnp.sum(weights) + 1e-6)).astype(self.dtype)
-            x = sum(w * x for w, x in zip(weights, maps, strict=True))
+            x = sum((w * x for w, x in zip(weights, maps, strict=True)), jnp.zeros((), self.dtype))
             for k in range(1, self.depth + 1):
                 layer, start = f"{name}{stage + 1}_layer{k}", {"init": fan_in_uniform, "dtype": self.dtype}
                 x = nn.relu(x) if k > 1 else x

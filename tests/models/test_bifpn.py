@@ -64,7 +64,7 @@ def test_the_whole_is_that_of_the_formula(drawn):
 
     def joined(name, *maps):
         w = relu(p[f"{name}_weights"])
-        x = sum(a * b for a, b in zip(w / (w.sum() + 1e-6), maps, strict=True))
+        x = np.sum([a * b for a, b in zip(w / (w.sum() + 1e-6), maps, strict=True)], axis=0)
         padded, kernel = np.pad(x, [(0, 0), (1, 1), (1, 1), (0, 0)]), p[f"{name}_layer1_depthwise"]["kernel"][:, :, 0]
         x = sum(padded[:, i : i + x.shape[1], j : j + x.shape[2]] * kernel[i, j] for i in range(3) for j in range(3))
         return norm(f"{name}_layer1_bn", x @ p[f"{name}_layer1_pointwise"]["kernel"][0, 0])
