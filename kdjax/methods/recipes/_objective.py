@@ -97,7 +97,7 @@ def combine(*objectives: Objective) -> Objective:
 
     weights = {name: weight for one in objectives for name, weight in one.weights.items()}
     needs = tuple(dict.fromkeys(name for one in objectives for name in one.needs))
-    return Objective(terms, weights, Net(init, apply) if adapters else None, needs, *(sees or [None]), *heads)
+    return Objective(terms, weights, Net(init, apply) if adapters else None, needs, next(iter(sees), None), next(iter(heads), None))
 
 
 def labels_objective(weight: Any = 1.0, *, tap: str = "logits", smoothing: float = 0.0, optional: bool = False) -> Objective:
