@@ -1,5 +1,6 @@
 """The contracts: what a net, a state and a method are, and the one way to learn."""
 
+from kdjax.core.ascent import ascend
 from kdjax.core.averaged import averaged
 from kdjax.core.chain import chain
 from kdjax.core.check import InputError, check_count, check_option, check_positive, check_share, nearest, pick
@@ -21,7 +22,7 @@ from kdjax.core.node import Node, static
 from kdjax.core.norm_rescale import norm_rescale
 from kdjax.core.pool import average_pool, match_sizes, nearest_resize
 from kdjax.core.queue import Queue, new_queue, push
-from kdjax.core.schedules import cyclic, linear_warmup, sigmoid_rampup
+from kdjax.core.schedules import cycled, cyclic, linear_warmup, sigmoid_rampup
 from kdjax.core.state import Follower, Frozen, Learner, join, map_by_kind, split
 from kdjax.core.terms import masked_loss, weighted_sum, weights_at, with_label_weights
 from kdjax.core.unit import unit
@@ -29,8 +30,8 @@ from kdjax.core.updates import by_part, check_optimiser, freeze, keep_unit_colum
 
 __all__ = [
     "Batch", "Follower", "Frozen", "InputError", "Learner", "Method", "Metrics", "Net", "Node", "Queue", "apply_gradients",
-    "average_pool", "averaged", "batch_norms", "by_part", "chain", "check_count", "check_memory", "check_optimiser",
-    "check_option", "check_positive", "check_share", "cosine_to_one", "cyclic", "descent", "donating", "ema",
+    "ascend", "average_pool", "averaged", "batch_norms", "by_part", "chain", "check_count", "check_memory", "check_optimiser",
+    "check_option", "check_positive", "check_share", "cosine_to_one", "cycled", "cyclic", "descent", "donating", "ema",
     "euclidean_k_means", "example_keys", "freeze", "from_equinox", "from_linen", "from_nnx", "gather", "gather_replicated",
     "jit_fast_compile", "join", "keep_unit_columns", "learn", "learner_of", "linear_warmup", "map_by_kind", "masked_loss",
     "match_sizes", "mean", "mean_grad", "memory_available", "nearest", "nearest_resize", "new_learner", "new_queue",

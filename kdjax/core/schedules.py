@@ -1,7 +1,11 @@
 """Factors that grow, fall or return over a run."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from kdjax.core.check import check_count, check_option
 
@@ -54,3 +58,37 @@ def cyclic(epoch: jax.Array | int, epochs: int, *, factor: float) -> jax.Array:
     there = e / max(epochs - 1, 1)
     back = (there - 1.0) / jnp.maximum(factor - 1.0, 1e-6)
     return jnp.clip(jnp.where(e < epochs, 1.0 - there, back), 0.0, 1.0)
+
+
+def cycled(
+    name: str, span: Sequence[Any], *, steps_per_epoch: int, epochs: int, factor: float = 2.0
+) -> Callable[[jax.Array | int], jax.Array]:
+    """A number as a function of the step, which is the least at the ends of a run and the largest where `cyclic` is 0.
+
+    `hi + eta (lo - hi)` with `eta = cyclic(step // steps_per_epoch, epochs, factor=factor)`; where both are the same, a constant.
+
+    Args:
+      name: of the number, for messages.
+      span: `(lo, hi)`.
+      steps_per_epoch: of the run.
+      epochs: of the run.
+      factor: as in `cyclic`.
+
+    Raises:
+      InputError: for what is no pair of numbers, the smaller one first, or other options out of range.
+
+    >>> decay = cycled("decay", (1.0, 3.0), steps_per_epoch=2, epochs=5)
+    >>> [float(decay(step)) for step in (0, 1, 2, 4, 9)]
+    [1.0, 1.0, 2.0, 3.0, 1.0]
+    """
+    check_count(steps_per_epoch=steps_per_epoch)
+    cyclic(0, epochs, factor=factor)
+    traced = any(isinstance(end, Tracer) for end in span)
+    fits = lambda s: len(s) == 2 and (traced or 0 <= s[0] <= s[1] < float("inf"))  # noqa: E731
+    check_option(name, tuple(span), fits, "(min, max) with 0 <= min <= max")
+    low, high = span
+
+    def at(step):
+        return high + cyclic(jnp.asarray(step) // steps_per_epoch, epochs, factor=factor) * (low - high)
+
+    return at

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from kdjax.core.check import check_option
+from kdjax.core.check import InputError, check_option
 from kdjax.core.unit import unit
 
 
@@ -24,6 +24,17 @@ def told(tx: Any) -> optax.GradientTransformationExtraArgs:
     if isinstance(tx, optax.MultiSteps):  # takes them, and does not say so
         return optax.GradientTransformationExtraArgs(tx.init, tx.update)  # type: ignore[arg-type]
     return optax.with_extra_args_support(tx)
+
+
+class Ascending(optax.GradientTransformationExtraArgs):
+    """An optimiser that evaluates the loss at other parameters, all of which it must see: `core.ascend`."""
+
+
+def _whole(tx: optax.GradientTransformation) -> optax.GradientTransformation:
+    """Refuses what needs all parameters as the optimiser of some."""
+    if isinstance(tx, Ascending):
+        raise InputError("an optimiser with an ascent is not accepted for a part of the parameters: expected ascent=0")
+    return tx
 
 
 class Norms(NamedTuple):
@@ -54,7 +65,7 @@ def with_norms(tx: optax.GradientTransformation) -> optax.GradientTransformation
 
     def update(updates, state, params=None, **extra):
         moved, inner = tx.update(updates, state.inner, params, **extra)
-        return moved, Norms(inner, _length(updates), _length(moved))
+        return moved, Norms(inner, length(updates), length(moved))
 
     return optax.GradientTransformationExtraArgs(init, update)
 
@@ -65,7 +76,8 @@ def norms_of(opt: Any) -> dict[str, jax.Array]:
     return {name: getattr(found[0], name) for name in ("gradient_norm", "update_norm")} if found else {}
 
 
-def _length(tree: Any) -> jax.Array:
+def length(tree: Any) -> jax.Array:
+    """Of all arrays of a tree together, in float32."""
     return optax.tree.norm(jax.tree.map(lambda x: x.astype(jnp.float32), tree))
 
 
@@ -101,7 +113,7 @@ def freeze(tx: optax.GradientTransformation, parts: Sequence[str], steps: int) -
     ([0.0, -1.0], -1.0)
     """
 
-    tx = told(tx)
+    tx = told(_whole(tx))
 
     def init(params):
         return tx.init(params), jnp.int32(0)
@@ -149,4 +161,4 @@ def by_part(tx: optax.GradientTransformation, **others: optax.GradientTransforma
     def label(params):
         return {name: name if name in others else "" for name in params}
 
-    return optax.partition({"": tx, **others}, label)
+    return optax.partition({name: _whole(one) for name, one in {"": tx, **others}.items()}, label)

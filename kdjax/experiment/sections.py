@@ -24,6 +24,9 @@ OPTIMISER_OPTIONS: dict[str, dict[str, Any]] = {
 }
 VIEWS = {"affine": augment.grey_views, "crop": augment.byol_views, "bands": augment.band_views}
 TIMED = ("learning_rate", "schedule", "drops", "warmup_epochs", "last_share")  # of every optimiser
+# Of every optimiser too: the radius of sharpness-aware minimisation, 0 without; weight decay and clip of (min, max), from the least
+# at both ends of training to the largest after a part of 1 / cycle, () for constants.
+TRICKS: dict[str, Any] = {"ascent": 0.0, "weight_decay_range": (), "clip_range": (), "cycle": 2.0}
 
 
 def run_section(*, seeds: int, select: str = "last", evaluate_epochs: int = 5, save_epochs: int = 10) -> dict:
@@ -190,7 +193,7 @@ def lars_section(rate: float, *, kind: str = "cosine", warmup_epochs: float = 10
 
 def other_optimiser(section: Mapping[str, Any], name: str) -> dict:
     """A section whose optimiser is exchanged, with the defaults of that; when which rate holds stays."""
-    return {"name": name} | {k: section[k] for k in TIMED if k in section} | OPTIMISER_OPTIONS[name]
+    return {"name": name} | {k: section[k] for k in (*TIMED, *TRICKS) if k in section} | OPTIMISER_OPTIONS[name]
 
 
 def _is_transformer(net):
@@ -199,7 +202,7 @@ def _is_transformer(net):
 
 def _optimiser_section(name, rate, kind, drops, warmup_epochs, options):
     timed = dict(zip(TIMED, (rate, kind, drops, warmup_epochs, 0.0), strict=True))
-    return {"name": name} | timed | OPTIMISER_OPTIONS[name] | options
+    return {"name": name} | timed | TRICKS | OPTIMISER_OPTIONS[name] | options
 
 
 def swept(text: str, options: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:

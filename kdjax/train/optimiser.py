@@ -1,11 +1,12 @@
 """Optimisers and learning-rate schedules as the papers run them, composed from optax."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.core import Tracer
 
 from kdjax.core import InputError, check_option, pick
 from kdjax.models.positions import EXTRA
@@ -15,19 +16,17 @@ LARS_VARIANTS = ("byol", "fast_moco", "revisit_airl", "larc")
 
 
 def sgd(
-    schedule: Any, *, momentum: float, weight_decay: float, nesterov: bool = False, clip: float = 0.0
+    schedule: Any, *, momentum: float, weight_decay: Any, nesterov: bool = False, clip: Any = 0.0
 ) -> optax.GradientTransformation:
     """SGD with momentum and L2 decay added to the gradient, as in PyTorch.
 
     `g <- g + weight_decay w; m <- momentum m + g; w <- w - rate m`, with all gradients together cut to the length `clip` before
-    that; 0: they are not.
+    that; 0: they are not. Decay and clip may be functions of the step too.
     """
     return _clipped(clip, optax.add_decayed_weights(weight_decay), optax.sgd(schedule, momentum, nesterov=nesterov))
 
 
-def adam(
-    schedule: Any, *, weight_decay: float, b1: float = 0.9, b2: float = 0.999, clip: float = 0.0
-) -> optax.GradientTransformation:
+def adam(schedule: Any, *, weight_decay: Any, b1: float = 0.9, b2: float = 0.999, clip: Any = 0.0) -> optax.GradientTransformation:
     """Adam with decoupled weight decay on kernels (AdamW); 0 is plain Adam. `clip` as in `sgd`.
 
     Biases, the scales of norms, and the positions and tokens of a transformer are exempt, as in DeiT and MAE.
@@ -184,8 +183,21 @@ def _vectors(params: Any) -> Any:
     return jax.tree.map(lambda x: x.ndim < 2, params)
 
 
-def _clipped(clip: float, *after: optax.GradientTransformation) -> optax.GradientTransformation:
-    return optax.chain(*([optax.clip_by_global_norm(clip)] if clip else []), *after)
+def _clipped(clip: Any, *after: optax.GradientTransformation) -> optax.GradientTransformation:
+    if callable(clip):
+        return optax.chain(_clip_by(clip), *after)
+    off = not isinstance(clip, Tracer) and not clip
+    return optax.chain(*([] if off else [optax.clip_by_global_norm(clip)]), *after)
+
+
+def _clip_by(longest: Callable[[jax.Array], Any]) -> optax.GradientTransformation:
+    """Cuts all gradients together to a length of the step."""
+
+    def update(updates, state, params=None):
+        updates, _ = optax.clip_by_global_norm(longest(state)).update(updates, optax.EmptyState())
+        return updates, state + 1
+
+    return optax.GradientTransformation(lambda params: jnp.int32(0), update)
 
 
 def _kernels(params: Any) -> Any:

@@ -10,7 +10,7 @@ from kdjax.core import InputError, check_option, nearest
 from kdjax.data.load import CORRUPT, FORMS, READERS
 from kdjax.evaluate.probe import SOLVERS
 from kdjax.experiment.data import AUGMENTATIONS
-from kdjax.experiment.sections import TIMED, cache_section, data_section, swept
+from kdjax.experiment.sections import TIMED, TRICKS, cache_section, data_section, swept
 from kdjax.train import HOW
 from kdjax.train.devices import PARALLEL
 from kdjax.train.optimiser import LARS_VARIANTS, OPTIMISERS
@@ -107,7 +107,7 @@ _NEEDED = (
     "select",
 )  # of every config, for the launcher itself
 _GIVEN = {"schedule", "dtype", "axis_name", "classes"}  # what nets and optimisers get from elsewhere
-_KEPT = {"name", *TIMED}  # of an optimiser's section, for its schedule
+_KEPT = {"name", *TIMED, *TRICKS}  # of an optimiser's section, beside its own options
 
 
 def fields(config: Any, above: str = "") -> Iterator[tuple[str, Any]]:

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from kdjax.core import InputError
-from kdjax.experiment.sections import OPTIMISER_OPTIONS
+from kdjax.experiment.sections import OPTIMISER_OPTIONS, TRICKS
 from launch.run import checks, cli
 
 AT = "--config.encoder_training.optimiser"
@@ -17,7 +17,7 @@ def test_another_optimiser_brings_its_own_fields_in_any_order_of_flags(order):
     _, config = cli.read_config("configs/digits_byol.py", [flags[i] for i in order])
     section, before = config.encoder_training.optimiser, cli.read_config("configs/digits_byol.py", [])[1].encoder_training.optimiser
     assert before.name == "adam" and before.learning_rate != 0.3
-    kept = {k: before[k] for k in ("schedule", "drops", "warmup_epochs", "last_share")}
+    kept = {k: before[k] for k in ("schedule", "drops", "warmup_epochs", "last_share", *TRICKS)}
     assert section.to_dict() == {"name": "lars", "learning_rate": 0.3, **kept, **OPTIMISER_OPTIONS["lars"], "eta": 0.02}
     checks.check(config, "digits_byol.py")
 
