@@ -29,6 +29,7 @@ from kdjax.evaluate.synthetic import batch_norm_distance, class_entropy, diversi
 from kdjax.evaluate.task_gradient import pge_distance, principal_gradient
 from kdjax.evaluate.teacher_layers import candidate_layers, choose_hint_points
 from kdjax.evaluate.transferability import h_score, leep, log_me, negative_conditional_entropy
+from kdjax.evaluate.watermark import auroc, chance_of_key, found_at, watermark_key
 
 __all__ = [
     "MEASURES",
@@ -42,10 +43,12 @@ __all__ = [
     "accuracy_logit",
     "alignment",
     "alike",
+    "auroc",
     "average_precision",
     "batch_norm_distance",
     "brier",
     "candidate_layers",
+    "chance_of_key",
     "choose_hint_points",
     "class_correlation",
     "class_entropy",
@@ -65,6 +68,7 @@ __all__ = [
     "feature_std",
     "few_shot_accuracy",
     "forgetting",
+    "found_at",
     "frechet_distance",
     "h_score",
     "hessian_top",
@@ -103,4 +107,5 @@ __all__ = [
     "uniformity",
     "usl",
     "uslt",
+    "watermark_key",
 ]

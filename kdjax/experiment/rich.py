@@ -130,12 +130,11 @@ def taught_within(objective: recipes.Objective, teacher: Net) -> recipes.Objecti
     """An objective whose frozen teacher lies in the State, beside the student: every member has another one.
 
     Args:
-      objective: of a teacher, with an adapter.
+      objective: of a teacher.
       teacher: a Net of images. Its `{"params", "stats"}` are the part `"teacher"` of the adapter's stats; whoever makes the stage
         brings them.
     """
-    inner = objective.adapter
-    assert inner is not None
+    inner = objective.adapter or Net(lambda key, seen: ({}, {}), lambda params, stats, seen, *, train, key=None: ({}, stats))
 
     def answers(held, seen):
         taps, _ = teacher.apply(held["params"], held["stats"], seen.batch["image"], train=False)

@@ -11,6 +11,7 @@ from kdjax.methods.data_free.fast_dfkd import fast_dfkd
 from kdjax.methods.data_free.mad import mad
 from kdjax.methods.data_free.zskt import zskt
 from kdjax.methods.labels.supervised import supervised
+from kdjax.methods.labels.watermark import watermark
 from kdjax.methods.mutual.dml import dml
 from kdjax.methods.mutual.hssakd import hssakd
 from kdjax.methods.mutual.kdcl import kdcl
@@ -83,12 +84,12 @@ from kdjax.methods.siamese.vicreg import vibcreg, vicreg
 from kdjax.methods.siamese.w_mse import w_mse
 
 __all__ = [
-    "ab", "ackd", "at", "bake", "barlow_twins", "byol", "byot", "cakd", "cc", "cgdd", "cmi", "confidence_penalty",
-    "cosub", "crd", "cs_kd", "cudfkd", "dafl", "ddgsd", "deep_inversion", "deepcluster_v2", "deit", "dfad", "dfq", "dino",
-    "dist", "dkd", "dks", "dml", "fast_dfkd", "fast_moco", "fitnet", "fitnet_hint", "focal", "frskd", "fsp", "ft",
-    "hsakd", "hsakd_teacher", "hssakd", "ickd", "kd", "kdcl", "lc_loss", "learning_styles", "lskd", "mad", "mae", "mlkd",
-    "moco", "moco_v2_plus", "moco_v3", "msbreg", "nnclr", "nst", "ofd", "paraphraser", "pixel", "pkt", "proc_kd", "ps_kd",
+    "ab", "ackd", "at", "bake", "barlow_twins", "byol", "byot", "cakd", "cc", "cgdd", "cmi", "confidence_penalty", "cosub",
+    "crd", "cs_kd", "cudfkd", "dafl", "ddgsd", "deep_inversion", "deepcluster_v2", "deit", "dfad", "dfq", "dino", "dist",
+    "dkd", "dks", "dml", "fast_dfkd", "fast_moco", "fitnet", "fitnet_hint", "focal", "frskd", "fsp", "ft", "hsakd",
+    "hsakd_teacher", "hssakd", "ickd", "kd", "kdcl", "lc_loss", "learning_styles", "lskd", "mad", "mae", "mlkd", "moco",
+    "moco_v2_plus", "moco_v3", "msbreg", "nnclr", "nst", "ofd", "paraphraser", "pixel", "pkt", "proc_kd", "ps_kd",
     "pursuhint", "relicv2", "ressl", "reviewkd", "rkd", "sad", "sd_dropout", "simclr", "simkd", "simsiam", "sokd", "sp",
     "srrl", "supervised", "swav", "tf_kd", "tinymim", "tst", "twist", "twist_labels", "uslt", "vibcreg", "vicreg", "vid",
-    "w_mse", "wsld", "zskt",
+    "w_mse", "watermark", "wsld", "zskt",
 ]  # fmt: skip

@@ -473,6 +473,16 @@ def vid(
     axis_name: str | None = None,
     micro: int = 1,
 ) -> Method: ...
+def watermark(
+    network: Net,
+    tx: optax.GradientTransformation,
+    *,
+    key: ArrayLike,
+    epsilon: float = 0.2,
+    share: float = 0.7,
+    axis_name: str | None = None,
+    micro: int = 1,
+) -> Method: ...
 def wsld(
     student: Net,
     teacher: Net,
@@ -571,6 +581,7 @@ __all__ = [
     "vicreg",
     "vid",
     "w_mse",
+    "watermark",
     "wsld",
     "zskt",
 ]

@@ -95,6 +95,7 @@ print({{name: tap.shape for name, tap in taps.items()}})
 
 {command}"""
 _IMAGES = "inputs = np.zeros((1, {}, {}, {}), np.float32)  # in [0, 1]; the network itself takes off mean and std"
+_ROWS = "inputs = np.zeros((1, {}), np.float32)  # a row of numbers"
 _TOKENS = "inputs = np.zeros((1, {}), np.int32)  # numbers of tokens"
 _LATENTS = "inputs = np.random.default_rng(0).standard_normal((1, {})).astype(np.float32)  # latents; the tap `image` is in [0, 1]"
 _PREDICT = (
@@ -147,6 +148,8 @@ def _loading(data: Mapping[str, Any], specification: Mapping[str, Any]) -> str:
     shape = models.input_shape(specification, (data["crop"] or height, data["crop"] or width, channels))
     if task_of(specification) == GENERATE:
         return _LOADING.format(inputs=_LATENTS.format(*shape), command=_SAMPLE)
+    if len(shape) == 1:
+        return _LOADING.format(inputs=_ROWS.format(*shape), command="").strip()
     command = {CLASSIFY: _PREDICT, FEATURES: _FEATURES}.get(task_of(specification), "")
     return _LOADING.format(inputs=_IMAGES.format(*shape), command=command).strip()
 

@@ -46,6 +46,7 @@ VARIANTS = [
     "studies/selective_labels.py",
     "studies/task_distance.py",
     "studies/transfer.py:methods=byol/supervised",
+    "studies/watermark.py",
     "ssl.py:method=twist_labels",
     "text.py:method=dkd",
     "ssl_benchmark.py:methods=byol/supervised",  # all others are traced on their views by the tests of kdjax.experiment

@@ -17,6 +17,7 @@ from tiny_nets import CLASSES, LABELS, Case, branches_of, bridge_of, frozen, ima
 
 from kdjax import methods
 from kdjax.core import Frozen, Net, from_linen, jit_fast_compile
+from kdjax.evaluate import watermark_key
 from kdjax.methods.offline.ackd import group_of
 from kdjax.methods.offline.paraphraser import Paraphraser
 from kdjax.methods.recipes import Objective, Outputs
@@ -26,6 +27,13 @@ from kdjax.models import attach, projected, shrink, vit
 def supervised(axis_name: str | None = None, net: Net | None = None, tx: Any = None, **options: Any) -> Case:
     net = net or small(axis_name)
     method = methods.supervised(net, tx or optax.sgd(0.5), axis_name=axis_name, **options)
+    return Case(method, labelled_images(), {}, {"network": net}, lambda s: s.learner.params["student"], "loss")
+
+
+def watermark(axis_name: str | None = None, net: Net | None = None, tx: Any = None, **options: Any) -> Case:
+    net = net or small(axis_name)
+    options = {"key": watermark_key(0, CLASSES)} | options
+    method = methods.watermark(net, tx or optax.sgd(0.5), axis_name=axis_name, **options)
     return Case(method, labelled_images(), {}, {"network": net}, lambda s: s.learner.params["student"], "loss")
 
 
@@ -202,6 +210,7 @@ def tst(
 
 CASES: dict[str, Callable[..., Case]] = {
     "supervised": supervised,
+    "watermark": watermark,
     "kd": kd,
     "ab": first_stage(methods.ab),
     "at": offline(methods.at, weight=10.0),

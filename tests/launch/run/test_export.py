@@ -16,7 +16,7 @@ from PIL import Image
 from kdjax import models
 from kdjax.core import InputError
 from launch import predict
-from launch.run import export
+from launch.run import export, model_card
 
 SPECIFICATION = {"name": "conv_net", "widths": [4], "classes": 2, "mean": [0.3], "std": [0.4], "dtype": "float32"}
 POINTS = ({"learning_rate": 0.5, "val_accuracy": 88.0}, {"learning_rate": 0.1, "val_accuracy": 70.0})
@@ -199,3 +199,8 @@ def test_a_file_tells_whether_images_were_turned_and_predict_does_as_it_says(exp
         assert text.count("images turned as their EXIF orientation says") == 2 * on  # among its data, and in the protocol
         shares[on] = [call(predict, file, tmp_path / f"{x}.png", "--top=2").out.partition(": ")[2] for x in ("upright", "lying")]
     assert shares[False][0] == shares[True][0] == shares[True][1] != shares[False][1]
+
+
+def test_a_head_is_loaded_on_a_row_of_numbers():
+    head = {"name": "mlp_head", "hidden": 4, "out": 1, "input": [20]}
+    assert "np.zeros((1, 20), np.float32)" in model_card._loading({"shape": [8, 8, 1], "crop": 0}, head)
