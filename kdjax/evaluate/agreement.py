@@ -1,11 +1,14 @@
-"""How closely a student follows its teacher, or what it was itself, whatever the labels say."""
+"""How closely a student follows its teacher, or what it was itself, whatever the labels say.
 
-import chex
+Arrays of other shapes raise `InputError`.
+"""
+
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from kdjax.core.check import check_option
+from kdjax.core.shapes import check_shapes
 from kdjax.losses import jensen_shannon, kl_distillation
 
 
@@ -116,5 +119,4 @@ def _unit(x: jax.Array) -> jax.Array:
 
 
 def _check(student: jax.Array, teacher: jax.Array) -> None:
-    chex.assert_rank([student, teacher], 2)
-    chex.assert_equal_shape([student, teacher])
+    check_shapes("B C", student=student, teacher=teacher)

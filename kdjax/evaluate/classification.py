@@ -1,13 +1,16 @@
-"""How good class scores are: accuracy, likelihood, calibration."""
+"""How good class scores are: accuracy, likelihood, calibration.
+
+Arrays of other shapes raise `InputError`.
+"""
 
 from typing import NamedTuple
 
-import chex
 import jax
 import jax.numpy as jnp
 
 from kdjax.core.check import check_option
 from kdjax.core.collectives import mean
+from kdjax.core.shapes import check_shapes
 
 
 def top_k(logits: jax.Array, labels: jax.Array, *, k: int = 1) -> jax.Array:
@@ -179,5 +182,4 @@ def _known(values: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def _check(logits: jax.Array, labels: jax.Array) -> None:
-    chex.assert_rank([logits, labels], [2, 1])
-    chex.assert_equal_shape_prefix([logits, labels], 1)
+    check_shapes("B", check_shapes("B C", logits=logits), labels=labels)

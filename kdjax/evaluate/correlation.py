@@ -1,8 +1,12 @@
-"""Which classes a network holds for alike, and how far a student's view of them is from its teacher's."""
+"""Which classes a network holds for alike, and how far a student's view of them is from its teacher's.
 
-import chex
+Arrays of other shapes raise `InputError`.
+"""
+
 import jax
 import jax.numpy as jnp
+
+from kdjax.core.shapes import check_shapes
 
 
 def class_correlation(logits: jax.Array) -> jax.Array:
@@ -17,7 +21,7 @@ def class_correlation(logits: jax.Array) -> jax.Array:
     >>> class_correlation(jnp.array([[1.0, -2.0, 5.0], [2.0, -4.0, 5.0], [3.0, -6.0, 5.0]])).round(4).tolist()
     [[1.0, -1.0, 0.0], [-1.0, 1.0, 0.0], [0.0, 0.0, 0.0]]
     """
-    chex.assert_rank(logits, 2)
+    check_shapes("N C", logits=logits)
     x = logits.astype(jnp.float32)
     x = x - x[:1]  # a constant logit is now exactly 0
     x = x - jnp.mean(x, axis=0, keepdims=True)
@@ -43,7 +47,7 @@ def correlation_difference(student: jax.Array, teacher: jax.Array) -> jax.Array:
     >>> correlation_difference(z * jnp.array([[1.0, -1.0]]), z).round(4).tolist()
     [[0.0, -2.0], [-2.0, 0.0]]
     """
-    chex.assert_equal_shape([student, teacher])
+    check_shapes("N C", student=student, teacher=teacher)
     return class_correlation(student) - class_correlation(teacher)
 
 

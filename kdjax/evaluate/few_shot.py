@@ -1,12 +1,15 @@
-"""Few-shot classification by prototypes, without any training."""
+"""Few-shot classification by prototypes, without any training.
 
-import chex
+Arrays of other shapes raise `InputError`.
+"""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from kdjax import data
 from kdjax.core.check import InputError, check_option
+from kdjax.core.shapes import check_shapes
 from kdjax.evaluate.intervals import Interval
 
 
@@ -49,8 +52,7 @@ def few_shot_accuracy(
     >>> few_shot_accuracy(jnp.eye(2)[jnp.arange(40) % 2], np.arange(40) % 2, ways=2, shots=1, episodes=10)
     Interval(mean=1.0, low=1.0, high=1.0)
     """
-    chex.assert_rank([features, labels], [2, 1])
-    chex.assert_equal_shape_prefix([features, labels], 1)
+    check_shapes("N", check_shapes("N D", features=features), labels=labels)
     check_few_shot(labels, ways=ways, shots=shots, queries=queries, episodes=episodes)
     sampler = data.episodes(labels, way=ways, shot=shots, query=queries)
     rows = {"row": np.concatenate([sampler.rows(seed, number) for number in range(episodes)])}

@@ -1,10 +1,13 @@
-"""Whether representations have collapsed: numbers of features alone, without labels."""
+"""Whether representations have collapsed: numbers of features alone, without labels.
 
-import chex
+Arrays of other shapes raise `InputError`.
+"""
+
 import jax
 import jax.numpy as jnp
 
 from kdjax.core.check import check_option
+from kdjax.core.shapes import check_shapes
 from kdjax.core.unit import unit
 
 
@@ -27,7 +30,7 @@ def rank_me(features: jax.Array, *, epsilon: float = 1e-7) -> jax.Array:
     >>> round(float(rank_me(jnp.eye(4))), 3)
     4.0
     """
-    chex.assert_rank(features, 2)
+    check_shapes("N D", features=features)
     p = _shares(jnp.linalg.svd(features.astype(jnp.float32), compute_uv=False)) + epsilon
     return jnp.exp(-jnp.sum(p * jnp.log(p)))
 
@@ -50,7 +53,7 @@ def effective_rank(features: jax.Array) -> jax.Array:
     >>> round(float(effective_rank(jnp.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]))), 3)
     2.0
     """
-    chex.assert_rank(features, 2)
+    check_shapes("N D", features=features)
     x = features.astype(jnp.float32)
     x = x - jnp.mean(x, axis=0, keepdims=True)
     # Singular values of the centred rows: the square root of the eigenvalues, at twice the precision.
@@ -75,7 +78,7 @@ def feature_std(features: jax.Array) -> jax.Array:
     >>> float(feature_std(jnp.ones((3, 4))))
     0.0
     """
-    chex.assert_rank(features, 2)
+    check_shapes("N D", features=features)
     return jnp.mean(jnp.std(_unit(features), axis=0))
 
 
@@ -116,8 +119,7 @@ def alignment(first: jax.Array, second: jax.Array) -> jax.Array:
     >>> float(alignment(jnp.array([[1.0, 0.0]]), jnp.array([[0.0, 5.0]])))
     2.0
     """
-    chex.assert_rank([first, second], 2)
-    chex.assert_equal_shape([first, second])
+    check_shapes("N D", first=first, second=second)
     return jnp.mean(jnp.sum(jnp.square(_unit(first) - _unit(second)), axis=-1))
 
 
@@ -140,7 +142,7 @@ def uniformity(features: jax.Array) -> jax.Array:
     >>> float(uniformity(jnp.array([[1.0, 0.0], [-2.0, 0.0]])))
     -8.0
     """
-    chex.assert_rank(features, 2)
+    check_shapes("N D", features=features)
     rows = features.shape[0]
     check_option("rows", rows, lambda n: n >= 2, "2 or more")
     z = _unit(features)

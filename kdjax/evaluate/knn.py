@@ -1,12 +1,15 @@
-"""Weighted nearest neighbours: what frozen features know, without any training."""
+"""Weighted nearest neighbours: what frozen features know, without any training.
+
+Arrays of other shapes raise `InputError`.
+"""
 
 from functools import partial
 
-import chex
 import jax
 import jax.numpy as jnp
 
 from kdjax.core.check import check_option
+from kdjax.core.shapes import check_shapes
 from kdjax.core.unit import unit
 from kdjax.evaluate.classification import top_k
 
@@ -35,8 +38,7 @@ def nearest(
     >>> near.tolist(), rows.tolist()
     ([[1.0, 0.0]], [[1, 0]])
     """
-    chex.assert_rank([features, queries], 2)
-    chex.assert_equal_shape_suffix([features, queries], 1)
+    check_shapes("M D", check_shapes("N D", features=features), queries=queries)
     _check(features.shape[0], k, distance, chunk)
     return _nearest(features, queries, k=k, distance=distance, chunk=chunk)
 
@@ -85,9 +87,9 @@ def knn_scores(
     >>> knn_scores(features, jnp.array([0, 1]), jnp.array([[3.0, 0.1]]), classes=2, k=1).tolist()
     [[1.0, 0.0]]
     """
-    chex.assert_rank([features, labels, queries], [2, 1, 2])
-    chex.assert_equal_shape_prefix([features, labels], 1)
-    chex.assert_equal_shape_suffix([features, queries], 1)
+    sizes = check_shapes("N D", features=features)
+    check_shapes("N", sizes, labels=labels)
+    check_shapes("M D", sizes, queries=queries)
     _check(features.shape[0], k, distance, chunk)
     check_option("temperature", temperature, lambda t: t > 0, "a number above 0")
     check_option("classes", classes, lambda n: n >= 1, "1 or more")

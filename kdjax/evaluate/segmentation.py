@@ -1,11 +1,15 @@
-"""How well classes of pixels are told: from counts of pairs, which add up over batches, devices and processes."""
+"""How well classes of pixels are told: from counts of pairs, which add up over batches, devices and processes.
+
+Arrays of other shapes raise `InputError`.
+"""
 
 from typing import Any
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from kdjax.core.shapes import check_shapes
 
 
 def confusion_matrix(logits: jax.Array, labels: jax.Array, *, ignore: int = -1) -> jax.Array:
@@ -22,8 +26,7 @@ def confusion_matrix(logits: jax.Array, labels: jax.Array, *, ignore: int = -1) 
     >>> confusion_matrix(jnp.eye(2)[jnp.array([0, 1, 1, 0])], jnp.array([0, 1, 0, -1])).tolist()
     [[1.0, 1.0], [0.0, 1.0]]
     """
-    chex.assert_equal_shape_prefix([logits, labels], labels.ndim)
-    chex.assert_rank(logits, labels.ndim + 1)
+    check_shapes("...", check_shapes("... K", logits=logits), labels=labels)
     classes = logits.shape[-1]
     counted = (labels >= 0) & (labels != ignore)
     pairs = jnp.where(counted, labels, 0) * classes + jnp.argmax(logits, axis=-1)

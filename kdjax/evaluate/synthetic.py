@@ -2,11 +2,12 @@
 ones, whether they are copies.
 
 Distances are Euclidean, between features or between images as rows of numbers.
+
+Arrays of other shapes raise `InputError`.
 """
 
 from typing import Any
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from kdjax import losses
 from kdjax.core import InputError, batch_norms
 from kdjax.core.check import check_option
+from kdjax.core.shapes import check_shapes
 from kdjax.evaluate._distances import as_rows, distances, nearest_others, two_sets
 
 
@@ -35,7 +37,7 @@ def class_entropy(logits: jax.Array, *, share: bool = False) -> jax.Array:
     >>> f"{class_entropy(jnp.array([[9.0, 0.0], [5.0, 1.0], [0.0, 2.0], [0.0, 3.0]])):.4f}"  # log 2
     '0.6931'
     """
-    chex.assert_rank(logits, 2)
+    check_shapes("N C", logits=logits)
     classes = logits.shape[1]
     named = jnp.mean(jax.nn.one_hot(jnp.argmax(logits, axis=1), classes), axis=0)
     entropy = jnp.sum(jax.scipy.special.entr(named))

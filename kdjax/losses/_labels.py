@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.core.check import InputError
-from kdjax.losses._check import Sizes, check_shapes
+from kdjax.core.shapes import Sizes, check_shapes
 
 
 def class_numbers(labels: Any, sizes: Sizes | None = None, *, called: str = "labels") -> jax.Array:

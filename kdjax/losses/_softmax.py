@@ -65,5 +65,6 @@ def divergence(log_p: jax.Array, log_q: jax.Array) -> jax.Array:
     [0.6931, 0.0]
     """
     p = jnp.exp(log_p)
-    # Also where p underflows to 0 and q is masked; what is NaN stays NaN.
-    return p * jnp.where(p == 0, 0.0, log_p - log_q)
+    # Also where p underflows to 0 and q is masked; what is NaN stays NaN, but -inf less -inf makes none for debug_nans to find.
+    log_p, log_q = (jnp.where(p == 0, 0.0, log) for log in (log_p, log_q))
+    return p * (log_p - log_q)

@@ -8,7 +8,7 @@ import numpy as np
 
 from kdjax.core import collectives
 from kdjax.core.check import InputError
-from kdjax.losses._check import Sizes, check_shapes
+from kdjax.core.shapes import Sizes, check_shapes
 from kdjax.losses._softmax import times_log
 
 

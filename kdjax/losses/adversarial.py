@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.core.check import check_option
-from kdjax.losses._check import check_shapes, wide
+from kdjax.core.shapes import check_shapes
+from kdjax.losses._check import wide
 
 Game = Literal["non_saturating", "hinge", "least_squares", "wasserstein"]
 _GAMES = ("non_saturating", "hinge", "least_squares", "wasserstein")

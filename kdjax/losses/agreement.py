@@ -8,7 +8,8 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from kdjax.core.check import check_option
-from kdjax.losses._check import check_number, check_shapes, wide
+from kdjax.core.shapes import check_shapes
+from kdjax.losses._check import check_number, wide
 from kdjax.losses._positions import counted, shown
 from kdjax.losses._softmax import times_log
 from kdjax.losses.logits import kl_distillation

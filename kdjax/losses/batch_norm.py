@@ -10,7 +10,8 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from kdjax.core import collectives
-from kdjax.losses._check import check_number, check_positive, check_shapes, wide
+from kdjax.core.shapes import check_shapes
+from kdjax.losses._check import check_number, check_positive, wide
 from kdjax.losses._geometry import root
 
 

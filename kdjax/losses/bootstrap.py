@@ -5,8 +5,9 @@ import jax.numpy as jnp
 from jax import lax
 from jax.typing import ArrayLike
 
+from kdjax.core.shapes import check_shapes
 from kdjax.core.unit import unit
-from kdjax.losses._check import check_shapes, wide
+from kdjax.losses._check import wide
 from kdjax.losses._positions import counted, shown
 
 

@@ -11,7 +11,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from kdjax.core.check import check_option
-from kdjax.losses._check import check_shapes
+from kdjax.core.shapes import check_shapes
 from kdjax.losses._positions import counted, shown
 
 

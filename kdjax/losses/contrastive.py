@@ -12,8 +12,9 @@ from jax.typing import ArrayLike
 
 from kdjax.core import collectives
 from kdjax.core.check import InputError, check_rows
+from kdjax.core.shapes import Sizes, check_shapes
 from kdjax.core.unit import unit
-from kdjax.losses._check import Sizes, check_flag, check_positive, check_shapes, wide
+from kdjax.losses._check import check_flag, check_positive, wide
 from kdjax.losses._geometry import off_diagonal
 from kdjax.losses._softmax import log_probabilities, probabilities
 

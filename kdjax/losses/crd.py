@@ -15,8 +15,9 @@ from jax.typing import ArrayLike
 
 from kdjax.core import collectives
 from kdjax.core.check import InputError
+from kdjax.core.shapes import check_shapes
 from kdjax.core.unit import unit
-from kdjax.losses._check import check_positive, check_shapes, wide
+from kdjax.losses._check import check_positive, wide
 from kdjax.losses._labels import class_numbers
 
 _EPSILON = 1e-7  # in both denominators, as in the authors' code

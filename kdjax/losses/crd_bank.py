@@ -13,8 +13,9 @@ from jax.typing import ArrayLike
 from kdjax.core import collectives
 from kdjax.core.check import InputError, check_option
 from kdjax.core.keys import example_keys
+from kdjax.core.shapes import check_shapes
 from kdjax.core.unit import unit
-from kdjax.losses._check import check_number, check_shapes, wide
+from kdjax.losses._check import check_number, wide
 from kdjax.losses._choice import choose
 from kdjax.losses._labels import class_numbers
 

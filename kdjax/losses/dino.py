@@ -7,7 +7,8 @@ from jax.typing import ArrayLike
 
 from kdjax.core import collectives
 from kdjax.core.ema import ema
-from kdjax.losses._check import check_number, check_positive, check_shapes, wide
+from kdjax.core.shapes import check_shapes
+from kdjax.losses._check import check_number, check_positive, wide
 from kdjax.losses._softmax import log_probabilities, probabilities
 from kdjax.losses._views import check_views, swapped
 

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from kdjax.losses._check import check_positive, check_shapes, wide
+from kdjax.core.shapes import check_shapes
+from kdjax.losses._check import check_positive, wide
 from kdjax.losses._geometry import absolute
 from kdjax.losses._positions import counted, shown
 from kdjax.losses.logits import kl_distillation

@@ -13,7 +13,8 @@ from jax.typing import ArrayLike
 
 from kdjax.core.check import check_option
 from kdjax.core.pool import average_pool, match_sizes
-from kdjax.losses._check import check_positive, check_shapes, wide
+from kdjax.core.shapes import check_shapes
+from kdjax.losses._check import check_positive, wide
 from kdjax.losses._positions import counted, mean_of_each, shown
 
 

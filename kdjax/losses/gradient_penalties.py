@@ -15,7 +15,8 @@ from jax.typing import ArrayLike
 from kdjax.core import collectives
 from kdjax.core.check import InputError
 from kdjax.core.keys import row_normal
-from kdjax.losses._check import check_number, check_shapes, wide
+from kdjax.core.shapes import check_shapes
+from kdjax.losses._check import check_number, wide
 from kdjax.losses._geometry import root
 
 

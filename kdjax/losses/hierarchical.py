@@ -8,7 +8,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from kdjax.core.check import InputError, check_option
-from kdjax.losses._check import check_shapes
+from kdjax.core.shapes import check_shapes
 from kdjax.losses._labels import class_numbers
 from kdjax.losses.logits import cross_entropy, kl_distillation
 

@@ -13,7 +13,8 @@ from jax.typing import ArrayLike
 
 from kdjax.core import collectives
 from kdjax.core.check import InputError, check_option
-from kdjax.losses._check import check_positive, check_shapes, wide
+from kdjax.core.shapes import check_shapes
+from kdjax.losses._check import check_positive, wide
 from kdjax.losses._labels import class_numbers
 
 

@@ -12,7 +12,8 @@ from jax.typing import ArrayLike
 
 from kdjax.core import collectives
 from kdjax.core.check import InputError, check_option
-from kdjax.losses._check import check_flag, check_number, check_positive, check_shapes, wide
+from kdjax.core.shapes import check_shapes
+from kdjax.losses._check import check_flag, check_number, check_positive, wide
 from kdjax.losses._geometry import absolute, root
 from kdjax.losses._positions import counted, mean_of_each, shown
 from kdjax.losses._softmax import log_probabilities, probabilities

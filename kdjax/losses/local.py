@@ -6,8 +6,9 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
+from kdjax.core.shapes import check_shapes
 from kdjax.core.unit import unit
-from kdjax.losses._check import check_positive, check_shapes, wide
+from kdjax.losses._check import check_positive, wide
 
 
 def local_contrast(online: jax.Array, target: jax.Array, places: jax.Array, *, temperature: ArrayLike = 0.1) -> jax.Array:

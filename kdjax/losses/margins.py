@@ -8,7 +8,8 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from kdjax.core.pool import average_pool
-from kdjax.losses._check import check_positive, check_shapes, wide
+from kdjax.core.shapes import check_shapes
+from kdjax.losses._check import check_positive, wide
 from kdjax.losses._positions import counted, shown
 
 

@@ -9,7 +9,8 @@ from jax import lax
 
 from kdjax.core import collectives
 from kdjax.core.check import InputError, check_option
-from kdjax.losses._check import check_flag, check_shapes, wide
+from kdjax.core.shapes import check_shapes
+from kdjax.losses._check import check_flag, wide
 from kdjax.losses._positions import shown
 
 _EPSILON = 1e-6  # under the square root of a patch's variance, as in the authors' code

@@ -8,7 +8,8 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from kdjax.core.check import InputError
-from kdjax.losses._check import check_number, check_positive, check_shapes, wide
+from kdjax.core.shapes import check_shapes
+from kdjax.losses._check import check_number, check_positive, wide
 from kdjax.losses._labels import class_numbers
 from kdjax.losses._softmax import times_log
 from kdjax.losses.logits import cross_entropy, kl_distillation

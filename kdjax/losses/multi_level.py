@@ -8,7 +8,8 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from kdjax.core import collectives
-from kdjax.losses._check import check_flag, check_number, check_positive, check_shapes, wide
+from kdjax.core.shapes import check_shapes
+from kdjax.losses._check import check_flag, check_number, check_positive, wide
 from kdjax.losses._positions import shown
 from kdjax.losses._softmax import probabilities
 from kdjax.losses.logits import kl_distillation

@@ -10,8 +10,9 @@ import numpy as np
 from jax import lax
 
 from kdjax.core.check import InputError, check_rows
+from kdjax.core.shapes import check_shapes
 from kdjax.core.unit import unit
-from kdjax.losses._check import check_flag, check_shapes, wide
+from kdjax.losses._check import check_flag, wide
 from kdjax.losses._geometry import products
 
 

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from kdjax.losses._check import check_shapes, wide
+from kdjax.core.shapes import check_shapes
+from kdjax.losses._check import wide
 from kdjax.losses._labels import at_label, class_numbers
 
 

@@ -10,7 +10,8 @@ from jax.typing import ArrayLike
 
 from kdjax.core import collectives
 from kdjax.core.check import check_option, check_rows
-from kdjax.losses._check import check_positive, check_shapes, wide
+from kdjax.core.shapes import check_shapes
+from kdjax.losses._check import check_positive, wide
 from kdjax.losses._labels import class_numbers
 from kdjax.losses._softmax import log_probabilities, tempered
 from kdjax.losses._views import check_views, swapped

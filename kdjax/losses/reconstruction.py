@@ -4,7 +4,8 @@ import jax
 from jax import lax
 from jax.typing import ArrayLike
 
-from kdjax.losses._check import check_shapes, wide
+from kdjax.core.shapes import check_shapes
+from kdjax.losses._check import wide
 from kdjax.losses._geometry import absolute
 from kdjax.losses._positions import mean_of_each, shown
 

@@ -14,8 +14,9 @@ from jax.typing import ArrayLike
 
 from kdjax.core import collectives
 from kdjax.core.check import InputError, check_rows
+from kdjax.core.shapes import check_shapes
 from kdjax.core.unit import unit
-from kdjax.losses._check import check_flag, check_number, check_positive, check_shapes, wide
+from kdjax.losses._check import check_flag, check_number, check_positive, wide
 from kdjax.losses._geometry import beyond_rounding, off_diagonal, products, root
 
 _OF_VARIANCE = 1e-5  # beside a column's variance, that of the authors' batch norm

@@ -16,8 +16,9 @@ from jax.typing import ArrayLike
 
 from kdjax.core import collectives
 from kdjax.core.check import check_option
+from kdjax.core.shapes import check_shapes
 from kdjax.core.unit import unit
-from kdjax.losses._check import check_flag, check_number, check_positive, check_shapes, wide
+from kdjax.losses._check import check_flag, check_number, check_positive, wide
 from kdjax.losses._geometry import absolute, beyond_rounding, off_diagonal, root
 from kdjax.losses._positions import pairs, shown
 from kdjax.losses._softmax import probabilities

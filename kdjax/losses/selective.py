@@ -11,7 +11,8 @@ from jax.typing import ArrayLike
 from kdjax.core import collectives
 from kdjax.core.check import check_option
 from kdjax.core.ema import ema
-from kdjax.losses._check import check_number, check_positive, check_shapes, wide
+from kdjax.core.shapes import check_shapes
+from kdjax.losses._check import check_number, check_positive, wide
 from kdjax.losses._labels import class_mask
 from kdjax.losses._softmax import divergence, log_probabilities, probabilities
 from kdjax.losses.logits import cross_entropy

@@ -8,8 +8,9 @@ from jax.typing import ArrayLike
 
 from kdjax.core import collectives
 from kdjax.core.mesh import on_any_mesh, rows_of
+from kdjax.core.shapes import check_shapes
 from kdjax.core.unit import unit
-from kdjax.losses._check import check_number, check_positive, check_shapes, temperatures, wide
+from kdjax.losses._check import check_number, check_positive, temperatures, wide
 from kdjax.losses._geometry import off_diagonal
 from kdjax.losses._positions import counted, shown
 from kdjax.losses._softmax import divergence, log_probabilities, probabilities

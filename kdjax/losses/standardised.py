@@ -6,7 +6,8 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from kdjax.core.check import InputError, check_option
-from kdjax.losses._check import check_shapes, wide
+from kdjax.core.shapes import check_shapes
+from kdjax.losses._check import wide
 from kdjax.losses._geometry import beyond_rounding
 from kdjax.losses._positions import shown
 from kdjax.losses.logits import kl_distillation

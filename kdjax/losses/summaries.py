@@ -13,8 +13,9 @@ from jax.typing import ArrayLike
 
 from kdjax.core.check import InputError, check_option
 from kdjax.core.pool import match_sizes
+from kdjax.core.shapes import check_shapes
 from kdjax.core.unit import unit
-from kdjax.losses._check import check_flag, check_shapes, wide
+from kdjax.losses._check import check_flag, wide
 from kdjax.losses._geometry import absolute, root, shrink
 from kdjax.losses._positions import counted, shown
 

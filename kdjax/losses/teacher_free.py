@@ -8,7 +8,8 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from kdjax.core.check import InputError, check_option
-from kdjax.losses._check import check_number, check_positive, check_shapes, wide
+from kdjax.core.shapes import check_shapes
+from kdjax.losses._check import check_number, check_positive, wide
 from kdjax.losses._labels import class_mask, class_numbers
 from kdjax.losses._positions import counted, shown
 from kdjax.losses._softmax import divergence, log_probabilities, tempered, times_log

@@ -10,7 +10,8 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from kdjax.core.check import InputError, check_option
-from kdjax.losses._check import check_number, check_shapes, wide
+from kdjax.core.shapes import check_shapes
+from kdjax.losses._check import check_number, wide
 from kdjax.losses._positions import mean_of_each, shown
 from kdjax.losses._softmax import divergence, log_probabilities
 from kdjax.losses.logits import cross_entropy, kl_distillation

@@ -7,7 +7,8 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from kdjax.core.check import InputError
-from kdjax.losses._check import check_shapes, temperatures, wide
+from kdjax.core.shapes import check_shapes
+from kdjax.losses._check import temperatures, wide
 from kdjax.losses._positions import counted, shown
 from kdjax.losses._softmax import divergence, log_sum, tempered
 

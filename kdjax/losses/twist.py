@@ -8,7 +8,8 @@ from jax.typing import ArrayLike
 
 from kdjax.core import collectives
 from kdjax.core.check import check_rows
-from kdjax.losses._check import check_number, check_positive, check_shapes, wide
+from kdjax.core.shapes import check_shapes
+from kdjax.losses._check import check_number, check_positive, wide
 from kdjax.losses._softmax import log_probabilities, probabilities, times_log
 from kdjax.losses._views import check_views, swapped
 from kdjax.losses.logits import cross_entropy

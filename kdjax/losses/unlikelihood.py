@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from kdjax.losses._check import check_number, check_shapes, wide
+from kdjax.core.shapes import check_shapes
+from kdjax.losses._check import check_number, wide
 from kdjax.losses._labels import class_mask, class_numbers
 from kdjax.losses._positions import counted, shown
 from kdjax.losses._softmax import log_except

@@ -9,8 +9,9 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from kdjax.core.check import InputError
+from kdjax.core.shapes import check_shapes
 from kdjax.core.unit import unit
-from kdjax.losses._check import check_number, check_shapes, wide
+from kdjax.losses._check import check_number, wide
 from kdjax.losses._labels import class_mask, class_numbers
 from kdjax.losses._softmax import log_probabilities
 

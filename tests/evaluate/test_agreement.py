@@ -51,5 +51,5 @@ def test_relative_accuracy_of_numbers_and_of_members():
 
 @pytest.mark.parametrize("measure", [top1_agreement, divergence, logit_correlation, forgetting])
 def test_shapes_are_checked(measure):
-    with pytest.raises(AssertionError):
+    with pytest.raises(InputError, match="has shape"):
         measure(jnp.array(S), jnp.array(T[:, :4]))

@@ -2,6 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from kdjax.core import InputError
 from kdjax.evaluate import class_correlation, correlation_difference, correlation_gap
 
 RANDOM = np.random.default_rng(0)
@@ -33,9 +34,9 @@ def test_a_constant_class_goes_with_none():
 
 
 def test_shapes_are_checked():
-    with pytest.raises(AssertionError):
+    with pytest.raises(InputError, match="has shape"):
         correlation_difference(jnp.array(S), jnp.array(T[:, :4]))
-    with pytest.raises(AssertionError):
+    with pytest.raises(InputError, match="has shape"):
         correlation_gap(jnp.array(S), jnp.array(T[:4]))
-    with pytest.raises(AssertionError):
+    with pytest.raises(InputError, match="has shape"):
         class_correlation(jnp.array(S[0]))

@@ -6,10 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental import checkify
+from jax.extend.core import jaxpr_as_fun
 from test_losses_devices import CASES as ON_DEVICES
 from test_losses_devices import LABELS, MAPS, S, T
 from test_losses_positions import LABELS as PLACES
-from test_losses_positions import POSITIONS, SOFT
+from test_losses_positions import POSITIONS, SOFT, WHERE
 from test_losses_positions import STUDENT as LOGITS
 from test_losses_positions import TEACHER as THEIRS
 from test_losses_where import BATCH, EACH, HEADS, MEANS, THEIR_HEADS, TOKENS
@@ -106,6 +108,23 @@ def test_dtypes(name):
     with jax.enable_x64(True):
         assert dtypes(shapes(loss, *(np.float64(x) if f else x for x, f in zip(arrays, floats, strict=True)))) <= {"float64"}
         assert dtypes(shapes(loss, *arrays)) <= {"float32"}
+
+
+def counting(name):
+    """A case, with rows or positions that do not count where it takes `where`."""
+    loss, *arrays = CASES[name]
+    if name in POSITIONS:
+        return lambda s, t: POSITIONS[name](s, t, PLACES, SOFT, {"where": WHERE}), *arrays
+    return partial(loss, where=np.arange(len(arrays[0])) % 3 > 0) if name in {*EACH, *BATCH} - MEANS.keys() else loss, *arrays
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if "," not in name])
+def test_no_nan_on_the_way(name):
+    loss, *arrays = counting(name)
+    program = jax.make_jaxpr(jax.value_and_grad(scalar(loss)))(*arrays)
+    if "inf" in str(program):  # a NaN that does not reach the end, but stops a program under `jax.debug_nans`, comes of infinity
+        found, _ = jax.jit(checkify.checkify(jaxpr_as_fun(program), errors=checkify.nan_checks))(*arrays)
+        found.throw()
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name not in {*ON_DEVICES, *OF_ARRAYS}])
