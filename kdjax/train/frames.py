@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from kdjax.core.files import refusing, remove, write_bytes
+from kdjax.train.run import Run
 from kdjax.train.stage import Stage
 
 FRAMES = 10  # evaluations at most
@@ -21,6 +22,11 @@ def is_shown(stage: Stage, step: int) -> bool:
     """
     total, number = (-(-n // stage.pace.evaluate) for n in (stage.steps, step))
     return number * FRAMES // total > (number - 1) * FRAMES // total
+
+
+def folder_of(run: Run, name: str) -> Path:
+    """Where the images of a stage are until it is finished."""
+    return run.folder / "checkpoints" / f"{name}.frames"
 
 
 def cut(folder: Path, step: int) -> None:

@@ -11,6 +11,7 @@ from kdjax.core import Frozen, InputError
 from kdjax.data import Source, one_row
 from kdjax.train import fingerprint
 from kdjax.train.block import augmented
+from kdjax.train.evaluation import selects_best
 from kdjax.train.feed import sampler_of
 from kdjax.train.host_code import of_host_code
 from kdjax.train.identity import Identity, cause
@@ -54,7 +55,7 @@ def identity_of(name: str, stage: Stage, run: Run, given: Mapping[str, Frozen], 
 
 def _is_judged(stage: Stage, run: Run) -> bool:
     """Whether the result follows from what was measured on the way."""
-    return run.test_curve or (run.select == "best" and not stage.intermediate)
+    return run.test_curve or selects_best(stage, run)
 
 
 def _settings(stage: Stage, run: Run) -> dict[str, Any]:

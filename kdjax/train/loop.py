@@ -1,34 +1,34 @@
 """The one training loop."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kdjax.core import InputError, jit_fast_compile, join, split
+from kdjax.core import InputError, join, split
 from kdjax.core.files import remove
 from kdjax.data import resident
 from kdjax.train import frames
-from kdjax.train.alarms import fatal, raised
 from kdjax.train.block import block
 from kdjax.train.checkpoint import Checkpoints
-from kdjax.train.collect import Collect, Collector, on_devices
-from kdjax.train.devices import on_host, place, within_process
+from kdjax.train.collect import Collector, on_devices
+from kdjax.train.devices import on_host, place
 from kdjax.train.diverged import Diverged, check_losses, check_weights, ended
+from kdjax.train.evaluation import at_best, evaluate_at_end, evaluate_on_the_way, selects_best
 from kdjax.train.feed import Chunk, feed
 from kdjax.train.identify import identity_of
+from kdjax.train.initial_state import initial_state
 from kdjax.train.members import stack, unstack
 from kdjax.train.processes import first, gathered
+from kdjax.train.refresh import refresher
 from kdjax.train.run import Run, Stopped, name_damaged
-from kdjax.train.stage import Result, Stage, blank_batch, check_stage, score_of, seeds_of, sources_of
+from kdjax.train.stage import Result, Stage, check_stage, score_of, seeds_of
 from kdjax.train.stage_cache import clear, keep, machine_of, read_back
-from kdjax.train.start import begin
 from kdjax.train.sweep import choose
 from kdjax.train.teacher_cache.compute import check_outputs, teacher_outputs
 
@@ -70,7 +70,7 @@ def run_stages(stages: dict[str, Stage], run: Run) -> dict[str, Result]:
                 results[name] = _train(name, stage, run, identity, given, results, splits, list(stages))
             else:
                 results[name] = found.result if found.state is None else _measured_again(name, stage, run, identity, found, splits)
-            first(partial(remove, _frames(run, name)))
+            first(partial(remove, frames.folder_of(run, name)))
         except Diverged as error:
             if not stage.optional:
                 raise
@@ -83,35 +83,22 @@ def run_stages(stages: dict[str, Stage], run: Run) -> dict[str, Result]:
 def _train(name, stage, run, identity, given, results, splits, order) -> Result:
     own = run.share == "none" and stage.members > 1
     arrays = place(resident(stage.source), run.devices) if stage.source and run.resident else None
-    state = _initial(stage, run, given, results)
-    best, score, sign = run.select == "best" and not stage.intermediate, stage.score, score_of(stage).sign
+    state = initial_state(stage, run, given, results)
     first(lambda: (run.folder / "checkpoints").mkdir(exist_ok=True))  # not the run's own folder, which may have been removed
-    checkpoints = Checkpoints(run.folder / "checkpoints" / name, identity, best=best)
+    checkpoints = Checkpoints(run.folder / "checkpoints" / name, identity, best=selects_best(stage, run))
     try:
         moving, frozen = split(state)
-        found = checkpoints.newest(moving, run.say)
-        step, notes = 0, {"machines": [machine_of(run)]}
-        if found:
-            step, moving, notes = found
-            run.say(f"{name}: resumed at step {step} of {stage.steps}")
-            run.damaged.update(notes["damaged"])
-            if machine_of(run) not in notes["machines"]:
-                notes["machines"].append(machine_of(run))
-                run.say(f"{name}: other devices or versions than before, so the result is not repeated bit for bit")
-        run.records.put(order, name, notes.pop("lines", []), grows=True)
-        first(lambda: frames.cut(_frames(run, name), step))
+        step, moving, notes = _newest(name, stage, run, order, checkpoints, moving)
         moving, frozen = place(moving, run.devices, lead=1), place(frozen, run.devices)
         compiled = block(stage, state, run.how, own, run.devices)
         ask = Collector(stage.method.predict, run, splits, stage.view, needs=stage.method.needs)
-        validation = "val" if "val" in splits else "test"
-        keys, warned, saved = _noise_keys(stage, run, own), False, step
-        look = stage.frames and (lambda state: stage.frames(state, jax.random.key(run.data_seed)))
-        outputs = None
+        keys, outputs = _noise_keys(stage, run, own), None
         if stage.teacher_cache and step < stage.steps:
             outputs = teacher_outputs(name, stage, run, given, keys[0] if own else keys)
             arrays = None if arrays is None else arrays | {"teacher": place(outputs.everything(), run.devices)}
-        refresh = _refresher(stage, run, splits, arrays)
-        moving = moving if found else refresh(moving, frozen, step)
+        refresh = refresher(stage, run, splits, arrays)
+        moving = moving if step else refresh(moving, frozen, step)
+        warned, saved = False, step
         with closing(feed(stage, run, own, step, outputs)) as chunks:
             while step < stage.steps:
                 began = time.perf_counter()
@@ -127,51 +114,57 @@ def _train(name, stage, run, identity, given, results, splits, order) -> Result:
                 step, due, lost = end, end == stage.steps, ""
                 moving = refresh(moving, frozen, step)
                 if due or step % stage.pace.evaluate == 0:
-                    measured = stage.evaluate(ask(join(moving, frozen)), validation, False)
-                    _check_measured(name, measured, score, {"select='best'": best, "a sweep that chooses": stage.choose})
-                    line |= {f"{validation}_{measure}": value for measure, value in measured.items()}
-                    lost = "" if due else fatal(stage.alarms, {**line, **measured}, step)
-                    if found := raised(stage.alarms, {**line, **measured}, step):
-                        known = _alarmed(run.records.of(name))
-                        for told in (text for measure, text in found.items() if measure not in known and not lost):
-                            run.say(f"{name}: {told}; the run goes on")
-                        line["alarms"] = found
-                    if look and frames.is_shown(stage, step):
-                        made = ask(join(moving, frozen)).state(look)[0]
-                        first(partial(frames.add, _frames(run, name), step, made))
-                    if run.test_curve and validation == "val":
-                        on_test = stage.evaluate(ask(join(moving, frozen)), "test", False)
-                        line |= {f"test_{score}": on_test[score]} if score in on_test else {}
+                    line, lost = evaluate_on_the_way(name, stage, run, splits, ask(join(moving, frozen)), line)
                 run.records.add([line])
                 run.progress(name, step, run.records.lines[-1])
                 if lost:
                     raise ended(f"{name} stops: {lost}", saved)
                 stopping = any(gathered(run.stop()))
                 if due or stopping or step % stage.pace.save == 0:
-                    value = sign * float(np.mean(line[f"val_{score}"])) if best and f"val_{score}" in line else None
-                    told = {"damaged": sorted(run.damaged), "lines": run.records.of(name)}
-                    held = on_host(moving)
-                    check_weights(name, step, held, saved)
-                    checkpoints.save(step, held, notes | told, value)
+                    _save(name, stage, run, checkpoints, moving, notes, line, saved)
                     saved = step
                 if stopping and not due:
                     raise Stopped(f"stopped by a signal; {name} is saved at step {step} of {stage.steps}: the same command goes on")
-        if best and (chosen := checkpoints.best()) != step:
+        if selects_best(stage, run) and (chosen := checkpoints.best()) != step:
             moving, _ = checkpoints.restore(chosen, moving)
             step = chosen
         state = join(place(moving, run.devices, lead=1), frozen)
         kept, points = list(range(stage.members)), ()
         if stage.choose:
-            scores = stage.evaluate(ask(state), "val", False)[score]
-            kept, points = choose(stage.hyper or {}, f"val_{score}", scores, sign=sign)
+            scores = stage.evaluate(ask(state), "val", False)[stage.score]
+            kept, points = choose(stage.hyper or {}, f"val_{stage.score}", scores, sign=score_of(stage).sign)
             state = stack([unstack(state)[i] for i in kept])
-        measures = _final(stage, ask(state), splits)
+        measures = evaluate_at_end(stage, splits, ask(state))
         if "val" in splits and run.test_curve:
-            measures |= _at_best(run.records.of(name), kept, score, sign)
+            measures |= at_best(stage, run.records.of(name), kept)
     finally:
         checkpoints.close()
-    shown = frames.read(_frames(run, name))
+    shown = frames.read(frames.folder_of(run, name))
     return keep(name, stage, run, identity, state, measures, step, points, share=len(notes["machines"]) == 1, frames=shown)
+
+
+def _newest(name, stage, run, order, checkpoints, moving) -> tuple[int, Any, dict]:
+    """Where a stage goes on, or begins: the step, what moves there, and the notes that its checkpoints take along."""
+    step, notes = 0, {"machines": [machine_of(run)]}
+    if found := checkpoints.newest(moving, run.say):
+        step, moving, notes = found
+        run.say(f"{name}: resumed at step {step} of {stage.steps}")
+        run.damaged.update(notes["damaged"])
+        if machine_of(run) not in notes["machines"]:
+            notes["machines"].append(machine_of(run))
+            run.say(f"{name}: other devices or versions than before, so the result is not repeated bit for bit")
+    run.records.put(order, name, notes.pop("lines", []), grows=True)
+    first(lambda: frames.cut(frames.folder_of(run, name), step))
+    return step, moving, notes
+
+
+def _save(name, stage, run, checkpoints, moving, notes, line, saved) -> None:
+    """Saves what moves, with the score of its step where the best one is taken in the end."""
+    score, held = line.get(f"val_{stage.score}"), on_host(moving)
+    value = score_of(stage).sign * float(np.mean(score)) if selects_best(stage, run) and score is not None else None
+    check_weights(name, line["step"], held, saved)
+    told = {"damaged": sorted(run.damaged), "lines": run.records.of(name)}
+    checkpoints.save(line["step"], held, notes | told, value)
 
 
 def _measured_again(name, stage, run, identity, found, splits) -> Result:
@@ -180,21 +173,10 @@ def _measured_again(name, stage, run, identity, found, splits) -> Result:
     ask = Collector(stage.method.predict, run, splits, stage.view, needs=stage.method.needs)
     moving, frozen = split(found.state)
     state = join(place(moving, run.devices, lead=1), place(frozen, run.devices))
-    measures, result = _final(stage, ask(state), splits), found.result
+    measures, result = evaluate_at_end(stage, splits, ask(state)), found.result
     return keep(
         name, stage, run, identity, state, measures, result.step, result.points, share=found.shared, frames=result.frames
     )  # fmt: skip
-
-
-def _frames(run: Run, name: str) -> Path:
-    """Where the images of a stage are until it is finished."""
-    return run.folder / "checkpoints" / f"{name}.frames"
-
-
-def _final(stage: Stage, collect: Collect, splits: dict) -> dict[str, list[float]]:
-    """What is measured at the end."""
-    measures = _measured("test", stage.evaluate(collect, "test", True))
-    return measures | (_measured("val", stage.evaluate(collect, "val", False)) if "val" in splits else {})
 
 
 def _advance(compiled, moving: Any, held: tuple, chunks: Iterator[Chunk], step: int, end: int) -> tuple[Any, dict, int, list[str]]:
@@ -216,86 +198,9 @@ def _advance(compiled, moving: Any, held: tuple, chunks: Iterator[Chunk], step: 
     return moving, {"epoch": epoch} | averages, images, damaged
 
 
-def _check_measured(name: str, measured: dict, score: str, asked: dict[str, bool]) -> None:
-    """Refuses to choose by a score that is not measured on the way."""
-    for what in (what for what, wanted in asked.items() if wanted and score not in measured):
-        raise InputError(f"{what} is not accepted: stage {name!r} measures {', '.join(measured)}, no {score}")
-
-
-def _at_best(lines: list[dict], members: list[int], score: str, sign: int) -> dict[str, list[float]]:
-    """Each member's score on test images where that on validation images was best; of equals the latest."""
-    val_score, test_score = f"val_{score}", f"test_{score}"
-    both = [(x[val_score], x[test_score]) for x in lines if {val_score, test_score} <= set(x)]
-    if not both:
-        return {}
-    val, test = np.array(both, float).swapaxes(0, 1)[..., members]
-    last = len(val) - 1 - np.argmax(np.nan_to_num(sign * val[::-1], nan=-np.inf), axis=0)
-    return {f"test_at_best_val_{score}": np.take_along_axis(test, last[None], axis=0)[0].tolist()}
-
-
-def _alarmed(lines: list[dict]) -> set[str]:
-    """The measures of which alarms were told before."""
-    return {measure for line in lines for measure in line.get("alarms", ())}
-
-
-def _measured(split: str, measures: dict) -> dict[str, list[float]]:
-    return {f"{split}_{measure}": np.ravel(value).astype(float).tolist() for measure, value in measures.items()}
-
-
-def _initial(stage: Stage, run: Run, given: dict, results: dict) -> Any:
-    """The State at step 0, members stacked."""
-    # Frozen parts are traced as zeros and put back, so that no compiled program holds a teacher's weights.
-    by_source = {value.source: value for value in given.values()}
-    init = jit_fast_compile(lambda key: stage.method.init(key, blank_batch(stage), jax.tree.map(jnp.zeros_like, given)))
-    states = []
-    for number, seed in enumerate(seeds_of(stage, run.seed)):
-        moving, blank = split(init(jax.random.fold_in(jax.random.key(seed), 0)))
-        one = join(moving, [by_source[x.source] for x in blank])
-        for start in stage.start:
-            one = begin(stage.method, one, start, number % (stage.seeds or stage.members))
-        states.append(_warm_started(stage, one, results, number))
-    state = stack(states)
-    if stage.hyper:
-        state = state._replace(hyper={k: jnp.asarray(v, jnp.float32) for k, v in stage.hyper.items()})
-    return state
-
-
-def _warm_started(stage: Stage, state: Any, results: dict, number: int) -> Any:
-    """A member's State with weights of an earlier stage; the points of a sweep go on from the same ones, a seed each."""
-    if stage.warm_start is None:
-        return state
-    each, member = tuple(results[name] for name in sources_of(stage)), number % (stage.seeds or stage.members)
-    found = each if isinstance(stage.warm_start_from, tuple) else each[0]
-    if stage.hyper:
-        return state._replace(inner=stage.warm_start(state.inner, found, member))
-    return stage.warm_start(state, found, member)
-
-
 def _noise_keys(stage: Stage, run: Run, own: bool) -> jax.Array:
     shared = jax.random.key(run.data_seed)
     if run.share == "batch":
         return shared
     keys = [jax.random.fold_in(shared, seed + 1) for seed in seeds_of(stage, run.seed)]
     return jnp.stack(keys) if own else keys[0]
-
-
-def _refresher(stage: Stage, run: Run, splits: dict, arrays: Any) -> Callable:
-    """Makes `(moving, frozen, step) -> moving`: at the steps of a refresh, after that of every member with a key of its own."""
-    renew = stage.refresh
-    if renew is None or not stage.refresh_every:
-        return lambda moving, frozen, step: moving
-    # The teacher's outputs are no rows.
-    rows = None if arrays is None else {name: x for name, x in arrays.items() if name != "teacher"}
-    own = {} if stage.source is None else {"train": rows or stage.source}
-    ask = Collector(stage.method.predict, run, splits | own, stage.view, needs=stage.method.needs)
-
-    def refresh(moving, frozen, step):
-        if step % stage.refresh_every and step < stage.steps:
-            return moving
-        key, states = jax.random.fold_in(jax.random.fold_in(jax.random.key(run.data_seed), 2), step), []
-        for one, seed in zip(unstack(within_process(join(moving, frozen))), seeds_of(stage, run.seed), strict=True):
-            collect = ask(place(stack([one]), run.devices, lead=1), alone=True)
-            states.append(renew(collect, one, step, jax.random.fold_in(key, seed)))
-        return place(split(stack(states))[0], run.devices, lead=1)
-
-    return refresh

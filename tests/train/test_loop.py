@@ -1,5 +1,4 @@
 import json
-from queue import SimpleQueue
 
 import jax
 import jax.numpy as jnp
@@ -9,12 +8,8 @@ from tiny import TEST, TRAIN, assert_close, assert_same, linear, metrics, resume
 
 from kdjax import augment, methods, models
 from kdjax.core import Frozen, InputError, Net
-from kdjax.data import column_source, epoch_rows, subset
+from kdjax.data import column_source, epoch_rows
 from kdjax.train import Diverged, Pace, feed, run_stages, sweep
-
-
-def with_params(state, params):
-    return state._replace(learner=state.learner.replace(params={**state.learner.params, "student": params}))
 
 
 def remembering(source=TRAIN, shown=lambda batch, key: {"index": batch["index"]}):
@@ -118,58 +113,6 @@ def test_the_line_of_a_block_is_the_mean_over_its_chunks(tmp_path, monkeypatch):
         np.testing.assert_allclose(a["loss"], b["loss"], rtol=1e-5)
 
 
-def taken(calls):
-    return [calls.get() for _ in range(calls.qsize())]
-
-
-def test_refresh_is_called_at_absolute_steps_also_after_a_resume(tmp_path):
-    calls = SimpleQueue()  # whose content is no option of what holds it
-
-    def refresh(collect, state, step, key):
-        calls.put((step, np.asarray(jax.random.key_data(key)).tolist()))
-        kernel, bias = state.learner.params["student"]
-        return with_params(state, [kernel, bias + jax.random.normal(key, (3,))])
-
-    stages = {"only": stage(members=2, refresh=refresh, refresh_every=4)}
-    whole = run_stages(stages, run(tmp_path / "whole"))
-    wanted = taken(calls)
-    assert [step for step, _ in wanted] == [0, 0, 4, 4, 8, 8, 12, 12] and len({str(k) for _, k in wanted}) == 8
-    pieces = resumed(tmp_path / "pieces", stages, (2, 1))
-    assert_same(weights(pieces), weights(whole))
-    assert taken(calls) == wanted
-    run_stages({"only": stage(refresh=refresh)}, run(tmp_path / "never"))
-    assert taken(calls) == []
-    run_stages({"only": stage(steps=2, refresh=refresh, refresh_every=4)}, run(tmp_path / "single", seed=4))
-    alone = taken(calls)
-    assert alone[:1] == wanted[1:2]  # the member that starts from seed 4
-    assert [step for step, _ in alone] == [0, 2]  # and after the last step
-
-
-@pytest.mark.parametrize("resident", [True, False])
-def test_what_is_refreshed_has_seen_the_stage_s_rows_and_is_evaluated_and_saved(tmp_path, resident):
-    seen = []
-
-    def refresh(collect, state, step, key):
-        outputs, columns = collect("train", "logits")
-        kernel, _ = state.learner.params["student"]
-        by_hand = columns["index"] % 7 == collect.rows("train", index_of_seven)[0]
-        seen.append((next(iter(outputs.values()))["logits"].shape, bool(by_hand.all())))
-        return with_params(state, [kernel, jnp.array([-1e6, 1e6, -1e6])])
-
-    only = stage(refresh=refresh, refresh_every=4, source=subset(TRAIN, np.arange(5, 25)))
-    splits = {"train": TRAIN, "test": TEST}
-    found = run_stages({"only": only}, run(tmp_path, resident=resident, splits=splits))["only"]
-    assert seen == [((20, 3), True)] * 4
-    ones = 100 * np.mean(np.arange(9, 20) % 3 == 1)
-    lines = [json.loads(x) for x in metrics(tmp_path).splitlines()]
-    assert [line["test_accuracy"][0] for line in lines if "test_accuracy" in line] == pytest.approx([ones] * 3)
-    assert next(iter(found.weights.values()))["params"][1][0].tolist() == [-1e6, 1e6, -1e6]
-
-
-def index_of_seven(outputs, batch):
-    return batch["index"] % 7
-
-
 # --- members
 
 
@@ -190,7 +133,6 @@ def test_a_member_is_the_single_run_with_its_seed(tmp_path, share):
 
 
 def test_one_member_may_diverge_and_all_may_not(tmp_path):
-    from kdjax.train import sweep
 
     method, _ = sweep(lambda rate: methods.supervised(linear(), sgd(rate)), {"rate": [0.1]})
     said = []
@@ -256,48 +198,6 @@ def test_missing_weights_are_refused(tmp_path):
     student = pair()["student"]._replace(given=lambda results: {"techer": Frozen({}, {}, "x")})
     with pytest.raises(InputError, match="needs teacher; it was given techer"):
         run_stages({"student": student}, run(tmp_path))
-
-
-def test_a_stage_may_start_from_weights_of_an_earlier_one(tmp_path):
-    def warm_start(state, result, member):
-        return with_params(state, result.frozen(member=1 - member).params)
-
-    still = methods.supervised(linear(), sgd(0.0))
-    results = run_stages(
-        {"first": stage(members=2), "second": stage(still, warm_start=warm_start, warm_start_from="first", steps=2, members=2)},
-        run(tmp_path),
-    )
-    first, second = (results[name].weights["network"]["params"] for name in ("first", "second"))
-    assert_same([x[::-1] for x in first], second)
-
-
-def test_a_stage_may_start_from_weights_of_several_stages(tmp_path):
-    def warm_start(state, results, member):
-        a, b = (result.frozen(member=member).params for result in results)
-        return with_params(state, jax.tree.map(lambda x, y: x - y, a, b))
-
-    first, other = stage(members=2), stage(methods.supervised(linear(), sgd(0.5)), members=2)
-    still = stage(methods.supervised(linear(), sgd(0.0)), warm_start=warm_start, steps=2, members=2)
-    results = run_stages(
-        {"first": first, "other": other, "second": still._replace(warm_start_from=("first", "other"))}, run(tmp_path / "a")
-    )
-    a, b, found = (results[name].weights["network"]["params"] for name in ("first", "other", "second"))
-    assert_same(jax.tree.map(lambda x, y: x - y, a, b), found)
-    changed = stage(methods.supervised(linear(), sgd(0.4)), members=2)
-    again = {"first": first, "other": changed, "second": still._replace(warm_start_from=("first", "other"))}
-    assert run_stages(again, run(tmp_path / "b"))["second"].digest != results["second"].digest
-
-
-def test_every_point_of_a_sweep_goes_on_from_the_weights_of_its_seed(tmp_path):
-    def warm_start(state, result, member):
-        params = jax.tree.map(lambda x: x[member], result.weights["network"]["params"])
-        return with_params(state, params)
-
-    swept, hyper = sweep(lambda rate: methods.supervised(linear(), sgd(rate * 0)), {"rate": [0.1, 0.2]}, seeds=2)
-    second = stage(swept, warm_start=warm_start, warm_start_from="first", steps=2, members=4, seeds=2, hyper=hyper)
-    results = run_stages({"first": stage(members=2), "second": second}, run(tmp_path))
-    first, second = (results[name].weights["network"]["params"] for name in ("first", "second"))
-    assert_same(jax.tree.map(lambda x: np.concatenate([x, x]), first), second)
 
 
 def test_a_data_free_stage_sees_row_numbers_only_and_members_equal_single_runs(tmp_path):

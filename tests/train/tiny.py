@@ -138,3 +138,8 @@ def resumed(folder, stages, stops, said=None, **options):
         with pytest.raises(Stopped, match="is saved at step"):
             run_stages(stages, run(folder, said, stop=after(blocks), **options))
     return run_stages(stages, run(folder, said, **options))
+
+
+def with_params(state, params):
+    """A State whose student has these weights."""
+    return state._replace(learner=state.learner.replace(params={**state.learner.params, "student": params}))
