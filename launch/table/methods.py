@@ -30,7 +30,8 @@ def family_rows(family: str) -> list[str]:
     """A row a method: those of the folder, and the ways to use them that the family's table in `configs/` names."""
     table = TABLES.get(family, {})
     names = {name for name in methods.__all__ if family_of(name) == family}
-    return [_row(name, table) for name in sorted(names | table.keys())]
+    others = {name for name in methods.__all__ if family_of(name) != family}
+    return [_row(name, table) for name in sorted(names | table.keys() - others)]
 
 
 def families_rows() -> list[str]:
