@@ -9,17 +9,15 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from kdjax.core.check import InputError, pick
-from launch.bench import augment, cache, readers
+from launch.bench import augment, cache, readers, steps
 from launch.run import cli
 
-COMMANDS = {"readers": readers.main, "cache": cache.main, "augment": augment.main}
+COMMANDS = {"readers": readers.main, "cache": cache.main, "augment": augment.main, "steps": steps.main}
 USAGE = """python launch/benchmark.py <what> ... [--json]
 
   readers  images a second of each way to read a data set.
   cache    what it saves to compute the teacher's outputs once.
-  augment  images a second of each augmentation and policy of views.
-
-python launch/benchmark.py <what> --help tells more.
+  augment  images a second of each augmentation and X launch/benchmark.py <what> --help tells more.
 """
 
 

@@ -16,6 +16,7 @@ from launch import analyse, pack, predict, report, sample
 from launch import main as launcher
 from launch.bench import cache as benchmark_cache
 from launch.bench import readers as benchmark_readers
+from launch.bench import steps as benchmark_steps
 from launch.run import cli
 from tests.fast_compile import xla_flags
 
@@ -115,7 +116,8 @@ def test_fields_named_in_the_text_exist(flag):
 
 
 def test_usage_texts_hold_the_flags_of_the_readme():
-    usages = "".join(x.USAGE for x in (launcher, predict, sample, report, pack, analyse, benchmark_readers, benchmark_cache))
+    programs = (launcher, predict, sample, report, pack, analyse, benchmark_readers, benchmark_cache, benchmark_steps)
+    usages = "".join(x.USAGE for x in programs)
     known = {"--config", *re.findall(r"--[a-z]+", usages)}
     lines = [*PROSE.splitlines(), *COMMANDS]
     ours = "\n".join(line.partition("launch/")[2] if "launch/" in line else line for line in lines)

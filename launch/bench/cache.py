@@ -18,7 +18,7 @@ from kdjax.data import Dataset, Source, array_source, epochs, load, resident
 from kdjax.data.load import FORMS
 from kdjax.experiment import sections
 from kdjax.experiment.data import AUGMENTATIONS
-from kdjax.train import Pace, Records, Run, Stage, resolve, stack
+from kdjax.train import Pace, Stage, resolve, stack
 from kdjax.train.block import block
 from kdjax.train.devices import Devices, find_devices, place
 from kdjax.train.optimiser import sgd
@@ -26,6 +26,7 @@ from kdjax.train.stage import blank_batch
 from kdjax.train.teacher_cache.compute import teacher_outputs
 from kdjax.train.teacher_cache.spec import TeacherCache, check_teacher_cache
 from kdjax.train.teacher_cache.store import disk_bytes
+from launch.bench.blank_run import blank_run
 from launch.bench.table import table
 from launch.run import cli
 
@@ -144,7 +145,7 @@ def measure(one: Stage, caches: dict[str, TeacherCache], folder: Path, *, repeat
     for number, (way, kept) in enumerate(caches.items()):
         stage = one._replace(teacher_cache=kept._replace(folder=str(folder / f"{number}")))
         began = time.perf_counter()
-        outputs = teacher_outputs(way, stage, _run(folder / "run", devices), given, key)
+        outputs = teacher_outputs(way, stage, blank_run(folder / "run", devices), given, key)
         passes[way] = time.perf_counter() - began
         sizes[way] = disk_bytes(folder / f"{number}")
         steppers[way] = _stepper(stage, given, {"teacher": outputs.everything()}, key, devices)
@@ -216,14 +217,6 @@ def _few(source: Source, images: int | None) -> Source:
         return source
     found = source.read(np.arange(images))
     return array_source(found["image"], found["label"])
-
-
-def _run(folder: Path, devices: Devices) -> Run:
-    folder.mkdir(exist_ok=True)
-    return Run(
-        folder=folder, records=Records(folder), seed=0, data_seed=0, share="batch", how="map", select="last", splits={},
-        digest="", devices=devices, cache=None, stop=lambda: False, say=lambda _: None, progress=lambda *_: None, damaged=set(),
-    )  # fmt: skip
 
 
 def _head(args: Any, data: Dataset, source: Source, nets: dict[str, dict], batch: int, views: int, seeds: int) -> str:
