@@ -28,10 +28,15 @@ def train_kdcl(c):
 
 
 METHODS = {
+    "cl_ilr": Entry(methods.cl_ilr),
     "dml": Entry(methods.dml),
+    "ffl": Entry(methods.ffl),
     "hssakd": Entry(methods.hssakd, train_hssakd),
     "independent": Entry(partial(methods.dml, weight=0.0, simultaneous=True)),
     "kdcl": Entry(methods.kdcl, train_kdcl),
+    "mfef": Entry(methods.mfef),
+    "okddip": Entry(methods.okddip),
+    "one": Entry(methods.one),
 }
 
 

@@ -12,9 +12,14 @@ from kdjax.methods.data_free.mad import mad
 from kdjax.methods.data_free.zskt import zskt
 from kdjax.methods.labels.supervised import supervised
 from kdjax.methods.labels.watermark import watermark
+from kdjax.methods.mutual.cl_ilr import cl_ilr
 from kdjax.methods.mutual.dml import dml
+from kdjax.methods.mutual.ffl import ffl
 from kdjax.methods.mutual.hssakd import hssakd
 from kdjax.methods.mutual.kdcl import kdcl
+from kdjax.methods.mutual.mfef import mfef
+from kdjax.methods.mutual.okddip import okddip
+from kdjax.methods.mutual.one import one
 from kdjax.methods.offline.ab import ab
 from kdjax.methods.offline.ackd import ackd
 from kdjax.methods.offline.at import at
@@ -84,12 +89,13 @@ from kdjax.methods.siamese.vicreg import vibcreg, vicreg
 from kdjax.methods.siamese.w_mse import w_mse
 
 __all__ = [
-    "ab", "ackd", "at", "bake", "barlow_twins", "byol", "byot", "cakd", "cc", "cgdd", "cmi", "confidence_penalty", "cosub",
-    "crd", "cs_kd", "cudfkd", "dafl", "ddgsd", "deep_inversion", "deepcluster_v2", "deit", "dfad", "dfq", "dino", "dist",
-    "dkd", "dks", "dml", "fast_dfkd", "fast_moco", "fitnet", "fitnet_hint", "focal", "frskd", "fsp", "ft", "hsakd",
-    "hsakd_teacher", "hssakd", "ickd", "kd", "kdcl", "lc_loss", "learning_styles", "lskd", "mad", "mae", "mlkd", "moco",
-    "moco_v2_plus", "moco_v3", "msbreg", "nnclr", "nst", "ofd", "paraphraser", "pixel", "pkt", "proc_kd", "ps_kd",
-    "pursuhint", "relicv2", "ressl", "reviewkd", "rkd", "sad", "sd_dropout", "simclr", "simkd", "simsiam", "sokd", "sp",
-    "srrl", "supervised", "swav", "tf_kd", "tinymim", "tst", "twist", "twist_labels", "uslt", "vibcreg", "vicreg", "vid",
-    "w_mse", "watermark", "wsld", "zskt",
+    "ab", "ackd", "at", "bake", "barlow_twins", "byol", "byot", "cakd", "cc", "cgdd", "cl_ilr", "cmi",
+    "confidence_penalty", "cosub", "crd", "cs_kd", "cudfkd", "dafl", "ddgsd", "deep_inversion", "deepcluster_v2",
+    "deit", "dfad", "dfq", "dino", "dist", "dkd", "dks", "dml", "fast_dfkd", "fast_moco", "ffl", "fitnet",
+    "fitnet_hint", "focal", "frskd", "fsp", "ft", "hsakd", "hsakd_teacher", "hssakd", "ickd", "kd", "kdcl", "lc_loss",
+    "learning_styles", "lskd", "mad", "mae", "mfef", "mlkd", "moco", "moco_v2_plus", "moco_v3", "msbreg", "nnclr",
+    "nst", "ofd", "okddip", "one", "paraphraser", "pixel", "pkt", "proc_kd", "ps_kd", "pursuhint", "relicv2", "ressl",
+    "reviewkd", "rkd", "sad", "sd_dropout", "simclr", "simkd", "simsiam", "sokd", "sp", "srrl", "supervised", "swav",
+    "tf_kd", "tinymim", "tst", "twist", "twist_labels", "uslt", "vibcreg", "vicreg", "vid", "w_mse", "watermark",
+    "wsld", "zskt",
 ]  # fmt: skip

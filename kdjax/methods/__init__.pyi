@@ -17,9 +17,14 @@ from kdjax.methods.data_free.fast_dfkd import fast_dfkd as fast_dfkd
 from kdjax.methods.data_free.mad import mad as mad
 from kdjax.methods.data_free.zskt import zskt as zskt
 from kdjax.methods.labels.supervised import supervised as supervised
+from kdjax.methods.mutual.cl_ilr import cl_ilr as cl_ilr
 from kdjax.methods.mutual.dml import dml as dml
+from kdjax.methods.mutual.ffl import ffl as ffl
 from kdjax.methods.mutual.hssakd import hssakd as hssakd
 from kdjax.methods.mutual.kdcl import kdcl as kdcl
+from kdjax.methods.mutual.mfef import mfef as mfef
+from kdjax.methods.mutual.okddip import okddip as okddip
+from kdjax.methods.mutual.one import one as one
 from kdjax.methods.offline.ackd import ackd as ackd
 from kdjax.methods.offline.cross_architecture import cakd as cakd
 from kdjax.methods.offline.deit import deit as deit
@@ -506,6 +511,7 @@ __all__ = [
     "cakd",
     "cc",
     "cgdd",
+    "cl_ilr",
     "cmi",
     "confidence_penalty",
     "cosub",
@@ -526,6 +532,7 @@ __all__ = [
     "dml",
     "fast_dfkd",
     "fast_moco",
+    "ffl",
     "fitnet",
     "fitnet_hint",
     "focal",
@@ -543,6 +550,7 @@ __all__ = [
     "lskd",
     "mad",
     "mae",
+    "mfef",
     "mlkd",
     "moco",
     "moco_v2_plus",
@@ -551,6 +559,8 @@ __all__ = [
     "nnclr",
     "nst",
     "ofd",
+    "okddip",
+    "one",
     "paraphraser",
     "pixel",
     "pkt",

@@ -20,6 +20,8 @@ from kdjax.models.drop_path import DropPath, drop_path
 from kdjax.models.ensemble import ensemble, pooled_together, shares
 from kdjax.models.equalised import EqualConv, EqualDense
 from kdjax.models.fcn import FCN, fcn
+from kdjax.models.fusion import DualAttention, MultiScale, fusion
+from kdjax.models.gate import gate
 from kdjax.models.generator import Generator, generator
 from kdjax.models.heads import LinearHead, MLPHead, PrototypeHead, linear_head, mlp_head, pooled_and_logits, prototype_head
 from kdjax.models.inception import inception
@@ -29,6 +31,7 @@ from kdjax.models.mixing import mixing_inside
 from kdjax.models.mobilenet_v2 import InvertedResidual, MobileNetV2, mobilenet_v2, mobilenet_v2_half
 from kdjax.models.norm import batch_norm
 from kdjax.models.patch_decoder import PatchDecoder, patch_decoder
+from kdjax.models.peer_queries import peer_queries
 from kdjax.models.positions import resize_positions, sincos_positions
 from kdjax.models.pretrained import WeightFile, from_pytorch, read_weights, to_pytorch, write_weights
 from kdjax.models.projected import Projector, projected
@@ -54,6 +57,7 @@ from kdjax.models.stylegan2_critic import StyleGAN2Critic, stylegan2_critic
 from kdjax.models.taps import block_names, last_map, last_stage, stage_names
 from kdjax.models.transformer import TransformerBlock, VisionTransformer
 from kdjax.models.transposed import DoublingConv, doubling_convolution
+from kdjax.models.trunk import trunk_names
 from kdjax.models.upscale import Upscaler, pixel_shuffle
 from kdjax.models.vgg import VGG, vgg8, vgg11, vgg13, vgg16, vgg19
 from kdjax.models.vit import vit, vit_base, vit_small, vit_tiny
@@ -134,6 +138,7 @@ __all__ = [
     "DoublingConv",
     "DownUnit",
     "DropPath",
+    "DualAttention",
     "EqualConv",
     "EqualDense",
     "Generator",
@@ -142,6 +147,7 @@ __all__ = [
     "LinearHead",
     "MLPHead",
     "MobileNetV2",
+    "MultiScale",
     "PatchDecoder",
     "PreactBlock",
     "Projector",
@@ -189,6 +195,8 @@ __all__ = [
     "fan_out_uniform",
     "fcn",
     "from_pytorch",
+    "fusion",
+    "gate",
     "generates",
     "generator",
     "he_normal",
@@ -206,6 +214,7 @@ __all__ = [
     "mobilenet_v2_half",
     "parameter_count",
     "patch_decoder",
+    "peer_queries",
     "pixel_shuffle",
     "pooled_and_logits",
     "pooled_together",
@@ -235,6 +244,7 @@ __all__ = [
     "stylegan2",
     "stylegan2_critic",
     "to_pytorch",
+    "trunk_names",
     "vgg8",
     "vgg11",
     "vgg13",

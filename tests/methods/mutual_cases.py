@@ -33,8 +33,25 @@ def hssakd(axis_name: str | None = None, tx: Any = None, **options: Any) -> Case
     return Case(method, labelled_images(), {}, named, lambda s: [p.params for p in s.peers], "peer0_loss", beside=beside)
 
 
+def together(make: Any, count: int = 2, rate: float = 0.3, adapter: bool = True, **fixed: Any) -> Callable[..., Case]:
+    """The case of a method whose peers share a trunk, or layers behind all of them."""
+
+    def case(axis_name: str | None = None, nets: tuple[Net, ...] | None = None, tx: Any = None, **options: Any) -> Case:
+        nets = nets or (staged(axis_name),) * count
+        own = mutual(make, steps_per_epoch=10, **{"warmup_epochs": 0, **fixed})(axis_name, nets, tx or optax.sgd(rate), **options)
+        moved = lambda s: [one.params for one in (*s.peers, s.adapter, s.trunk) if one]  # noqa: E731
+        return own._replace(moved=moved, beside=("adapter",) if adapter else ())
+
+    return case
+
+
 MUTUAL = {
+    "cl_ilr": together(methods.cl_ilr, adapter=False),
     "dml": dml,
+    "ffl": together(methods.ffl),
     "hssakd": hssakd,
     "kdcl": mutual(methods.kdcl),
+    "mfef": together(methods.mfef, scales=2, reduction=2, feature_weight=0.1),
+    "okddip": together(methods.okddip, count=3),
+    "one": together(methods.one),
 }
