@@ -25,6 +25,11 @@ def train_bake(c, *, others=3):
     return c.stage(**c.with_companions(others))
 
 
+def make_mixskd(c):
+    """A method of its own step, which draws how images are mixed."""
+    return c.entry.method(c.network, c.tx, **c.options)
+
+
 METHODS = {
     "bake": Entry(methods.bake, stages=train_bake, objective=bake_objective),
     "byot": Entry(methods.byot),
@@ -35,6 +40,7 @@ METHODS = {
     "dks": Entry(methods.dks),
     "focal": Entry(methods.focal),
     "frskd": Entry(methods.frskd),
+    "mixskd": Entry(methods.mixskd, make_mixskd),
     "ps_kd": Entry(methods.ps_kd),
     "sad": Entry(methods.sad),
     "sd_dropout": Entry(methods.sd_dropout),

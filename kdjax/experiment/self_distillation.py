@@ -92,7 +92,7 @@ class OwnContext(ClassifierContext):
           make: `c -> Method`; None: that of the entry.
           **fields: others of `Stage` than those of all classifiers.
         """
-        sees = self.objective.sees
+        sees = self.objective.sees if self.entry.make is taught_by_itself else None
         if sees and mixing_of(self.words) == "manifold_mixup":
             rows = sees.__name__.replace("_", " ")
             why = f"it mixes the rows of a batch inside a network, and this one sees others, {rows}"

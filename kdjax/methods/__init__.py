@@ -64,6 +64,7 @@ from kdjax.methods.self_distil.ddgsd import ddgsd
 from kdjax.methods.self_distil.dks import dks
 from kdjax.methods.self_distil.focal import focal
 from kdjax.methods.self_distil.frskd import frskd
+from kdjax.methods.self_distil.mixskd import mixskd
 from kdjax.methods.self_distil.ps_kd import ps_kd
 from kdjax.methods.self_distil.sad import sad
 from kdjax.methods.self_distil.sd_dropout import sd_dropout
@@ -89,13 +90,12 @@ from kdjax.methods.siamese.vicreg import vibcreg, vicreg
 from kdjax.methods.siamese.w_mse import w_mse
 
 __all__ = [
-    "ab", "ackd", "at", "bake", "barlow_twins", "byol", "byot", "cakd", "cc", "cgdd", "cl_ilr", "cmi",
-    "confidence_penalty", "cosub", "crd", "cs_kd", "cudfkd", "dafl", "ddgsd", "deep_inversion", "deepcluster_v2",
-    "deit", "dfad", "dfq", "dino", "dist", "dkd", "dks", "dml", "fast_dfkd", "fast_moco", "ffl", "fitnet",
-    "fitnet_hint", "focal", "frskd", "fsp", "ft", "hsakd", "hsakd_teacher", "hssakd", "ickd", "kd", "kdcl", "lc_loss",
-    "learning_styles", "lskd", "mad", "mae", "mfef", "mlkd", "moco", "moco_v2_plus", "moco_v3", "msbreg", "nnclr",
-    "nst", "ofd", "okddip", "one", "paraphraser", "pixel", "pkt", "proc_kd", "ps_kd", "pursuhint", "relicv2", "ressl",
-    "reviewkd", "rkd", "sad", "sd_dropout", "simclr", "simkd", "simsiam", "sokd", "sp", "srrl", "supervised", "swav",
-    "tf_kd", "tinymim", "tst", "twist", "twist_labels", "uslt", "vibcreg", "vicreg", "vid", "w_mse", "watermark",
-    "wsld", "zskt",
+    "ab", "ackd", "at", "bake", "barlow_twins", "byol", "byot", "cakd", "cc", "cgdd", "cl_ilr", "cmi", "confidence_penalty",
+    "cosub", "crd", "cs_kd", "cudfkd", "dafl", "ddgsd", "deep_inversion", "deepcluster_v2", "deit", "dfad", "dfq", "dino",
+    "dist", "dkd", "dks", "dml", "fast_dfkd", "fast_moco", "ffl", "fitnet", "fitnet_hint", "focal", "frskd", "fsp", "ft",
+    "hsakd", "hsakd_teacher", "hssakd", "ickd", "kd", "kdcl", "lc_loss", "learning_styles", "lskd", "mad", "mae", "mfef",
+    "mixskd", "mlkd", "moco", "moco_v2_plus", "moco_v3", "msbreg", "nnclr", "nst", "ofd", "okddip", "one", "paraphraser",
+    "pixel", "pkt", "proc_kd", "ps_kd", "pursuhint", "relicv2", "ressl", "reviewkd", "rkd", "sad", "sd_dropout", "simclr",
+    "simkd", "simsiam", "sokd", "sp", "srrl", "supervised", "swav", "tf_kd", "tinymim", "tst", "twist", "twist_labels",
+    "uslt", "vibcreg", "vicreg", "vid", "w_mse", "watermark", "wsld", "zskt",
 ]  # fmt: skip

@@ -40,6 +40,7 @@ from kdjax.methods.offline.sokd import sokd as sokd
 from kdjax.methods.offline.tst import tst as tst
 from kdjax.methods.recipes import Objective
 from kdjax.methods.self_distil.cosub import cosub as cosub
+from kdjax.methods.self_distil.mixskd import mixskd as mixskd
 from kdjax.methods.siamese.barlow_twins import barlow_twins as barlow_twins
 from kdjax.methods.siamese.byol import byol as byol
 from kdjax.methods.siamese.deepcluster_v2 import deepcluster_v2 as deepcluster_v2
@@ -551,6 +552,7 @@ __all__ = [
     "mad",
     "mae",
     "mfef",
+    "mixskd",
     "mlkd",
     "moco",
     "moco_v2_plus",

@@ -52,7 +52,7 @@ class MLPHead(nn.Module):
         "iterative" (`IterativeNorm`).
       hidden_bias: whether the hidden layers have biases.
       out_bias: whether the last layer has one.
-      activation: "relu" or "gelu".
+      activation: "relu", "gelu" or "identity".
       dtype: of the computation.
       axis_name: mapped axis of the batch statistics, or None.
     """
@@ -85,7 +85,7 @@ class MLPHead(nn.Module):
         return {"embedding": x.astype(jnp.float32)}
 
 
-_ACTIVATIONS = {"relu": nn.relu, "gelu": lambda x: nn.gelu(x, approximate=False)}
+_ACTIVATIONS = {"relu": nn.relu, "gelu": lambda x: nn.gelu(x, approximate=False), "identity": lambda x: x}
 _LAST_NORMS = ("none", "affine", "plain", "iterative")
 
 
@@ -113,7 +113,7 @@ def mlp_head(
         `"iterative"` (`models.iterative_norm.IterativeNorm`, which takes off correlations too).
       hidden_bias: whether the hidden layers have biases.
       out_bias: whether the last layer has one.
-      activation: `"relu"` or `"gelu"`.
+      activation: `"relu"`, `"gelu"` or `"identity"`.
       dtype: of the computation; the output is float32.
       axis_name: mapped axis over which batch statistics are averaged, or None.
 

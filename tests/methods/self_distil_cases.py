@@ -28,9 +28,8 @@ def self_distil(make: Any, rate: float = 0.5, noisy: bool = False, views: bool =
 
 def with_exits(make: Any, rate: float = 0.1, **fixed: Any) -> Callable[..., Case]:
     """The case of one with classifiers behind the stages of its net."""
-    return with_heads(
-        make, "exits", lambda axis_name: exits({"name": "conv_net", "classes": CLASSES}, axis_name=axis_name), rate, **fixed
-    )
+    heads = lambda axis_name: exits({"name": "conv_net", "classes": CLASSES}, axis_name=axis_name)  # noqa: E731
+    return with_heads(make, "exits", heads, rate, **fixed)
 
 
 def with_heads(make: Any, option: str, heads: Callable[[str | None], Net], rate: float, **fixed: Any) -> Callable[..., Case]:
@@ -87,6 +86,7 @@ SELF_DISTIL = {
     "dks": with_exits(methods.dks),
     "focal": self_distil(methods.focal),
     "frskd": with_heads(methods.frskd, "pyramid", lambda axis_name: bifpn(CLASSES, width=1, depth=1, axis_name=axis_name), 0.1),
+    "mixskd": with_exits(methods.mixskd, noisy=True),
     "ps_kd": self_distil(methods.ps_kd, labels=LABELS, steps_per_epoch=10, epochs=20),
     "sad": sad,
     "sd_dropout": self_distil(methods.sd_dropout, noisy=True, weight=0.1),
