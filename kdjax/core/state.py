@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 
+from kdjax.core.check import InputError
 from kdjax.core.node import Node, static
 
 
@@ -51,6 +52,25 @@ def learners_of(state: Any) -> list["Learner"]:
 def is_learner(x: Any) -> bool:
     """Whether a node of a State is a `Learner`."""
     return isinstance(x, Learner)
+
+
+def check_same_form(before: Any, after: Any) -> None:
+    """Refuses a step that gives its State another form: other nodes, shapes or dtypes.
+
+    Args:
+      before: the State that the step takes, arrays or shapes.
+      after: the one that it gives.
+
+    Raises:
+      InputError: one line that names the array, or both forms.
+    """
+    import chex
+
+    try:
+        chex.assert_trees_all_equal_shapes_and_dtypes(before, after)
+    except AssertionError as error:
+        found = " ".join(str(error).partition("failed:")[2].split()).replace("Trees 0 and 1 differ in leaves", "they differ in")
+        raise InputError(f"the step of a method gives another State than it takes: {found}") from None
 
 
 class _Hole(Node):

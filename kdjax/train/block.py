@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from kdjax.core import example_keys, on_parts, split
+from kdjax.core.state import check_same_form
 from kdjax.data import take
 from kdjax.train.devices import Devices, constrain_rows, spread
 from kdjax.train.members import over_members
@@ -67,7 +68,9 @@ def block(stage: Stage, state: Any, how: str, own: bool, devices: Devices) -> Ca
             else:
                 batch = batch_of(arrays, keys, now, epoch)
                 key = jax.random.fold_in(jax.random.fold_in(keys, 1), number)
-            return step(moving, frozen, batch, key)
+            new, metrics = step(moving, frozen, batch, key)
+            check_same_form(moving, new)
+            return new, metrics
 
         numbers = first + jnp.arange(epochs.shape[0], dtype=jnp.int32)
         moving, metrics = lax.scan(body, moving, (now, epochs, numbers))

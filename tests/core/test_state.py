@@ -4,8 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 from kdjax import core
+from kdjax.core.state import check_same_form
 
 
 class Family(NamedTuple):
@@ -85,3 +87,18 @@ def test_kinds():
     assert set(jax.tree.leaves(moving)) == {"moving"}
     bare = core.map_by_kind(jnp.ones(1), moving=lambda _: "moving", frozen=lambda _: "frozen", step=lambda _: "step")
     assert bare == "moving"
+
+
+@pytest.mark.parametrize(
+    ("after", "line"),
+    [
+        ({"w": jnp.zeros(3), "step": jnp.int32(0)}, r"they differ in 'w': shapes: \(2,\) != \(3,\)\.$"),
+        ({"w": jnp.zeros(2, jnp.int32), "step": jnp.int32(0)}, r"they differ in 'w': types: float32 != int32\.$"),
+        ({"step": jnp.int32(0)}, "structs .* tree 1: PyTreeDef"),
+    ],
+)
+def test_a_step_that_changes_the_form_of_its_state_is_refused(after, line):
+    before = {"w": jnp.zeros(2), "step": jnp.int32(0)}
+    check_same_form(before, jax.tree.map(lambda x: x, before))
+    with pytest.raises(core.InputError, match="^the step of a method gives another State than it takes: .*" + line):
+        check_same_form(before, after)

@@ -5,7 +5,7 @@ import pytest
 from tiny import TRAIN, assert_close, noisy, stage
 
 from kdjax import augment, methods, models
-from kdjax.core import split
+from kdjax.core import InputError, split
 from kdjax.data import epoch_of, epoch_rows, resident
 from kdjax.train import stack
 from kdjax.train.block import block
@@ -96,3 +96,18 @@ def test_noise_follows_row_and_epoch_and_the_key_of_a_step_its_number():
         wanted = jax.random.key_data(jax.random.fold_in(jax.random.fold_in(key, 1), at))
         np.testing.assert_array_equal(shown["key"][0], wanted % 65536)  # exact in float32
     assert int(moving.step) == 5 and one.augment is not augment.per_image
+
+
+def test_a_method_that_changes_its_state_is_refused():
+    method = methods.supervised(models.conv_net((4,), 3), sgd(0.05, momentum=0.9, weight_decay=0.0))
+
+    def step(state, batch, key):
+        new, metrics = method.step(state, batch, key)
+        return new._replace(step=new.step.astype(jnp.float32)), metrics
+
+    one = stage(method._replace(step=step))
+    state = stack([method.init(jax.random.key(0), {"image": jnp.zeros((16, 4, 4, 1))}, {})])
+    rows, epochs = plan(1)
+    compiled = block(one, state, "map", False, one_device())
+    with pytest.raises(InputError, match="'step': types: int32 != float32"):
+        compiled(*split(state), resident(TRAIN), jax.random.key(2), rows, epochs, np.int32(0))
