@@ -36,6 +36,7 @@ METHODS = {
     "confidence_penalty": Entry(methods.confidence_penalty),
     "cosub": Entry(methods.cosub, objective=cosub_objective),
     "cs_kd": Entry(methods.cs_kd),
+    "cyclical": Entry(methods.cyclical),
     "ddgsd": Entry(methods.ddgsd),
     "dks": Entry(methods.dks),
     "focal": Entry(methods.focal),

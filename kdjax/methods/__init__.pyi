@@ -163,6 +163,24 @@ def cs_kd(
     axis_name: str | None = None,
     micro: int = 1,
 ) -> Method: ...
+def cyclical(
+    network: Net,
+    tx: optax.GradientTransformation,
+    *,
+    steps_per_epoch: int,
+    epochs: int,
+    weight: float = 1.0,
+    cycle: float = 2.0,
+    temperature: tuple[float, float] = (1.0, 1.0),
+    focal: bool = False,
+    hard: tuple[float, float] = (0.0, 1.0),
+    gamma_easy: float = 3.0,
+    gamma_pos: float = 2.0,
+    gamma_neg: float = 2.0,
+    smoothing: float = 0.0,
+    axis_name: str | None = None,
+    micro: int = 1,
+) -> Method: ...
 def ddgsd(
     network: Net,
     tx: optax.GradientTransformation,
@@ -519,6 +537,7 @@ __all__ = [
     "crd",
     "cs_kd",
     "cudfkd",
+    "cyclical",
     "dafl",
     "ddgsd",
     "deep_inversion",

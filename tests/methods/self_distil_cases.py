@@ -82,6 +82,7 @@ SELF_DISTIL = {
     "confidence_penalty": self_distil(methods.confidence_penalty),
     "cosub": cosub,
     "cs_kd": cs_kd,
+    "cyclical": self_distil(methods.cyclical, steps_per_epoch=2, epochs=40, temperature=(0.5, 2.0)),
     "ddgsd": self_distil(methods.ddgsd, rate=2.0, views=True),
     "dks": with_exits(methods.dks),
     "focal": self_distil(methods.focal),
