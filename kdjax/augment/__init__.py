@@ -9,6 +9,7 @@ from kdjax.augment.bands import band_jitter, drop_bands, grey_bands
 from kdjax.augment.batch import as_float, compose, per_image, views
 from kdjax.augment.blur import gaussian_blur
 from kdjax.augment.colour import brightness, colour_jitter, contrast, hue, saturation, solarise, to_grey
+from kdjax.augment.corrupt import corrupt
 from kdjax.augment.crop import centre_crop, crop_box, pad_crop, random_resized_crop, resize, resize_box
 from kdjax.augment.erase import cutout
 from kdjax.augment.flip import flip
@@ -36,6 +37,7 @@ __all__ = [
     "compose",
     "contrast",
     "correspondence",
+    "corrupt",
     "crop_box",
     "crop_flip_view",
     "cutmix",

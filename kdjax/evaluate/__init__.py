@@ -1,6 +1,7 @@
 """Measures: functions of features or logits, and of labels."""
 
 from kdjax.evaluate.agreement import divergence, forgetting, logit_correlation, relative_accuracy, top1_agreement
+from kdjax.evaluate.attack import fgsm, pgd
 from kdjax.evaluate.classification import (
     Reliability,
     brier,
@@ -11,6 +12,7 @@ from kdjax.evaluate.classification import (
 )
 from kdjax.evaluate.coefficient import accuracy_logit, correlation_coefficient
 from kdjax.evaluate.correlation import class_correlation, correlation_difference, correlation_gap
+from kdjax.evaluate.detection import auroc, false_positive_rate, max_probability, odin
 from kdjax.evaluate.few_shot import few_shot_accuracy
 from kdjax.evaluate.fidelity import PrecisionRecall, precision_recall
 from kdjax.evaluate.generation import frechet_distance, kernel_distance
@@ -18,6 +20,7 @@ from kdjax.evaluate.health import alignment, effective_rank, feature_spread, fea
 from kdjax.evaluate.hint_points import hint_points
 from kdjax.evaluate.intervals import Interval, paired_interval
 from kdjax.evaluate.knn import knn_accuracy, knn_scores, nearest
+from kdjax.evaluate.landscape import Gap, filter_normalised, losses_at, perturbation_gap
 from kdjax.evaluate.measure import MEASURES, Alarm, Measure, alike, measure_of
 from kdjax.evaluate.multi_label import average_precision, multi_label_probe
 from kdjax.evaluate.probe import linear_probe
@@ -35,6 +38,7 @@ __all__ = [
     "MEASURES",
     "Alarm",
     "Eigenvalues",
+    "Gap",
     "Interval",
     "Measure",
     "PrecisionRecall",
@@ -64,9 +68,12 @@ __all__ = [
     "effective_rank",
     "evaluation_loss",
     "expected_calibration_error",
+    "false_positive_rate",
     "feature_spread",
     "feature_std",
     "few_shot_accuracy",
+    "fgsm",
+    "filter_normalised",
     "forgetting",
     "found_at",
     "frechet_distance",
@@ -82,6 +89,8 @@ __all__ = [
     "linear_probe",
     "log_me",
     "logit_correlation",
+    "losses_at",
+    "max_probability",
     "mean_iou",
     "measure_of",
     "minibatch_linear_cka",
@@ -90,7 +99,10 @@ __all__ = [
     "nearest_real",
     "negative_conditional_entropy",
     "negative_log_likelihood",
+    "odin",
     "paired_interval",
+    "perturbation_gap",
+    "pgd",
     "pge_distance",
     "position_mean",
     "precision_recall",

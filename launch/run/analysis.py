@@ -19,34 +19,37 @@ from kdjax.experiment.data import load_data, view
 from kdjax.experiment.sections import data_section
 from kdjax.experiment.teaching import teacher_of
 from kdjax.train.load import read_run
+from launch.run import landscape, robustness
+from launch.run.drawn import Batches, Weights, count, draw, foreign, noise
 from launch.run.progress import tell
-from launch.table import analysis_plots, runs
+from launch.table import analysis_plots, robustness_plots, runs
 
-PARTS = ("calibration", "cka", "correlation", "sharpness")
+PARTS = ("calibration", "cka", "correlation", "sharpness", "landscape", "ood", "attack", "corruption")
+USUAL = PARTS[:4]
+ON_TRAINING = ("sharpness", "landscape")
 COMPARING = ("cka", "correlation")
-BATCH = 256  # images a pass
 DRAWS = 50  # vectors behind an estimate of the trace
 
-Batches = list[dict[str, Any]]
-Weights = tuple[Net, Any, Any]  # net, params, stats
 
-
-def analyse(folder: Path, what: tuple[str, ...], stages: tuple[str, ...] | None, *, images: int, seed: int) -> None:
+def analyse(
+    folder: Path, what: tuple[str, ...], stages: tuple[str, ...] | None, *, images: int, seed: int, others: tuple[str, ...] = ()
+) -> None:
     """Computes, writes `analysis/` in the run's folder and shows a table."""
     run = _finished(folder)
     config, dataset = _data(run)
     networks = _networks(run, config, dataset, stages, seed)
     needy = [name for name in what if name in COMPARING]
     if needy and "teacher" not in networks:
-        rest = ",".join(name for name in PARTS if name not in COMPARING)
+        rest = ",".join(name for name in USUAL if name not in COMPARING)
         raise InputError(f"{folder} has no teacher, with which {' and '.join(needy)} compare: --what={rest} does without")
-    test = _draw(dataset.test, images, config)
-    train = _draw(dataset.train, images, config) if "sharpness" in what else []
+    test = draw(dataset.test, images, config)
+    train = draw(dataset.train, images, config) if set(ON_TRAINING) & set(what) else []
+    outside = {name: foreign(name, dataset, images, config) for name in others} | noise(dataset, test) if "ood" in what else {}
     about = {
         "data": config.data.source,
         "seed": runs.seeds_of(run, range(config.seeds))[seed],
-        "test_images": _count(test),
-        "train_images": _count(train),
+        "test_images": count(test),
+        "train_images": count(train),
     }
     console = Console()
     with console.status("") as status:
@@ -56,17 +59,24 @@ def analyse(folder: Path, what: tuple[str, ...], stages: tuple[str, ...] | None,
             if not console.is_terminal:
                 tell(console, text)
 
-        found = dict(_computed(networks, what, test, train, say, status.update))
+        found = dict(_computed(networks, what, test, train, outside, say, status.update))
     place = folder / "analysis"
     place.mkdir(exist_ok=True)
     write_json(place / "analysis.json", {**about, "networks": found})
     analysis_plots.draw(place, found, dataset.names, run.about["stages"])
-    analysis_plots.table(console, found, about)
+    robustness_plots.draw(place, found, run.about["stages"])
+    analysis_plots.table(console, found, about, robustness_plots.rows(found))
     tell(console, f"kept in {place}: analysis.json and plots")
 
 
 def _computed(
-    networks: dict[str, Weights], what: tuple[str, ...], test: Batches, train: Batches, tell: Callable, note: Callable
+    networks: dict[str, Weights],
+    what: tuple[str, ...],
+    test: Batches,
+    train: Batches,
+    outside: dict[str, Batches],
+    tell: Callable,
+    note: Callable,
 ) -> Iterator[tuple[str, dict]]:
     """What is asked of each network, the teacher first."""
     labels = jnp.concatenate([batch["label"] for batch in test])
@@ -86,8 +96,23 @@ def _computed(
         if "correlation" in what and name != "teacher":
             found["correlation"] = _correlation(taps[name]["logits"], taps["teacher"]["logits"])
         if "sharpness" in what:
-            tell(f"{name}: sharpness at {_count(train)} training images")
+            tell(f"{name}: sharpness at {count(train)} training images")
             found["sharpness"] = _sharpness(weights, _Counted(train, lambda n, of=name: note(f"{of}: sharpness, pass {n}")))
+        if "landscape" in what:
+            tell(f"{name}: landscape at {count(train)} training images")
+            found["landscape"] = landscape.landscape(weights, train)
+            first = next(iter(networks))
+            if name != first and (path := landscape.way(networks[first], weights, train)):
+                found["landscape"]["way"] = {"from": first, **path}
+        if "ood" in what:
+            tell(f"{name}: {', '.join(outside)} beside test images")
+            found["ood"] = robustness.ood(weights, test, outside)
+        if "attack" in what:
+            tell(f"{name}: attacks on {count(test)} test images")
+            found["attack"] = robustness.attack(weights, test)
+        if "corruption" in what:
+            tell(f"{name}: damage of {count(test)} test images")
+            found["corruption"] = robustness.corruption(weights, test)
         yield name, found
 
 
@@ -215,19 +240,6 @@ def _in_float32(specification: dict) -> dict:
     if "nets" in specification:
         return {**specification, "nets": [_in_float32(one) for one in specification["nets"]]}
     return {**specification, "dtype": "float32"}
-
-
-def _draw(source: data.Source, images: int, config: Any) -> Batches:
-    """Batches of one size, of rows drawn from a source."""
-    rows = np.random.default_rng(0).permutation(source.size)[:images].astype(np.int32)
-    size = len(rows) // -(-len(rows) // BATCH)
-    parts = [np.sort(rows[i : i + size]) for i in range(0, len(rows) - size + 1, size)]
-    read = (data.read_sound(source, part, skip=config.data.corrupt == "skip")[0] for part in parts)
-    return [{name: batch[name] for name in ("image", "label")} for batch in read]
-
-
-def _count(batches: Batches) -> int:
-    return sum(len(batch["label"]) for batch in batches)
 
 
 def _plain(x: Any) -> list:

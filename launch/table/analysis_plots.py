@@ -1,6 +1,6 @@
 """How an analysis is shown: its table and its plots."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +16,23 @@ from launch.table import look
 LEGIBLE = 12  # rows and columns up to which the numbers of a heat map are written into it, and classes named
 
 
-def table(console: Console, found: dict[str, dict], about: dict) -> None:
+def table(console: Console, found: dict[str, dict], about: dict, more: Mapping[str, Callable[[dict], str]] = {}) -> None:
     """Networks by measure.
 
     Args:
       console: where.
       found: what was computed, by network.
       about: data, seed, numbers of images.
+      more: further rows, as `ROWS`.
     """
     title = f"seed {about['seed']} on {about['data']}, {about['test_images']} test images"
     if about["train_images"]:
-        title += f", {about['train_images']} training images for the Hessian"
+        title += f", {about['train_images']} training images for its loss"
     shown = Table(title=Text(printable(title)), box=box.SIMPLE_HEAD)
     shown.add_column("measure", vertical="bottom")
     for name in found:
         shown.add_column(name.replace("_", " "), justify="right", vertical="bottom")
-    for label, cell in ROWS.items():
+    for label, cell in {**ROWS, **more}.items():
         cells = [cell(one) for one in found.values()]
         if any(cells):
             shown.add_row(label, *cells)
@@ -78,15 +79,15 @@ def draw(folder: Path, found: dict[str, dict], classes: Sequence[str], networks:
     style = look.styles([*networks, *found])
     bins = {names[name]: (one["calibration"], style[name].color) for name, one in found.items() if "calibration" in one}
     if bins:
-        _panels(folder / "reliability.png", "reliability on test images", bins, _reliability)
+        look.row(folder / "reliability.png", "reliability on test images", bins, _reliability)
     cka = {names[name]: one["cka"] for name, one in found.items() if "cka" in one}
     if cka:
-        _panels(folder / "cka.png", "likeness of layers: linear CKA", cka, _layers)
+        look.row(folder / "cka.png", "likeness of layers: linear CKA", cka, _layers)
     away = {names[name]: np.array(one["correlation"]["difference"]) for name, one in found.items() if "correlation" in one}
     if away:
         limit = max(0.01, max(np.abs(x).max() for x in away.values()))
         panels = {f"{name} - teacher": (x, limit, list(map(look.text, classes))) for name, x in away.items()}
-        _panels(folder / "correlation.png", "correlation of logits", panels, _difference)
+        look.row(folder / "correlation.png", "correlation of logits", panels, _difference)
     sharp = {name: one["sharpness"] for name, one in found.items() if "sharpness" in one}
     if sharp:
         rows = {
@@ -94,17 +95,7 @@ def draw(folder: Path, found: dict[str, dict], classes: Sequence[str], networks:
             for key in ("eigenvalue", "trace")
         }
         panels = {"largest eigenvalue": rows["eigenvalue"], "trace": rows["trace"]}
-        _panels(folder / "sharpness.png", "Hessian of the loss on training images", panels, _errors)
-
-
-def _panels(path: Path, title: str, panels: dict[str, Any], paint: Callable) -> None:
-    """A row of panels, each made by `paint(axes, content)`."""
-    figure, columns = look.subplots(1, len(panels), figsize=(5.4 * len(panels), 5))
-    for axes, (name, content) in zip(columns[0], panels.items(), strict=True):
-        paint(axes, content)
-        axes.set_title(name)
-    figure.suptitle(title)
-    look.save(figure, path)
+        look.row(folder / "sharpness.png", "Hessian of the loss on training images", panels, _errors)
 
 
 def _reliability(axes: Any, found: tuple[dict, str]) -> None:

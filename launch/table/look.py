@@ -1,6 +1,6 @@
 """The look that all plots share: fonts, colours that a network keeps, units."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,6 +77,16 @@ def subplots(rows: int = 1, columns: int = 1, **options: Any) -> tuple[Any, Any]
 
     plt.rcParams.update(SETTINGS)
     return plt.subplots(rows, columns, layout="constrained", squeeze=False, **options)
+
+
+def row(path: Path, title: str, panels: dict[str, Any], paint: Callable) -> None:
+    """A row of panels, each made by `paint(axes, content)`."""
+    figure, columns = subplots(1, len(panels), figsize=(5.4 * len(panels), 5))
+    for axes, (name, content) in zip(columns[0], panels.items(), strict=True):
+        paint(axes, content)
+        axes.set_title(name)
+    figure.suptitle(title)
+    save(figure, path)
 
 
 def say(figure: Any, *sentences: str) -> None:

@@ -17,13 +17,14 @@ from kdjax.train.checkpoint import Checkpoints
 from kdjax.train.fingerprint import of_json
 from kdjax.train.identity import Identity
 from launch import analyse
-from launch.run import analysis
+from launch.run import analysis, drawn, robustness
 from launch.table import analysis_plots
 
 NET = {"name": "conv_net", "widths": [2, 3], "classes": 3, "mean": [0.3], "std": [0.4], "dtype": "float32"}
 WIDE = NET | {"widths": [4, 4, 4]}
 ENCODER = NET | {"classes": 0}
 PLOTS = {"calibration": "reliability.png", "cka": "cka.png", "correlation": "correlation.png", "sharpness": "sharpness.png"}
+MORE = {name: f"{name}.png" for name in ("landscape", "ood", "attack", "corruption")}
 
 
 def ask(*words):
@@ -171,6 +172,69 @@ def test_the_table_and_the_plots_show_it(copy):
             assert min(image.size) > 300 and len(np.unique(np.asarray(image.convert("L")))) > 10
 
 
+def test_what_networks_withstand(copy, fine, monkeypatch):
+    """The numbers are those of the measures, and the ways between nets end at their losses."""
+    monkeypatch.setattr(robustness, "EPSILONS", (8, 64))
+    grey = np.repeat(np.arange(24, dtype=np.uint8)[:, None, None, None] * 10, 6, 1).repeat(5, 2)  # of other sides
+    np.savez(
+        copy.parent / "far.npz", train_images=grey, train_labels=np.arange(24) % 2, test_images=grey, test_labels=np.arange(24) % 2
+    )
+    source = f"npz:{copy.parent / 'far.npz'}"
+    answer = ask(copy, f"--what={','.join(MORE)}", "--images=40", f"--foreign={source}")
+    assert answer.code == 0, answer.err
+    found, (images, labels) = read(copy), looked(fine, "test")
+    assert found["train_images"] == 40 and {p.name for p in (copy / "analysis").iterdir()} == {"analysis.json", *MORE.values()}
+    for name, seed in (("teacher", 1), ("student", 2)):
+        one, (params, stats) = found["networks"][name], weights(NET, seed)
+        classify = lambda x, p=params, s=stats: models.build(NET).apply(p, s, x, train=False)[0]["logits"]  # noqa: E731
+        loss = lambda x, of=classify: evaluate.negative_log_likelihood(of(x), labels)  # noqa: E731
+        right = float(evaluate.top_k(classify(evaluate.fgsm(loss, images, epsilon=64 / 255)), labels).mean()) * 100
+        plain = float(evaluate.top_k(classify(images), labels).mean()) * 100
+        assert one["attack"]["clean"] == pytest.approx(plain) and one["attack"]["fgsm"][1] == pytest.approx(right)
+        assert one["attack"]["epsilons"] == [8, 64] and len(one["attack"]["pgd"]) == 2
+        assert list(one["ood"]) == [source, "uniform_noise", "normal_noise"]
+        noise = drawn.noise(data.load("none:4x4x1:3"), [{"image": images}])["uniform_noise"][0]["image"]
+        scores = [evaluate.max_probability(classify(jnp.asarray(x))) for x in (images, noise)]
+        told = one["ood"]["uniform_noise"]["probability"]
+        assert told["auroc"] == pytest.approx(100 * evaluate.auroc(*scores), abs=0.5)
+        assert told["fpr95"] == pytest.approx(100 * evaluate.false_positive_rate(*scores), abs=7)
+        kinds = one["corruption"]["kinds"]
+        assert {len(values) for values in kinds.values()} == {5} and len(kinds) == 5
+        assert one["corruption"]["mean"] == pytest.approx(np.mean(list(kinds.values())))
+        middle = one["landscape"]["line"]["loss"][10], one["landscape"]["plane"]["loss"][5][5]
+        assert middle[0] == pytest.approx(middle[1]) and len(one["landscape"]["gap"]["mean"]) == 3
+    way = found["networks"]["student"]["landscape"]["way"]
+    ends = [found["networks"][name]["landscape"]["line"]["loss"][10] for name in ("teacher", "student")]
+    assert [way["loss"][0], way["loss"][-1]] == pytest.approx(ends, rel=1e-4) and way["from"] == "teacher"
+    assert "way" not in found["networks"]["teacher"]["landscape"]
+    lines = " ".join(answer.out.split())
+    for words in (
+        "rise of the loss at 0.1 of each filter",
+        "AUROC of normal noise %",
+        "FGSM / PGD of 8/255 %",
+        "on damaged images %",
+    ):
+        assert words in lines
+    for plot in MORE.values():
+        with Image.open(copy / "analysis" / plot) as image:
+            assert min(image.size) > 300 and len(np.unique(np.asarray(image.convert("L")))) > 10
+
+
+def test_foreign_images_have_the_channels_of_the_run(tmp_path):
+    grey, coloured = (np.random.default_rng(0).integers(0, 256, (6, 4, 4, c)).astype(np.uint8) for c in (1, 3))
+    for name, x in (("grey", grey), ("coloured", coloured)):
+        np.savez(
+            tmp_path / f"{name}.npz", train_images=x, train_labels=np.arange(6) % 2, test_images=x, test_labels=np.arange(6) % 2
+        )
+    config = data_config()
+    config.data.dir = ""
+    one, three = (data.load(f"npz:{tmp_path / name}.npz") for name in ("grey", "coloured"))
+    found = drawn.foreign(f"npz:{tmp_path / 'grey.npz'}", three, 6, config)[0]["image"]
+    assert found.shape == (6, 4, 4, 3) and (found == found[..., :1]).all()
+    found = drawn.foreign(f"npz:{tmp_path / 'coloured.npz'}", one, 6, config)[0]["image"]
+    assert found.shape == (6, 4, 4, 1) and 0 <= found.min() < found.max() <= 1
+
+
 @pytest.mark.parametrize("part", PLOTS)
 def test_only_what_is_asked_is_computed(part, copy):
     answer = ask(copy, f"--what={part}", "--images=20")
@@ -185,13 +249,13 @@ def test_only_what_is_asked_is_computed(part, copy):
 def test_images_are_drawn_from_the_whole_set_in_batches_of_one_size(monkeypatch):
     source = data.array_source(np.zeros((1000, 2, 2, 1), np.uint8), np.arange(1000))
     config = data_config()
-    found = analysis._draw(source, 600, config)
+    found = drawn.draw(source, 600, config)
     assert [len(batch["label"]) for batch in found] == [200, 200, 200]
     rows = np.concatenate([batch["label"] for batch in found])
     assert len(set(rows)) == 600 and rows.max() > 990 and abs(rows.mean() - 500) < 40
-    assert [len(batch["label"]) for batch in analysis._draw(source, 9999, config)] == [250] * 4
-    assert [len(batch["label"]) for batch in analysis._draw(source, 257, config)] == [128, 128]
-    again = analysis._draw(source, 600, config)
+    assert [len(batch["label"]) for batch in drawn.draw(source, 9999, config)] == [250] * 4
+    assert [len(batch["label"]) for batch in drawn.draw(source, 257, config)] == [128, 128]
+    again = drawn.draw(source, 600, config)
     assert all((a["label"] == b["label"]).all() for a, b in zip(found, again, strict=True))
 
 
@@ -281,8 +345,10 @@ def refused(answer, said):
         ("", "expected the folder of one run; --help tells more"),
         ("{run} {run}", "expected the folder of one run"),
         ("{run} --waht=cka", "--waht=cka"),
-        ("{run} --what=cka,hessian", "--what=hessian is not known; accepted: sharpness, calibration, cka, correlation"),
+        ("{run} --what=cka,hessian", "--what=hessian is not known; accepted: sharpness, attack, calibration, cka"),
         ("{run} --what=,", "--what=',' is not accepted"),
+        ("{run} --foreign=digits", "--foreign=digits is not accepted without --what=ood"),
+        ("{run} --what=ood --foreign=none:4x4x1:2", "it has 0 images of 1 channels, the run 1"),
         ("{run} --stage=", "--stage='' is not accepted"),
         ("{run} --images=1", "--images='1' is not accepted: expected a whole number, 2 or more"),
         ("{run} --images=all", "--images='all'"),
