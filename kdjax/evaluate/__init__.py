@@ -32,7 +32,7 @@ from kdjax.evaluate.synthetic import batch_norm_distance, class_entropy, diversi
 from kdjax.evaluate.task_gradient import pge_distance, principal_gradient
 from kdjax.evaluate.teacher_layers import candidate_layers, choose_hint_points
 from kdjax.evaluate.transferability import h_score, leep, log_me, negative_conditional_entropy
-from kdjax.evaluate.watermark import auroc, chance_of_key, found_at, watermark_key
+from kdjax.evaluate.watermark import chance_of_key, found_at, watermark_key
 
 __all__ = [
     "MEASURES",

@@ -11,6 +11,7 @@ import numpy as np
 
 from kdjax import losses
 from kdjax.core import check_count, check_option, check_positive
+from kdjax.evaluate.detection import auroc
 from kdjax.evaluate.measure import Measure
 
 MEASURES = (
@@ -94,16 +95,6 @@ def chance_of_key(logits: jax.Array, key: np.ndarray, others: Sequence[np.ndarra
 @jax.jit
 def _scores(logits, keys):
     return jax.lax.map(lambda key: jnp.mean(losses.watermark_score(logits, key)), keys, batch_size=64)
-
-
-def auroc(positive: np.ndarray, negative: np.ndarray) -> float:
-    """How often a value of the first is above one of the second, ties half: the area under the curve of `found_at`, from 0 to 1.
-
-    >>> auroc(np.array([1.0, 3.0]), np.array([2.0, 1.0]))
-    0.625
-    """
-    above = positive[:, None] - negative[None]
-    return float(np.mean((above > 0) + 0.5 * (above == 0)))
 
 
 def found_at(positive: np.ndarray, negative: np.ndarray, rates: Sequence[float]) -> np.ndarray:
