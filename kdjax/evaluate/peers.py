@@ -14,13 +14,12 @@ def classification_of_peers(collect: Callable, split: str, final: bool) -> dict[
 
     The plain names are those of the first peer, which is the one that is shipped; `"mean_accuracy"` is the mean over peers,
     `"ensemble_accuracy"` that of their mean logits, and `"disagreement"` the share of images for which two peers name different
-    classes, the mean over pairs. All are in percent. A `"teacher"` is none of them.
+    classes, the mean over pairs. All are in percent.
     """
     measures = classification(collect, split, final)
     if final:
         outputs, columns = collect(split, "logits")
-        peers = [np.asarray(taps["logits"]) for name, taps in outputs.items() if name != "teacher"]
-        logits, labels = np.stack(peers), columns["label"]
+        logits, labels = np.stack([np.asarray(taps["logits"]) for taps in outputs.values()]), columns["label"]
         first = logits.argmax(-1)
         apart = [(a != b).mean(-1) for a, b in combinations(first, 2)]
 

@@ -29,9 +29,3 @@ def test_peers_are_measured_each_in_the_mean_and_together():
 def test_while_training_it_is_that_of_classifiers():
     networks = {"peer0": {"logits": right(0)[None]}, "peer1": {"logits": right(1, 2)[None]}}
     assert set(classification_of_peers(collected({"val": networks}), "val", False)) == {"accuracy", "peer1_accuracy"}
-
-
-def test_a_teacher_is_no_peer():
-    networks = {"peer0": {"logits": right(0)[None]}, "peer1": {"logits": right(0)[None]}, "teacher": {"logits": right()[None]}}
-    found = classification_of_peers(collected({"test": networks}), "test", True)
-    assert found["disagreement"] == 0 and found["mean_accuracy"] == found["accuracy"] and "teacher_accuracy" not in found
