@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,7 +7,7 @@ import optax
 import pytest
 from cases import close, equal, learning_styles, start, student_of, taught
 from own_lessons import KEY
-from tiny_nets import staged
+from tiny_nets import frozen, labelled_images, staged, without_batch_norm
 
 from kdjax import methods
 from kdjax.core import InputError
@@ -88,3 +90,13 @@ def test_an_unknown_style_is_refused(style):
 def test_two_students_are_needed():
     with pytest.raises(InputError, match=r"^students=1 is not accepted: expected 2 networks"):
         methods.learning_styles([staged()], staged(), TX)
+
+
+def test_gradients_are_accumulated_over_slices():
+    """Of nets without batch statistics to the same step."""
+    nets, make = [without_batch_norm()] * 2, partial(methods.learning_styles, style="P/-/P")
+    whole, sliced = (make(nets, nets[0], TX, micro=micro) for micro in (1, 4))
+    batch = labelled_images()
+    state = whole.init(KEY, batch, {"teacher": frozen(nets[0])})
+    (a, _), (b, _) = (jax.jit(one.step)(state, batch, KEY) for one in (whole, sliced))
+    close(a.peers[1].params, b.peers[1].params, atol=1e-6)

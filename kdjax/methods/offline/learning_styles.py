@@ -42,6 +42,7 @@ def learning_styles(
     exchange_weight: float = 1.0,
     temperature: float = 2.0,
     axis_name: str | None = None,
+    micro: int = 1,
 ) -> Method:
     """Two students, one taught by predictions and the other by features, which exchange what they know as they learn.
 
@@ -67,6 +68,7 @@ def learning_styles(
       exchange_weight: of what the other student gives.
       temperature: T, above 0.
       axis_name: mapped axis that holds the batch, or None.
+      micro: slices of the batch to accumulate gradients over; what a student gives the other is of the whole batch.
 
     Reference: Niyaz, Sambyal and Bathula, Leveraging Different Learning Styles for Improved Knowledge Distillation, 2022 (arXiv
     2212.02931).
@@ -95,7 +97,7 @@ def learning_styles(
     methods = [
         one_student(
             net, tx, combine(labels_objective(label_weight, optional=True), lessons[lesson](), exchange(word)), teacher=teacher,
-            axis_name=axis_name,
+            axis_name=axis_name, micro=micro,
         )
         for net, lesson, word in zip(students, taught, received, strict=True)
     ]  # fmt: skip
