@@ -75,30 +75,30 @@ def on_mixed_images(c: Any, make: Callable[..., Any], together: bool) -> Callabl
         if refused:
             raise InputError(f"{name} is not accepted: {why}")
 
-    hint = "; a network that mixes inside gives no maps of its stages" if inside else ""
-
     def made(c):
         found = make(c)
         method, *views = (found,) if isinstance(found, Method) else found
         if inside and method.needs:
             raise InputError(f"{name} is not accepted: a teacher would see the images that the network mixes inside")
-        told = _telling(
-            mixed(method, partial(WORDS[word], **options), classes=c.dataset.classes, axis_name=c.axis_name), method, name, hint
-        )
+        changed = mixed(method, partial(WORDS[word], **options), classes=c.dataset.classes, axis_name=c.axis_name)
+        told = _telling(changed, method, name, inside)
         return (told, *views) if views else told
 
     return made
 
 
-def _telling(mixed: Method, method: Method, name: str, hint: str) -> Method:
+def _telling(mixed: Method, method: Method, name: str, inside: bool) -> Method:
     """A method on mixed images, of which one line tells where it is that which it does not take."""
 
     def step(state, batch, key):
         try:
             return mixed.step(state, batch, key)
-        except (InputError, TypeError, AttributeError, ValueError) as error:  # of arrays where there is one with its partners
+        except (InputError, TypeError, AttributeError, ValueError, LookupError) as error:  # of other labels, images and taps
             method.step(state, batch, key)  # what is refused all the same is not told of the mixture
-            why = str(error) if isinstance(error, InputError) else "it asks for class numbers, or for the images themselves"
-            raise InputError(f"{name} is not accepted: {why}{hint}") from error
+            why = str(error) if isinstance(error, InputError) else "it asks for class numbers"
+            if inside:
+                told = f" ({error})" if isinstance(error, InputError) else ""
+                why = f"it asks for class numbers, images or maps of stages, which a network that mixes inside does not give{told}"
+            raise InputError(f"{name} is not accepted: {why}") from error
 
     return mixed._replace(step=step)
