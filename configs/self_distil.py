@@ -65,6 +65,9 @@ def get_config(variant: str = "") -> ConfigDict:
             "student_training": sections.training_section(
                 chosen["student"], widths=(8, 16), epochs=30, optimiser=sections.sgd_section(0.5)
             ),
+            # Of methods with classifiers behind the stages: which stages (all but the last), how many blocks of each stage behind
+            # the first are copied (all), or smaller heads, bottleneck or separable.
+            "exits": {"stages": (), "blocks": (), "heads": "copies"},
             **own,
         }
     )

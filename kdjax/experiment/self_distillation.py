@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from kdjax import data, models
 from kdjax.core import InputError, Method, Net, pick
+from kdjax.evaluate.exits import classification_of_exits
 from kdjax.experiment.classifier import ClassifierContext
 from kdjax.experiment.config import Config, plain
 from kdjax.experiment.context import Experiment, axis_name, stages_of
@@ -77,7 +78,7 @@ class OwnContext(ClassifierContext):
     @property
     def exits(self) -> Net:
         """Classifiers behind the stages of the net but the last."""
-        return models.exits(self.specification, axis_name=self.axis_name)
+        return models.exits(self.specification, **plain(self.config.get("exits", {})), axis_name=self.axis_name)
 
     @property
     def pyramid(self) -> Net:
@@ -98,7 +99,10 @@ class OwnContext(ClassifierContext):
             why = f"it mixes the rows of a batch inside a network, and this one sees others, {rows}"
             raise InputError(f"method='{self.method}+manifold_mixup' is not accepted: {why}")
         rows = ROWS[sees](self) if sees else {}
-        return super().stage(make, **{"grid": swept(self.config.get("sweep", ""), self.settings), **rows, **fields})
+        return super().stage(
+            make,
+            **{"evaluate": classification_of_exits, "grid": swept(self.config.get("sweep", ""), self.settings), **rows, **fields},
+        )
 
     def with_companions(self, others: int) -> dict[str, Any]:
         """The fields of a stage whose batches hold each image together with others of its class."""

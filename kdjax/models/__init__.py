@@ -19,6 +19,7 @@ from kdjax.models.depthwise import depthwise_convolution
 from kdjax.models.drop_path import DropPath, drop_path
 from kdjax.models.ensemble import ensemble, pooled_together, shares
 from kdjax.models.equalised import EqualConv, EqualDense
+from kdjax.models.exit_heads import BottleneckExit, SeparableExit
 from kdjax.models.fcn import FCN, fcn
 from kdjax.models.fusion import DualAttention, MultiScale, fusion
 from kdjax.models.gate import gate
@@ -129,6 +130,7 @@ __all__ = [
     "VGG",
     "BasicBlock",
     "Bottleneck",
+    "BottleneckExit",
     "CausalTransformer",
     "Connector",
     "ConvBlock",
@@ -153,6 +155,7 @@ __all__ = [
     "Projector",
     "PrototypeHead",
     "ResNet",
+    "SeparableExit",
     "ShuffleNetV1",
     "ShuffleNetV2",
     "ShuffleUnit",

@@ -202,3 +202,52 @@ def test_a_bridge_is_the_last_stage_once_more(net, last, shapes):
 def test_a_net_of_one_stage_has_no_bridge():
     with pytest.raises(InputError, match="bridges lie behind the stages but the last, of which this net has 1: expected 2 or more"):
         bridge({"name": "conv_net", "classes": 2}).init(jax.random.key(0), {"stage1": jnp.ones((1, 4, 4, 2))})
+
+
+RESNET = {"name": "resnet18", "stem": "cifar", "classes": 100}
+
+
+def exits_of(net, side, **options):
+    """Parameters and taps of the exits, by shape."""
+    images_ = images(side)
+    backbone = build(net)
+    taps = jax.eval_shape(lambda x: backbone.apply(*backbone.init(jax.random.key(0), x), x, train=False)[0], images_)
+    heads = exits(net, **options)
+    params, stats = jax.eval_shape(lambda t: heads.init(jax.random.key(0), t), taps)
+    return params, jax.eval_shape(lambda p, s, t: heads.apply(p, s, t, train=True)[0], params, stats, taps)
+
+
+@pytest.mark.parametrize(
+    ("heads", "count"),
+    [("bottleneck", 1_791_020), ("separable", 1_062_316)],
+)
+def test_small_heads_are_those_of_the_code_of_be_your_own_teacher(heads, count):
+    """Of three exits of a ResNet-18 at 100 classes, layer by layer: `branchBottleNeck`, and gates, `SepConv`s and classifiers."""
+    params, taps = exits_of(RESNET, 32, heads=heads)
+    assert sum(x.size for x in jax.tree.leaves(params)) == count
+    assert {taps[f"exit{k}_map"].shape for k in (1, 2, 3)} == {(2, 4, 4, 512)}
+    assert {taps[f"exit{k}_pooled"].shape for k in (1, 2, 3)} == {(2, 512)}
+
+
+def test_exits_behind_chosen_stages_copy_so_many_blocks():
+    """As Self-KD-Lib has them for DKS: behind stages 2 and 3, one block of stage 3 and two of stage 4."""
+    params, taps = exits_of(RESNET, 16, stages=("stage2", "stage3"), blocks=(2, 1, 2))
+    blocks = {name.split("_bn")[0] for name in params if "block" in name}
+    wanted = {"branch2_stage3_block1", "branch2_stage4_block1", "branch2_stage4_block2"}
+    assert blocks == wanted | {"branch3_stage4_block1", "branch3_stage4_block2"}
+    assert [name for name in taps if name in ("exit1", "exit2", "exit3")] == ["exit1", "exit2"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"stages": ("stage4",)}, r"no exit lies behind stage4; accepted: stage1, stage2(\n|$)"),
+        ({"stages": ("stage3",)}, r"no exit lies behind stage3; accepted: stage1, stage2(\n|$)"),
+        ({"blocks": (1,)}, r"^blocks=\(1,\) is not accepted: expected \(\) or 2 numbers"),
+        ({"blocks": (0, 1)}, r"^blocks=\(0, 1\) is not accepted"),
+        ({"heads": "linear"}, r"^heads='linear' is not accepted"),
+    ],
+)
+def test_exits_that_are_not_there_are_refused(options, said):
+    with pytest.raises(InputError, match=said):
+        exits_of(CONV | {"classes": 2}, 8, **options)
