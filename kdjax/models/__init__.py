@@ -34,6 +34,7 @@ from kdjax.models.norm import batch_norm
 from kdjax.models.patch_decoder import PatchDecoder, patch_decoder
 from kdjax.models.peer_queries import peer_queries
 from kdjax.models.positions import resize_positions, sincos_positions
+from kdjax.models.preact_resnet import PreactResNet, preact_resnet18
 from kdjax.models.pretrained import WeightFile, from_pytorch, read_weights, to_pytorch, write_weights
 from kdjax.models.projected import Projector, projected
 from kdjax.models.resnet import BasicBlock, Bottleneck, ResNet, resnet18, resnet34, resnet50
@@ -71,6 +72,7 @@ CLASSIFIERS: dict[str, Callable[..., Net]] = {
     "lenet5_half": lenet5_half,
     "mobilenet_v2": mobilenet_v2,
     "mobilenet_v2_half": mobilenet_v2_half,
+    "preact_resnet18": preact_resnet18,
     "projected": projected,
     "resnet8": resnet8,
     "resnet14": resnet14,
@@ -152,6 +154,7 @@ __all__ = [
     "MultiScale",
     "PatchDecoder",
     "PreactBlock",
+    "PreactResNet",
     "Projector",
     "PrototypeHead",
     "ResNet",
@@ -221,6 +224,7 @@ __all__ = [
     "pixel_shuffle",
     "pooled_and_logits",
     "pooled_together",
+    "preact_resnet18",
     "projected",
     "prototype_head",
     "read_weights",

@@ -89,6 +89,7 @@ _FAMILIES: dict[str, _Family] = {
     "conv_net": _family(ConvBlock),
     **dict.fromkeys(("resnet8", "resnet14", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110"), _family(BasicBlock)),
     **dict.fromkeys(("resnet8x4", "resnet32x4", "resnet18", "resnet34"), _family(BasicBlock)),
+    "preact_resnet18": _family(PreactBlock),
     "resnet50": _family(Bottleneck, Bottleneck.expansion),
     **dict.fromkeys(("wrn", "wrn_16_1", "wrn_16_2", "wrn_28_10", "wrn_40_1", "wrn_40_2"), _family(PreactBlock, end=True)),
     **dict.fromkeys(("vgg8", "vgg11", "vgg13", "vgg16", "vgg19"), _family(partial(ConvBlock, bias=True), stages=_by_side)),

@@ -57,6 +57,7 @@ EXPECTED = {
         for d in (11, 13, 16, 19)
     },
     "vgg8": ({}, 64, {"stem": (64, 64), "stage1": (32, 128), "stage2": (16, 256), "stage3": (8, 512), "stage4": (4, 512)}, 5),
+    "preact_resnet18": ({}, 32, {"stem": (32, 64), "stage1": (32, 64), "stage3": (8, 256), "stage4": (4, 512)}, 17),
     "resnet18": ({}, 224, {"stem": (56, 64), "stage1": (56, 64), "stage3": (14, 256), "stage4": (7, 512)}, 20),
     "resnet34": ({"stem": "cifar"}, 32, {"stem": (32, 64), "stage1": (32, 64), "stage4": (4, 512)}, 36),
     "resnet50": ({}, 224, {"stem": (56, 64), "stage1": (56, 256), "stage2": (28, 512), "stage4": (7, 2048)}, 53),
@@ -100,7 +101,8 @@ def test_taps_shapes_and_types(name):
     for tap, value in taps.items():
         assert value.dtype == (jnp.float32 if tap.removeprefix("then/") in wide else jnp.bfloat16), tap
     if name in EXPECTED:
-        check_shapes(taps, stats, *EXPECTED[name][2:])
+        last = {"stage4_preact": taps["stage4"]} if name == "preact_resnet18" else {}  # no norm and no ReLU follow it
+        check_shapes(taps | last, stats, *EXPECTED[name][2:])
 
 
 def check_blocks(name, params, taps):
