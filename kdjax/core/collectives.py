@@ -20,10 +20,25 @@ def psum(tree: Any, axis_name: str | None = None) -> Any:
 
 
 def pmean(tree: Any, axis_name: str | None = None) -> Any:
-    """The mean of every floating array over the devices of `axis_name`; other dtypes (keys, counters) pass."""
+    """The mean of every floating array over the devices of `axis_name`; other dtypes (keys, counters) pass.
+
+    So do arrays whose type says that all devices hold the same, such as gradients that JAX has summed inside `shard_map`: nothing
+    travels for them.
+    """
     if axis_name is None:
         return tree
-    return jax.tree.map(lambda x: lax.pmean(x, axis_name) if jnp.issubdtype(jnp.result_type(x), jnp.floating) else x, tree)
+    told = _varies(lax.axis_index(axis_name), axis_name)  # without `shard_map`'s checks no type says anything
+
+    def one(x):
+        same = told and not _varies(x, axis_name)
+        return x if same or not jnp.issubdtype(jnp.result_type(x), jnp.floating) else lax.pmean(x, axis_name)
+
+    return jax.tree.map(one, tree)
+
+
+def _varies(x, axis_name):
+    """Whether the type of an array says that devices hold different ones."""
+    return axis_name in jax.typeof(x).manual_axis_type.varying
 
 
 def mean(x: jax.Array, where: jax.Array | None = None, axis_name: str | None = None) -> jax.Array:

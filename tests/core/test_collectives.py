@@ -38,6 +38,19 @@ def test_an_average_leaves_counters_and_keys_alone():
     np.testing.assert_array_equal(jax.random.key_data(out["key"][0]), jax.random.key_data(jax.random.key(3)))
 
 
+def test_nothing_travels_for_what_is_the_same_everywhere():
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+
+    def averaged(check):
+        f = lambda w, x: (core.pmean(w, "data"), core.pmean(x, "data"))  # noqa: E731
+        spread = jax.jit(jax.shard_map(f, mesh=mesh, in_specs=(P(), P("data")), out_specs=P(), check_vma=check))
+        return spread(2.0, X[:, 0])[1][0], spread.lower(2.0, X[:, 0]).as_text().count('all_reduce"')
+
+    told, untold = averaged(True), averaged(False)
+    np.testing.assert_allclose([told[0], untold[0]], X[:, 0].mean(), rtol=1e-6)
+    assert (told[1], untold[1]) == (1, 2)  # without checks no type says what is the same
+
+
 def test_rows_that_are_everywhere_are_known_to_be_the_same():
     assert core.gather_replicated(X) is X
     np.testing.assert_array_equal(over(4, core.gather_replicated, X)[2], X)
