@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from kdjax.augment._image import box_mask
+from kdjax.core.arrays import AxisName
 from kdjax.core.blend import blend
 from kdjax.core.check import InputError, check_option
 from kdjax.core.collectives import gather, offset
@@ -17,7 +18,7 @@ def mixup(
     *,
     alpha: float | jax.Array = 1.0,
     per_row: bool = False,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> tuple[jax.Array, jax.Array]:
     """Blends each row with another: `lam * row + (1 - lam) * partner`, `lam ~ Beta(alpha, alpha)`.
 
@@ -56,7 +57,7 @@ def cutmix(
     *,
     alpha: float | jax.Array = 1.0,
     per_row: bool = False,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> tuple[jax.Array, jax.Array]:
     """Pastes a box of another row into each row; labels are mixed by the area that the box really covers.
 
@@ -107,7 +108,7 @@ def manifold_mixup(
     alpha: float | jax.Array = 2.0,
     deepest: int = 2,
     per_row: bool = False,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> tuple[dict[str, jax.Array], jax.Array]:
     """Mixes labels, and says how a network is to mix its own maps: as `mixup`, behind a stage that is drawn for the batch.
 
@@ -164,12 +165,12 @@ def partners(key: jax.Array, rows: int) -> jax.Array:
     return jax.random.permutation(key, rows)
 
 
-def _partners(key: jax.Array, rows: int, axis_name: str | None) -> jax.Array:
+def _partners(key: jax.Array, rows: int, axis_name: AxisName) -> jax.Array:
     """`partners` in the whole batch, of the rows of this device."""
     return _own(partners(key, _total(rows, axis_name)), rows, axis_name)
 
 
-def _shares(key: jax.Array, alpha: float | jax.Array, rows: int, per_row: bool, axis_name: str | None) -> jax.Array:
+def _shares(key: jax.Array, alpha: float | jax.Array, rows: int, per_row: bool, axis_name: AxisName) -> jax.Array:
     """Of a row in its mixture: one for all, `[1]`, or one for each row of the whole batch."""
     check_option("alpha", alpha, lambda a: a >= 0, "a number, 0 or more")
     alpha = jnp.asarray(alpha, jnp.float32)
@@ -178,14 +179,14 @@ def _shares(key: jax.Array, alpha: float | jax.Array, rows: int, per_row: bool, 
     return jnp.where(alpha > 0, drawn, 1.0)
 
 
-def _own(drawn: jax.Array, rows: int, axis_name: str | None) -> jax.Array:
+def _own(drawn: jax.Array, rows: int, axis_name: AxisName) -> jax.Array:
     """What is drawn for this device's rows, of numbers for the whole batch; one for all stays."""
     if axis_name is None or len(drawn) == 1:
         return drawn
     return lax.dynamic_slice_in_dim(drawn, offset(rows, axis_name), rows)
 
 
-def _total(rows: int, axis_name: str | None) -> int:
+def _total(rows: int, axis_name: AxisName) -> int:
     return rows if axis_name is None else rows * lax.axis_size(axis_name)
 
 

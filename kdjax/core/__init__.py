@@ -1,5 +1,6 @@
 """The contracts: what a net, a state and a method are, and the one way to learn."""
 
+from kdjax.core.arrays import ArrayLike, AxisName
 from kdjax.core.ascent import ascend
 from kdjax.core.averaged import averaged
 from kdjax.core.chain import chain
@@ -29,13 +30,13 @@ from kdjax.core.unit import unit
 from kdjax.core.updates import by_part, check_optimiser, freeze, keep_unit_columns, skip_zero_gradients, with_norms
 
 __all__ = [
-    "Batch", "Follower", "Frozen", "InputError", "Learner", "Method", "Metrics", "Net", "Node", "Queue", "apply_gradients",
-    "ascend", "average_pool", "averaged", "batch_norms", "by_part", "chain", "check_count", "check_memory", "check_optimiser",
-    "check_option", "check_positive", "check_share", "cosine_to_one", "cycled", "cyclic", "descent", "donating", "ema",
-    "euclidean_k_means", "example_keys", "freeze", "from_equinox", "from_linen", "from_nnx", "gather", "gather_replicated",
-    "jit_fast_compile", "join", "keep_unit_columns", "learn", "learner_of", "linear_warmup", "map_by_kind", "masked_loss",
-    "match_sizes", "mean", "mean_grad", "memory_available", "nearest", "nearest_resize", "new_learner", "new_queue",
-    "nnx_weights", "norm_rescale", "normalised", "offset", "on_parts", "pick", "pmean", "psum", "push", "read_by_name", "row_keys",
-    "row_normal", "sigmoid_rampup", "skip_zero_gradients", "spherical_k_means", "split", "static", "unit", "weighted_sum",
-    "weights_at", "with_label_weights", "with_norms",
+    "ArrayLike", "AxisName", "Batch", "Follower", "Frozen", "InputError", "Learner", "Method", "Metrics", "Net", "Node",
+    "Queue", "apply_gradients", "ascend", "average_pool", "averaged", "batch_norms", "by_part", "chain", "check_count",
+    "check_memory", "check_optimiser", "check_option", "check_positive", "check_share", "cosine_to_one", "cycled", "cyclic",
+    "descent", "donating", "ema", "euclidean_k_means", "example_keys", "freeze", "from_equinox", "from_linen", "from_nnx",
+    "gather", "gather_replicated", "jit_fast_compile", "join", "keep_unit_columns", "learn", "learner_of", "linear_warmup",
+    "map_by_kind", "masked_loss", "match_sizes", "mean", "mean_grad", "memory_available", "nearest", "nearest_resize",
+    "new_learner", "new_queue", "nnx_weights", "norm_rescale", "normalised", "offset", "on_parts", "pick", "pmean", "psum",
+    "push", "read_by_name", "row_keys", "row_normal", "sigmoid_rampup", "skip_zero_gradients", "spherical_k_means", "split",
+    "static", "unit", "weighted_sum", "weights_at", "with_label_weights", "with_norms",
 ]  # fmt: skip

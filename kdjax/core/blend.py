@@ -2,10 +2,11 @@
 
 import jax
 
+from kdjax.core.arrays import AxisName
 from kdjax.core.collectives import gather
 
 
-def blend(x: jax.Array, others: jax.Array, share: jax.Array, *, axis_name: str | None = None) -> jax.Array:
+def blend(x: jax.Array, others: jax.Array, share: jax.Array, *, axis_name: AxisName = None) -> jax.Array:
     """`share * row + (1 - share) * partner` of each row.
 
     Args:

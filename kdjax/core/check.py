@@ -7,6 +7,8 @@ from typing import Any
 from jax import lax
 from jax.core import Tracer
 
+from kdjax.core.arrays import AxisName
+
 
 class InputError(ValueError):
     """Something the user gave (option, file, path, shape) is refused; the message is one line that names it."""
@@ -70,7 +72,7 @@ def check_count(**options: Any) -> None:
         check_option(name, value, lambda n: n >= 1, "a whole number of at least 1")
 
 
-def check_rows(rows: int, axis_name: str | None, whose: str) -> None:
+def check_rows(rows: int, axis_name: AxisName, whose: str) -> None:
     """Refuses a single row where a layer takes statistics of its batch, at trace time.
 
     The pooled features of one row minus their own mean are 0 whatever the row: a loss of such outputs stays at a constant.

@@ -11,15 +11,16 @@ import jax.numpy as jnp
 from jax import lax
 from jax.sharding import PartitionSpec as P
 
+from kdjax.core.arrays import AxisName
 from kdjax.core.mesh import placed
 
 
-def psum(tree: Any, axis_name: str | None = None) -> Any:
+def psum(tree: Any, axis_name: AxisName = None) -> Any:
     """The sum of every array over the devices of `axis_name`."""
     return tree if axis_name is None else lax.psum(tree, axis_name)
 
 
-def pmean(tree: Any, axis_name: str | None = None) -> Any:
+def pmean(tree: Any, axis_name: AxisName = None) -> Any:
     """The mean of every floating array over the devices of `axis_name`; other dtypes (keys, counters) pass.
 
     So do arrays whose type says that all devices hold the same, such as gradients that JAX has summed inside `shard_map`: nothing
@@ -41,7 +42,7 @@ def _varies(x, axis_name):
     return axis_name in jax.typeof(x).manual_axis_type.varying
 
 
-def mean(x: jax.Array, where: jax.Array | None = None, axis_name: str | None = None) -> jax.Array:
+def mean(x: jax.Array, where: jax.Array | None = None, axis_name: AxisName = None) -> jax.Array:
     """The mean over all elements of the global batch, in float32 or wider.
 
     With a mask it is `psum(sum) / psum(count)`, never a mean of local means: devices may hold different counts. An empty
@@ -68,7 +69,7 @@ def mean(x: jax.Array, where: jax.Array | None = None, axis_name: str | None = N
     return psum(summed, axis_name) / jnp.maximum(psum(count, axis_name), 1.0)
 
 
-def largest(x: jax.Array, axis_name: str | None = None, *, axis: int | None = None) -> jax.Array:
+def largest(x: jax.Array, axis_name: AxisName = None, *, axis: int | None = None) -> jax.Array:
     """The largest element of the global batch, a scalar; or those along `axis`, which is kept. No gradient flows through it.
 
     >>> largest(jnp.array([[1.0, 2.0], [3.0, 0.0]]), axis=0).tolist()
@@ -78,7 +79,7 @@ def largest(x: jax.Array, axis_name: str | None = None, *, axis: int | None = No
     return top if axis_name is None else lax.pmax(top, axis_name)
 
 
-def gather(x: jax.Array, axis_name: str | None = None) -> jax.Array:
+def gather(x: jax.Array, axis_name: AxisName = None) -> jax.Array:
     """The rows of all devices in global order: `[B, ...] -> [N * B, ...]`. Gradients flow back to their rows.
 
     Without an axis the rows are there already; where their type says that they lie over devices (a mesh of Explicit axes), they
@@ -99,7 +100,7 @@ def _together(x):
     return jax.sharding.reshard(x, sharding.update(spec=P(None, *spec[1:]))) if spec and spec[0] is not None else x
 
 
-def gather_replicated(x: jax.Array, axis_name: str | None = None) -> jax.Array:
+def gather_replicated(x: jax.Array, axis_name: AxisName = None) -> jax.Array:
     """As `gather`, for State that all devices hold: `shard_map` then knows that the result is the same on each."""
     if axis_name is None:
         return _together(x)
@@ -109,6 +110,6 @@ def gather_replicated(x: jax.Array, axis_name: str | None = None) -> jax.Array:
     return psum(lax.dynamic_update_slice_in_dim(zeros, x, offset(rows, axis_name), 0), axis_name)
 
 
-def offset(rows: int, axis_name: str | None = None) -> jax.Array | int:
+def offset(rows: int, axis_name: AxisName = None) -> jax.Array | int:
     """The global number of this device's first row, when every device holds `rows` rows."""
     return 0 if axis_name is None else lax.axis_index(axis_name) * rows

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import optax
 
+from kdjax.core.arrays import AxisName
 from kdjax.core.check import InputError
 from kdjax.core.collectives import pmean
 from kdjax.core.learn import learn
@@ -25,7 +26,7 @@ def descent(
     *,
     tx: optax.GradientTransformation,
     rows: Callable[[Any, Any, jax.Array], Any] | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method:
     """The Method of one loss: its step goes down it by `tx`; its `loss` and `update` leave the optimiser to others.

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 
+from kdjax.core.arrays import AxisName
 from kdjax.core.extra import extra
 from kdjax.core.keys import row_keys
 from kdjax.core.module_outputs import arguments_of, taps_of
@@ -19,7 +20,7 @@ AXIS = "batch"  # the axis over examples, as Equinox's own batch norm is told
 def from_equinox(
     make: Callable[[jax.Array], Any],
     *,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     taps: Callable[[Any], Mapping[str, Any]] | None = None,
 ) -> Net:
     """A Net over an `equinox.Module` of one example, built by `make(key)`; Equinox is imported when this is called.

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from kdjax.core.arrays import AxisName
 from kdjax.core.check import InputError, check_option
 from kdjax.core.collectives import pmean
 from kdjax.core.net import Net
@@ -17,7 +18,7 @@ from kdjax.core.updates import check_optimiser, norms_of, told
 
 
 def mean_grad(
-    loss: Callable, params: Any, *args: Any, axis_name: str | None = None, rows: Any = False, micro: int = 1
+    loss: Callable, params: Any, *args: Any, axis_name: AxisName = None, rows: Any = False, micro: int = 1
 ) -> tuple[tuple[jax.Array, Any], Any]:
     """The gradient of the mean loss over the global batch, the same on one device and on many.
 
@@ -77,7 +78,7 @@ def learn(
     learner: Learner,
     tx: optax.GradientTransformation,
     *args: Any,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     rows: Any = False,
     micro: int = 1,
 ) -> tuple[Learner, dict]:

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from kdjax.core.arrays import AxisName
 from kdjax.core.check import InputError
 from kdjax.core.collectives import gather_replicated
 from kdjax.core.node import Node
@@ -30,7 +31,7 @@ def new_queue(rows: jax.Array) -> Queue:
     return Queue(rows, jnp.int32(0))
 
 
-def push(queue: Queue, rows: jax.Array, axis_name: str | None = None) -> Queue:
+def push(queue: Queue, rows: jax.Array, axis_name: AxisName = None) -> Queue:
     """Overwrites the oldest rows by `rows` `[B, ...]`, those of all devices in global order.
 
     >>> q = push(new_queue(jnp.zeros((3, 1))), jnp.array([[1.0], [2.0]]))

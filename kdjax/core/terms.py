@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
+from kdjax.core.arrays import AxisName
 from kdjax.core.check import InputError, check_option
 from kdjax.core.collectives import mean
 
@@ -56,7 +57,7 @@ def weights_at(weights: Mapping[str, Any], step: jax.Array) -> dict[str, Any]:
     return {name: weight(step) if callable(weight) else weight for name, weight in weights.items()}
 
 
-def with_label_weights(batch: dict[str, Any], axis_name: str | None = None) -> dict[str, Any]:
+def with_label_weights(batch: dict[str, Any], axis_name: AxisName = None) -> dict[str, Any]:
     """Adds to a batch what makes plain means over rows, or over their positions, means over those that count.
 
     `"label_weight"`: 1 over the labelled share of the *global* batch where there is a label, 0 where there is none. The plain mean
@@ -106,7 +107,7 @@ def _are_numbers(labels: jax.Array) -> bool:
     return jnp.issubdtype(jnp.result_type(labels), jnp.integer)
 
 
-def _relative(kept: jax.Array, axis_name: str | None) -> jax.Array:
+def _relative(kept: jax.Array, axis_name: AxisName) -> jax.Array:
     """1 over the kept share of the global batch, 0 where nothing is kept."""
     share = mean(kept, axis_name=axis_name)
     return kept / jnp.where(share > 0, share, 1.0)

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
 from kdjax.core.check import InputError, check_option
+from kdjax.core.shapes import check_shapes
 
 
 def auroc(own: ArrayLike, foreign: ArrayLike) -> float:
@@ -71,7 +71,7 @@ def max_probability(logits: jax.Array, *, temperature: float = 1.0) -> jax.Array
       `[B]`, float32.
 
     Raises:
-      InputError: for a temperature that is not above 0.
+      InputError: for another shape, or a temperature that is not above 0.
 
     Reference:
       Dan Hendrycks, Kevin Gimpel, "A Baseline for Detecting Misclassified and Out-of-Distribution Examples in Neural Networks",
@@ -80,7 +80,7 @@ def max_probability(logits: jax.Array, *, temperature: float = 1.0) -> jax.Array
     >>> max_probability(jnp.zeros((1, 4))).tolist()
     [0.25]
     """
-    chex.assert_rank(logits, 2)
+    check_shapes("B C", logits=logits)
     check_option("temperature", temperature, lambda t: t > 0, "a number above 0")
     return jnp.max(jax.nn.softmax(logits.astype(jnp.float32) / temperature, axis=-1), axis=-1)
 

@@ -12,6 +12,7 @@ import optax
 
 from kdjax import data, models
 from kdjax.core import Method, Net, check_option
+from kdjax.core.arrays import AxisName
 from kdjax.experiment.config import Config
 from kdjax.experiment.data import seen_shape
 from kdjax.experiment.entry import KNOWN, PACE, Entry, keyword_defaults
@@ -94,8 +95,8 @@ class Context:
     steps_per_epoch: int
     source: data.Source
     members: int
-    axis_name: str | None
-    nets: dict[tuple[str, str | None], Net] = field(default_factory=dict)
+    axis_name: AxisName
+    nets: dict[tuple[str, AxisName], Net] = field(default_factory=dict)
 
     @property
     def epochs(self) -> int:

@@ -6,6 +6,7 @@ from jax import lax
 from jax.sharding import PartitionSpec as P
 
 from kdjax.core import collectives
+from kdjax.core.arrays import AxisName
 from kdjax.core.mesh import placed
 
 
@@ -35,13 +36,13 @@ def root(x: jax.Array) -> jax.Array:
     return jnp.where(live, jnp.sqrt(jnp.where(live, x, 1.0)), 0.0)
 
 
-def off_diagonal(x: jax.Array, axis_name: str | None, fill: float = 0.0) -> jax.Array:
+def off_diagonal(x: jax.Array, axis_name: AxisName, fill: float = 0.0) -> jax.Array:
     """Relations `[b, B]` with `fill` for each row's relation to itself."""
     mine = collectives.offset(len(x), axis_name) + jnp.arange(len(x))
     return jnp.where(mine[:, None] == jnp.arange(x.shape[1])[None], fill, x)
 
 
-def products(a: jax.Array, b: jax.Array, axis_name: str | None) -> jax.Array:
+def products(a: jax.Array, b: jax.Array, axis_name: AxisName) -> jax.Array:
     """`a' b` over the rows of the global batch: `[B, D], [B, E] -> [D, E]`, in full float32 on every device."""
     # A mesh of Explicit axes asks where a sum over its rows is to lie.
     sharding, spec = placed(a)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.core import collectives
+from kdjax.core.arrays import AxisName
 from kdjax.core.check import InputError
 
 
@@ -52,7 +53,7 @@ def mean_of_each(x: jax.Array, where: Any) -> jax.Array:
     return jnp.sum(jnp.where(kept, x, 0.0), axis=axes) / jnp.maximum(jnp.sum(kept, axis=axes), 1).astype(x.dtype)
 
 
-def pairs(where: Any, axis_name: str | None) -> jax.Array | None:
+def pairs(where: Any, axis_name: AxisName) -> jax.Array | None:
     """Which pairs of this device's rows with all rows count, bool `[b, B]`: those of two rows that do; None: all."""
     if where is None:
         return None

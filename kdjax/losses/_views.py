@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kdjax.core import collectives
+from kdjax.core.arrays import AxisName
 from kdjax.core.check import InputError
 from kdjax.core.shapes import Sizes, check_shapes
 from kdjax.losses._softmax import times_log
@@ -24,7 +25,7 @@ def check_views(predictions: dict[str, Any], targets: dict[str, Any]) -> Sizes:
     return sizes
 
 
-def swapped(log_p: jax.Array, targets: jax.Array, axis_name: str | None) -> jax.Array:
+def swapped(log_p: jax.Array, targets: jax.Array, axis_name: AxisName) -> jax.Array:
     """The cross-entropy of each view's target with the predictions of the other views: the mean over all pairs and the batch.
 
         mean over a < A, v < V with v != a, and n of  -sum_k targets[a, n, k] log_p[v, n, k]

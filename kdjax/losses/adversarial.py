@@ -5,6 +5,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
+from kdjax.core.arrays import ArrayLike
 from kdjax.core.check import check_option
 from kdjax.core.shapes import check_shapes
 from kdjax.losses._check import wide
@@ -13,7 +14,7 @@ Game = Literal["non_saturating", "hinge", "least_squares", "wasserstein"]
 _GAMES = ("non_saturating", "hinge", "least_squares", "wasserstein")
 
 
-def gan_generator(fake_scores: jax.Array, *, kind: Game) -> jax.Array:
+def gan_generator(fake_scores: ArrayLike, *, kind: Game) -> jax.Array:
     """What a generator descends, so that the critic takes its images for real ones.
 
         "non_saturating"  softplus(-f)        "hinge", "wasserstein"  -f        "least_squares"  (f - 1)^2
@@ -45,7 +46,7 @@ def gan_generator(fake_scores: jax.Array, *, kind: Game) -> jax.Array:
     return _per_image((f - 1) ** 2 if kind == "least_squares" else -f)
 
 
-def gan_critic(real_scores: jax.Array, fake_scores: jax.Array, *, kind: Game) -> jax.Array:
+def gan_critic(real_scores: ArrayLike, fake_scores: ArrayLike, *, kind: Game) -> jax.Array:
     """What a critic descends, so that it tells real images from made ones: the sum of both sides.
 
         "non_saturating"  softplus(-r) + softplus(f)          "hinge"        max(1 - r, 0) + max(1 + f, 0)

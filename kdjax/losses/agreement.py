@@ -5,8 +5,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.typing import ArrayLike
 
+from kdjax.core.arrays import ArrayLike
 from kdjax.core.check import check_option
 from kdjax.core.shapes import check_shapes
 from kdjax.losses._check import check_number, wide
@@ -16,8 +16,8 @@ from kdjax.losses.logits import kl_distillation
 
 
 def symmetric_divergence(
-    a: jax.Array,
-    b: jax.Array,
+    a: ArrayLike,
+    b: ArrayLike,
     *,
     temperature: ArrayLike,
     through: Literal["both", "first", "second"] = "both",
@@ -63,7 +63,7 @@ def symmetric_divergence(
 
 
 def cosub(
-    first: jax.Array, second: jax.Array, targets: jax.Array, *, weight: ArrayLike = 0.5, where: ArrayLike | None = None
+    first: ArrayLike, second: ArrayLike, targets: ArrayLike, *, weight: ArrayLike = 0.5, where: ArrayLike | None = None
 ) -> jax.Array:
     """Two submodels of one network learn from the labels, and each from what the other one says of every class.
 

@@ -7,16 +7,16 @@ layers up. No gradient flows into what is stored.
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.typing import ArrayLike
 
 from kdjax.core import collectives
+from kdjax.core.arrays import ArrayLike, AxisName
 from kdjax.core.shapes import check_shapes
 from kdjax.losses._check import check_number, check_positive, wide
 from kdjax.losses._geometry import root
 
 
 def batch_norm_statistics(
-    features: jax.Array, running_mean: jax.Array, running_variance: jax.Array, *, axis_name: str | None = None
+    features: ArrayLike, running_mean: ArrayLike, running_variance: ArrayLike, *, axis_name: AxisName = None
 ) -> jax.Array:
     """How far a batch's statistics at one batch-norm layer lie from those the teacher stored in training.
 
@@ -50,13 +50,13 @@ def batch_norm_statistics(
 
 
 def averaged_batch_norm_statistics(
-    features: jax.Array,
-    running_mean: jax.Array,
-    running_variance: jax.Array,
-    average: tuple[jax.Array, jax.Array],
+    features: ArrayLike,
+    running_mean: ArrayLike,
+    running_variance: ArrayLike,
+    average: tuple[ArrayLike, ArrayLike],
     *,
     momentum: ArrayLike,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     """As `batch_norm_statistics`, of a moving average of the statistics of this batch and of earlier ones.
 
@@ -101,7 +101,7 @@ def averaged_batch_norm_statistics(
 
 
 def batch_norm_gaussian(
-    features: jax.Array, mean: jax.Array, variance: jax.Array, *, epsilon: ArrayLike = 1e-12, axis_name: str | None = None
+    features: ArrayLike, mean: ArrayLike, variance: ArrayLike, *, epsilon: ArrayLike = 1e-12, axis_name: AxisName = None
 ) -> jax.Array:
     """How far a batch is from the teacher's training set at one batch-norm layer, both taken as a Gaussian a channel.
 
@@ -142,7 +142,7 @@ def batch_norm_gaussian(
     return 0.5 * jnp.sum(shift + (ratio - 1) - jnp.log(ratio))
 
 
-def _moments(features: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Array]:
+def _moments(features: ArrayLike, axis_name: AxisName) -> tuple[jax.Array, jax.Array]:
     """Mean and biased variance `[C]` over all but the last axis of the global batch, in two passes."""
     x = wide(features)
     x = x.reshape(-1, x.shape[-1])
@@ -151,7 +151,7 @@ def _moments(features: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax
     return mean.reshape(-1), variance
 
 
-def _apart(moments: tuple[jax.Array, jax.Array], running_mean: jax.Array, running_variance: jax.Array) -> jax.Array:
+def _apart(moments: tuple[jax.Array, jax.Array], running_mean: ArrayLike, running_variance: ArrayLike) -> jax.Array:
     stored = lax.stop_gradient((wide(running_mean), wide(running_variance)))
     mean, variance = (root(jnp.sum((m - s) ** 2)) for m, s in zip(moments, stored, strict=True))
     return mean + variance

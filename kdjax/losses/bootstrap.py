@@ -3,15 +3,15 @@
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.typing import ArrayLike
 
+from kdjax.core.arrays import ArrayLike
 from kdjax.core.shapes import check_shapes
 from kdjax.core.unit import unit
 from kdjax.losses._check import wide
 from kdjax.losses._positions import counted, shown
 
 
-def byol(prediction: jax.Array, target: jax.Array, *, where: ArrayLike | None = None) -> jax.Array:
+def byol(prediction: ArrayLike, target: ArrayLike, *, where: ArrayLike | None = None) -> jax.Array:
     """The squared distance of two directions: `|u(p) - u(z)|^2 = 2 - 2 cos(p, z)`, with `u(x) = x / |x|`.
 
     The gradient stops at the target. This is one direction of the method's loss, which *adds* the one of the swapped
@@ -41,7 +41,7 @@ def byol(prediction: jax.Array, target: jax.Array, *, where: ArrayLike | None = 
     return counted(jnp.sum((_direction(p) - _direction(z)) ** 2, axis=-1), where)
 
 
-def simsiam(prediction: jax.Array, target: jax.Array, *, where: ArrayLike | None = None) -> jax.Array:
+def simsiam(prediction: ArrayLike, target: ArrayLike, *, where: ArrayLike | None = None) -> jax.Array:
     """Minus the cosine of the prediction with the other view's projection: `-cos(p, z)`.
 
     The gradient stops at the target, without which all images soon have the same projection. This is one direction of the

@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.typing import ArrayLike
 
+from kdjax.core.arrays import ArrayLike
 from kdjax.core.shapes import check_shapes
 from kdjax.core.unit import unit
 from kdjax.losses._check import wide
@@ -12,7 +12,7 @@ from kdjax.losses._geometry import shrink
 from kdjax.losses._positions import counted, shown
 
 
-def inter_channel_correlation(student: jax.Array, teacher: jax.Array, *, where: ArrayLike | None = None) -> jax.Array:
+def inter_channel_correlation(student: ArrayLike, teacher: ArrayLike, *, where: ArrayLike | None = None) -> jax.Array:
     """The squared difference of the correlations between channels.
 
         sum over c, d of (G_s - G_t)[c, d]^2 / C,   G[c, d] = sum over positions of f[., c] f[., d], each row c of length 1

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.typing import ArrayLike
 
+from kdjax.core.arrays import ArrayLike
 from kdjax.core.check import check_option
 from kdjax.core.shapes import check_shapes
 from kdjax.losses._positions import counted, shown
@@ -17,10 +17,10 @@ from kdjax.losses._positions import counted, shown
 
 def in_chunks(
     loss: Callable[[jax.Array, jax.Array], jax.Array],
-    student: jax.Array,
-    student_head: jax.Array,
-    teacher: jax.Array,
-    teacher_head: jax.Array,
+    student: ArrayLike,
+    student_head: ArrayLike,
+    teacher: ArrayLike,
+    teacher_head: ArrayLike,
     *,
     size: int = 256,
     where: ArrayLike | None = None,

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.typing import ArrayLike
 
 from kdjax.core import collectives
+from kdjax.core.arrays import ArrayLike, AxisName
 from kdjax.core.check import InputError, check_rows
 from kdjax.core.shapes import Sizes, check_shapes
 from kdjax.core.unit import unit
@@ -19,7 +19,7 @@ from kdjax.losses._geometry import off_diagonal
 from kdjax.losses._softmax import log_probabilities, probabilities
 
 
-def info_nce(query: jax.Array, key: jax.Array, *, temperature: ArrayLike, axis_name: str | None = None) -> jax.Array:
+def info_nce(query: ArrayLike, key: jax.Array, *, temperature: ArrayLike, axis_name: AxisName = None) -> jax.Array:
     """How well each query finds the key of its own image among the keys of the whole batch.
 
         -log(exp(c_ii / T) / sum over all j of exp(c_ij / T)),   c_ij = cos(query_i, key_j)
@@ -55,12 +55,12 @@ def info_nce(query: jax.Array, key: jax.Array, *, temperature: ArrayLike, axis_n
 
 
 def nnclr(
-    neighbours: jax.Array,
-    prediction: jax.Array,
+    neighbours: ArrayLike,
+    prediction: ArrayLike,
     *,
     temperature: ArrayLike,
     stop_neighbours: bool = True,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> jax.Array:
     """How well an image's nearest neighbour finds the prediction of the image's other view among those of the whole batch.
 
@@ -98,7 +98,7 @@ def nnclr(
     return _in_batch(lax.stop_gradient(anchors) if stop_neighbours else anchors, _directions(prediction), temperature, axis_name)
 
 
-def nt_xent(views: jax.Array, *, temperature: ArrayLike, axis_name: str | None = None) -> jax.Array:
+def nt_xent(views: ArrayLike, *, temperature: ArrayLike, axis_name: AxisName = None) -> jax.Array:
     """How well each view of an image finds the image's other views among all views of all images.
 
         -log(sum over the other views of i of exp(c / T) / sum over all other rows of exp(c / T))
@@ -142,7 +142,7 @@ def nt_xent(views: jax.Array, *, temperature: ArrayLike, axis_name: str | None =
     return _loss(jax.nn.logsumexp(jnp.where(itself, -jnp.inf, pairs), axis=2), negatives)
 
 
-def moco(query: jax.Array, key: jax.Array, queue: jax.Array, *, temperature: ArrayLike) -> jax.Array:
+def moco(query: ArrayLike, key: jax.Array, queue: ArrayLike, *, temperature: ArrayLike) -> jax.Array:
     """How well each query finds the key of its own image among the keys of earlier batches.
 
         -log(exp(q.k / T) / (exp(q.k / T) + sum over queue rows n of exp(q.n / T))),   a dot for the cosine
@@ -179,7 +179,7 @@ def moco(query: jax.Array, key: jax.Array, queue: jax.Array, *, temperature: Arr
 
 
 def ressl(
-    query: jax.Array, key: jax.Array, queue: jax.Array, *, query_temperature: ArrayLike, key_temperature: ArrayLike
+    query: ArrayLike, key: jax.Array, queue: ArrayLike, *, query_temperature: ArrayLike, key_temperature: ArrayLike
 ) -> jax.Array:
     """How far two views differ in which earlier images they resemble: a cross-entropy over the queue, without a positive pair.
 
@@ -216,7 +216,7 @@ def ressl(
     return -jnp.sum(target * log_probabilities(_cosines(_directions(query), n), query_temperature), axis=1)
 
 
-def nearest(embedding: jax.Array, queue: jax.Array) -> jax.Array:
+def nearest(embedding: ArrayLike, queue: ArrayLike) -> jax.Array:
     """The row of a queue with the largest cosine to each embedding; of equal ones the first. No gradient flows.
 
     Args:
@@ -241,13 +241,13 @@ def nearest(embedding: jax.Array, queue: jax.Array) -> jax.Array:
     return collectives.take(lax.stop_gradient(jnp.asarray(queue)), jnp.argmax(_cosines(z, rows), axis=1))
 
 
-def _check_queue(sizes: Sizes, queue: jax.Array) -> None:
+def _check_queue(sizes: Sizes, queue: ArrayLike) -> None:
     check_shapes("K D", {"D": sizes["D"]}, queue=queue)
     if np.shape(queue)[0] == 0:
         raise InputError(f"queue has shape {np.shape(queue)}: expected [K, D] with 1 row or more")
 
 
-def _directions(x: jax.Array) -> jax.Array:
+def _directions(x: ArrayLike) -> jax.Array:
     return unit(wide(x))
 
 
@@ -256,7 +256,7 @@ def _cosines(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.einsum("bd,kd->bk", a, b, precision="highest")
 
 
-def _in_batch(anchors: jax.Array, others: jax.Array, temperature: ArrayLike, axis_name: str | None) -> jax.Array:
+def _in_batch(anchors: jax.Array, others: jax.Array, temperature: ArrayLike, axis_name: AxisName) -> jax.Array:
     """`[b]`: each direction of `anchors` against those of `others` on all devices, of which its own row is the positive."""
     t = wide(temperature)
     scores = off_diagonal(_cosines(anchors, collectives.gather(others, axis_name)) / t, axis_name, -jnp.inf)

@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.typing import ArrayLike
 
 from kdjax.core import collectives
+from kdjax.core.arrays import ArrayLike, AxisName
 from kdjax.core.check import InputError
 from kdjax.core.shapes import check_shapes
 from kdjax.core.unit import unit
@@ -25,15 +25,15 @@ _UNSET = -1.0  # a log Z not yet set
 
 
 def crd_constants(
-    student: jax.Array,
-    teacher: jax.Array,
-    student_bank: jax.Array,
-    teacher_bank: jax.Array,
-    contrast: jax.Array,
-    constants: jax.Array,
+    student: ArrayLike,
+    teacher: ArrayLike,
+    student_bank: ArrayLike,
+    teacher_bank: ArrayLike,
+    contrast: ArrayLike,
+    constants: ArrayLike,
     *,
     temperature: ArrayLike = 0.07,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> jax.Array:
     """The logarithms of the two normalisers of `crd`: set from the batch of the first call, and for ever kept.
 
@@ -77,12 +77,12 @@ def crd_constants(
 
 
 def crd(
-    student: jax.Array,
-    teacher: jax.Array,
-    student_bank: jax.Array,
-    teacher_bank: jax.Array,
-    contrast: jax.Array,
-    constants: jax.Array,
+    student: ArrayLike,
+    teacher: ArrayLike,
+    student_bank: ArrayLike,
+    teacher_bank: ArrayLike,
+    contrast: ArrayLike,
+    constants: ArrayLike,
     *,
     temperature: ArrayLike = 0.07,
 ) -> jax.Array:
@@ -135,7 +135,7 @@ def crd(
 
 
 def crd_in_batch(
-    student: jax.Array, teacher: jax.Array, labels: jax.Array, *, temperature: ArrayLike = 0.07, axis_name: str | None = None
+    student: ArrayLike, teacher: ArrayLike, labels: ArrayLike, *, temperature: ArrayLike = 0.07, axis_name: AxisName = None
 ) -> jax.Array:
     """The contrast of `crd` within a batch, without a bank: a softmax instead of noise-contrastive estimation.
 

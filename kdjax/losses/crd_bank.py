@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.core import Tracer
-from jax.typing import ArrayLike
 
 from kdjax.core import collectives
+from kdjax.core.arrays import ArrayLike, AxisName
 from kdjax.core.check import InputError, check_option
 from kdjax.core.keys import example_keys
 from kdjax.core.shapes import check_shapes
@@ -48,8 +48,8 @@ def crd_bank(key: jax.Array, *, rows: int, width: int) -> jax.Array:
 
 def crd_contrast(
     key: jax.Array,
-    index: jax.Array,
-    labels: jax.Array,
+    index: ArrayLike,
+    labels: ArrayLike,
     *,
     negatives: int = 16384,
     positive: Literal["exact", "relax"] = "exact",
@@ -108,7 +108,7 @@ def crd_contrast(
 
 
 def crd_update(
-    bank: jax.Array, embeddings: jax.Array, index: jax.Array, *, momentum: ArrayLike = 0.5, axis_name: str | None = None
+    bank: ArrayLike, embeddings: ArrayLike, index: ArrayLike, *, momentum: ArrayLike = 0.5, axis_name: AxisName = None
 ) -> jax.Array:
     """A bank after a step: the batch's rows move towards its embeddings and are normalised.
 

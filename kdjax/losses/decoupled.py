@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.typing import ArrayLike
 
+from kdjax.core.arrays import ArrayLike
 from kdjax.core.check import InputError
 from kdjax.core.shapes import check_shapes
 from kdjax.losses._check import check_number, temperatures, wide
@@ -17,9 +17,9 @@ from kdjax.losses._softmax import divergence, log_sum, tempered
 
 
 def decoupled(
-    student: jax.Array,
-    teacher: jax.Array,
-    labels: jax.Array,
+    student: ArrayLike,
+    teacher: ArrayLike,
+    labels: ArrayLike,
     *,
     alpha: ArrayLike = 1.0,
     beta: ArrayLike = 8.0,

@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.typing import ArrayLike
 
 from kdjax.core import collectives
+from kdjax.core.arrays import ArrayLike, AxisName
 from kdjax.core.ema import ema
 from kdjax.core.shapes import check_shapes
 from kdjax.losses._check import check_number, check_positive, wide
@@ -14,13 +14,13 @@ from kdjax.losses._views import check_views, swapped
 
 
 def dino(
-    student: jax.Array,
-    teacher: jax.Array,
-    centre: jax.Array,
+    student: ArrayLike,
+    teacher: ArrayLike,
+    centre: ArrayLike,
     *,
     student_temperature: ArrayLike,
     teacher_temperature: ArrayLike,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> jax.Array:
     """The cross-entropy of the teacher's view with the student's other views, the mean over all pairs and the batch.
 
@@ -63,7 +63,7 @@ def dino(
     return swapped(log_probabilities(student, student_temperature), probabilities(centred, teacher_temperature), axis_name)
 
 
-def dino_centre(centre: jax.Array, teacher: jax.Array, *, momentum: ArrayLike = 0.9, axis_name: str | None = None) -> jax.Array:
+def dino_centre(centre: ArrayLike, teacher: ArrayLike, *, momentum: ArrayLike = 0.9, axis_name: AxisName = None) -> jax.Array:
     """The centre after a step: it moves towards the mean output of the teacher.
 
         momentum centre + (1 - momentum) (mean over views and the batch of teacher)

@@ -6,8 +6,8 @@ whose parameters nobody moves, and images that are constants.
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
+from kdjax.core.arrays import ArrayLike
 from kdjax.core.shapes import check_shapes
 from kdjax.losses._check import check_positive, wide
 from kdjax.losses._geometry import absolute
@@ -15,7 +15,7 @@ from kdjax.losses._positions import counted, shown
 from kdjax.losses.logits import kl_distillation
 
 
-def logit_discrepancy(student: jax.Array, teacher: jax.Array, *, where: ArrayLike | None = None) -> jax.Array:
+def logit_discrepancy(student: ArrayLike, teacher: ArrayLike, *, where: ArrayLike | None = None) -> jax.Array:
     """The mean distance of a student's logits from its teacher's.
 
         mean over k of |z_s[k] - z_t[k]|
@@ -49,7 +49,7 @@ def logit_discrepancy(student: jax.Array, teacher: jax.Array, *, where: ArrayLik
 
 
 def decision_adversarial(
-    student: jax.Array, teacher: jax.Array, *, temperature: ArrayLike = 1.0, where: ArrayLike | None = None
+    student: ArrayLike, teacher: ArrayLike, *, temperature: ArrayLike = 1.0, where: ArrayLike | None = None
 ) -> jax.Array:
     """Minus the divergence of the two predictions where both name the same class first, else 0.
 
@@ -85,7 +85,7 @@ def decision_adversarial(
     return counted(jnp.where(agree, -apart, 0.0), where)
 
 
-def bounded(term: jax.Array, *, bound: ArrayLike) -> jax.Array:
+def bounded(term: ArrayLike, *, bound: ArrayLike) -> jax.Array:
     """A term that a generator ascends, held at a bound: beyond it there is nothing to gain, and the gradient is 0.
 
         min(term, bound)

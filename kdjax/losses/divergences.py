@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.core import Tracer
-from jax.typing import ArrayLike
 
+from kdjax.core.arrays import ArrayLike
 from kdjax.core.shapes import check_shapes
 from kdjax.losses._check import check_flag, check_number, temperatures, wide
 from kdjax.losses._positions import counted, shown

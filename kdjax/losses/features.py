@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.typing import ArrayLike
 
+from kdjax.core.arrays import ArrayLike
 from kdjax.core.check import check_option
 from kdjax.core.pool import average_pool, match_sizes
 from kdjax.core.shapes import check_shapes
@@ -18,7 +18,7 @@ from kdjax.losses._check import check_positive, wide
 from kdjax.losses._positions import counted, mean_of_each, shown
 
 
-def hint(student: jax.Array, teacher: jax.Array, *, where: ArrayLike | None = None) -> jax.Array:
+def hint(student: ArrayLike, teacher: ArrayLike, *, where: ArrayLike | None = None) -> jax.Array:
     """The mean squared difference of two features of one shape.
 
         mean over elements of (s - t)^2
@@ -50,7 +50,7 @@ def hint(student: jax.Array, teacher: jax.Array, *, where: ArrayLike | None = No
 
 
 def variational_information(
-    mean: jax.Array, teacher: jax.Array, log_scale: jax.Array, *, epsilon: ArrayLike = 1e-5, where: ArrayLike | None = None
+    mean: ArrayLike, teacher: ArrayLike, log_scale: ArrayLike, *, epsilon: ArrayLike = 1e-5, where: ArrayLike | None = None
 ) -> jax.Array:
     """How badly a Gaussian around the student's guess, one variance a channel, predicts the teacher's features.
 
@@ -91,13 +91,13 @@ def variational_information(
     m, t = shown(where, wide(mean), lax.stop_gradient(wide(teacher)), axes=1)
     if m.ndim == 4:
         m, t = match_sizes(m, t)
-    variance = jax.nn.softplus(wide(log_scale)) + epsilon
+    variance = jax.nn.softplus(wide(log_scale)) + wide(epsilon)
     variance = variance.reshape((1,) * (m.ndim - 1) + (-1,))
     return counted(0.5 * jnp.mean((m - t) ** 2 / variance + jnp.log(variance), axis=tuple(range(1, m.ndim))), where)
 
 
 def hierarchical_context(
-    student: jax.Array, teacher: jax.Array, *, sizes: Sequence[int] = (4, 2, 1), where: ArrayLike | None = None
+    student: ArrayLike, teacher: ArrayLike, *, sizes: Sequence[int] = (4, 2, 1), where: ArrayLike | None = None
 ) -> jax.Array:
     """The squared difference of two maps at several resolutions: one level of knowledge review.
 

@@ -4,8 +4,8 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
+from kdjax.core.arrays import ArrayLike
 from kdjax.core.shapes import check_shapes
 from kdjax.losses._check import check_number, wide
 from kdjax.losses._labels import at_label, class_mask, class_numbers
@@ -13,7 +13,7 @@ from kdjax.losses._positions import counted, shown
 from kdjax.losses._softmax import log_except, log_probabilities, times_log
 
 
-def focal(logits: jax.Array, labels: jax.Array, *, gamma: ArrayLike = 2.0, where: ArrayLike | None = None) -> jax.Array:
+def focal(logits: ArrayLike, labels: ArrayLike, *, gamma: ArrayLike = 2.0, where: ArrayLike | None = None) -> jax.Array:
     """The cross-entropy with less weight on what is predicted well already.
 
         -(1 - p_y)^gamma log p_y,   p = softmax(logits)
@@ -47,8 +47,8 @@ def focal(logits: jax.Array, labels: jax.Array, *, gamma: ArrayLike = 2.0, where
 
 
 def cyclical_focal(
-    logits: jax.Array,
-    labels: jax.Array,
+    logits: ArrayLike,
+    labels: ArrayLike,
     *,
     easy: ArrayLike,
     gamma_easy: ArrayLike = 3.0,

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.typing import ArrayLike
 
 from kdjax.core import collectives
+from kdjax.core.arrays import ArrayLike, AxisName
 from kdjax.core.check import InputError
 from kdjax.core.keys import row_normal
 from kdjax.core.shapes import check_shapes
@@ -20,7 +20,7 @@ from kdjax.losses._check import check_number, wide
 from kdjax.losses._geometry import root
 
 
-def r1(critic: Callable[[jax.Array], jax.Array], images: jax.Array) -> jax.Array:
+def r1(critic: Callable[[jax.Array], jax.Array], images: ArrayLike) -> jax.Array:
     """The squared length of the critic's gradient at real images.
 
         |d critic(x) / d x|^2
@@ -48,7 +48,7 @@ def r1(critic: Callable[[jax.Array], jax.Array], images: jax.Array) -> jax.Array
 
 
 def gradient_penalty(
-    critic: Callable[[jax.Array], jax.Array], real: jax.Array, fake: jax.Array, mix: jax.Array, *, target: ArrayLike = 1.0
+    critic: Callable[[jax.Array], jax.Array], real: ArrayLike, fake: ArrayLike, mix: ArrayLike, *, target: ArrayLike = 1.0
 ) -> jax.Array:
     """How far the length of the critic's gradient between real and made images is from what it should be.
 
@@ -86,12 +86,12 @@ def gradient_penalty(
 
 def path_length(
     generator: Callable[[jax.Array], jax.Array],
-    latents: jax.Array,
+    latents: ArrayLike,
     key: jax.Array,
     *,
     running: ArrayLike,
     decay: ArrayLike = 0.01,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> tuple[jax.Array, jax.Array]:
     """How unevenly steps of the latents move the images: the variance of the generator's slope, about a moving mean.
 

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
+from kdjax.core.arrays import ArrayLike
 from kdjax.core.check import InputError, check_option
 from kdjax.core.shapes import check_shapes
 from kdjax.losses._labels import class_numbers
 from kdjax.losses.logits import cross_entropy, kl_distillation
 
 
-def joint_labels(labels: jax.Array, *, rotations: int = 4) -> jax.Array:
+def joint_labels(labels: ArrayLike, *, rotations: int = 4) -> jax.Array:
     """The joint labels of a batch in which each image stands in all its rotations, one after another.
 
         rotations label[b] + j,   for image b under rotation j, at row rotations b + j
@@ -42,7 +42,7 @@ def joint_labels(labels: jax.Array, *, rotations: int = 4) -> jax.Array:
     return (first[:, None] + jnp.arange(rotations, dtype=jnp.int32)[None]).reshape(-1)
 
 
-def joint_cross_entropy(branches: Sequence[jax.Array], labels: jax.Array) -> jax.Array:
+def joint_cross_entropy(branches: Sequence[ArrayLike], labels: ArrayLike) -> jax.Array:
     """The cross-entropy of the joint predictions of all branches with the joint labels: how the teacher's branches learn.
 
         sum_l -log softmax(branches[l])[joint label]
@@ -80,8 +80,8 @@ def joint_cross_entropy(branches: Sequence[jax.Array], labels: jax.Array) -> jax
 
 
 def hierarchical_distillation(
-    student: Sequence[jax.Array],
-    teacher: Sequence[jax.Array],
+    student: Sequence[ArrayLike],
+    teacher: Sequence[ArrayLike],
     *,
     temperature: ArrayLike = 3.0,
     where: ArrayLike | None = None,

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.typing import ArrayLike
 
 from kdjax.core import collectives
+from kdjax.core.arrays import ArrayLike, AxisName
 from kdjax.core.check import InputError, check_option
 from kdjax.core.shapes import check_shapes
 from kdjax.losses._check import check_positive, wide
@@ -19,13 +19,13 @@ from kdjax.losses._labels import class_numbers
 
 
 def supervised_contrast(
-    features: jax.Array,
-    labels: jax.Array | None = None,
+    features: ArrayLike,
+    labels: ArrayLike | None = None,
     *,
     temperature: ArrayLike,
     base_temperature: ArrayLike,
     anchors: Literal["all", "first"] = "all",
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> jax.Array:
     """How well a view finds those of its class among all views of all images, each of them on its own.
 
@@ -81,13 +81,13 @@ def supervised_contrast(
 
 
 def image_contrast(
-    local: jax.Array,
-    whole: jax.Array,
+    local: ArrayLike,
+    whole: ArrayLike,
     *,
     temperature: ArrayLike,
     current: int | ArrayLike,
     where: ArrayLike | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> jax.Array:
     """How well a crop of each image finds the whole of it among the images of this batch and those of a bank.
 
@@ -144,7 +144,7 @@ def image_contrast(
     return collectives.mean(each, kept & now, axis_name) + collectives.mean(each, kept & ~now, axis_name)
 
 
-def _current(current: Any, rows: int, axis_name: str | None) -> jax.Array:
+def _current(current: Any, rows: int, axis_name: AxisName) -> jax.Array:
     if np.ndim(current):
         if axis_name is not None:
             raise InputError(f"current has shape {np.shape(current)}: expected a number of rows beside an axis_name")

@@ -8,9 +8,9 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from kdjax.core import collectives
+from kdjax.core.arrays import ArrayLike, AxisName
 from kdjax.core.check import InputError, check_option
 from kdjax.core.shapes import check_shapes
 from kdjax.losses._check import check_flag, check_number, check_positive, wide
@@ -19,7 +19,7 @@ from kdjax.losses._positions import counted, mean_of_each, shown
 from kdjax.losses._softmax import log_probabilities, probabilities
 
 
-def one_hot_confidence(logits: jax.Array, *, where: ArrayLike | None = None) -> jax.Array:
+def one_hot_confidence(logits: ArrayLike, *, where: ArrayLike | None = None) -> jax.Array:
     """The cross-entropy of a prediction with its own most likely class: small where the teacher is sure.
 
         -log softmax(logits)[argmax logits]
@@ -52,7 +52,7 @@ def one_hot_confidence(logits: jax.Array, *, where: ArrayLike | None = None) -> 
 
 
 def class_balance(
-    logits: jax.Array, *, base: ArrayLike = math.e, temperature: ArrayLike = 1.0, axis_name: str | None = None
+    logits: ArrayLike, *, base: ArrayLike = math.e, temperature: ArrayLike = 1.0, axis_name: AxisName = None
 ) -> jax.Array:
     """The negative entropy of the mean prediction: least, `-log K`, where every class is made equally often.
 
@@ -82,10 +82,10 @@ def class_balance(
     check_positive("temperature", temperature)
     m = collectives.pmean(jnp.mean(probabilities(logits, temperature), axis=0), axis_name)
     # A class that nobody predicts counts 0 (the limit), and its gradient stays finite.
-    return jnp.sum(m * jnp.log(jnp.maximum(m, jnp.finfo(m.dtype).tiny))) / jnp.log(base)
+    return jnp.sum(m * jnp.log(jnp.maximum(m, jnp.finfo(m.dtype).tiny))) / jnp.log(wide(base))
 
 
-def activation_norm(features: jax.Array, *, where: ArrayLike | None = None) -> jax.Array:
+def activation_norm(features: ArrayLike, *, where: ArrayLike | None = None) -> jax.Array:
     """Minus the mean absolute feature: images of the teacher's own domain excite its last layer more than others do.
 
     Args:
@@ -110,7 +110,7 @@ def activation_norm(features: jax.Array, *, where: ArrayLike | None = None) -> j
     return -mean_of_each(absolute(x), where)
 
 
-def image_prior(images: jax.Array, *, norm: Literal["l1", "l2"] = "l1", axis_name: str | None = None) -> jax.Array:
+def image_prior(images: ArrayLike, *, norm: Literal["l1", "l2"] = "l1", axis_name: AxisName = None) -> jax.Array:
     """The total variation of images: how much neighbouring pixels differ to the right, down and along both diagonals.
 
     With d_j the differences of direction j: `"l1"` is `sum_j mean |d_j|`; `"l2"` is `sum_j |d_j|_2`, one norm over the
@@ -151,7 +151,7 @@ def image_prior(images: jax.Array, *, norm: Literal["l1", "l2"] = "l1", axis_nam
     return jnp.sum(jnp.stack(each))
 
 
-def image_norm(images: jax.Array, *, per_image: bool = False, axis_name: str | None = None) -> jax.Array:
+def image_norm(images: ArrayLike, *, per_image: bool = False, axis_name: AxisName = None) -> jax.Array:
     """The length of images as vectors of numbers: a prior that holds pixels near the mean to which inputs are normalised.
 
         |x|_2 of the whole batch, or with `per_image` the mean over the batch of |x_i|_2

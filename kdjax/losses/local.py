@@ -4,14 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.typing import ArrayLike
 
+from kdjax.core.arrays import ArrayLike
 from kdjax.core.shapes import check_shapes
 from kdjax.core.unit import unit
 from kdjax.losses._check import check_positive, wide
 
 
-def local_contrast(online: jax.Array, target: jax.Array, places: jax.Array, *, temperature: ArrayLike = 0.1) -> jax.Array:
+def local_contrast(online: ArrayLike, target: ArrayLike, places: ArrayLike, *, temperature: ArrayLike = 0.1) -> jax.Array:
     """How well each cell of one view's map finds what the other view shows of the same place, among the other places of the image.
 
         mean over p with a place in the target of  -log(exp(a_p . b_p / T) / sum over such p' of exp(a_p . b_p' / T))

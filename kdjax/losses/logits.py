@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.typing import ArrayLike
 
+from kdjax.core.arrays import ArrayLike
 from kdjax.core.check import InputError
 from kdjax.core.shapes import check_shapes
 from kdjax.losses._check import check_flag, check_number, temperatures, wide
@@ -15,8 +15,8 @@ from kdjax.losses._softmax import divergence, log_probabilities, times_log
 
 
 def kl_distillation(
-    student: jax.Array,
-    teacher: jax.Array,
+    student: ArrayLike,
+    teacher: ArrayLike,
     *,
     temperature: ArrayLike = 4.0,
     stop_teacher: bool = True,
@@ -63,8 +63,8 @@ def kl_distillation(
 
 
 def cross_entropy(
-    logits: jax.Array,
-    labels: jax.Array,
+    logits: ArrayLike,
+    labels: ArrayLike,
     *,
     smoothing: ArrayLike = 0.0,
     others: bool = False,
@@ -119,8 +119,8 @@ def cross_entropy(
 
 
 def jensen_shannon(
-    student: jax.Array,
-    teacher: jax.Array,
+    student: ArrayLike,
+    teacher: ArrayLike,
     *,
     temperature: ArrayLike = 3.0,
     clip: ArrayLike = 0.01,

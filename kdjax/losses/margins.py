@@ -5,8 +5,8 @@ import math
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.typing import ArrayLike
 
+from kdjax.core.arrays import ArrayLike
 from kdjax.core.pool import average_pool
 from kdjax.core.shapes import check_shapes
 from kdjax.losses._check import check_positive, wide
@@ -14,7 +14,7 @@ from kdjax.losses._positions import counted, shown
 
 
 def activation_boundary(
-    student: jax.Array, teacher: jax.Array, *, margin: ArrayLike = 1.0, where: ArrayLike | None = None
+    student: ArrayLike, teacher: ArrayLike, *, margin: ArrayLike = 1.0, where: ArrayLike | None = None
 ) -> jax.Array:
     """Pushes each neuron of the student to the side of 0 where the teacher's is, and `margin` beyond.
 
@@ -46,12 +46,12 @@ def activation_boundary(
     check_shapes("B ... C", student=student, teacher=teacher)
     check_positive("margin", margin)
     s, t = shown(where, wide(student), lax.stop_gradient(wide(teacher)))
-    short = jnp.maximum(margin + jnp.where(t > 0, -s, s), 0.0)
+    short = jnp.maximum(wide(margin) + jnp.where(t > 0, -s, s), 0.0)
     (short,) = shown(where, short)
     return jnp.sum(short**2, axis=tuple(range(1, s.ndim)))
 
 
-def overhaul(student: jax.Array, teacher: jax.Array, *, margin: jax.Array, where: ArrayLike | None = None) -> jax.Array:
+def overhaul(student: ArrayLike, teacher: ArrayLike, *, margin: ArrayLike, where: ArrayLike | None = None) -> jax.Array:
     """The squared distance to the teacher's features before the activation, where it can change what passes on.
 
         sum over elements of (s - t')^2 where s > t' or t > 0,   t' = max(t, margin)
@@ -89,7 +89,7 @@ def overhaul(student: jax.Array, teacher: jax.Array, *, margin: jax.Array, where
     return counted(jnp.sum(apart**2, axis=(1, 2, 3)), where)
 
 
-def overhaul_margin(scale: jax.Array, bias: jax.Array) -> jax.Array:
+def overhaul_margin(scale: ArrayLike, bias: ArrayLike) -> jax.Array:
     """The margin of `overhaul`: the mean of a channel's negative values, from the batch norm that made them.
 
         E[x | x < 0] of a normal x with mean `bias` and deviation |scale|;  -3 |scale| where P(x < 0) is at most 0.001

@@ -8,6 +8,7 @@ import numpy as np
 from jax import lax
 
 from kdjax.core import collectives
+from kdjax.core.arrays import ArrayLike, AxisName
 from kdjax.core.check import InputError, check_option
 from kdjax.core.shapes import check_shapes
 from kdjax.losses._check import check_flag, wide
@@ -17,13 +18,13 @@ _EPSILON = 1e-6  # under the square root of a patch's variance, as in the author
 
 
 def masked_patches(
-    prediction: jax.Array,
-    images: jax.Array,
-    mask: jax.Array,
+    prediction: ArrayLike,
+    images: ArrayLike,
+    mask: ArrayLike,
     *,
     patch: int,
     normalise: bool = True,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> jax.Array:
     """The mean squared error of the pixels of hidden patches.
 

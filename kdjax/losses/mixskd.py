@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
+from kdjax.core.arrays import ArrayLike
 from kdjax.core.check import InputError
 from kdjax.core.shapes import check_shapes
 from kdjax.losses._check import check_number, check_positive, wide
@@ -16,12 +16,12 @@ from kdjax.losses.logits import cross_entropy, kl_distillation
 
 
 def mixskd_terms(
-    logits: Sequence[jax.Array],
-    maps: Sequence[jax.Array],
-    ensemble: jax.Array,
-    ensemble_mixed: jax.Array,
-    labels: jax.Array,
-    rows: jax.Array,
+    logits: Sequence[ArrayLike],
+    maps: Sequence[ArrayLike],
+    ensemble: ArrayLike,
+    ensemble_mixed: ArrayLike,
+    labels: ArrayLike,
+    rows: ArrayLike,
     share: ArrayLike,
     *,
     temperature: ArrayLike = 3.0,
@@ -75,7 +75,7 @@ def mixskd_terms(
     for k, (z, f) in enumerate(zip(logits, maps, strict=True)):
         check_shapes("2B K", doubled | {"K": sizes["K"]}, **{f"logits[{k}]": z})
         check_shapes("2B H W C", doubled, **{f"maps[{k}]": f})
-    share = wide(share)
+    share, exits = wide(share), [wide(z) for z in logits]
 
     def apart(x):
         """Interpolated, and of the mixed images."""
@@ -88,19 +88,19 @@ def mixskd_terms(
     def imitate(z, target):
         return kl_distillation(z, target, temperature=temperature)
 
-    *early, (whole, mixed) = (apart(z) for z in logits)
-    both = [*(z[count:] for z in logits), ensemble, ensemble_mixed]
+    *early, (whole, mixed) = (apart(z) for z in exits)
+    both = [*(z[count:] for z in exits), ensemble, ensemble_mixed]
     shipped = imitate(whole, ensemble_mixed) + imitate(mixed, ensemble)
     none = jnp.zeros(count)
     return {
-        "labels": sum((cross_entropy(z[:count], labels) for z in logits), none),
+        "labels": sum((cross_entropy(z[:count], labels) for z in exits), none),
         "mixed_labels": sum((mixed_labels(z) for z in both), none),
         "divergence": sum((imitate(i, m) + imitate(m, i) for i, m in early), shipped),
         "maps": sum((jnp.mean((i - m) ** 2, axis=(1, 2, 3)) for i, m in map(apart, maps)), none),
     }
 
 
-def told_apart(first: jax.Array, second: jax.Array) -> jax.Array:
+def told_apart(first: ArrayLike, second: ArrayLike) -> jax.Array:
     """How badly a discriminator with two outputs tells two origins apart: those of the first from those of the second.
 
     The mean of four binary entropies, of `first` towards (1, 0) and of `second` towards (0, 1). In MixSKD the network descends it

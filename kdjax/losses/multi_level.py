@@ -5,9 +5,9 @@ import math
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.typing import ArrayLike
 
 from kdjax.core import collectives
+from kdjax.core.arrays import ArrayLike, AxisName
 from kdjax.core.shapes import check_shapes
 from kdjax.losses._check import check_flag, check_number, check_positive, wide
 from kdjax.losses._positions import shown
@@ -16,12 +16,12 @@ from kdjax.losses.logits import kl_distillation
 
 
 def class_correlation(
-    student: jax.Array,
-    teacher: jax.Array,
+    student: ArrayLike,
+    teacher: ArrayLike,
     *,
     temperature: ArrayLike = 4.0,
     where: ArrayLike | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> jax.Array:
     """How far the relations of classes over the batch are apart.
 
@@ -56,12 +56,12 @@ def class_correlation(
 
 
 def batch_correlation(
-    student: jax.Array,
-    teacher: jax.Array,
+    student: ArrayLike,
+    teacher: ArrayLike,
     *,
     temperature: ArrayLike = 4.0,
     where: ArrayLike | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> jax.Array:
     """How far the relations of a batch's rows are apart.
 
@@ -96,17 +96,17 @@ def batch_correlation(
 
 
 def multi_level(
-    student_weak: jax.Array,
-    student_strong: jax.Array,
-    teacher_weak: jax.Array,
-    teacher_strong: jax.Array,
+    student_weak: ArrayLike,
+    student_strong: ArrayLike,
+    teacher_weak: ArrayLike,
+    teacher_strong: ArrayLike,
     *,
     temperature: ArrayLike = 4.0,
     instance_weight: ArrayLike = 1.0,
     class_weight: ArrayLike = 1.0,
     batch_weight: ArrayLike = 1.0,
     per_row: bool = False,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> jax.Array:
     """Distillation of a weakly and a strongly augmented view at three levels and five temperatures.
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from kdjax.core.arrays import ArrayLike, AxisName
 from kdjax.core.check import InputError, check_rows
 from kdjax.core.shapes import check_shapes
 from kdjax.core.unit import unit
@@ -16,7 +17,7 @@ from kdjax.losses._check import check_flag, wide
 from kdjax.losses._geometry import products
 
 
-def view_centroid(online: jax.Array, target: jax.Array, *, per_view: bool = True) -> jax.Array:
+def view_centroid(online: ArrayLike, target: ArrayLike, *, per_view: bool = True) -> jax.Array:
     """How far the views of an image are from the middle of what the slow network makes of them.
 
         mean over v of |u(z_v) - c'|^2,   c' = mean over v of u(z'_v),   u(x) = x / |x|
@@ -52,7 +53,7 @@ def view_centroid(online: jax.Array, target: jax.Array, *, per_view: bool = True
     return jnp.mean(jnp.sum(apart**2, -1), 0)
 
 
-def singular_values(embeddings: jax.Array, *, axis_name: str | None = None) -> jax.Array:
+def singular_values(embeddings: ArrayLike, *, axis_name: AxisName = None) -> jax.Array:
     """How far the singular values of a batch of directions are from all being equal.
 
         sum over k of sigma_k^4 / B^2 - 1 / D = |Z' Z / B - I / D|^2,   Z the rows u(z), whose squared singular values sum to B
@@ -81,7 +82,7 @@ def singular_values(embeddings: jax.Array, *, axis_name: str | None = None) -> j
     return jnp.sum((products(z, z, axis_name) / whole - jnp.eye(width, dtype=z.dtype) / width) ** 2)
 
 
-def random_walk(embeddings: jax.Array, noise: jax.Array) -> jax.Array:
+def random_walk(embeddings: ArrayLike, noise: ArrayLike) -> jax.Array:
     """A push in a random direction: `-u(z) . u(n)`, whose mean is 0 and whose gradient makes particles diffuse.
 
     The gradient stops at the noise. The value says nothing about how good an embedding is.

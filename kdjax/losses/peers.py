@@ -4,12 +4,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from kdjax.core.arrays import ArrayLike
 from kdjax.core.shapes import check_shapes
 from kdjax.losses._check import wide
 from kdjax.losses._labels import at_label, class_numbers
 
 
-def min_logit(logits: jax.Array, labels: jax.Array) -> jax.Array:
+def min_logit(logits: ArrayLike, labels: ArrayLike) -> jax.Array:
     """The target that has, of each class, the least that any peer gives it above the label.
 
         z[k] = min over peers p of (z_p[k] - z_p[y])
@@ -39,7 +40,7 @@ def min_logit(logits: jax.Array, labels: jax.Array) -> jax.Array:
     return jnp.min(z - hit[..., None], axis=0)
 
 
-def peer_attention(queries: jax.Array, keys: jax.Array) -> jax.Array:
+def peer_attention(queries: ArrayLike, keys: ArrayLike) -> jax.Array:
     """How much each peer takes from each one, itself among them.
 
         a[b, p, q] = softmax over q of <queries_p, keys_q>, of image b

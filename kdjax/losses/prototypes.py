@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.typing import ArrayLike
 
 from kdjax.core import collectives
+from kdjax.core.arrays import ArrayLike, AxisName
 from kdjax.core.check import check_option, check_rows
 from kdjax.core.shapes import check_shapes
 from kdjax.losses._check import check_positive, wide
@@ -18,7 +18,7 @@ from kdjax.losses._views import check_views, swapped
 from kdjax.losses.logits import cross_entropy
 
 
-def swav(scores: jax.Array, assignments: jax.Array, *, temperature: ArrayLike, axis_name: str | None = None) -> jax.Array:
+def swav(scores: ArrayLike, assignments: ArrayLike, *, temperature: ArrayLike, axis_name: AxisName = None) -> jax.Array:
     """The cross-entropy of each code with the predictions of the other views, the mean over all pairs and the batch.
 
         mean over a < A, v < V with v != a, and n of  -sum_k assignments[a, n, k] log softmax(scores / T)[v, n, k]
@@ -51,7 +51,7 @@ def swav(scores: jax.Array, assignments: jax.Array, *, temperature: ArrayLike, a
     return swapped(log_probabilities(scores, temperature), lax.stop_gradient(wide(assignments)), axis_name)
 
 
-def sinkhorn(scores: jax.Array, *, epsilon: ArrayLike, iterations: ArrayLike, axis_name: str | None = None) -> jax.Array:
+def sinkhorn(scores: ArrayLike, *, epsilon: ArrayLike, iterations: ArrayLike, axis_name: AxisName = None) -> jax.Array:
     """Codes that give every row one unit and every prototype nearly the same share of all rows.
 
         Q = exp(scores / epsilon); then, `iterations` times: each column of Q is divided by its sum, each row by its sum
@@ -91,7 +91,7 @@ def sinkhorn(scores: jax.Array, *, epsilon: ArrayLike, iterations: ArrayLike, ax
     return jnp.exp(lax.fori_loop(0, iterations, lambda _, q: _shared(_shared(q, 0, axis_name), 1, None), log_q))
 
 
-def deepcluster(outputs: jax.Array, assignments: jax.Array, *, temperature: ArrayLike, axis_name: str | None = None) -> jax.Array:
+def deepcluster(outputs: ArrayLike, assignments: ArrayLike, *, temperature: ArrayLike, axis_name: AxisName = None) -> jax.Array:
     """The cross-entropy of all views with their image's cluster, the mean over the views of images that have one.
 
         mean over v and the n with a cluster of  -log softmax(outputs / T)[v, n, assignments[n]]
@@ -128,13 +128,13 @@ def deepcluster(outputs: jax.Array, assignments: jax.Array, *, temperature: Arra
     return collectives.mean(cross_entropy(tempered(outputs, temperature), clusters, where=some), some, axis_name)
 
 
-def _shared(log_q: jax.Array, axis: int, axis_name: str | None) -> jax.Array:
+def _shared(log_q: jax.Array, axis: int, axis_name: AxisName) -> jax.Array:
     """Logarithms of numbers of which those along `axis` sum to 1; -inf stays."""
     log_q = log_q - _top(log_q, axis, axis_name)
     whole = collectives.psum(jnp.sum(jnp.exp(log_q), axis=axis, keepdims=True), axis_name)
     return log_q - jnp.log(jnp.where(whole > 0, whole, 1.0))
 
 
-def _top(x: jax.Array, axis: int, axis_name: str | None) -> jax.Array:
+def _top(x: jax.Array, axis: int, axis_name: AxisName) -> jax.Array:
     top = collectives.largest(x, axis_name, axis=axis)
     return jnp.where(jnp.isneginf(top), 0.0, top)

@@ -2,15 +2,15 @@
 
 import jax
 from jax import lax
-from jax.typing import ArrayLike
 
+from kdjax.core.arrays import ArrayLike
 from kdjax.core.shapes import check_shapes
 from kdjax.losses._check import wide
 from kdjax.losses._geometry import absolute
 from kdjax.losses._positions import mean_of_each, shown
 
 
-def reconstruction(student: jax.Array, teacher: jax.Array, *, where: ArrayLike | None = None) -> jax.Array:
+def reconstruction(student: ArrayLike, teacher: ArrayLike, *, where: ArrayLike | None = None) -> jax.Array:
     """The mean absolute difference of two images.
 
         mean over elements of |s - t|

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.typing import ArrayLike
 
 from kdjax.core import collectives
+from kdjax.core.arrays import ArrayLike, AxisName
 from kdjax.core.check import InputError, check_rows
 from kdjax.core.shapes import check_shapes
 from kdjax.core.unit import unit
@@ -23,7 +23,7 @@ _OF_VARIANCE = 1e-5  # beside a column's variance, that of the authors' batch no
 _SHORT = 1e-12  # a column's length is at least this, as in the peers' normalisation
 
 
-def barlow_twins(z1: jax.Array, z2: jax.Array, *, weight: ArrayLike, axis_name: str | None = None) -> jax.Array:
+def barlow_twins(z1: ArrayLike, z2: ArrayLike, *, weight: ArrayLike, axis_name: AxisName = None) -> jax.Array:
     """How far the correlations of one view's dimensions with the other's are from the identity.
 
         sum_i (C_ii - 1)^2 + weight sum_{i != j} C_ij^2,   C = n(z1)' n(z2) / B
@@ -62,15 +62,15 @@ def barlow_twins(z1: jax.Array, z2: jax.Array, *, weight: ArrayLike, axis_name: 
 
 
 def vicreg(
-    z1: jax.Array,
-    z2: jax.Array,
+    z1: ArrayLike,
+    z2: ArrayLike,
     *,
     invariance: ArrayLike = 25.0,
     variance: ArrayLike = 25.0,
     covariance: ArrayLike = 1.0,
     epsilon: ArrayLike = 1e-4,
     halve_variance: bool = True,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> jax.Array:
     """Views agree, every dimension keeps a standard deviation of 1 or more, and no two dimensions vary together.
 
@@ -118,14 +118,14 @@ def vicreg(
 
 
 def vibcreg(
-    z1: jax.Array,
-    z2: jax.Array,
+    z1: ArrayLike,
+    z2: ArrayLike,
     *,
     invariance: ArrayLike = 25.0,
     variance: ArrayLike = 25.0,
     covariance: ArrayLike = 200.0,
     epsilon: ArrayLike = 1e-4,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> jax.Array:
     """`vicreg` with correlations in place of covariances, so that the last term does not depend on the scale of a dimension.
 
@@ -171,7 +171,7 @@ def vibcreg(
     return wide(invariance) * _apart(z1, z2, axis_name) + wide(variance) * hinges + wide(covariance) * shared
 
 
-def whiten(z: jax.Array, *, shrinkage: ArrayLike = 0.0, axis_name: str | None = None) -> jax.Array:
+def whiten(z: ArrayLike, *, shrinkage: ArrayLike = 0.0, axis_name: AxisName = None) -> jax.Array:
     """Embeddings whose dimensions have variance 1 over the batch and no correlation.
 
         w = (z - mean) L'^-1,   L L' = (1 - shrinkage) Cov(z) + shrinkage I,   L lower triangular
@@ -212,7 +212,7 @@ def whiten(z: jax.Array, *, shrinkage: ArrayLike = 0.0, axis_name: str | None = 
     return lax.linalg.triangular_solve(lower, centred, lower=True, transpose_a=True)
 
 
-def w_mse(white1: jax.Array, white2: jax.Array) -> jax.Array:
+def w_mse(white1: ArrayLike, white2: ArrayLike) -> jax.Array:
     """The squared distance of two directions, `2 - 2 cos`: of whitened views, which cannot all be alike.
 
     Inputs are normalised here; a row of zeros stays zero (1 away from any direction) and has gradient 0. The
@@ -245,32 +245,32 @@ def _check_weights(**weights: ArrayLike) -> None:
         check_number(name, weight, lambda v: 0 <= v < math.inf, "a finite number, at least 0")
 
 
-def _global_rows(loss: str, z: jax.Array, axis_name: str | None) -> int:
+def _global_rows(loss: str, z: ArrayLike, axis_name: AxisName) -> int:
     rows = np.shape(z)[0]
     check_rows(rows, axis_name, loss)
     return rows if axis_name is None else rows * lax.axis_size(axis_name)
 
 
-def _mean(z: jax.Array, axis_name: str | None) -> jax.Array:
+def _mean(z: jax.Array, axis_name: AxisName) -> jax.Array:
     return collectives.pmean(jnp.mean(z, axis=0, keepdims=True), axis_name)
 
 
-def _total(z: jax.Array, axis_name: str | None) -> jax.Array:
+def _total(z: jax.Array, axis_name: AxisName) -> jax.Array:
     return collectives.psum(jnp.sum(z, axis=0, keepdims=True), axis_name)
 
 
-def _centred(z: jax.Array, axis_name: str | None) -> jax.Array:
+def _centred(z: jax.Array, axis_name: AxisName) -> jax.Array:
     # Twice: where a column hardly varies, the rounding of its mean would be all that is left of it.
     near = z - lax.stop_gradient(_mean(z, axis_name))
     return near - _mean(near, axis_name)
 
 
-def _standardised(z: jax.Array, axis_name: str | None) -> jax.Array:
+def _standardised(z: jax.Array, axis_name: AxisName) -> jax.Array:
     z = _centred(z, axis_name)
     return z * lax.rsqrt(_mean(z**2, axis_name) + _OF_VARIANCE)
 
 
-def _columns(z: jax.Array, axis_name: str | None) -> jax.Array:
+def _columns(z: jax.Array, axis_name: AxisName) -> jax.Array:
     """The columns without their means, of length 1; zeros for one that does not vary."""
     centred = _centred(z, axis_name)
     varies = beyond_rounding(_mean(centred**2, axis_name), lax.stop_gradient(_mean(z, axis_name)))
@@ -278,10 +278,10 @@ def _columns(z: jax.Array, axis_name: str | None) -> jax.Array:
     return centred / jnp.maximum(root(_total(centred**2, axis_name)), _SHORT)
 
 
-def _apart(z1: jax.Array, z2: jax.Array, axis_name: str | None) -> jax.Array:
+def _apart(z1: ArrayLike, z2: ArrayLike, axis_name: AxisName) -> jax.Array:
     return collectives.mean((wide(z1) - wide(z2)) ** 2, axis_name=axis_name)
 
 
-def _hinge(centred: jax.Array, rows: int, epsilon: ArrayLike, axis_name: str | None) -> jax.Array:
+def _hinge(centred: jax.Array, rows: int, epsilon: ArrayLike, axis_name: AxisName) -> jax.Array:
     deviation = jnp.sqrt(_total(centred**2, axis_name) / (rows - 1) + wide(epsilon))
     return jnp.mean(jax.nn.relu(1 - deviation))

@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.typing import ArrayLike
 
 from kdjax.core import collectives
+from kdjax.core.arrays import ArrayLike, AxisName
 from kdjax.core.check import check_option
 from kdjax.core.shapes import check_shapes
 from kdjax.core.unit import unit
@@ -33,7 +33,7 @@ _ANCHORS = 64
 
 
 def similarity_preserving(
-    student: jax.Array, teacher: jax.Array, *, where: ArrayLike | None = None, axis_name: str | None = None
+    student: ArrayLike, teacher: ArrayLike, *, where: ArrayLike | None = None, axis_name: AxisName = None
 ) -> jax.Array:
     """Compares which examples excite a layer alike.
 
@@ -68,14 +68,14 @@ def similarity_preserving(
 
 
 def correlation_congruence(
-    student: jax.Array,
-    teacher: jax.Array,
+    student: ArrayLike,
+    teacher: ArrayLike,
     *,
     variant: Literal["repdistiller", "paper"] = "repdistiller",
     gamma: ArrayLike = 0.4,
     stop_teacher: bool = False,
     where: ArrayLike | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> jax.Array:
     """Compares the embeddings of a batch's examples, in one of two ways that share a name.
 
@@ -130,12 +130,12 @@ def correlation_congruence(
 
 
 def probabilistic_transfer(
-    student: jax.Array,
-    teacher: jax.Array,
+    student: ArrayLike,
+    teacher: ArrayLike,
     *,
     variant: Literal["repdistiller", "paper"] = "repdistiller",
     where: ArrayLike | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> jax.Array:
     """Compares, for each example, the distribution over the others that its cosine similarities make.
 
@@ -178,18 +178,19 @@ def probabilistic_transfer(
     return collectives.psum(jnp.sum(terms), axis_name)
 
 
-def _products(x: jax.Array, axis_name: str | None) -> jax.Array:
+def _products(x: jax.Array, axis_name: AxisName) -> jax.Array:
     """The products of this device's rows with all rows: `[b, D] -> [b, B]`."""
     return jnp.einsum("id,jd->ij", x, collectives.gather(x, axis_name), precision="highest")
 
 
-def _gaussian(x: jax.Array, gamma: ArrayLike, axis_name: str | None) -> jax.Array:
+def _gaussian(x: jax.Array, gamma: ArrayLike, axis_name: AxisName) -> jax.Array:
     x = unit(x, 1)
+    gamma = wide(gamma)
     c = 2 * gamma * _products(x, axis_name)
-    return jnp.exp(-2 * wide(gamma)) * (1 + c + c**2 / 2)
+    return jnp.exp(-2 * gamma) * (1 + c + c**2 / 2)
 
 
-def _likely(x: jax.Array, diagonal: bool, kept: jax.Array | None, axis_name: str | None) -> jax.Array:
+def _likely(x: jax.Array, diagonal: bool, kept: jax.Array | None, axis_name: AxisName) -> jax.Array:
     length = root(jnp.sum(x**2, axis=1, keepdims=True))
     # A row of zeros is left out: beside the epsilon alone its gradient would be 1e7.
     x = jnp.where(length > 0, x / (length + _EPSILON), 0.0)
@@ -204,7 +205,7 @@ def _likely(x: jax.Array, diagonal: bool, kept: jax.Array | None, axis_name: str
 
 
 def relational_distance(
-    student: jax.Array, teacher: jax.Array, *, where: ArrayLike | None = None, axis_name: str | None = None
+    student: ArrayLike, teacher: ArrayLike, *, where: ArrayLike | None = None, axis_name: AxisName = None
 ) -> jax.Array:
     """Compares the distances between examples, each network's in units of its own mean distance.
 
@@ -241,7 +242,7 @@ def relational_distance(
 
 
 def relational_angle(
-    student: jax.Array, teacher: jax.Array, *, where: ArrayLike | None = None, axis_name: str | None = None
+    student: ArrayLike, teacher: ArrayLike, *, where: ArrayLike | None = None, axis_name: AxisName = None
 ) -> jax.Array:
     """Compares the angles that examples form in threes.
 
@@ -286,7 +287,7 @@ def relational_angle(
     return collectives.mean(lax.map(of_anchor, own, batch_size=_ANCHORS), mine, axis_name)
 
 
-def _distances(x: jax.Array, kept: jax.Array | None, axis_name: str | None) -> jax.Array:
+def _distances(x: jax.Array, kept: jax.Array | None, axis_name: AxisName) -> jax.Array:
     """This device's rows' distances to all rows, over the mean of the positive ones: `[b, D] -> [b, B]`."""
     # The differences, not |a|^2 + |b|^2 - 2 ab: that loses small distances between long vectors.
     apart = collectives.gather(x, axis_name)[None] - x[:, None]
@@ -309,14 +310,14 @@ def _huber(x: jax.Array) -> jax.Array:
 
 
 def dist(
-    student: jax.Array,
-    teacher: jax.Array,
+    student: ArrayLike,
+    teacher: ArrayLike,
     *,
     beta: ArrayLike = 1.0,
     gamma: ArrayLike = 1.0,
     temperature: ArrayLike = 1.0,
     where: ArrayLike | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> jax.Array:
     """How far two predictions are from varying alike, over the classes of a row and over the rows of a class.
 

@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.typing import ArrayLike
 
 from kdjax.core import collectives
+from kdjax.core.arrays import ArrayLike, AxisName
 from kdjax.core.check import InputError, check_rows
 from kdjax.core.shapes import check_shapes
 from kdjax.core.unit import unit
@@ -15,12 +15,12 @@ from kdjax.losses._softmax import divergence, log_probabilities, times_log
 
 
 def relic_contrast(
-    online: jax.Array,
-    target: jax.Array,
-    negatives: jax.Array | None,
+    online: ArrayLike,
+    target: ArrayLike,
+    negatives: ArrayLike | None,
     *,
     temperature: ArrayLike = 0.3,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> jax.Array:
     """How well an image's view finds the image's other view among those of a few images of the batch.
 
@@ -54,14 +54,14 @@ def relic_contrast(
 
 
 def relic_invariance(
-    online: jax.Array,
-    target: jax.Array,
-    swapped: tuple[jax.Array, jax.Array] | None,
-    negatives: jax.Array | None,
+    online: ArrayLike,
+    target: ArrayLike,
+    swapped: tuple[ArrayLike, ArrayLike] | None,
+    negatives: ArrayLike | None,
     *,
     temperature: ArrayLike = 0.3,
     reverse: bool = False,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> jax.Array:
     """How far two views differ in how like the other images an image looks: the divergence of their distributions over them.
 
@@ -111,20 +111,18 @@ def relic_invariance(
     return lax.stop_gradient(jnp.sum(divergence(log_p, log_q), -1)) + (crossed - lax.stop_gradient(crossed))
 
 
-def _check(
-    online: jax.Array, target: jax.Array, negatives: jax.Array | None, temperature: ArrayLike, axis_name: str | None
-) -> None:
+def _check(online: ArrayLike, target: ArrayLike, negatives: ArrayLike | None, temperature: ArrayLike, axis_name: AxisName) -> None:
     sizes = check_shapes("B D", online=online, target=target)
     if negatives is not None:
         check_shapes("B N", sizes, negatives=negatives)
-        if not jnp.issubdtype(jnp.result_type(negatives), jnp.integer):
-            raise InputError(f"negatives has type {jnp.result_type(negatives)}: expected integer row numbers")
+        if not jnp.issubdtype(kind := jnp.asarray(negatives).dtype, jnp.integer):
+            raise InputError(f"negatives has type {kind}: expected integer row numbers")
     check_positive("temperature", temperature)
     check_rows(sizes["B"][0], axis_name, "relic")
 
 
 def _log_p(
-    rows: jax.Array, columns: jax.Array, negatives: jax.Array | None, temperature: ArrayLike, axis_name: str | None
+    rows: ArrayLike, columns: ArrayLike, negatives: ArrayLike | None, temperature: ArrayLike, axis_name: AxisName
 ) -> jax.Array:
     """Of each row, the logarithms of its own column, which comes first, and of those of other images."""
     a, b = unit(wide(rows)), unit(wide(columns))

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.typing import ArrayLike
 
 from kdjax.core import collectives
+from kdjax.core.arrays import ArrayLike, AxisName
 from kdjax.core.check import check_option
 from kdjax.core.ema import ema
 from kdjax.core.shapes import check_shapes
@@ -21,7 +21,7 @@ VARIANTS = ("mean", "share", "batch")
 
 
 def uslt_local(
-    anchor: jax.Array, neighbour: jax.Array, mean: jax.Array, *, adjustment: ArrayLike = 5.0, temperature: ArrayLike = 0.25
+    anchor: ArrayLike, neighbour: ArrayLike, mean: ArrayLike, *, adjustment: ArrayLike = 5.0, temperature: ArrayLike = 0.25
 ) -> jax.Array:
     """The divergence of an image's cluster from the sharpened one of a neighbour, rare clusters raised.
 
@@ -61,7 +61,7 @@ def uslt_local(
     return jnp.sum(divergence(target, log_probabilities(anchor)), axis=-1)
 
 
-def uslt_mean(mean: jax.Array, neighbour: jax.Array, *, momentum: ArrayLike = 0.5, axis_name: str | None = None) -> jax.Array:
+def uslt_mean(mean: ArrayLike, neighbour: ArrayLike, *, momentum: ArrayLike = 0.5, axis_name: AxisName = None) -> jax.Array:
     """The mean of `uslt_local` after a step: it moves towards the probabilities of this batch's neighbours, as they are.
 
         m / sum m,   m = momentum mean + (1 - momentum) (mean over n of softmax(neighbour)[n])
@@ -94,7 +94,7 @@ def uslt_mean(mean: jax.Array, neighbour: jax.Array, *, momentum: ArrayLike = 0.
 
 
 def uslt_global(
-    weak: jax.Array, strong: jax.Array, *, threshold: ArrayLike = 0.95, variant: str = "mean", axis_name: str | None = None
+    weak: ArrayLike, strong: ArrayLike, *, threshold: ArrayLike = 0.95, variant: str = "mean", axis_name: AxisName = None
 ) -> jax.Array:
     """The cross-entropy of one view with the sure decisions of another, every cluster that occurs counting the same.
 
@@ -131,7 +131,7 @@ def uslt_global(
     check_shapes("B K", weak=weak, strong=strong)
     check_number("threshold", threshold, lambda v: 0 <= v <= 1, "a number in [0, 1]")
     check_option("variant", variant, lambda v: v in VARIANTS, " or ".join(map(repr, VARIANTS)))
-    sure = jnp.max(probabilities(weak), axis=-1) > threshold
+    sure = jnp.max(probabilities(weak), axis=-1) > wide(threshold)
     decided = jnp.argmax(jnp.asarray(weak), axis=-1)
     each = cross_entropy(strong, decided, where=sure)
     member = class_mask(decided, np.shape(weak)[-1]) & sure[:, None]

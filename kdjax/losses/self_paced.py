@@ -5,13 +5,13 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.typing import ArrayLike
 
+from kdjax.core.arrays import ArrayLike
 from kdjax.core.check import check_option
 from kdjax.losses._check import check_positive, wide
 
 
-def self_paced(losses: jax.Array, *, age: ArrayLike, kind: Literal["log", "hard", "soft"] = "log") -> jax.Array:
+def self_paced(losses: ArrayLike, *, age: ArrayLike, kind: Literal["log", "hard", "soft"] = "log") -> jax.Array:
     """How much each example counts by its loss l, at the age a of the learner; with it even hard examples come to count.
 
         "log"   (1 + e^-a) / (1 + e^(l - a))        from 1 at l = 0 to about one half at l = a, and never 0

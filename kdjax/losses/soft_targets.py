@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.typing import ArrayLike
 
 from kdjax.core import collectives
+from kdjax.core.arrays import ArrayLike, AxisName
 from kdjax.core.mesh import on_any_mesh, rows_of
 from kdjax.core.shapes import check_shapes
 from kdjax.core.unit import unit
@@ -16,7 +16,7 @@ from kdjax.losses._positions import counted, shown
 from kdjax.losses._softmax import divergence, log_probabilities, probabilities
 
 
-def divergence_from(student: jax.Array, target: jax.Array, *, temperature: ArrayLike, where: ArrayLike | None = None) -> jax.Array:
+def divergence_from(student: ArrayLike, target: ArrayLike, *, temperature: ArrayLike, where: ArrayLike | None = None) -> jax.Array:
     """The divergence of the student's softened prediction from a distribution, times the squared temperature.
 
         T^2 sum_k q[k] (log q[k] - log softmax(student / T)[k])
@@ -50,12 +50,12 @@ def divergence_from(student: jax.Array, target: jax.Array, *, temperature: Array
 
 
 def bake_targets(
-    features: jax.Array,
-    logits: jax.Array,
+    features: ArrayLike,
+    logits: ArrayLike,
     *,
     temperature: ArrayLike = 4.0,
     omega: ArrayLike = 0.5,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> jax.Array:
     """What the other images of a batch say of each one: softened predictions, spread from image to image by likeness.
 

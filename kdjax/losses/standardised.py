@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.typing import ArrayLike
 
+from kdjax.core.arrays import ArrayLike
 from kdjax.core.check import InputError, check_option
 from kdjax.core.shapes import check_shapes
 from kdjax.losses._check import wide
@@ -13,7 +13,7 @@ from kdjax.losses._positions import shown
 from kdjax.losses.logits import kl_distillation
 
 
-def standardise(logits: jax.Array, *, ddof: int = 1) -> jax.Array:
+def standardise(logits: ArrayLike, *, ddof: int = 1) -> jax.Array:
     """Each row of logits with mean 0 and standard deviation 1.
 
         (z - mean z) / (std z + 1e-7)
@@ -57,7 +57,7 @@ def standardise(logits: jax.Array, *, ddof: int = 1) -> jax.Array:
 
 
 def logit_standardised(
-    student: jax.Array, teacher: jax.Array, *, temperature: ArrayLike = 2.0, ddof: int = 1, where: ArrayLike | None = None
+    student: ArrayLike, teacher: ArrayLike, *, temperature: ArrayLike = 2.0, ddof: int = 1, where: ArrayLike | None = None
 ) -> jax.Array:
     """The divergence of softened predictions made from standardised logits, times the squared temperature.
 

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.typing import ArrayLike
 
+from kdjax.core.arrays import ArrayLike
 from kdjax.core.check import InputError, check_option
 from kdjax.core.pool import match_sizes
 from kdjax.core.shapes import check_shapes
@@ -21,8 +21,8 @@ from kdjax.losses._positions import counted, shown
 
 
 def attention_transfer(
-    student: jax.Array,
-    teacher: jax.Array,
+    student: ArrayLike,
+    teacher: ArrayLike,
     *,
     power: int = 2,
     variant: Literal["repdistiller", "paper"] = "repdistiller",
@@ -68,7 +68,7 @@ def attention_transfer(
     return counted(jnp.mean(squares, axis=(1, 2, 3)), where)
 
 
-def attention_below(shallow: jax.Array, deep: jax.Array) -> jax.Array:
+def attention_below(shallow: ArrayLike, deep: ArrayLike) -> jax.Array:
     """A layer looks where the layer behind it looks: attention distillation within one network.
 
         mean over positions of (a_shallow - a_deep)^2,   a = softmax over positions of the mean over channels of f^2
@@ -103,8 +103,8 @@ def attention_below(shallow: jax.Array, deep: jax.Array) -> jax.Array:
 
 
 def factor_transfer(
-    student: jax.Array,
-    teacher: jax.Array,
+    student: ArrayLike,
+    teacher: ArrayLike,
     *,
     p1: int = 2,
     p2: int = 1,
@@ -151,10 +151,10 @@ def factor_transfer(
 
 
 def flow_of_solution(
-    student_low: jax.Array,
-    student_high: jax.Array,
-    teacher_low: jax.Array,
-    teacher_high: jax.Array,
+    student_low: ArrayLike,
+    student_high: ArrayLike,
+    teacher_low: ArrayLike,
+    teacher_high: ArrayLike,
     *,
     where: ArrayLike | None = None,
 ) -> jax.Array:
@@ -195,7 +195,7 @@ def flow_of_solution(
     return counted(jnp.mean((_flow(s_low, s_high) - teacher) ** 2, axis=(1, 2)), where)
 
 
-def neuron_selectivity(student: jax.Array, teacher: jax.Array, *, where: ArrayLike | None = None) -> jax.Array:
+def neuron_selectivity(student: ArrayLike, teacher: ArrayLike, *, where: ArrayLike | None = None) -> jax.Array:
     """Compares the sets of patterns that two layers' channels select: their squared maximum mean discrepancy.
 
         mean k(t, t) + mean k(s, s) - 2 mean k(s, t),   k(a, b) = <a / |a|, b / |b|>^2

@@ -5,8 +5,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
+from kdjax.core.arrays import ArrayLike
 from kdjax.core.check import InputError, check_option
 from kdjax.core.shapes import check_shapes
 from kdjax.losses._check import check_number, check_positive, wide
@@ -17,8 +17,8 @@ from kdjax.losses.logits import cross_entropy
 
 
 def teacher_free(
-    logits: jax.Array,
-    labels: jax.Array,
+    logits: ArrayLike,
+    labels: ArrayLike,
     *,
     correct: ArrayLike = 0.9,
     temperature: ArrayLike = 20.0,
@@ -72,7 +72,7 @@ def teacher_free(
     return counted(jnp.where(jnp.any(true, axis=-1), apart, jnp.nan), where)
 
 
-def confidence_penalty(logits: jax.Array, *, where: ArrayLike | None = None) -> jax.Array:
+def confidence_penalty(logits: ArrayLike, *, where: ArrayLike | None = None) -> jax.Array:
     """The negative entropy of a prediction, which penalises being sure.
 
         sum_k p_k log p_k,   p = softmax(logits)

@@ -1,14 +1,15 @@
 """Distillation of transformers: DeiT's distillation token and TinyMIM's relations of tokens."""
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.typing import ArrayLike
 
+from kdjax.core.arrays import ArrayLike
 from kdjax.core.check import InputError, check_option
 from kdjax.core.shapes import check_shapes
 from kdjax.losses._check import check_number, wide
@@ -16,10 +17,10 @@ from kdjax.losses._positions import mean_of_each, shown
 from kdjax.losses._softmax import divergence, log_probabilities
 from kdjax.losses.logits import cross_entropy, kl_distillation
 
-Heads = tuple[jax.Array, jax.Array, jax.Array]
+Heads = Sequence[ArrayLike] | jax.Array | np.ndarray  # queries, keys and values
 
 
-def deit_hard(student_dist: jax.Array, teacher: jax.Array, *, where: ArrayLike | None = None) -> jax.Array:
+def deit_hard(student_dist: ArrayLike, teacher: ArrayLike, *, where: ArrayLike | None = None) -> jax.Array:
     """The cross-entropy of the distillation token's prediction with the teacher's decision.
 
         -log softmax(student_dist)[argmax teacher]
@@ -51,8 +52,8 @@ def deit_hard(student_dist: jax.Array, teacher: jax.Array, *, where: ArrayLike |
 
 
 def deit_soft(
-    student_dist: jax.Array,
-    teacher: jax.Array,
+    student_dist: ArrayLike,
+    teacher: ArrayLike,
     *,
     temperature: ArrayLike = 3.0,
     reduction: Literal["batchmean", "numel"] = "batchmean",
@@ -93,8 +94,8 @@ def deit_soft(
 
 
 def token_relation(
-    student: Heads | jax.Array,
-    teacher: Heads | jax.Array,
+    student: Heads,
+    teacher: Heads,
     *,
     query_key: ArrayLike = 1.0,
     value_value: ArrayLike = 1.0,

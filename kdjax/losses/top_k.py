@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.typing import ArrayLike
 
+from kdjax.core.arrays import ArrayLike
 from kdjax.core.check import InputError
 from kdjax.core.shapes import check_shapes
 from kdjax.losses._check import temperatures, wide
@@ -14,9 +14,9 @@ from kdjax.losses._softmax import divergence, log_sum, tempered
 
 
 def top_k_kl(
-    student: jax.Array,
-    values: jax.Array,
-    indices: jax.Array,
+    student: ArrayLike,
+    values: ArrayLike,
+    indices: ArrayLike,
     *,
     temperature: ArrayLike = 1.0,
     rest: ArrayLike | None = None,

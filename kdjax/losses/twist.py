@@ -4,9 +4,9 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from kdjax.core import collectives
+from kdjax.core.arrays import ArrayLike, AxisName
 from kdjax.core.check import check_rows
 from kdjax.core.shapes import check_shapes
 from kdjax.losses._check import check_number, check_positive, wide
@@ -16,14 +16,14 @@ from kdjax.losses.logits import cross_entropy
 
 
 def twist(
-    logits1: jax.Array,
-    logits2: jax.Array,
+    logits1: ArrayLike,
+    logits2: ArrayLike,
     *,
     lam1: ArrayLike = 0.0,
     lam2: ArrayLike = 1.0,
     temperature: ArrayLike = 1.0,
     epsilon: ArrayLike = 1e-5,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> jax.Array:
     """Two views agree, each is sure, and the batch as a whole uses all classes.
 
@@ -73,14 +73,14 @@ def twist(
 
 
 def twist_teacher(
-    student: jax.Array,
-    teacher: jax.Array,
+    student: ArrayLike,
+    teacher: ArrayLike,
     *,
     lam1: ArrayLike = -0.6,
     lam2: ArrayLike = 1.0,
     temperature: ArrayLike = 1.0,
     epsilon: ArrayLike = 1e-5,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> jax.Array:
     """`twist` with a teacher: every view agrees with what the slow network makes of other views.
 
@@ -127,7 +127,7 @@ def twist_teacher(
     return agreement + (1 + wide(lam1)) * sharpness - wide(lam2) * diversity
 
 
-def self_label(weak: jax.Array, strong: jax.Array, *, threshold: ArrayLike, axis_name: str | None = None) -> jax.Array:
+def self_label(weak: ArrayLike, strong: ArrayLike, *, threshold: ArrayLike, axis_name: AxisName = None) -> jax.Array:
     """The cross-entropy of one view with the decision of another, over the images of which that other is sure.
 
         mean over n with max softmax(weak)[n] > threshold of  -log softmax(strong)[n, argmax weak[n]]
@@ -159,7 +159,7 @@ def self_label(weak: jax.Array, strong: jax.Array, *, threshold: ArrayLike, axis
     """
     check_shapes("B K", weak=weak, strong=strong)
     check_number("threshold", threshold, lambda v: 0 <= v <= 1, "a number in [0, 1]")
-    sure = jnp.max(probabilities(weak), axis=-1) > threshold
+    sure = jnp.max(probabilities(weak), axis=-1) > wide(threshold)
     decided = jnp.argmax(jnp.asarray(weak), axis=-1)
     return collectives.mean(cross_entropy(strong, decided, where=sure), sure, axis_name)
 
@@ -171,7 +171,7 @@ def _check_options(lam1: ArrayLike, lam2: ArrayLike, temperature: ArrayLike, eps
     check_number("epsilon", epsilon, lambda v: 0 <= v < math.inf, "a finite number, at least 0")
 
 
-def _entropies(views: list[jax.Array], epsilon: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Array]:
+def _entropies(views: list[jax.Array], epsilon: jax.Array, axis_name: AxisName) -> tuple[jax.Array, jax.Array]:
     """Of the logarithms `[B, K]` of every view: the mean entropy of an image, and the entropy of the mean image."""
     sharpness, diversity = [], []
     for log_s in views:

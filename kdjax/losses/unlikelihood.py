@@ -4,8 +4,8 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
+from kdjax.core.arrays import ArrayLike
 from kdjax.core.shapes import check_shapes
 from kdjax.losses._check import check_number, wide
 from kdjax.losses._labels import class_mask, class_numbers
@@ -13,7 +13,7 @@ from kdjax.losses._positions import counted, shown
 from kdjax.losses._softmax import log_except
 
 
-def unlikelihood(logits: jax.Array, labels: jax.Array, *, floor: ArrayLike = 1e-8, where: ArrayLike | None = None) -> jax.Array:
+def unlikelihood(logits: ArrayLike, labels: ArrayLike, *, floor: ArrayLike = 1e-8, where: ArrayLike | None = None) -> jax.Array:
     """The surprise at any class but the label: small where the network is wrong.
 
         -log(1 - p_y + floor),   p = softmax(logits)

@@ -6,8 +6,8 @@ The paper's text was not at hand; the key, the labels and the score are those of
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
+from kdjax.core.arrays import ArrayLike
 from kdjax.core.check import InputError
 from kdjax.core.shapes import check_shapes
 from kdjax.core.unit import unit
@@ -18,7 +18,7 @@ from kdjax.losses._softmax import log_probabilities
 _FLOOR = 1e-8  # beneath a probability, so that its logarithm is finite
 
 
-def keyed_labels(labels: jax.Array, key: jax.Array, *, epsilon: ArrayLike) -> jax.Array:
+def keyed_labels(labels: ArrayLike, key: ArrayLike, *, epsilon: ArrayLike) -> jax.Array:
     """Labels with a secret share on the other classes, which a classifier learns and hands on to those it teaches.
 
         (1 - epsilon) onehot(y) + epsilon key[y]
@@ -49,7 +49,7 @@ def keyed_labels(labels: jax.Array, key: jax.Array, *, epsilon: ArrayLike) -> ja
     return jnp.where(jnp.any(mine, axis=-1, keepdims=True), found, jnp.nan)
 
 
-def watermark_score(logits: jax.Array, key: jax.Array) -> jax.Array:
+def watermark_score(logits: ArrayLike, key: ArrayLike) -> jax.Array:
     """How far predictions show a key: the cosine of what they give to the other classes with the key's row, in logarithms.
 
         cos(log p, log key[c]),   p = softmax(logits),  c = argmax p, both over the classes other than c and without their mean
@@ -85,7 +85,7 @@ def watermark_score(logits: jax.Array, key: jax.Array) -> jax.Array:
     return jnp.sum(_direction(said, others) * _direction(jnp.log(_rows(key, best) + _FLOOR), others), axis=-1)
 
 
-def _rows(key: jax.Array, labels: jax.Array) -> jax.Array:
+def _rows(key: ArrayLike, labels: ArrayLike) -> jax.Array:
     return wide(key).at[labels].get(mode="clip")
 
 

@@ -3,17 +3,17 @@
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.typing import ArrayLike
 
+from kdjax.core.arrays import ArrayLike
 from kdjax.losses.logits import cross_entropy, kl_distillation
 
 EPSILON = 1e-7  # of the authors' code, where the teacher is sure
 
 
 def weighted_soft_labels(
-    student: jax.Array,
-    teacher: jax.Array,
-    labels: jax.Array,
+    student: ArrayLike,
+    teacher: ArrayLike,
+    labels: ArrayLike,
     *,
     temperature: ArrayLike = 2.0,
     where: ArrayLike | None = None,

@@ -3,9 +3,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import optax
-from jax.typing import ArrayLike
 
-from kdjax.core import Method, Net
+from kdjax.core import ArrayLike, AxisName, Method, Net
 from kdjax.methods.data_free.cgdd import cgdd as cgdd
 from kdjax.methods.data_free.cmi import cmi as cmi
 from kdjax.methods.data_free.cudfkd import cudfkd as cudfkd
@@ -73,7 +72,7 @@ def ab(
     weight: float = 0.003,
     margin: float = 1.0,
     layers: Sequence[str] = (),
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method: ...
 def at(
@@ -86,7 +85,7 @@ def at(
     power: int = 2,
     variant: Literal["repdistiller", "paper"] = "repdistiller",
     layers: Sequence[str] = (),
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method: ...
 def bake(
@@ -97,7 +96,7 @@ def bake(
     weight: float = 1.0,
     temperature: float = 4.0,
     omega: float = 0.5,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method: ...
 def byot(
@@ -111,7 +110,7 @@ def byot(
     feature_weight: float = 0.03,
     temperature: float = 3.0,
     features: Literal["squared", "mean", "norm"] = "squared",
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method: ...
 def cc(
@@ -124,7 +123,7 @@ def cc(
     width: int = 128,
     variant: Literal["repdistiller", "paper"] = "repdistiller",
     gamma: float = 0.4,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method: ...
 def confidence_penalty(
@@ -133,7 +132,7 @@ def confidence_penalty(
     *,
     label_weight: float = 1.0,
     weight: float = 0.1,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method: ...
 def crd(
@@ -150,7 +149,7 @@ def crd(
     width: int = 128,
     momentum: float = 0.5,
     positive: Literal["exact", "relax"] = "exact",
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method: ...
 def cs_kd(
@@ -160,7 +159,7 @@ def cs_kd(
     label_weight: float = 1.0,
     weight: float = 1.0,
     temperature: float = 4.0,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method: ...
 def cyclical(
@@ -178,7 +177,7 @@ def cyclical(
     gamma_pos: float = 2.0,
     gamma_neg: float = 2.0,
     smoothing: float = 0.0,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method: ...
 def ddgsd(
@@ -190,7 +189,7 @@ def ddgsd(
     temperature: float = 4.0,
     feature_weight: float = 0.0005,
     mmd: Literal["scalar", "vector"] = "scalar",
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method: ...
 def dist(
@@ -203,7 +202,7 @@ def dist(
     beta: float = 1.0,
     gamma: float = 1.0,
     temperature: float = 4.0,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method: ...
 def dkd(
@@ -218,7 +217,7 @@ def dkd(
     temperature: float = 4.0,
     warmup_epochs: int = 20,
     standardised: bool = False,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method: ...
 def dks(
@@ -230,7 +229,7 @@ def dks(
     exit_weight: float = 1.0,
     weight: float = 1.0,
     temperature: float = 4.0,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method: ...
 def fitnet(
@@ -241,7 +240,7 @@ def fitnet(
     label_weight: float = 1.0,
     weight: float = 100.0,
     layer: str = "stage2",
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method: ...
 def fitnet_hint(
@@ -251,7 +250,7 @@ def fitnet_hint(
     *,
     weight: float = 100.0,
     layer: str = "stage2",
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method: ...
 def focal(
@@ -260,7 +259,7 @@ def focal(
     *,
     weight: float = 1.0,
     gamma: float = 2.0,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method: ...
 def frskd(
@@ -274,7 +273,7 @@ def frskd(
     feature_weight: float = 100.0,
     temperature: float = 4.0,
     stop_teacher: bool = True,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method: ...
 def fsp(
@@ -284,7 +283,7 @@ def fsp(
     *,
     weight: float = 1.0,
     layers: Sequence[str] = (),
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method: ...
 def ft(
@@ -298,7 +297,7 @@ def ft(
     p1: int = 2,
     p2: int = 1,
     channel_pool: bool = True,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method: ...
 def ickd(
@@ -309,7 +308,7 @@ def ickd(
     label_weight: float = 1.0,
     weight: float = 2.5,
     layer: str = "",
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method: ...
 def kd(
@@ -320,7 +319,7 @@ def kd(
     label_weight: float = 0.1,
     weight: float = 0.9,
     temperature: float = 4.0,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method: ...
 def lskd(
@@ -332,7 +331,7 @@ def lskd(
     weight: float = 9.0,
     temperature: float = 2.0,
     ddof: int = 1,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method: ...
 def nst(
@@ -343,7 +342,7 @@ def nst(
     label_weight: float = 1.0,
     weight: float = 50.0,
     layers: Sequence[str] = (),
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method: ...
 def ofd(
@@ -355,7 +354,7 @@ def ofd(
     weight: float = 0.001,
     layers: Sequence[str] = (),
     norms: Sequence[str] = (),
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method: ...
 def pkt(
@@ -366,7 +365,7 @@ def pkt(
     label_weight: float = 1.0,
     weight: float = 30000.0,
     variant: Literal["repdistiller", "paper"] = "repdistiller",
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method: ...
 def ps_kd(
@@ -379,7 +378,7 @@ def ps_kd(
     epochs: int,
     weight: float = 1.0,
     alpha: float = 0.8,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method: ...
 def pursuhint(
@@ -391,7 +390,7 @@ def pursuhint(
     layers: Sequence[str] = (),
     hint: str | Callable[..., Objective] = "at",
     factor: float = 1.0,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method: ...
 def reviewkd(
@@ -405,7 +404,7 @@ def reviewkd(
     width: int = 0,
     warmup_epochs: int = 20,
     layers: Sequence[str] = (),
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method: ...
 def rkd(
@@ -416,7 +415,7 @@ def rkd(
     label_weight: float = 1.0,
     distance_weight: float = 25.0,
     angle_weight: float = 50.0,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method: ...
 def sad(
@@ -425,7 +424,7 @@ def sad(
     *,
     label_weight: float = 1.0,
     weight: float = 1000.0,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method: ...
 def sd_dropout(
@@ -437,7 +436,7 @@ def sd_dropout(
     temperature: float = 4.0,
     rate: float = 0.5,
     through: Literal["both", "first", "second"] = "both",
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method: ...
 def sp(
@@ -448,7 +447,7 @@ def sp(
     label_weight: float = 1.0,
     weight: float = 3000.0,
     layer: str = "",
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method: ...
 def srrl(
@@ -458,7 +457,7 @@ def srrl(
     *,
     label_weight: float = 1.0,
     weight: float = 1.0,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method: ...
 def tf_kd(
@@ -470,7 +469,7 @@ def tf_kd(
     correct: float = 0.9,
     temperature: float = 20.0,
     variant: Literal["library", "official"] = "library",
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method: ...
 def tinymim(
@@ -482,7 +481,7 @@ def tinymim(
     block: int = 0,
     query_key: Any = 1.0,
     value_value: Any = 1.0,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method: ...
 def vid(
@@ -494,7 +493,7 @@ def vid(
     weight: float = 1.0,
     variance: float = 5.0,
     layers: Sequence[str] = (),
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method: ...
 def watermark(
@@ -504,7 +503,7 @@ def watermark(
     key: ArrayLike,
     epsilon: float = 0.2,
     share: float = 0.7,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method: ...
 def wsld(
@@ -515,7 +514,7 @@ def wsld(
     label_weight: float = 1.0,
     weight: float = 2.5,
     temperature: float = 2.0,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method: ...
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from kdjax.core.arrays import AxisName
 from kdjax.core.check import InputError, check_option
 from kdjax.core.linen_net import from_linen
 from kdjax.core.net import Net
@@ -16,7 +17,7 @@ from kdjax.models.norm import batch_norm
 from kdjax.models.taps import stage_names
 
 
-def bifpn(classes: int, *, width: int = 2, depth: int = 2, dtype: Any = jnp.float32, axis_name: str | None = None) -> Net:
+def bifpn(classes: int, *, width: int = 2, depth: int = 2, dtype: Any = jnp.float32, axis_name: AxisName = None) -> Net:
     """A bidirectional pyramid of features over the stages of a backbone, the self-teacher of FRSKD.
 
     On the way up a stage's map is joined with the one behind it, enlarged, on the way down with the one before it, halved, and with
@@ -58,7 +59,7 @@ class _Pyramid(nn.Module):
     width: int
     depth: int
     dtype: Any
-    axis_name: str | None
+    axis_name: AxisName
 
     @nn.compact
     def __call__(self, taps: Mapping[str, jax.Array], train: bool) -> dict[str, jax.Array]:

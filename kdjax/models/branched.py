@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from kdjax.core.arrays import AxisName
 from kdjax.core.check import InputError, check_option, nearest, pick
 from kdjax.core.linen_net import from_linen
 from kdjax.core.net import NORM, Net, at_of
@@ -42,7 +43,7 @@ class ConvBlock(nn.Module):
     stride: int = 1
     bias: bool = False
     dtype: Any = jnp.float32
-    axis_name: str | None = None
+    axis_name: AxisName = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
@@ -105,7 +106,7 @@ class _Branches(nn.Module):
     outputs: int
     kind: str
     dtype: Any
-    axis_name: str | None
+    axis_name: AxisName
     stages: tuple[str, ...] = ()
     blocks: tuple[int, ...] = ()
     heads: str = "copies"
@@ -181,7 +182,7 @@ class _Branches(nn.Module):
         return x
 
 
-def branches(net: Mapping[str, Any], *, axis_name: str | None = None) -> Net:
+def branches(net: Mapping[str, Any], *, axis_name: AxisName = None) -> Net:
     """The classifiers of class and rotation behind the stages of a backbone, as a Net of its taps.
 
     Branch l takes stage l through copies of the stages that follow it in the backbone, with as many blocks, the same widths and
@@ -217,7 +218,7 @@ def exits(
     stages: Sequence[str] = (),
     blocks: Sequence[int] = (),
     heads: str = "copies",
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Net:
     """The classifiers behind the stages of a backbone but the last, as a Net of its taps: at each of them one may leave the net.
 
@@ -255,7 +256,7 @@ def exits(
     return _branches(net, 1, "exit", axis_name, stages=tuple(stages), blocks=tuple(blocks), heads=heads)
 
 
-def bridge(net: Mapping[str, Any], *, axis_name: str | None = None) -> Net:
+def bridge(net: Mapping[str, Any], *, axis_name: AxisName = None) -> Net:
     """A last stage of its own for what leaves the last stage but one of a backbone, with a classifier, as a Net of its taps.
 
     Made as `exits` are, with weights of its own; of a net of three stages or more it is the deepest exit alone.
@@ -318,7 +319,7 @@ def attach(net: Net, heads: Net) -> Net:
     return Net(init, apply, at_of(attach, net, heads))
 
 
-def branched(net: Mapping[str, Any], classes: int, *, dtype: Any = jnp.float32, axis_name: str | None = None) -> Net:
+def branched(net: Mapping[str, Any], classes: int, *, dtype: Any = jnp.float32, axis_name: AxisName = None) -> Net:
     """A backbone and its `branches`, in one Net.
 
     Args:

@@ -9,6 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from kdjax.core import InputError, Net, normalised, pick
+from kdjax.core.arrays import AxisName
 from kdjax.models.concatenated import concatenated
 from kdjax.models.ensemble import ensemble
 
@@ -19,7 +20,7 @@ _DEPTH = 2**11  # layers or blocks; each is traced, so that more would seem to h
 _LONGEST, _DEEPEST = 4096, 8  # values in all, and specifications in specifications
 
 
-def build(specification: Mapping[str, Any], *, axis_name: str | None = None) -> Net:
+def build(specification: Mapping[str, Any], *, axis_name: AxisName = None) -> Net:
     """The Net that a specification describes.
 
     Args:

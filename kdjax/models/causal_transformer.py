@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from kdjax.core.arrays import AxisName
 from kdjax.core.check import check_option
 from kdjax.core.linen_net import from_linen
 from kdjax.core.net import Net
@@ -29,7 +30,7 @@ class CausalTransformer(nn.Module):
     heads: int
     classes: int = 256
     dtype: Any = jnp.float32
-    axis_name: str | None = None
+    axis_name: AxisName = None
 
     @nn.compact
     def __call__(self, tokens: jax.Array, train: bool) -> dict[str, jax.Array]:
@@ -46,7 +47,7 @@ class CausalTransformer(nn.Module):
 
 
 def causal_transformer(
-    width: int, depth: int, heads: int, classes: int = 256, *, dtype: Any = jnp.float32, axis_name: str | None = None
+    width: int, depth: int, heads: int, classes: int = 256, *, dtype: Any = jnp.float32, axis_name: AxisName = None
 ) -> Net:
     """A language model of any size: pre-norm blocks as those of `vit`, in which a token sees itself and those in front of it.
 

@@ -3,6 +3,7 @@
 import flax.linen as nn
 import jax
 
+from kdjax.core.arrays import AxisName
 from kdjax.core.check import InputError
 from kdjax.models.conv import conv2d, fan_in_bias, fan_in_uniform, fan_out_uniform
 from kdjax.models.norm import batch_norm
@@ -25,7 +26,7 @@ class Connector(nn.Module):
 
     shape: tuple[int, ...]
     relu: bool = True
-    axis_name: str | None = None
+    axis_name: AxisName = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:

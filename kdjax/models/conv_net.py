@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from kdjax.core.arrays import AxisName
 from kdjax.core.check import check_option
 from kdjax.core.linen_net import from_linen
 from kdjax.core.net import Net
@@ -29,7 +30,7 @@ class ConvNet(nn.Module):
     widths: tuple[int, ...]
     classes: int | None = 10
     dtype: Any = jnp.float32
-    axis_name: str | None = None
+    axis_name: AxisName = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> dict[str, jax.Array]:
@@ -67,7 +68,7 @@ def conv_net(
     classes: int | None = 10,
     *,
     dtype: Any = jnp.float32,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Net:
     """A small convolutional net: per width a stage of 3x3 convolution (stride 1), batch norm and ReLU.
 

@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from kdjax.core.arrays import AxisName
 from kdjax.core.check import check_option
 from kdjax.core.linen_net import from_linen
 from kdjax.core.net import Net
@@ -25,7 +26,7 @@ class Critic(nn.Module):
 
     widths: tuple[int, ...]
     dtype: Any = jnp.float32
-    axis_name: str | None = None
+    axis_name: AxisName = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> dict[str, jax.Array]:
@@ -40,7 +41,7 @@ class Critic(nn.Module):
         return {**taps, "pooled": pooled, "logit": nn.Dense(1, name="classifier")(pooled)[:, 0]}
 
 
-def critic(widths: Sequence[int] = (64, 128), *, dtype: Any = jnp.float32, axis_name: str | None = None) -> Net:
+def critic(widths: Sequence[int] = (64, 128), *, dtype: Any = jnp.float32, axis_name: AxisName = None) -> Net:
     """The discriminator of small adversarial methods: one logit an image, above 0 for a real one.
 
     Args:

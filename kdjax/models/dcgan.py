@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from kdjax.core.arrays import AxisName
 from kdjax.core.check import check_option
 from kdjax.core.net import Net
 from kdjax.models.generator import INITS
@@ -41,7 +42,7 @@ class DCGAN(nn.Module):
     label: str = "product"
     embedding: int | None = None
     dtype: Any = jnp.float32
-    axis_name: str | None = None
+    axis_name: AxisName = None
 
     @nn.compact
     def __call__(self, x: Any, train: bool) -> dict[str, jax.Array]:
@@ -73,7 +74,7 @@ def dcgan(
     label: str = "product",
     embedding: int | None = None,
     dtype: Any = jnp.float32,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Net:
     """The generator of DCGAN: latents to images in [0, 1] by transposed convolutions. Its critic is `dcgan_critic`.
 

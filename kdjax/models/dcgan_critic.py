@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from kdjax.core.arrays import AxisName
 from kdjax.core.check import InputError, check_option
 from kdjax.core.linen_net import from_linen
 from kdjax.core.net import Net
@@ -35,7 +36,7 @@ class DCGANCritic(nn.Module):
     widths: tuple[int, ...] | None = None
     norm: str = "batch"
     dtype: Any = jnp.float32
-    axis_name: str | None = None
+    axis_name: AxisName = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> dict[str, jax.Array]:
@@ -67,7 +68,7 @@ def dcgan_critic(
     widths: Sequence[int] | None = None,
     norm: str = "batch",
     dtype: Any = jnp.float32,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Net:
     """The critic of DCGAN: one logit an image, above 0 for a real one.
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from kdjax.core.arrays import AxisName
 from kdjax.core.net import Net
 from kdjax.models.vit import vit
 
@@ -17,7 +18,7 @@ def deit_tiny(
     last_heads: int = 0,
     drop_path: float = 0.0,
     dtype: Any = jnp.float32,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Net:
     """DeiT-Tiny with its distillation token: 12 blocks of width 192 with 3 heads; 5,910,800 parameters at 224x224 and 1000 classes.
 
@@ -60,7 +61,7 @@ def deit_small(
     last_heads: int = 0,
     drop_path: float = 0.0,
     dtype: Any = jnp.float32,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Net:
     """DeiT-Small: 12 blocks of width 384 with 6 heads; 22,436,432 parameters at 224x224 and 1000 classes. See `deit_tiny`.
 
@@ -83,7 +84,7 @@ def deit_base(
     last_heads: int = 0,
     drop_path: float = 0.0,
     dtype: Any = jnp.float32,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Net:
     """DeiT-Base: 12 blocks of width 768 with 12 heads; 87,338,192 parameters at 224x224 and 1000 classes. See `deit_tiny`.
 

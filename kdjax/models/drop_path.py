@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from kdjax.core.arrays import AxisName
 from kdjax.core.check import InputError, check_option
 from kdjax.core.keys import row_keys
 
@@ -25,9 +26,7 @@ class DropPath(NamedTuple):
     back: Callable[[jax.Array], jax.Array]
 
 
-def drop_path(
-    module: nn.Module, rows: int, rate: Any, *, exact: bool = False, train: bool, axis_name: str | None = None
-) -> DropPath:
+def drop_path(module: nn.Module, rows: int, rate: Any, *, exact: bool = False, train: bool, axis_name: AxisName = None) -> DropPath:
     """Draws which rows of a batch leave out a branch, each with a chance of its own, or exactly so many.
 
     In training a row keeps the branch with the chance 1 - rate, and what is kept is divided by that; each row has a key of its

@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from kdjax.core.arrays import AxisName
 from kdjax.models.conv import conv2d
 from kdjax.models.norm import batch_norm
 
@@ -27,7 +28,7 @@ class BottleneckExit(nn.Module):
     width: int
     factor: int
     dtype: Any = jnp.float32
-    axis_name: str | None = None
+    axis_name: AxisName = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
@@ -56,7 +57,7 @@ class SeparableExit(nn.Module):
     widths: Sequence[int]
     strides: Sequence[int]
     dtype: Any = jnp.float32
-    axis_name: str | None = None
+    axis_name: AxisName = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:

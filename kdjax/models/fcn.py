@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from kdjax.core.arrays import AxisName
 from kdjax.core.check import check_option
 from kdjax.core.linen_net import from_linen
 from kdjax.core.net import Net
@@ -28,7 +29,7 @@ class FCN(nn.Module):
     widths: tuple[int, ...]
     classes: int
     dtype: Any = jnp.float32
-    axis_name: str | None = None
+    axis_name: AxisName = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> dict[str, jax.Array]:
@@ -47,7 +48,7 @@ class FCN(nn.Module):
         return {**taps, "pooled": jnp.mean(x, (1, 2), dtype=jnp.float32), "logits": logits}
 
 
-def fcn(widths: Sequence[int] = (16, 32, 64), classes: int = 10, *, dtype: Any = jnp.float32, axis_name: str | None = None) -> Net:
+def fcn(widths: Sequence[int] = (16, 32, 64), classes: int = 10, *, dtype: Any = jnp.float32, axis_name: AxisName = None) -> Net:
     """A small net for dense prediction: scores of every stage, those of the smaller maps enlarged (bilinear) and added.
 
     Args:

@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from kdjax.core.arrays import AxisName
 from kdjax.core.check import InputError, check_count, check_option
 from kdjax.core.linen_net import from_linen
 from kdjax.core.net import Net
@@ -23,7 +24,7 @@ class MultiScale(nn.Module):
     """
 
     scales: int = 4
-    axis_name: str | None = None
+    axis_name: AxisName = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
@@ -76,7 +77,7 @@ class _Fusion(nn.Module):
     classes: int
     scales: int
     reduction: int
-    axis_name: str | None
+    axis_name: AxisName
 
     @nn.compact
     def __call__(self, *maps: jax.Array, train: bool) -> dict[str, jax.Array]:
@@ -94,7 +95,7 @@ class _Fusion(nn.Module):
         return {f"seen{k}": one for k, one in enumerate(maps)} | {"map": x} | pooled_and_logits(x, self.classes)
 
 
-def fusion(classes: int, *, scales: int = 0, reduction: int = 0, axis_name: str | None = None) -> Net:
+def fusion(classes: int, *, scales: int = 0, reduction: int = 0, axis_name: AxisName = None) -> Net:
     """The fusion module of FFL: all maps, a 3x3 convolution of each channel, a 1x1 one to the channels of one map, a classifier.
 
     Behind both convolutions are batch norm and ReLU, behind these the mean over positions and a linear layer.

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from kdjax.core.arrays import AxisName
 from kdjax.core.check import check_count
 from kdjax.core.linen_net import from_linen
 from kdjax.core.net import Net
@@ -15,7 +16,7 @@ from kdjax.models.norm import batch_norm
 
 class _Gate(nn.Module):
     count: int
-    axis_name: str | None
+    axis_name: AxisName
 
     @nn.compact
     def __call__(self, x: Any, train: bool) -> dict[str, jax.Array]:
@@ -24,7 +25,7 @@ class _Gate(nn.Module):
         return {"shares": nn.softmax(nn.relu(batch_norm(train, axis_name=self.axis_name, name="bn")(x)))}
 
 
-def gate(count: int, *, axis_name: str | None = None) -> Net:
+def gate(count: int, *, axis_name: AxisName = None) -> Net:
     """The gate of ONE: `softmax(ReLU(BN(W mean(x))))`, the mean over positions.
 
     Args:

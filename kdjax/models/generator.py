@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from kdjax.core.arrays import AxisName
 from kdjax.core.check import check_option
 from kdjax.core.net import Net
 from kdjax.models.conv import conv2d, fan_in_uniform
@@ -55,7 +56,7 @@ class Generator(nn.Module):
     label: str = "product"
     embedding: int | None = None
     dtype: Any = jnp.float32
-    axis_name: str | None = None
+    axis_name: AxisName = None
 
     @nn.compact
     def __call__(self, x: Any, train: bool) -> dict[str, jax.Array]:
@@ -112,7 +113,7 @@ def generator(
     label: str = "product",
     embedding: int | None = None,
     dtype: Any = jnp.float32,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Net:
     """The generators of the data-free methods: latents, or latents and labels, to images. By default that of the benchmark.
 

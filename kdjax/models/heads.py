@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from kdjax.core.arrays import AxisName
 from kdjax.core.check import check_option
 from kdjax.core.linen_net import from_linen
 from kdjax.core.net import Net
@@ -66,7 +67,7 @@ class MLPHead(nn.Module):
     out_bias: bool = False
     activation: str = "relu"
     dtype: Any = jnp.float32
-    axis_name: str | None = None
+    axis_name: AxisName = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> dict[str, jax.Array]:
@@ -100,7 +101,7 @@ def mlp_head(
     out_bias: bool = False,
     activation: str = "relu",
     dtype: Any = jnp.float32,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Net:
     """A projector or predictor; by default BYOL's: linear with bias, batch norm, ReLU, linear without bias.
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.core import InputError
+from kdjax.core.arrays import AxisName
 from kdjax.core.linen_net import from_linen
 from kdjax.core.net import Net
 from kdjax.models.conv import conv2d
@@ -35,7 +36,7 @@ class Convolution(nn.Module):
     kernel: int | tuple[int, int]
     stride: int = 1
     padding: int | None = None
-    axis_name: str | None = None
+    axis_name: AxisName = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
@@ -59,7 +60,7 @@ class Mixed(nn.Module):
     pool: str
     pooled: int = 0
     split: bool = False
-    axis_name: str | None = None
+    axis_name: AxisName = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
@@ -169,7 +170,7 @@ class Inception(nn.Module):
 
     classes: int | None = 1008
     side: int = SIDE
-    axis_name: str | None = None
+    axis_name: AxisName = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> dict[str, jax.Array]:
@@ -192,7 +193,7 @@ class Inception(nn.Module):
         return taps | pooled_and_logits(x, self.classes)
 
 
-def inception(classes: int | None = 1008, *, side: int = SIDE, axis_name: str | None = None) -> Net:
+def inception(classes: int | None = 1008, *, side: int = SIDE, axis_name: AxisName = None) -> Net:
     """Inception v3 as FID and KID are published with it; 23,850,960 parameters with the defaults.
 
     It is the net of TensorFlow's file of December 2015, which differs from the later ones: where a block takes means of 3x3

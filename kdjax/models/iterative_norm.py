@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from kdjax.core.arrays import AxisName
 from kdjax.core.check import check_option, check_rows
 
 
@@ -32,7 +33,7 @@ class IterativeNorm(nn.Module):
     group: int = 32
     iterations: int = 5
     epsilon: float = 1e-5
-    axis_name: str | None = None
+    axis_name: AxisName = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from kdjax.core.arrays import AxisName
 from kdjax.core.check import InputError
 from kdjax.core.linen_net import from_linen
 from kdjax.core.net import Net
@@ -50,7 +51,7 @@ class LeNet(nn.Module):
         return taps
 
 
-def lenet5(classes: int | None = 10, *, dtype: Any = jnp.float32, axis_name: str | None = None) -> Net:
+def lenet5(classes: int | None = 10, *, dtype: Any = jnp.float32, axis_name: AxisName = None) -> Net:
     """LeNet-5 as data-free learning has it: 6, 16 and 120 channels, 84 hidden units, ReLU, max-pool; 61,706 parameters.
 
     The third convolution covers the whole map, 5x5 for images of 32x32 (MNIST is resized to these), 4x4 for those of 28x28. The net
@@ -80,7 +81,7 @@ def lenet5(classes: int | None = 10, *, dtype: Any = jnp.float32, axis_name: str
     return from_linen(LeNet((6, 16, 120, 84), classes, dtype=dtype))
 
 
-def lenet5_half(classes: int | None = 10, *, dtype: Any = jnp.float32, axis_name: str | None = None) -> Net:
+def lenet5_half(classes: int | None = 10, *, dtype: Any = jnp.float32, axis_name: AxisName = None) -> Net:
     """The same with half the channels: 3, 8, 60 and 42; 15,738 parameters. See `lenet5`.
 
     >>> from kdjax.models.size import parameter_count

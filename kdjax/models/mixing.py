@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import flax.linen as nn
 
+from kdjax.core.arrays import AxisName
 from kdjax.core.blend import blend
 from kdjax.core.check import InputError
 from kdjax.core.net import NORM, Net
@@ -13,7 +14,7 @@ _GIVEN = ("pooled", "logits", "head")  # what lies behind all stages
 _LAYER = re.compile(r"stage(\d+)_")  # how the first layer of a stage, and all others of it, are named
 
 
-def mixing_inside(net: Net, *, axis_name: str | None = None) -> Net:
+def mixing_inside(net: Net, *, axis_name: AxisName = None) -> Net:
     """The same Net, with the same params, which mixes its own maps as it is told: `share * row + (1 - share) * partner`.
 
     What it is told comes with the images, `{"image", "partner", "share"}`, as `augment.manifold_mixup` gives it: a share behind

@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from kdjax.core.arrays import AxisName
 from kdjax.core.check import check_option
 from kdjax.core.linen_net import from_linen
 from kdjax.core.net import Net
@@ -42,7 +43,7 @@ class InvertedResidual(nn.Module):
     expand: bool = True
     relu: Callable[[jax.Array], jax.Array] = nn.relu6
     dtype: Any = jnp.float32
-    axis_name: str | None = None
+    axis_name: AxisName = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
@@ -75,7 +76,7 @@ class MobileNetV2(nn.Module):
     small: bool = False
     classes: int | None = 1000
     dtype: Any = jnp.float32
-    axis_name: str | None = None
+    axis_name: AxisName = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> dict[str, jax.Array]:
@@ -108,7 +109,7 @@ class MobileNetV2(nn.Module):
         return taps | {"head": x, "head_preact": preact} | pooled_and_logits(x, self.classes, init=nn.initializers.normal(0.01))
 
 
-def mobilenet_v2(classes: int | None = 1000, *, width: float = 1.0, dtype: Any = jnp.float32, axis_name: str | None = None) -> Net:
+def mobilenet_v2(classes: int | None = 1000, *, width: float = 1.0, dtype: Any = jnp.float32, axis_name: AxisName = None) -> Net:
     """MobileNetV2; 3,504,872 parameters with the defaults. Without the dropout in front of the linear layer.
 
     Args:
@@ -138,7 +139,7 @@ def mobilenet_v2(classes: int | None = 1000, *, width: float = 1.0, dtype: Any =
     return from_linen(MobileNetV2(width, classes=classes, dtype=dtype, axis_name=axis_name))
 
 
-def mobilenet_v2_half(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: str | None = None) -> Net:
+def mobilenet_v2_half(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: AxisName = None) -> Net:
     """MobileNetV2 of half width for small images, as the distillation benchmarks build it; 812,836 parameters at 100 classes.
 
     Unlike `mobilenet_v2(width=0.5)` it has 12 channels where that rounds to 16, ReLU for ReLU6, stride 1 in stage 1, and a first

@@ -5,12 +5,14 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
+from kdjax.core.arrays import AxisName
+
 
 def batch_norm(
     train: bool,
     *,
     dtype: Any = jnp.float32,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     epsilon: float = 1e-5,
     scale_init: Any = nn.initializers.ones,
     affine: bool = True,
@@ -44,7 +46,7 @@ def batch_norm(
         dtype=dtype,
         use_bias=affine,
         use_scale=affine,
-        axis_name=axis_name,
+        axis_name=axis_name,  # pyright: ignore[reportArgumentType]  Flax takes several too
         scale_init=scale_init,
         name=name,
     )

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from kdjax.core.arrays import AxisName
 from kdjax.core.linen_net import from_linen
 from kdjax.core.net import Net
 from kdjax.models.conv import conv2d
@@ -25,7 +26,7 @@ class PreactResNet(nn.Module):
 
     classes: int | None = 100
     dtype: Any = jnp.float32
-    axis_name: str | None = None
+    axis_name: AxisName = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> dict[str, jax.Array]:
@@ -45,7 +46,7 @@ class PreactResNet(nn.Module):
         return taps | pooled_and_logits(x, self.classes)
 
 
-def preact_resnet18(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: str | None = None) -> Net:
+def preact_resnet18(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: AxisName = None) -> Net:
     """ResNet-18 of pre-activation blocks for small images, no norm behind the last one; 11,217,444 parameters at 100 classes.
 
     Args:

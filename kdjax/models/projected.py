@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from kdjax.core.arrays import AxisName
 from kdjax.core.chain import chain
 from kdjax.core.check import check_option
 from kdjax.core.linen_net import from_linen
@@ -37,7 +38,7 @@ class Projector(nn.Module):
     classes: int | None
     factor: int = 2
     dtype: Any = jnp.float32
-    axis_name: str | None = None
+    axis_name: AxisName = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> dict[str, jax.Array]:
@@ -64,7 +65,7 @@ def projected(
     *,
     factor: int = 2,
     dtype: Any = jnp.float32,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Net:
     """A net with a projector to another net's last map, and that net's linear layer behind it.
 

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from kdjax.core.arrays import AxisName
 from kdjax.core.check import check_option
 from kdjax.core.linen_net import from_linen
 from kdjax.core.net import Net
@@ -34,7 +35,7 @@ class BasicBlock(nn.Module):
     drop_path: float = 0.0
     drop_path_exact: bool = False
     dtype: Any = jnp.float32
-    axis_name: str | None = None
+    axis_name: AxisName = None
 
     expansion = 1  # output channels per unit of width
 
@@ -70,7 +71,7 @@ class Bottleneck(nn.Module):
     drop_path: float = 0.0
     drop_path_exact: bool = False
     dtype: Any = jnp.float32
-    axis_name: str | None = None
+    axis_name: AxisName = None
 
     expansion = 4
 
@@ -131,7 +132,7 @@ class ResNet(nn.Module):
     drop_path: float = 0.0
     drop_path_exact: bool = False
     dtype: Any = jnp.float32
-    axis_name: str | None = None
+    axis_name: AxisName = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> dict[str, jax.Array]:
@@ -167,7 +168,7 @@ def resnet18(
     stem: str = "imagenet",
     zero_init_last: bool = False,
     dtype: Any = jnp.float32,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Net:
     """ResNet-18: basic blocks 2, 2, 2, 2 of widths 64 to 512; 11,689,512 parameters with the defaults.
 
@@ -200,7 +201,7 @@ def resnet34(
     stem: str = "imagenet",
     zero_init_last: bool = False,
     dtype: Any = jnp.float32,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Net:
     """ResNet-34: basic blocks 3, 4, 6, 3; 21,797,672 parameters with the defaults. The rest as in `resnet18`.
 
@@ -217,7 +218,7 @@ def resnet50(
     stem: str = "imagenet",
     zero_init_last: bool = False,
     dtype: Any = jnp.float32,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Net:
     """ResNet-50: bottlenecks 3, 4, 6, 3, the stride in the 3x3 convolution; 25,557,032 parameters with the defaults.
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from kdjax.core.arrays import AxisName
 from kdjax.core.linen_net import from_linen
 from kdjax.core.net import Net
 from kdjax.models.drop_path import check_drop_path
@@ -20,7 +21,7 @@ def resnet8(
     drop_path: float = 0.0,
     drop_path_exact: bool = False,
     dtype: Any = jnp.float32,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Net:
     """The residual net of depth 8; 83,892 parameters at 100 classes. See `resnet20`.
 
@@ -37,7 +38,7 @@ def resnet14(
     drop_path: float = 0.0,
     drop_path_exact: bool = False,
     dtype: Any = jnp.float32,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Net:
     """The residual net of depth 14; 181,108 parameters at 100 classes. See `resnet20`.
 
@@ -54,7 +55,7 @@ def resnet20(
     drop_path: float = 0.0,
     drop_path_exact: bool = False,
     dtype: Any = jnp.float32,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Net:
     """The residual net of depth 20 for small images; 278,324 parameters at 100 classes.
 
@@ -92,7 +93,7 @@ def resnet32(
     drop_path: float = 0.0,
     drop_path_exact: bool = False,
     dtype: Any = jnp.float32,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Net:
     """The residual net of depth 32; 472,756 parameters at 100 classes. See `resnet20`.
 
@@ -109,7 +110,7 @@ def resnet44(
     drop_path: float = 0.0,
     drop_path_exact: bool = False,
     dtype: Any = jnp.float32,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Net:
     """The residual net of depth 44; 667,188 parameters at 100 classes. See `resnet20`.
 
@@ -126,7 +127,7 @@ def resnet56(
     drop_path: float = 0.0,
     drop_path_exact: bool = False,
     dtype: Any = jnp.float32,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Net:
     """The residual net of depth 56; 861,620 parameters at 100 classes. See `resnet20`.
 
@@ -143,7 +144,7 @@ def resnet110(
     drop_path: float = 0.0,
     drop_path_exact: bool = False,
     dtype: Any = jnp.float32,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Net:
     """The residual net of depth 110; 1,736,564 parameters at 100 classes. See `resnet20`.
 
@@ -160,7 +161,7 @@ def resnet8x4(
     drop_path: float = 0.0,
     drop_path_exact: bool = False,
     dtype: Any = jnp.float32,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Net:
     """The residual net of depth 8, stem 32, stages 64, 128, 256; 1,233,540 parameters at 100 classes. See `resnet20`.
 
@@ -177,7 +178,7 @@ def resnet32x4(
     drop_path: float = 0.0,
     drop_path_exact: bool = False,
     dtype: Any = jnp.float32,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Net:
     """The residual net of depth 32, stem 32, stages 64, 128, 256; 7,433,860 parameters at 100 classes. See `resnet20`.
 

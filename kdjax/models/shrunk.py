@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from kdjax.core.arrays import AxisName
 from kdjax.core.check import InputError, check_option
 from kdjax.core.net import Net, at_of
 from kdjax.models.build import build
@@ -42,7 +43,7 @@ def shrink(net: Net, factor: int) -> Net:
 
 
 def shrunk(
-    net: Mapping[str, Any], classes: int | None = 10, *, factor: int = 2, dtype: Any = jnp.float32, axis_name: str | None = None
+    net: Mapping[str, Any], classes: int | None = 10, *, factor: int = 2, dtype: Any = jnp.float32, axis_name: AxisName = None
 ) -> Net:
     """The Net of a specification, on images whose sides are divided by `factor`: see `shrink`.
 

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from kdjax.core.arrays import AxisName
 from kdjax.core.linen_net import from_linen
 from kdjax.core.net import Net
 from kdjax.models.conv import conv2d, fan_in_bias, fan_in_uniform
@@ -33,7 +34,7 @@ class ShuffleUnit(nn.Module):
     stride: int = 1
     dense: bool = False
     dtype: Any = jnp.float32
-    axis_name: str | None = None
+    axis_name: AxisName = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
@@ -61,7 +62,7 @@ class ShuffleNetV1(nn.Module):
 
     classes: int | None = 100
     dtype: Any = jnp.float32
-    axis_name: str | None = None
+    axis_name: AxisName = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> dict[str, jax.Array]:
@@ -82,7 +83,7 @@ class ShuffleNetV1(nn.Module):
         return taps | pooled_and_logits(x, self.classes, bias_init=fan_in_bias(x.shape[-1]))
 
 
-def shufflenet_v1(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: str | None = None) -> Net:
+def shufflenet_v1(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: AxisName = None) -> Net:
     """ShuffleNet with 3 groups for small images; 949,258 parameters at 100 classes.
 
     The form of the distillation benchmarks: a 1x1 stem without stride or pool, a ReLU behind the 3x3 convolutions too.

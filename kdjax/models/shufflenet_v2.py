@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from kdjax.core.arrays import AxisName
 from kdjax.core.linen_net import from_linen
 from kdjax.core.net import Net
 from kdjax.models.conv import conv2d, fan_in_bias, fan_in_uniform
@@ -26,7 +27,7 @@ class SplitUnit(nn.Module):
     """
 
     dtype: Any = jnp.float32
-    axis_name: str | None = None
+    axis_name: AxisName = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
@@ -53,7 +54,7 @@ class DownUnit(nn.Module):
     width: int
     stride: int = 2
     dtype: Any = jnp.float32
-    axis_name: str | None = None
+    axis_name: AxisName = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
@@ -79,7 +80,7 @@ class ShuffleNetV2(nn.Module):
 
     classes: int | None = 100
     dtype: Any = jnp.float32
-    axis_name: str | None = None
+    axis_name: AxisName = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> dict[str, jax.Array]:
@@ -99,7 +100,7 @@ class ShuffleNetV2(nn.Module):
         return taps | {"head": x, "head_preact": preact} | pooled_and_logits(x, self.classes, bias_init=fan_in_bias(x.shape[-1]))
 
 
-def shufflenet_v2(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: str | None = None) -> Net:
+def shufflenet_v2(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: AxisName = None) -> Net:
     """ShuffleNetV2 of size 1 for small images; 1,355,528 parameters at 100 classes.
 
     The form of the distillation benchmarks: a 1x1 stem without stride or pool.

@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from kdjax.core.arrays import AxisName
 from kdjax.core.check import InputError
 from kdjax.models.conv import convolution, fan_in_uniform
 from kdjax.models.drop_path import drop_path
@@ -32,7 +33,7 @@ class TransformerBlock(nn.Module):
     drop_path_exact: bool = False
     causal: bool = False
     dtype: Any = jnp.float32
-    axis_name: str | None = None
+    axis_name: AxisName = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, dict[str, jax.Array]]:
@@ -85,7 +86,7 @@ class VisionTransformer(nn.Module):
     drop_path_rule: str = "linear"
     drop_path_exact: bool = False
     dtype: Any = jnp.float32
-    axis_name: str | None = None
+    axis_name: AxisName = None
 
     @nn.compact
     def __call__(self, x: jax.Array | Mapping[str, jax.Array], train: bool) -> dict[str, jax.Array]:

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from kdjax.core.arrays import AxisName
 from kdjax.core.linen_net import from_linen
 from kdjax.core.net import Net
 from kdjax.models.conv import conv2d
@@ -31,7 +32,7 @@ class VGG(nn.Module):
     depths: tuple[int, int, int, int, int]
     classes: int | None = 100
     dtype: Any = jnp.float32
-    axis_name: str | None = None
+    axis_name: AxisName = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> dict[str, jax.Array]:
@@ -51,7 +52,7 @@ class VGG(nn.Module):
         return taps | pooled_and_logits(x, self.classes, init=nn.initializers.normal(0.01))
 
 
-def vgg8(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: str | None = None) -> Net:
+def vgg8(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: AxisName = None) -> Net:
     """VGG with 5 convolutions, one a stage; 3,965,028 parameters at 100 classes. See `vgg13`.
 
     >>> from kdjax.models.size import parameter_count
@@ -61,7 +62,7 @@ def vgg8(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: str 
     return _vgg((1, 1, 1, 1, 1), classes, dtype, axis_name)
 
 
-def vgg11(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: str | None = None) -> Net:
+def vgg11(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: AxisName = None) -> Net:
     """VGG with 8 convolutions; 9,277,284 parameters at 100 classes. See `vgg13`.
 
     >>> from kdjax.models.size import parameter_count
@@ -71,7 +72,7 @@ def vgg11(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: str
     return _vgg((1, 1, 2, 2, 2), classes, dtype, axis_name)
 
 
-def vgg13(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: str | None = None) -> Net:
+def vgg13(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: AxisName = None) -> Net:
     """VGG with 10 convolutions, two a stage; 9,462,180 parameters at 100 classes.
 
     The form for small images of the distillation benchmarks: widths 64, 128, 256, 512, 512, a mean and one linear layer in place
@@ -100,7 +101,7 @@ def vgg13(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: str
     return _vgg((2, 2, 2, 2, 2), classes, dtype, axis_name)
 
 
-def vgg16(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: str | None = None) -> Net:
+def vgg16(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: AxisName = None) -> Net:
     """VGG with 13 convolutions; 14,774,436 parameters at 100 classes. See `vgg13`.
 
     >>> from kdjax.models.size import parameter_count
@@ -110,7 +111,7 @@ def vgg16(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: str
     return _vgg((2, 2, 3, 3, 3), classes, dtype, axis_name)
 
 
-def vgg19(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: str | None = None) -> Net:
+def vgg19(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: AxisName = None) -> Net:
     """VGG with 16 convolutions; 20,086,692 parameters at 100 classes. See `vgg13`.
 
     >>> from kdjax.models.size import parameter_count
@@ -120,6 +121,6 @@ def vgg19(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: str
     return _vgg((2, 2, 4, 4, 4), classes, dtype, axis_name)
 
 
-def _vgg(depths: tuple[int, int, int, int, int], classes: int | None, dtype: Any, axis_name: str | None) -> Net:
+def _vgg(depths: tuple[int, int, int, int, int], classes: int | None, dtype: Any, axis_name: AxisName) -> Net:
     check_classes(classes)
     return from_linen(VGG(depths, classes, dtype=dtype, axis_name=axis_name))

@@ -4,6 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from kdjax.core.arrays import AxisName
 from kdjax.core.check import check_option
 from kdjax.core.linen_net import from_linen
 from kdjax.core.net import Net
@@ -28,7 +29,7 @@ def vit(
     drop_path_rule: str = "linear",
     drop_path_exact: bool = False,
     dtype: Any = jnp.float32,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Net:
     """A vision transformer of any size: pre-norm blocks with exact GELU, perceptrons four times as wide as a token.
 
@@ -113,7 +114,7 @@ def vit_tiny(
     drop_path_rule: str = "linear",
     drop_path_exact: bool = False,
     dtype: Any = jnp.float32,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Net:
     """ViT-Tiny: 12 blocks of width 192 with 3 heads; 5,717,416 parameters at 224x224 and 1000 classes. See `vit`.
 
@@ -139,7 +140,7 @@ def vit_small(
     drop_path_rule: str = "linear",
     drop_path_exact: bool = False,
     dtype: Any = jnp.float32,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Net:
     """ViT-Small: 12 blocks of width 384 with 6 heads; 22,050,664 parameters at 224x224 and 1000 classes. See `vit`.
 
@@ -165,7 +166,7 @@ def vit_base(
     drop_path_rule: str = "linear",
     drop_path_exact: bool = False,
     dtype: Any = jnp.float32,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Net:
     """ViT-Base: 12 blocks of width 768 with 12 heads; 86,567,656 parameters at 224x224 and 1000 classes. See `vit`.
 

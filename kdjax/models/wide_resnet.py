@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from kdjax.core.arrays import AxisName
 from kdjax.core.check import check_option
 from kdjax.core.linen_net import from_linen
 from kdjax.core.net import Net
@@ -34,7 +35,7 @@ class PreactBlock(nn.Module):
     drop_path: float = 0.0
     drop_path_exact: bool = False
     dtype: Any = jnp.float32
-    axis_name: str | None = None
+    axis_name: AxisName = None
 
     expansion = 1  # output channels per unit of width
 
@@ -71,7 +72,7 @@ class WideResNet(nn.Module):
     drop_path: float = 0.0
     drop_path_exact: bool = False
     dtype: Any = jnp.float32
-    axis_name: str | None = None
+    axis_name: AxisName = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> dict[str, jax.Array]:
@@ -108,7 +109,7 @@ def wrn(
     drop_path: float = 0.0,
     drop_path_exact: bool = False,
     dtype: Any = jnp.float32,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Net:
     """A wide residual net WRN-depth-width, without dropout.
 
@@ -146,7 +147,7 @@ def wrn(
     return from_linen(WideResNet(depth, width, classes=classes, **dropped, dtype=dtype, axis_name=axis_name))
 
 
-def wrn_16_1(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: str | None = None) -> Net:
+def wrn_16_1(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: AxisName = None) -> Net:
     """WRN-16-1; 180,916 parameters at 100 classes. See `wrn`.
 
     >>> from kdjax.models.size import parameter_count
@@ -156,7 +157,7 @@ def wrn_16_1(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: 
     return wrn(16, 1, classes, dtype=dtype, axis_name=axis_name)
 
 
-def wrn_16_2(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: str | None = None) -> Net:
+def wrn_16_2(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: AxisName = None) -> Net:
     """WRN-16-2; 703,284 parameters at 100 classes. See `wrn`.
 
     >>> from kdjax.models.size import parameter_count
@@ -166,7 +167,7 @@ def wrn_16_2(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: 
     return wrn(16, 2, classes, dtype=dtype, axis_name=axis_name)
 
 
-def wrn_28_10(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: str | None = None) -> Net:
+def wrn_28_10(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: AxisName = None) -> Net:
     """WRN-28-10; 36,536,884 parameters at 100 classes. See `wrn`.
 
     >>> from kdjax.models.size import parameter_count
@@ -176,7 +177,7 @@ def wrn_28_10(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name:
     return wrn(28, 10, classes, dtype=dtype, axis_name=axis_name)
 
 
-def wrn_40_1(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: str | None = None) -> Net:
+def wrn_40_1(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: AxisName = None) -> Net:
     """WRN-40-1; 569,780 parameters at 100 classes. See `wrn`.
 
     >>> from kdjax.models.size import parameter_count
@@ -186,7 +187,7 @@ def wrn_40_1(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: 
     return wrn(40, 1, classes, dtype=dtype, axis_name=axis_name)
 
 
-def wrn_40_2(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: str | None = None) -> Net:
+def wrn_40_2(classes: int | None = 100, *, dtype: Any = jnp.float32, axis_name: AxisName = None) -> Net:
     """WRN-40-2; 2,255,156 parameters at 100 classes. See `wrn`.
 
     >>> from kdjax.models.size import parameter_count

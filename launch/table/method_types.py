@@ -10,9 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any, get_args
 
-from jax.typing import ArrayLike
-
 from kdjax import methods
+from kdjax.core import ArrayLike, AxisName
 
 STUB = Path(methods.__file__).with_suffix(".pyi")
 
@@ -21,9 +20,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import optax
-from jax.typing import ArrayLike
 
-from kdjax.core import Method, Net
+from kdjax.core import ArrayLike, AxisName, Method, Net
 from kdjax.methods.recipes import Objective
 """
 
@@ -57,6 +55,8 @@ def _type(parameter: inspect.Parameter) -> str:
     kind = parameter.annotation
     if kind is inspect.Parameter.empty:
         return "float"  # the weight of the labels
+    if kind == AxisName:
+        return "AxisName"
     parts = [ArrayLike] if set(get_args(ArrayLike)) <= set(get_args(kind)) else []
     left = [one for one in get_args(kind) if one not in get_args(ArrayLike)] if parts else [kind]
     named = ["ArrayLike"] * len(parts) + ["None" if one is type(None) else inspect.formatannotation(one) for one in left]

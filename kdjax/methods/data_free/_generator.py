@@ -23,6 +23,7 @@ from kdjax.core import (
     weighted_sum,
     weights_at,
 )
+from kdjax.core.arrays import AxisName
 from kdjax.core.node import Node, static
 
 
@@ -68,7 +69,7 @@ class SyntheticBatch(Node):
     memory: Any
     key: jax.Array
     step: jax.Array
-    axis_name: str | None = static(default=None)
+    axis_name: AxisName = static(default=None)
     made: dict[str, jax.Array] | None = None
 
 
@@ -87,7 +88,7 @@ def data_free(
     decay: float | None = None,
     memory: Callable[[jax.Array, SyntheticBatch], Any] | None = None,
     replay: Callable[[Any, jax.Array, jax.Array], jax.Array] | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Method:
     """Builds a data-free method from the method of its student and the objective of its generator.
 
@@ -223,7 +224,7 @@ def judged(
     memory: Any,
     key: jax.Array,
     step: jax.Array,
-    axis_name: str | None,
+    axis_name: AxisName,
 ) -> SyntheticBatch:
     """Images as teacher and student see them, both in evaluation mode.
 

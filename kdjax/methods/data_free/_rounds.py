@@ -23,6 +23,7 @@ from kdjax.core import (
     weighted_sum,
     weights_at,
 )
+from kdjax.core.arrays import AxisName
 from kdjax.core.collectives import take
 from kdjax.methods.data_free._generator import SyntheticBatch, balanced_labels, found_labels, is_zero, judged, lesson
 
@@ -137,7 +138,7 @@ def rounds(
     warm_up: int = 0,
     pool: int,
     augment: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Method:
     """Builds a data-free method that makes images in rounds.
 

@@ -6,6 +6,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Method, Net
+from kdjax.core.arrays import AxisName
 from kdjax.methods import recipes
 from kdjax.methods.data_free._generator import data_free
 from kdjax.methods.data_free._terms import batch_norm_term, disagreement
@@ -34,7 +35,7 @@ def cgdd(
     latent: int = 100,
     student_steps: int = 1,
     objective: Objective | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Method:
     """A generator makes images of a class that is asked for; the student learns class, prediction and attention of the teacher.
 

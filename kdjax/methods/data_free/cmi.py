@@ -7,6 +7,7 @@ from jax import lax
 
 from kdjax import losses
 from kdjax.core import InputError, Method, Net, batch_norms, check_option, gather_replicated, new_queue, push, unit
+from kdjax.core.arrays import AxisName
 from kdjax.core.collectives import take
 from kdjax.methods import recipes
 from kdjax.methods.data_free._rounds import Synthesis, behind, rounds
@@ -41,7 +42,7 @@ def cmi(
     area: tuple[float, float] = (0.25, 1.0),
     temperature: float = 20.0,
     objective: Objective | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Method:
     """Each round inverts the teacher by a new generator, towards images unlike earlier ones; the student learns from all of them.
 

@@ -8,6 +8,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Method, Net, check_option
+from kdjax.core.arrays import AxisName
 from kdjax.methods import recipes
 from kdjax.methods.data_free._generator import data_free
 from kdjax.methods.data_free._terms import batch_norm_term
@@ -38,7 +39,7 @@ def cudfkd(
     latent: int = 512,
     student_steps: int = 10,
     objective: Objective | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Method:
     """From easy to hard: the adversarial term grows with the epochs, and the student weighs its images, easy ones first.
 

@@ -6,6 +6,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Method, Net
+from kdjax.core.arrays import AxisName
 from kdjax.methods import recipes
 from kdjax.methods.data_free._generator import data_free
 from kdjax.methods.data_free._terms import batch_norm_term, disagreement
@@ -30,7 +31,7 @@ def dafl(
     fresh: bool = True,
     log_base: float = math.e,
     objective: recipes.Objective | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Method:
     """A generator makes images that the teacher is sure of, finds varied and responds to; the student imitates it on them.
 

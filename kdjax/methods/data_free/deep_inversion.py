@@ -9,6 +9,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Method, Net, check_option
+from kdjax.core.arrays import AxisName
 from kdjax.core.collectives import take
 from kdjax.methods import recipes
 from kdjax.methods.data_free._rounds import Synthesis, rounds
@@ -42,7 +43,7 @@ def deep_inversion(
     objective: Objective | None = None,
     mean: Sequence[float] = (0.0,),
     std: Sequence[float] = (1.0,),
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Method:
     """Pixels are moved until the teacher sees a class in them, and the statistics of its data; the student learns from them.
 

@@ -4,6 +4,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Method, Net
+from kdjax.core.arrays import AxisName
 from kdjax.methods import recipes
 from kdjax.methods.data_free._generator import data_free
 from kdjax.methods.recipes import Objective
@@ -19,7 +20,7 @@ def dfad(
     latent: int = 256,
     student_steps: int = 5,
     objective: Objective | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Method:
     """A generator makes images on which the logits of student and teacher lie apart; the student brings them together.
 

@@ -6,6 +6,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Method, Net
+from kdjax.core.arrays import AxisName
 from kdjax.methods import recipes
 from kdjax.methods.data_free._generator import data_free
 from kdjax.methods.data_free._terms import batch_norm_term, disagreement
@@ -28,7 +29,7 @@ def dfq(
     latent: int = 256,
     student_steps: int = 10,
     objective: recipes.Objective | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Method:
     """A generator makes images on which student and teacher differ, and which have the statistics of the teacher's data.
 

@@ -8,6 +8,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Learner, Method, Net, apply_gradients, batch_norms, by_part, check_option
+from kdjax.core.arrays import AxisName
 from kdjax.core.collectives import take
 from kdjax.methods import recipes
 from kdjax.methods.data_free._rounds import Synthesis, behind, rounds
@@ -43,7 +44,7 @@ def fast_dfkd(
     padding: int = 4,
     temperature: float = 20.0,
     objective: Objective | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Method:
     """A generator is kept from round to round, and moves to where few steps of a copy of it lead to good images.
 

@@ -6,6 +6,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import InputError, Method, Net, check_option
+from kdjax.core.arrays import AxisName
 from kdjax.methods import recipes
 from kdjax.methods.data_free._generator import data_free, is_zero
 from kdjax.methods.data_free._terms import disagreement
@@ -31,7 +32,7 @@ def mad(
     student_steps: int = 10,
     objective: Objective | None = None,
     classes: int | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Method:
     """A student learns from a generator and from the generator's moving average, which replays what it forgets.
 

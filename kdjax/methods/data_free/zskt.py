@@ -6,6 +6,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Method, Net
+from kdjax.core.arrays import AxisName
 from kdjax.methods import recipes
 from kdjax.methods.data_free._generator import data_free
 from kdjax.methods.data_free._terms import disagreement
@@ -24,7 +25,7 @@ def zskt(
     latent: int = 100,
     student_steps: int = 10,
     objective: Objective | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Method:
     """A generator makes images on which student and teacher differ; the student imitates predictions and attention of the teacher.
 

@@ -3,6 +3,7 @@
 import optax
 
 from kdjax.core import Method, Net
+from kdjax.core.arrays import AxisName
 from kdjax.methods.recipes import labels_objective, student
 
 
@@ -11,7 +12,7 @@ def supervised(
     tx: optax.GradientTransformation,
     *,
     smoothing: float = 0.0,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method:
     """Cross-entropy with the labels: how a teacher is made, and the student alone that a distilled one is held against.

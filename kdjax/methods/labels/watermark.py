@@ -4,10 +4,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 
 from kdjax import losses
 from kdjax.core import InputError, check_option, check_share, masked_loss
+from kdjax.core.arrays import ArrayLike
 from kdjax.methods.recipes import Objective, method_of
 
 
@@ -31,12 +31,13 @@ def watermark_objective(*, key: ArrayLike, epsilon: float = 0.2, share: float = 
     """
     check_option("epsilon", epsilon, lambda v: 0 <= v < 0.5, "a number in [0, 0.5)")
     check_share(share=share)
+    marks = jnp.asarray(key)
 
     def marked(logits: jax.Array, labels: jax.Array) -> jax.Array:
-        classes, size = logits.shape[-1], jnp.shape(key)
+        classes, size = logits.shape[-1], marks.shape
         if size != (classes, classes):
             raise InputError(f"key has shape {size}: expected {(classes, classes)}, the classes of the network")
-        return losses.divergence_from(logits, losses.keyed_labels(labels, jnp.asarray(key), epsilon=epsilon), temperature=1.0)
+        return losses.divergence_from(logits, losses.keyed_labels(labels, marks, epsilon=epsilon), temperature=1.0)
 
     def terms(seen: Any, adapted: Any) -> dict[str, jax.Array]:
         z = seen.student["logits"]

@@ -7,6 +7,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Method, Net, check_optimiser, check_positive, masked_loss
+from kdjax.core.arrays import AxisName
 from kdjax.methods.mutual._ramp import ramped
 from kdjax.methods.recipes import peers as side_by_side
 
@@ -19,7 +20,7 @@ def cl_ilr(
     weight: float = 1.0,
     temperature: float = 3.0,
     warmup_epochs: int = 80,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method:
     """Branches of one net learn from the labels and from the mean of the others' logits; the gradient of what they share is a mean.

@@ -8,6 +8,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Method, Net, check_option, masked_loss
+from kdjax.core.arrays import AxisName
 from kdjax.methods.recipes import peers as side_by_side
 
 
@@ -19,7 +20,7 @@ def dml(
     weight: float = 1.0,
     target: Literal["pairwise", "mean"] = "pairwise",
     simultaneous: bool = False,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method:
     """K networks learn together; each imitates the present predictions of all the others.

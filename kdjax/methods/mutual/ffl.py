@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import optax
 
 from kdjax.core import Method, Net, check_positive
+from kdjax.core.arrays import AxisName
 from kdjax.methods.mutual._fused import fused, fused_terms
 from kdjax.methods.mutual._ramp import ramped
 from kdjax.methods.recipes import peers as side_by_side
@@ -19,7 +20,7 @@ def ffl(
     temperature: float = 3.0,
     warmup_epochs: int = 80,
     shared: bool = True,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method:
     """A classifier of the maps of all peers teaches each of them, and the mean of their logits teaches it.

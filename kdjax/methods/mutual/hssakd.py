@@ -6,6 +6,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import InputError, Learner, Method, Net, check_positive, masked_loss
+from kdjax.core.arrays import AxisName
 from kdjax.core.start import started
 from kdjax.methods.recipes import joint_exits, joint_labels_term, turned
 from kdjax.methods.recipes import peers as side_by_side
@@ -20,7 +21,7 @@ def hssakd(
     joint_weight: float = 1.0,
     weight: float = 1.0,
     temperature: float = 3.0,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method:
     """Peers with classifiers of class and rotation behind every stage, each of which imitates that of the other peer.

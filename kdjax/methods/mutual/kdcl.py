@@ -9,6 +9,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Method, Net, check_option, check_positive, masked_loss
+from kdjax.core.arrays import AxisName
 from kdjax.methods.recipes import peers as side_by_side
 
 
@@ -19,7 +20,7 @@ def kdcl(
     weight: float = 1.0,
     temperature: float = 2.0,
     target: Literal["naive", "min_logit"] = "min_logit",
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method:
     """Peers learn together from one target, made of the best that they say of each image.

@@ -6,6 +6,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Method, Net, check_positive
+from kdjax.core.arrays import AxisName
 from kdjax.methods.mutual._fused import fused, fused_terms
 from kdjax.methods.mutual._ramp import ramped
 from kdjax.methods.recipes import peers as side_by_side
@@ -23,7 +24,7 @@ def mfef(
     scales: int = 4,
     reduction: int = 16,
     shared: bool = False,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method:
     """As `ffl`, where each map goes through extraction at several scales and a dual attention before all are fused.

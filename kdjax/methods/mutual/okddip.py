@@ -7,6 +7,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import InputError, Method, Net, check_option, check_positive, masked_loss
+from kdjax.core.arrays import AxisName
 from kdjax.methods.mutual._ramp import ramped
 from kdjax.methods.recipes import peers as side_by_side
 from kdjax.models import peer_queries
@@ -21,7 +22,7 @@ def okddip(
     temperature: float = 3.0,
     warmup_epochs: int = 80,
     shared: bool = True,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method:
     """Peers learn from targets that each of them weighs for itself, by attention; a leader learns from the mean of them.

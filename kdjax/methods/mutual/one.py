@@ -7,6 +7,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Method, Net, check_positive, masked_loss
+from kdjax.core.arrays import AxisName
 from kdjax.methods.mutual._ramp import ramped
 from kdjax.methods.recipes import peers as side_by_side
 from kdjax.models import gate, stage_names
@@ -20,7 +21,7 @@ def one(
     weight: float = 1.0,
     temperature: float = 3.0,
     warmup_epochs: int = 80,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method:
     """Branches of one net learn from the labels and from their ensemble, whose shares a gate gives by what they all see.

@@ -11,6 +11,7 @@ from jax import lax
 
 from kdjax import losses
 from kdjax.core import Method, Net, check_count, check_positive, from_linen, masked_loss
+from kdjax.core.arrays import AxisName
 from kdjax.methods.recipes import Objective, tap
 from kdjax.methods.recipes import student as one_student
 from kdjax.models import attach, fan_in_uniform
@@ -60,7 +61,7 @@ def ackd(
     diversity: float = 0.1,
     temperature: float = 4.0,
     width: int = 128,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method:
     """Auxiliary learners behind the student's last stage but one help it to take in all that the teacher knows, and are then left.

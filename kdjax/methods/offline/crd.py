@@ -5,10 +5,10 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
 from kdjax import losses
 from kdjax.core import Net, check_option
+from kdjax.core.arrays import ArrayLike
 from kdjax.core.collectives import take
 from kdjax.methods.recipes import Objective, method_of, tap
 from kdjax.models import fan_in_bias, fan_in_uniform

@@ -22,6 +22,7 @@ from kdjax.core import (
     weights_at,
     with_label_weights,
 )
+from kdjax.core.arrays import AxisName
 from kdjax.methods.offline.cross_attention import cakd_objective, patches_of
 from kdjax.methods.recipes import Outputs, labels_objective
 from kdjax.methods.recipes import student as one_student
@@ -69,7 +70,7 @@ def cakd(
     dropout: float = 0.1,
     layer: str = "",
     block: int = 0,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method:
     """A transformer teaches a convolutional net through projectors that a critic cannot tell from it.

@@ -6,6 +6,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Method, Net, check_option, check_share
+from kdjax.core.arrays import AxisName
 from kdjax.methods.recipes import Objective, combine, labels_objective, tap
 from kdjax.methods.recipes import student as one_student
 
@@ -57,7 +58,7 @@ def deit(
     temperature: Any = 3.0,
     reduction: Literal["batchmean", "numel"] = "batchmean",
     smoothing: Any = 0.1,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method:
     """The class token learns from the labels, the distillation token from the teacher.

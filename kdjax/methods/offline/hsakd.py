@@ -8,6 +8,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Frozen, Learner, Method, Net, descent, masked_loss, new_learner, weighted_sum, weights_at
+from kdjax.core.arrays import AxisName
 from kdjax.methods.recipes import joint_exits, joint_labels_term, turned
 from kdjax.models import attach
 
@@ -32,7 +33,7 @@ def hsakd_teacher(
     tx: optax.GradientTransformation,
     *,
     joint: bool = False,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method:
     """Teaches branches behind the stages of a net to tell class and rotation: the stage before `hsakd`.
@@ -97,7 +98,7 @@ def hsakd(
     branch_weight: Any = 1.0,
     weight: Any = 1.0,
     temperature: Any = 3.0,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method:
     """The student's branches imitate the teacher's, stage by stage, on images in all four rotations.

@@ -9,6 +9,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Frozen, InputError, Learner, Method, Net, check_option
+from kdjax.core.arrays import AxisName
 from kdjax.core.images import inputs_of
 from kdjax.methods.offline.fitnet import fitnet_objective
 from kdjax.methods.offline.kd import kd_objective
@@ -41,7 +42,7 @@ def learning_styles(
     weight: float = 1.0,
     exchange_weight: float = 1.0,
     temperature: float = 2.0,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method:
     """Two students, one taught by predictions and the other by features, which exchange what they know as they learn.

@@ -5,6 +5,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import InputError, Method, Net, masked_loss
+from kdjax.core.arrays import AxisName
 from kdjax.methods.recipes import Objective, tap
 from kdjax.methods.recipes import student as one_student
 
@@ -21,7 +22,7 @@ def mlkd(
     temperature: float = 4.0,
     per_row: bool = False,
     standardised: bool = False,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method:
     """The student imitates predictions, relations of classes and relations of images, over a weak and a strong view.

@@ -10,6 +10,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Frozen, InputError, Learner, Method, Net, check_positive, descent, from_linen, weighted_sum
+from kdjax.core.arrays import AxisName
 from kdjax.methods.recipes import tap
 from kdjax.models import batch_norm, conv2d, fan_in_bias, fan_in_uniform, fan_out_uniform, last_stage
 
@@ -35,7 +36,7 @@ class Stack(nn.Module):
     widths: tuple[int, ...]
     norm: bool = False
     transposed: bool = False
-    axis_name: str | None = None
+    axis_name: AxisName = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
@@ -87,7 +88,7 @@ def paraphraser(
     *,
     layer: str,
     rate: float = 0.5,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method:
     """Learns to say a teacher's map again in fewer channels, without labels: the first stage of factor transfer, `ft`.

@@ -9,6 +9,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import InputError, Method, Net, from_linen
+from kdjax.core.arrays import AxisName
 from kdjax.methods.offline.kd import kd_objective
 from kdjax.methods.recipes import Objective, Outputs, combine, labels_objective, tap
 from kdjax.methods.recipes import student as one_student
@@ -36,7 +37,7 @@ def pixel(
     reconstruction: Any = 10.0,
     feature_weight: Any = 0.0,
     layer: str = "stem",
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method:
     """The student sees images of a smaller side, and makes the large ones out of its first features while it is trained.

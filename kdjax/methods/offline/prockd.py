@@ -11,6 +11,7 @@ from jax import lax
 
 from kdjax import losses
 from kdjax.core import InputError, Method, Net, check_count, check_option, from_linen, masked_loss
+from kdjax.core.arrays import AxisName
 from kdjax.methods.offline._tokens import Places, layer_names, places, resized, spread
 from kdjax.methods.recipes import Objective, Outputs, paired_names
 from kdjax.methods.recipes import student as one_student
@@ -91,7 +92,7 @@ def proc_kd(
     prototypes: int = 72,
     warmup: float = 0.1,
     layers: Sequence[str] = (),
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method:
     """Prototypes of the teacher's tokens guide a student whose classes may be others; the teacher's logits are not used.

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from kdjax import losses
 from kdjax.core import check_option, from_linen, linear_warmup, nearest_resize
+from kdjax.core.arrays import AxisName
 from kdjax.methods.recipes import Objective, Outputs, method_of, pairs, tap
 from kdjax.models import batch_norm, conv2d, fan_in_bias, fan_in_uniform
 
@@ -18,7 +19,7 @@ class _Fusion(nn.Module):
     """One level of the review: its map and what the deeper levels left, mixed by attention, made like the teacher's map."""
 
     width: int
-    axis_name: str | None = None
+    axis_name: AxisName = None
 
     @nn.compact
     def __call__(self, x: jax.Array, deeper: jax.Array | None, teacher: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:

@@ -8,6 +8,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import InputError, Method, Net, match_sizes
+from kdjax.core.arrays import AxisName
 from kdjax.methods.recipes import Objective, classifier_of, tap
 from kdjax.methods.recipes import student as one_student
 from kdjax.models import last_map
@@ -19,7 +20,7 @@ def simkd(
     tx: optax.GradientTransformation,
     *,
     weight: Any = 1.0,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method:
     """The student's last map, through a projector, imitates the teacher's, whose linear layer then classifies it.

@@ -6,6 +6,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Method, Net, check_option, check_positive, masked_loss
+from kdjax.core.arrays import AxisName
 from kdjax.core.images import inputs_of
 from kdjax.methods.recipes import Objective
 from kdjax.methods.recipes import student as one_student
@@ -25,7 +26,7 @@ def sokd(
     bridge_student_weight: float = 1.0,
     temperature: float = 4.0,
     teacher_norm: Literal["eval", "train"] = "eval",
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method:
     """The student learns from a fresh copy of the teacher's last stage, which learns beside it on the frozen stages below.

@@ -28,6 +28,7 @@ from kdjax.core import (
     weights_at,
     with_label_weights,
 )
+from kdjax.core.arrays import AxisName
 
 
 class Pace(NamedTuple):
@@ -80,7 +81,7 @@ def tst(
     rate: float = 0.01,
     momentum: float = 0.9,
     sigmoid_logits: bool = False,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method:
     """Two phases that alternate: the student learns from images and their augmented copies, or the augmentation learns.

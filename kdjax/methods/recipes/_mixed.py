@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.core import InputError, Method
+from kdjax.core.arrays import AxisName
 
 _OWN = 2**30  # of the keys of a step, the one that mixes; methods number theirs from 0
 
 
-def mixed(method: Method, mix: Callable[..., tuple[Any, jax.Array]], *, classes: int, axis_name: str | None = None) -> Method:
+def mixed(method: Method, mix: Callable[..., tuple[Any, jax.Array]], *, classes: int, axis_name: AxisName = None) -> Method:
     """The same method, each step of which sees the images and labels of its batch mixed with one another.
 
     Class numbers become distributions `[B, K]`, so that the method must take those: most do, what looks a label up by its number

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from kdjax import losses
 from kdjax.core import Frozen, InputError, Net, check_option, masked_loss
+from kdjax.core.arrays import AxisName
 from kdjax.core.node import Node, static
 from kdjax.models import last_stage, stage_names
 
@@ -35,7 +36,7 @@ class Outputs(Node):
     batch: dict[str, Any]
     key: jax.Array
     step: jax.Array
-    axis_name: str | None = static(default=None)
+    axis_name: AxisName = static(default=None)
     params: Any = field(default_factory=dict)
     partner: dict[str, jax.Array] = field(default_factory=dict)
 

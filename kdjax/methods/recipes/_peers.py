@@ -23,6 +23,7 @@ from kdjax.core import (
     weights_at,
     with_label_weights,
 )
+from kdjax.core.arrays import AxisName
 from kdjax.core.images import inputs_of
 from kdjax.core.start import started
 from kdjax.models import trunk_names
@@ -44,7 +45,7 @@ class PeerOutputs(Node):
     batch: dict[str, Any]
     key: jax.Array
     step: jax.Array
-    axis_name: str | None = static(default=None)
+    axis_name: AxisName = static(default=None)
     adapted: dict[str, jax.Array] = field(default_factory=dict)
 
     @property
@@ -84,7 +85,7 @@ def peers(
     together: Callable[[PeerOutputs], Mapping[str, Any]] | None = None,
     shared: bool = False,
     trunk_tx: optax.GradientTransformation | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method:
     """Builds the method of networks side by side from the objective of one of them.

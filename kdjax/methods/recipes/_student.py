@@ -10,6 +10,7 @@ import optax
 from jax import lax
 
 from kdjax.core import Frozen, InputError, Learner, Method, Net, descent, weighted_sum, weights_at, with_label_weights
+from kdjax.core.arrays import AxisName
 from kdjax.core.images import inputs_of
 from kdjax.core.start import started
 from kdjax.methods.recipes._objective import Objective, Outputs, combine, labels_objective
@@ -36,7 +37,7 @@ def student(
     *,
     teacher: Net | None = None,
     name: str = "student",
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method:
     """Builds the method of one network from its objective: one step down the gradient of the weighted sum of its terms.
@@ -158,14 +159,14 @@ def method_of(
         teacher: Net,
         tx: optax.GradientTransformation,
         *,
-        axis_name: str | None = None,
+        axis_name: AxisName = None,
         micro: int = 1,
         **options: Any,
     ) -> Method:
         return one_student(student, tx, whole(options), teacher=teacher, axis_name=axis_name, micro=micro)
 
     def alone(
-        network: Net, tx: optax.GradientTransformation, *, axis_name: str | None = None, micro: int = 1, **options: Any
+        network: Net, tx: optax.GradientTransformation, *, axis_name: AxisName = None, micro: int = 1, **options: Any
     ) -> Method:
         return one_student(network, tx, whole(options), name="network", axis_name=axis_name, micro=micro)
 

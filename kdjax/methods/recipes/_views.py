@@ -23,6 +23,7 @@ from kdjax.core import (
     weighted_sum,
     weights_at,
 )
+from kdjax.core.arrays import AxisName
 from kdjax.core.node import Node, static
 from kdjax.core.start import started
 from kdjax.methods.recipes import _passes
@@ -65,7 +66,7 @@ class ViewOutputs(Node):
     batch: dict[str, Any]
     key: jax.Array
     step: jax.Array
-    axis_name: str | None = static(default=None)
+    axis_name: AxisName = static(default=None)
 
 
 def views(
@@ -85,7 +86,7 @@ def views(
     ships: Literal["online", "target"] = "online",
     memory: Callable[[jax.Array, ViewOutputs], Any] | None = None,
     probe: Net | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method:
     """Builds a method of views from its objective.

@@ -8,6 +8,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import InputError, Method, Net, check_share, masked_loss
+from kdjax.core.arrays import AxisName
 from kdjax.core.images import inputs_of
 from kdjax.methods.recipes import Objective, student
 from kdjax.methods.self_distil.rows import each_twice, parted
@@ -64,7 +65,7 @@ def cosub(
     *,
     weight: float = 0.5,
     binarised: bool = False,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method:
     """Each image passes through two submodels of a network with stochastic depth, which learn from the labels and each other.

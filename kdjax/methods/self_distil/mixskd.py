@@ -9,6 +9,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import InputError, Method, Net, check_positive
+from kdjax.core.arrays import AxisName
 from kdjax.core.images import as_float, inputs_of
 from kdjax.methods.recipes import Objective, student
 from kdjax.methods.self_distil._exits import from_exits
@@ -27,7 +28,7 @@ def mixskd(
     discriminator_weight: float = 1.0,
     temperature: float = 3.0,
     alpha: float = 0.4,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method:
     """What a network makes of mixed images and the mixture of what it makes of the images teach each other, at every exit.

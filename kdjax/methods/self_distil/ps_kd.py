@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.typing import ArrayLike
 
 from kdjax import losses
 from kdjax.core import InputError, Net, check_count, check_share, gather_replicated
+from kdjax.core.arrays import ArrayLike
 from kdjax.core.collectives import take
 from kdjax.methods.recipes import Objective, method_of
 

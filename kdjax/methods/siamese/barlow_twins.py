@@ -4,6 +4,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Method, Net
+from kdjax.core.arrays import AxisName
 from kdjax.methods.recipes import views
 
 
@@ -15,7 +16,7 @@ def barlow_twins(
     weight: float = 0.0051,
     scale: float = 1.0,
     probe: Net | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Method:
     """Each dimension of the embedding agrees between two views, and no two dimensions say the same.
 

@@ -4,6 +4,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Method, Net, check_count, check_share, cosine_to_one
+from kdjax.core.arrays import AxisName
 from kdjax.methods.recipes import views
 
 
@@ -16,7 +17,7 @@ def byol(
     steps: int,
     tau: float = 0.996,
     probe: Net | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Method:
     """The online network predicts, from one view, what a slow copy of itself makes of the other view.
 

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.typing import ArrayLike
 
 from kdjax import losses
 from kdjax.core import (
@@ -21,6 +20,7 @@ from kdjax.core import (
     spherical_k_means,
     unit,
 )
+from kdjax.core.arrays import ArrayLike, AxisName
 from kdjax.core.collectives import take
 from kdjax.methods.recipes import views
 
@@ -51,7 +51,7 @@ def deepcluster_v2(
     heads: int = 3,
     temperature: float = 0.1,
     probe: Net | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Method:
     """All views of an image are classified into the cluster that its embedding of the last epoch lies in.
 

@@ -5,6 +5,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Method, Net, check_count, check_option, check_positive, check_share, cosine_to_one, freeze
+from kdjax.core.arrays import AxisName
 from kdjax.methods.recipes import views
 from kdjax.models import prototype_head
 
@@ -25,7 +26,7 @@ def dino(
     momentum: float = 0.996,
     frozen_epochs: int = 1,
     probe: Net | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Method:
     """The network gives, for every view, the sharpened and centred outputs that its slow copy gives for the other large views.
 

@@ -10,6 +10,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import InputError, Method, Net, check_count, check_option, check_positive, check_share
+from kdjax.core.arrays import AxisName
 from kdjax.methods.recipes import views
 
 
@@ -24,7 +25,7 @@ def fast_moco(
     temperature: float = 1.0,
     momentum: float = 0.99,
     probe: Net | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Method:
     """A few patches of a view find the slow network's key of the whole other view: many positive pairs from one image.
 

@@ -6,6 +6,7 @@ import optax
 from kdjax import losses
 from kdjax.augment import correspondence
 from kdjax.core import InputError, Method, Net, check_count, check_positive, check_share, cosine_to_one
+from kdjax.core.arrays import AxisName
 from kdjax.methods.recipes import views
 from kdjax.models import last_map
 
@@ -22,7 +23,7 @@ def lc_loss(
     weight: float = 1.0,
     temperature: float = 0.1,
     probe: Net | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Method:
     """`byol`, and each place of a view's map finds the slow network's map of the other view at the same place of the image.
 

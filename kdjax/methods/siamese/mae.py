@@ -8,6 +8,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import InputError, Learner, Method, Net, check_count, check_option, descent, row_keys
+from kdjax.core.arrays import AxisName
 from kdjax.core.images import inputs_of
 
 
@@ -31,7 +32,7 @@ def mae(
     patch: int,
     mask: float = 0.75,
     normalise: bool = True,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Method:
     """A transformer sees a few patches of an image, and a small one makes the pixels of the others from what it found.
 
@@ -93,7 +94,7 @@ def _images(batch: Any) -> jax.Array:
     return batch["views"][0] if "views" in batch else inputs_of(batch)
 
 
-def _places(key: jax.Array, images: jax.Array, patch: int, axis_name: str | None) -> jax.Array:
+def _places(key: jax.Array, images: jax.Array, patch: int, axis_name: AxisName) -> jax.Array:
     """Where each patch stands in a random order of its image's patches, `[B, rows, columns]`."""
     rows, height, width = images.shape[:3]
     if height % patch or width % patch:

@@ -6,6 +6,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Method, Net, check_count, check_option, check_positive, check_share, cosine_to_one, push, unit
+from kdjax.core.arrays import AxisName
 from kdjax.methods.recipes import views
 from kdjax.methods.siamese._queue import random_queue
 
@@ -22,7 +23,7 @@ def moco(
     symmetric: bool = False,
     steps: int = 1,
     probe: Net | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Method:
     """A view's query finds the slow network's key of the other view among keys of earlier images (MoCo v2).
 
@@ -88,7 +89,7 @@ def moco_v2_plus(
     momentum: float = 0.99,
     predictor_follows: bool = False,
     probe: Net | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Method:
     """The nets of `byol` with the contrast of `moco`: each view's prediction finds the slow network's key of the other view.
 
@@ -143,7 +144,7 @@ def moco_v3(
     temperature: float = 1.0,
     momentum: float = 0.99,
     probe: Net | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Method:
     """A view's prediction finds the slow network's key of the other view among those of the batch, without a queue.
 

@@ -6,6 +6,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Method, Net, check_count, check_share, cosine_to_one, row_normal
+from kdjax.core.arrays import AxisName
 from kdjax.methods.recipes import views
 
 
@@ -21,7 +22,7 @@ def msbreg(
     walk: float = 0.1,
     per_view: bool = True,
     probe: Net | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Method:
     """All views of an image meet in the middle of what a slow network makes of them; images spread, globally and each for itself.
 

@@ -4,6 +4,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Method, Net, check_positive, push, unit
+from kdjax.core.arrays import AxisName
 from kdjax.methods.recipes import views
 from kdjax.methods.siamese._queue import random_queue
 
@@ -17,7 +18,7 @@ def nnclr(
     queue: int = 65536,
     temperature: float = 0.1,
     probe: Net | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Method:
     """The nearest neighbour of a view, among embeddings of earlier images, finds the prediction from the other view.
 

@@ -18,6 +18,7 @@ from kdjax.core import (
     offset,
     row_keys,
 )
+from kdjax.core.arrays import AxisName
 from kdjax.methods.recipes import views
 
 
@@ -37,7 +38,7 @@ def relicv2(
     mask_p: float = 0.1,
     background: float = 0.5,
     probe: Net | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Method:
     """Every view finds what a slow network makes of the large views, among a few images, and so that views look at them alike.
 
@@ -106,7 +107,7 @@ def relicv2(
     )
 
 
-def _others(key: jax.Array, rows: int, count: int, axis_name: str | None) -> jax.Array | None:
+def _others(key: jax.Array, rows: int, count: int, axis_name: AxisName) -> jax.Array | None:
     """So many other rows of the global batch for each row of this device, none of them twice; None for all."""
     if not count:
         return None
@@ -121,7 +122,7 @@ def _others(key: jax.Array, rows: int, count: int, axis_name: str | None) -> jax
 
 
 def _without_background(
-    batch: dict, key: jax.Array, large: int, p: float, background: float, axis_name: str | None
+    batch: dict, key: jax.Array, large: int, p: float, background: float, axis_name: AxisName
 ) -> tuple[jax.Array, ...]:
     """The views, of which some large ones show nothing but what the mask has."""
     if "geometry" not in batch:

@@ -4,6 +4,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Method, Net, check_count, check_positive, check_share, cosine_to_one, push, unit
+from kdjax.core.arrays import AxisName
 from kdjax.methods.recipes import views
 from kdjax.methods.siamese._queue import random_queue
 
@@ -19,7 +20,7 @@ def ressl(
     key_temperature: float = 0.04,
     momentum: float = 0.99,
     probe: Net | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Method:
     """A strong view is related to earlier images as the slow network says that the weak view is.
 

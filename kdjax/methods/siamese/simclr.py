@@ -5,6 +5,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Method, Net, check_positive
+from kdjax.core.arrays import AxisName
 from kdjax.methods.recipes import views
 
 
@@ -15,7 +16,7 @@ def simclr(
     *,
     temperature: float = 0.1,
     probe: Net | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Method:
     """Views of one image attract, all other images of the batch repel.
 

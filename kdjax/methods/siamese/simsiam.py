@@ -4,6 +4,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Method, Net
+from kdjax.core.arrays import AxisName
 from kdjax.methods.recipes import views
 
 
@@ -14,7 +15,7 @@ def simsiam(
     tx: optax.GradientTransformation,
     *,
     probe: Net | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method:
     """The network predicts, from one view, its own embedding of the other view, through which no gradient flows.

@@ -9,6 +9,7 @@ from jax import lax
 
 from kdjax import losses
 from kdjax.core import Method, Net, check_option, check_positive, freeze, keep_unit_columns, offset, push, unit
+from kdjax.core.arrays import AxisName
 from kdjax.methods.recipes import views
 from kdjax.methods.siamese._queue import random_queue
 from kdjax.models import prototype_head
@@ -28,7 +29,7 @@ def swav(
     queue_epoch: int = 15,
     frozen_epochs: int = 1,
     probe: Net | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Method:
     """The prototypes that one view is assigned to are predicted from the others; assignments use all prototypes equally.
 
@@ -59,7 +60,7 @@ def swav(
     for name, value in {"queue": queue, "queue_epoch": queue_epoch, "frozen_epochs": frozen_epochs}.items():
         check_option(name, value, lambda n: n >= 0, "a whole number, 0 or more")
 
-    def assign(scores: jax.Array, past: Any, kernel: jax.Array, step: jax.Array, axis: str | None) -> jax.Array:
+    def assign(scores: jax.Array, past: Any, kernel: jax.Array, step: jax.Array, axis: AxisName) -> jax.Array:
         """The assignments of the batch, beside those of the queue where there is one."""
 
         def sinkhorn(scores):

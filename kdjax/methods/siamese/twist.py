@@ -9,6 +9,7 @@ from jax import lax
 
 from kdjax import losses
 from kdjax.core import Method, Net, check_count, check_option, cosine_to_one, gather
+from kdjax.core.arrays import AxisName
 from kdjax.methods.recipes import views
 
 
@@ -24,7 +25,7 @@ def twist(
     epsilon: float = 1e-5,
     momentum: float | None = None,
     probe: Net | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Method:
     """Views of an image fall into the same class, each surely, and the batch into all classes.
 
@@ -81,7 +82,7 @@ def twist_labels(
     share: float = 0.5,
     last_share: float = 0.6,
     probe: Net | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Method:
     """The last epochs of TWIST: the surer of the two large views says where all other views of an image belong.
 

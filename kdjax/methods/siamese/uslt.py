@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import lax
-from jax.typing import ArrayLike
 
 from kdjax import losses
 from kdjax.augment import as_float
@@ -26,6 +25,7 @@ from kdjax.core import (
     weighted_sum,
     weights_at,
 )
+from kdjax.core.arrays import ArrayLike, AxisName
 from kdjax.core.collectives import take
 from kdjax.models import linear_head
 
@@ -65,7 +65,7 @@ def uslt(
     mean_momentum: float = 0.5,
     threshold: float = 0.95,
     variant: str = "mean",
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Method:
     """An image falls into the cluster of a neighbour, rare clusters raised, and surely into the one of its weak view (USL-T).
 

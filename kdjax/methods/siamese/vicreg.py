@@ -4,6 +4,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Method, Net
+from kdjax.core.arrays import AxisName
 from kdjax.methods.recipes import views
 
 
@@ -17,7 +18,7 @@ def vicreg(
     covariance: float = 1.0,
     halve_variance: bool = True,
     probe: Net | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Method:
     """Both views' embeddings are near each other, each dimension varies, and no two dimensions vary together.
 
@@ -55,7 +56,7 @@ def vibcreg(
     variance: float = 25.0,
     covariance: float = 200.0,
     probe: Net | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Method:
     """As `vicreg`, with correlations in place of covariances.
 

@@ -8,6 +8,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Method, Net, check_count, check_option, gather
+from kdjax.core.arrays import AxisName
 from kdjax.methods.recipes import views
 
 
@@ -20,7 +21,7 @@ def w_mse(
     repeats: int = 1,
     shrinkage: float = 0.0,
     probe: Net | None = None,
-    axis_name: str | None = None,
+    axis_name: AxisName = None,
 ) -> Method:
     """Views of an image are near each other, where the embeddings of a batch are whitened.
 
