@@ -9,6 +9,7 @@ import numpy as np
 from launch.table import look
 
 Cell = Callable[[dict], str]
+MARKERS = "Dos^vP*X"  # of networks, since colours come back
 
 
 def rows(found: Mapping[str, dict]) -> dict[str, Cell]:
@@ -90,6 +91,7 @@ def _lines(where: str) -> Callable[[Any, Any], None]:
     def paint(axes: Any, curves: Any) -> None:
         _curves(axes, curves)
         axes.set(xlabel=where, ylabel="accuracy (%)", ylim=(-2, 102))
+        axes.xaxis.get_major_locator().set_params(integer=True)
 
     return paint
 
@@ -99,8 +101,8 @@ def _areas(axes: Any, content: tuple[Mapping[str, dict], str, Mapping[str, look.
     found, score, style = content
     names = list(next(iter(found.values())))
     for k, (network, sets) in enumerate(found.items()):
-        at = np.arange(len(names)) + 0.12 * (k - (len(found) - 1) / 2)
-        axes.plot(at, [sets[name][score]["auroc"] for name in names], "D", color=style[network].color, label=look.shown(network))
+        at, values = np.arange(len(names)) + 0.12 * (k - (len(found) - 1) / 2), [sets[name][score]["auroc"] for name in names]
+        axes.plot(at, values, MARKERS[k % len(MARKERS)], color=style[network].color, markersize=8, label=look.shown(network))
     axes.axhline(50, color=look.GREY, linewidth=1, linestyle="--")
     axes.set_xticks(range(len(names)), [look.text(_short(name)) for name in names], rotation=20, ha="right")
     axes.set(xlim=(-0.5, len(names) - 0.5), ylim=(-2, 102), xlabel="foreign set; line: a guess", ylabel="AUROC (%)")
@@ -112,8 +114,10 @@ def _landscape(path: Path, lines: Mapping[str, Any], planes: Mapping[str, Any]) 
     for axes, (title, curves) in zip(columns[0], lines.items(), strict=False):
         _curves(axes, curves)
         axes.set(title=title, xlabel="position", ylabel="loss (nats)")
+    least, most = (f([f(loss) for _, loss in planes.values()]) for f in (np.min, np.max))
+    levels = np.linspace(least, max(most, least + 1e-6), 21)  # the same for all, or flat and sharp would look alike
     for axes, (title, (at, loss)) in zip(columns[0][len(lines) :], planes.items(), strict=True):
-        picture = axes.contourf(at, at, np.transpose(loss), levels=20)
+        picture = axes.contourf(at, at, np.transpose(loss), levels=levels)
         figure.colorbar(picture, ax=axes, shrink=0.8, label="loss (nats)")
         axes.plot(0, 0, "w+", markersize=12)
         axes.set(title=title, xlabel="first direction (norms of filters)", ylabel="second direction (norms of filters)")
