@@ -57,7 +57,7 @@ def test_the_gap_of_a_quadratic_loss():
 
     def around(params, rows):
         moved = {"kernel": params["kernel"] - PARAMS["kernel"]}
-        return quadratic(moved, rows)
+        return quadratic(moved, rows) + 7
 
     gap = perturbation_gap(around, PARAMS, BATCHES, KEY, scales=(0.1, 0.2), draws=4)
     each = [value(filter_normalised(jax.random.fold_in(KEY, n), PARAMS)["kernel"]) for n in range(4)]
