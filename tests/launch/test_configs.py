@@ -28,6 +28,7 @@ def words_for(file, folder):
 VARIANTS = [
     "quickstart.py:student=resnet8,teacher=wrn_16_1,method=kd",
     "quickstart.py:student=wrn,teacher=resnet18",
+    "cifar100_self.py:method=dks",
     "cifar10.py:teacher=resnet20,student=conv_net",
     "imagenet_kd.py:student=mobilenet_v2",
     "digits_byol.py:encoder=resnet8",
