@@ -13,8 +13,10 @@ from functools import partial
 from ml_collections import ConfigDict
 
 from kdjax import methods
-from kdjax.experiment import mutual, sections, self_distillation
-from kdjax.experiment.entry import Entry, method_section, methods_section
+from kdjax.core import check_option
+from kdjax.experiment import mutual, sections
+from kdjax.experiment.entry import Entry, methods_section
+from kdjax.methods.mutual.kdcl import refresh_shares
 
 
 def train_hssakd(c):
@@ -23,8 +25,13 @@ def train_hssakd(c):
 
 
 def train_kdcl(c):
-    """A view of its own for each peer."""
-    return methods.kdcl(c.peers, c.tx, **c.options), c.views
+    """A view of its own for each peer; the shares of the target `general` are found anew for every epoch."""
+    fields = {}
+    if c.settings["target"] == "general":
+        what = "validation images, of --config.data.val_fraction above 0"
+        check_option("target", "general", lambda _: c.dataset.val is not None, what)
+        fields = {"refresh": refresh_shares, "refresh_every": c.steps_per_epoch}
+    return c.stage(lambda c: (methods.kdcl(c.peers, c.tx, **c.options), c.views), **fields)
 
 
 METHODS = {
@@ -33,19 +40,22 @@ METHODS = {
     "ffl": Entry(methods.ffl),
     "hssakd": Entry(methods.hssakd, train_hssakd),
     "independent": Entry(partial(methods.dml, weight=0.0, simultaneous=True)),
-    "kdcl": Entry(methods.kdcl, train_kdcl),
+    "kdcl": Entry(methods.kdcl, stages=train_kdcl),
     "mfef": Entry(methods.mfef),
     "okddip": Entry(methods.okddip),
     "one": Entry(methods.one),
 }
 
 
+EPOCHS = 30
+PUBLISHED_EPOCHS = 300  # of those methods whose imitation is faded in
+
+
 def get_config(variant: str = "") -> ConfigDict:
     chosen = sections.variant(variant, method="dml", methods="", student="conv_net")
-    if chosen["methods"]:
-        own = {"methods": methods_section(tuple(chosen["methods"].split("/")), METHODS)}
-    else:
-        own = {"method": method_section(chosen["method"], METHODS)}
+    names = tuple((chosen["methods"] or chosen["method"]).split("/"))
+    found = methods_section(names, METHODS, share=EPOCHS / PUBLISHED_EPOCHS)
+    own = {"methods": found} if chosen["methods"] else {"method": found[names[0]]}
     return ConfigDict(
         {
             **sections.run_section(seeds=5),
@@ -53,11 +63,11 @@ def get_config(variant: str = "") -> ConfigDict:
             **sections.students_section(baseline_rates=sections.rates_for(chosen["student"], 0.1, 0.5, 2.0, 5.0), smoothing=0.1),
             "peers": 2,
             "student_training": sections.training_section(
-                chosen["student"], widths=(8, 16), epochs=30, optimiser=sections.sgd_section(0.5)
+                chosen["student"], widths=(8, 16), epochs=EPOCHS, optimiser=sections.sgd_section(0.5)
             ),
             **own,
         }
     )
 
 
-build = partial(self_distillation.build, table=METHODS, taught=mutual.peer_stages)
+build = partial(mutual.build, table=METHODS)

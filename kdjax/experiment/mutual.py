@@ -7,14 +7,36 @@ from typing import Any
 from kdjax import models
 from kdjax.core import Method, Net, pick
 from kdjax.evaluate.peers import classification_of_peers
+from kdjax.experiment import self_distillation
 from kdjax.experiment.classifier import ClassifierContext
 from kdjax.experiment.config import Config, plain
-from kdjax.experiment.context import stages_of
+from kdjax.experiment.context import Experiment, stages_of
 from kdjax.experiment.data import own_views
 from kdjax.experiment.entry import Table
 from kdjax.experiment.mixing import with_words
 from kdjax.experiment.sections import swept
 from kdjax.train import Stage
+
+INDEPENDENT = "independent"  # the method whose peers do not imitate
+
+
+def build(config: Config, table: Table) -> Experiment:
+    """As `self_distillation.build`, a stage of peers by each method.
+
+    Beside a student alone each is held against the peers that do not imitate, where there are some: the mean over peers, and their
+    ensemble.
+
+    Args:
+      config: filled.
+      table: of the methods by name.
+    """
+    found = self_distillation.build(config, table, taught=peer_stages)
+    if INDEPENDENT not in found.stages:
+        return found
+    others = [name for name in config.methods if name != INDEPENDENT]
+    results = ("test_mean_accuracy", "test_ensemble_accuracy")
+    against = tuple((f"{name}/{result}", f"{INDEPENDENT}/{result}") for name in others for result in results)
+    return found._replace(compare=found.compare + against)
 
 
 @dataclass(frozen=True, kw_only=True)

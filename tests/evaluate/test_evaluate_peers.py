@@ -26,6 +26,12 @@ def test_peers_are_measured_each_in_the_mean_and_together():
     np.testing.assert_allclose(found["disagreement"], [100 * (3 + 6 + 3) / 12 / 3, 0])
 
 
+def test_what_a_method_makes_of_all_is_measured_too():
+    networks = {"peer0": {"logits": right(0)[None], "together": right(*range(6))[None]}, "peer1": {"logits": right(1)[None]}}
+    found = classification_of_peers(collected({"test": networks}), "test", True)
+    np.testing.assert_allclose([*found["together_accuracy"], *found["accuracy"]], [50, 100 / 12], rtol=1e-5)
+
+
 def test_while_training_it_is_that_of_classifiers():
     networks = {"peer0": {"logits": right(0)[None]}, "peer1": {"logits": right(1, 2)[None]}}
     assert set(classification_of_peers(collected({"val": networks}), "val", False)) == {"accuracy", "peer1_accuracy"}

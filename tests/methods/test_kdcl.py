@@ -4,11 +4,12 @@ import numpy as np
 import optax
 import pytest
 from cases import CASES, close, start
+from scipy.optimize import minimize
 from tiny_nets import CLASSES, LABELS, images, without_batch_norm
 
 from kdjax import losses, methods
 from kdjax.core import InputError
-from kdjax.methods.mutual.kdcl import _best
+from kdjax.methods.mutual.kdcl import _best, _linear, general_shares, refresh_shares
 from kdjax.models import conv_net
 
 KEY = jax.random.key(5)
@@ -50,7 +51,7 @@ def test_loss_and_step_are_those_of_the_target(target):
         np.testing.assert_allclose(state.peers[k].params["b"] - new.peers[k].params["b"], 0.5 * pooled.T @ slope / 16, atol=1e-6)
 
 
-@pytest.mark.parametrize("target", ["naive", "min_logit"])
+@pytest.mark.parametrize("target", ["naive", "linear", "min_logit", "general"])
 def test_equal_peers_teach_each_other_nothing(target):
     nets = (without_batch_norm(), without_batch_norm())
     case = CASES["kdcl"](nets=nets, target=target)
@@ -87,9 +88,72 @@ def test_the_best_is_of_each_row():
     np.testing.assert_allclose(best, np.min([losses.cross_entropy(z, labels) for z in logits], axis=0), rtol=1e-6)
 
 
-@pytest.mark.parametrize(("options", "words"), [({"target": "linear"}, "target='linear'"), ({"temperature": 0}, "temperature=0")])
+def test_the_combination_has_the_least_cross_entropy_of_each_row():
+    """Against a general solver; of some rows the best is one of the peers, of others it is none."""
+    logits = np.random.default_rng(0).normal(size=(3, 12, 4)).astype(np.float32) * 3
+    labels = np.arange(12) % 4
+    found = _linear(jnp.asarray(logits), jnp.asarray(labels))
+
+    def surprise(shares, row):
+        return -log_softmax(shares @ np.float64(logits[:, row]))[labels[row]]
+
+    least = []
+    for row in range(12):
+        options = {"bounds": [(0, 1)] * 3, "constraints": {"type": "eq", "fun": lambda a: a.sum() - 1}, "method": "SLSQP"}
+        least.append(minimize(surprise, np.full(3, 1 / 3), args=(row,), **options).fun)
+    ours = losses.cross_entropy(found, labels)
+    np.testing.assert_allclose(ours, least, atol=0.01)
+    alone = np.min([losses.cross_entropy(z, labels) for z in logits], axis=0)
+    assert np.all(ours < alone + 0.01) and np.any(ours < alone - 0.05) and np.any(np.abs(np.subtract(least, alone)) < 1e-3)
+
+
+def test_the_least_error_has_the_shares_of_the_inverse_covariance():
+    """No other shares of sum 1 err less, and the images of the worst peer count least."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, 200)
+    hit = np.eye(4)[labels]
+    logits = [4 * hit + noise * rng.normal(size=(200, 4)) for noise in (1.0, 1.5, 4.0)]
+    shares = general_shares(logits, labels)
+    errors = np.array([np.exp(log_softmax(z)) - hit for z in logits])
+
+    def error(shares):
+        return np.mean(np.sum(np.tensordot(shares, errors, 1) ** 2, -1))
+
+    assert shares.sum() == pytest.approx(1) and shares.argmin() == 2
+    for way in ([1, -1, 0], [0, 1, -1], [1, 1, -2]):
+        assert min(error(shares + 0.05 * np.array(way)), error(shares - 0.05 * np.array(way))) > error(shares)
+    np.testing.assert_allclose(general_shares(np.array([logits[0]] * 3), labels), np.full(3, 1 / 3), rtol=1e-5)
+    unknown = np.concatenate([labels, [-1]])
+    more = [np.concatenate([z, np.full((1, 4), 9.0)]) for z in logits]
+    np.testing.assert_allclose(general_shares(more, unknown), shares, rtol=1e-6)
+
+
+def test_the_general_target_has_the_shares_of_validation_images():
+    """Found anew, kept by a step, also where the State lies inside that of a sweep."""
+    case = CASES["kdcl"](nets=NETS, target="general")
+    state = start(case)
+    outputs = {name: {"logits": taps["logits"]} for name, taps in case.method.predict(state, case.batch["image"]).items()}
+    collect = lambda split, tap: (outputs, {"label": np.asarray(LABELS)}) if split == "val" else None  # noqa: E731
+    found = refresh_shares(collect, state, 0, KEY)
+    shares = general_shares([taps["logits"] for taps in outputs.values()], LABELS)
+    np.testing.assert_array_equal(found.adapter.stats["shares"], shares)
+    within = refresh_shares(collect, {"hyper": jnp.ones(2), "inner": state}, 0, KEY)
+    close(within["inner"], found)
+    new, metrics = jax.jit(case.method.step)(found, case.batch, KEY)
+    np.testing.assert_array_equal(new.adapter.stats["shares"], shares)
+    logits = np.float64(logits_of(case, state))
+    q = log_softmax(np.tensordot(np.float64(shares), logits, 1) / 2)
+    imitation = 4 * (np.exp(q) * (q - log_softmax(logits[0] / 2))).sum(-1).mean()
+    np.testing.assert_allclose(metrics["peer0_imitation"], imitation, rtol=1e-3)
+    assert list(case.method.weights(state)) == ["peer0", "peer1", "peer2"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"target": "all"}, "target 'all' is not known; accepted: "), ({"temperature": 0}, "temperature=0 is not accepted")],
+)
 def test_options_out_of_range_are_refused(options, words):
-    with pytest.raises(InputError, match=f"^{words} is not accepted"):
+    with pytest.raises(InputError, match=f"^{words}"):
         methods.kdcl(NETS, None, **options)  # pyright: ignore
 
 

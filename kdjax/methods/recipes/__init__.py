@@ -12,14 +12,15 @@ from kdjax.methods.recipes._objective import (
     several,
     tap,
 )
-from kdjax.methods.recipes._peers import PeerOutputs, peers
+from kdjax.methods.recipes._peers import PeerOutputs, Peers, peers
 from kdjax.methods.recipes._student import Student, method_of, student
 from kdjax.methods.recipes._teachers import each_teacher
 from kdjax.methods.recipes._turned import joint_exits, joint_labels_term, turned
 from kdjax.methods.recipes._views import ViewOutputs, views
 
 __all__ = [
-    "Objective", "Outputs", "PeerOutputs", "Student", "ViewOutputs", "classifier_of", "combine", "each_teacher", "joint_exits",
+    "Objective", "Outputs", "PeerOutputs", "Peers",
+    "Student", "ViewOutputs", "classifier_of", "combine", "each_teacher", "joint_exits",
     "joint_labels_term", "labels_objective", "method_of", "mixed", "paired_names", "pairs", "peers", "several", "student", "tap",
     "turned", "views",
 ]  # fmt: skip

@@ -213,14 +213,14 @@ def peers(
         found = weights_of(state)
         outputs = {name: net.apply(*found[name], inputs, train=False)[0] for name, net in zip(names, nets, strict=True)}
         if adapter:
-            said, _ = adapter.apply(*found["adapter"], list(outputs.values()), train=False)
+            said, _ = adapter.apply(state.adapter.params, state.adapter.stats, list(outputs.values()), train=False)
             outputs["peer0"] |= {"together": said["logits"]} if "logits" in said else {}
         return outputs
 
     def weights_of(state):
         params = {name: one.params for name, one in parts_of(state).items()}
         found = {name: (whole(params, name), one.stats) for name, one in zip(names, state.peers, strict=True)}
-        return found | ({"adapter": (state.adapter.params, state.adapter.stats)} if adapter else {})
+        return found | ({"adapter": (one.params, one.stats)} if (one := state.adapter) and jax.tree.leaves(one.params) else {})
 
     return Method(init, step, predict, weights_of)
 
