@@ -93,7 +93,9 @@ class StudentContext(ClassifierContext):
         if not alone:
             usual["given"] = given or self.teaching.given
             if views:
-                usual["teacher_cache"] = teacher_cache(self.config, self.dataset, self.teaching.net, self.teaching.specification)
+                also = " ".join(f"{word} {dict(own)}" for word, own in self.words.items())
+                specification = self.teaching.specification
+                usual["teacher_cache"] = teacher_cache(self.config, self.dataset, self.teaching.net, specification, also=also)
         if self.intermediate:
             usual |= {"intermediate": True, "evaluate": _nothing}
         else:

@@ -24,12 +24,13 @@ del VIT["widths"]
 OWN = "byot confidence_penalty dks sad sd_dropout supervised sd_dropout+confidence_penalty"
 
 
-def stage(name, config=self_distil, source=ROWS, net=NET, micro=1, **changed):
+def stage(name, config=self_distil, source=ROWS, net=NET, micro=1, views=0, **changed):
     """The last stage of a method of a table."""
     section, fields = ConfigDict(method_section(name, config.METHODS, **changed)), shared(net, source=source)
     fields["config"].data.batch, fields["training"]["micro"] = 8, micro
     with fields["config"].unlocked():
         fields["config"].peers = 2
+    fields["config"].cache.views, fields["config"].data.augment = views, "none"
     if config is offline:
         found = student_stages("student", section, config.METHODS, teaching(models.build(NET)), fields)
     else:
@@ -38,9 +39,9 @@ def stage(name, config=self_distil, source=ROWS, net=NET, micro=1, **changed):
     return found["student"]
 
 
-def step(stage):
+def step(stage, **more):
     """The first State and the step of a stage, traced on a batch as it is augmented."""
-    batch = stage.augment(jax.random.split(jax.random.key(0), stage.batch), blank_batch(stage))
+    batch = stage.augment(jax.random.split(jax.random.key(0), stage.batch), blank_batch(stage)) | more
     given = {name: weights_of(models.build(NET)) for name in stage.method.needs}
     state = jax.eval_shape(stage.method.init, jax.random.key(0), batch, given)
     return jax.eval_shape(stage.method.step, state, batch, jax.random.key(0))
@@ -110,6 +111,13 @@ def test_what_cannot_be_mixed_is_refused_in_one_line(name, config, said):
     with pytest.raises(InputError, match=said) as told:
         step(stage(name, config))
     assert str(told.value).startswith(f"method={name!r} is not accepted: ") and "\n" not in str(told.value)
+
+
+def test_outputs_of_a_teacher_are_kept_of_the_same_boxes():
+    found = stage("kd+cutout", offline, views=2).teacher_cache
+    assert found.drawn and found.about["augmentation"] == "none cutout {'size': 0}"
+    with pytest.raises(InputError, match=r"method='kd\+mixup' is not accepted: outputs of a teacher computed before"):
+        step(stage("kd+mixup", offline, views=2), teacher={"logits": np.zeros((8, 4), np.float32)})
 
 
 def test_images_without_a_label_are_not_mixed():

@@ -21,6 +21,11 @@ def test_what_is_kept_follows_from_the_net_and_the_images(given):
     found = teacher_cache(*given, models.build(NET), NET)
     assert (found.views, found.taps, found.drawn) == (2, ("logits",), True)
     assert found.about["net.widths"] == [3] and found.about["augmentation"] == "affine"
+    given[0].data.augment = "none"
+    with pytest.raises(InputError, match=r"views=2 is not accepted without augmentation"):
+        teacher_cache(*given, models.build(NET), NET)
+    more = teacher_cache(*given, models.build(NET), NET, also="cutout 8")
+    assert more.drawn and more.about["augmentation"] == "none cutout 8"
     given[0].cache.views = 0
     assert teacher_cache(*given, models.build(NET), NET) is None
 
