@@ -13,7 +13,7 @@ from functools import partial
 from ml_collections import ConfigDict
 
 from kdjax import methods
-from kdjax.experiment import sections, self_distillation
+from kdjax.experiment import sections, self_distillation, swa
 from kdjax.experiment.entry import Entry, method_section, methods_section
 from kdjax.methods.recipes import labels_objective
 from kdjax.methods.self_distil.bake import bake_objective
@@ -28,6 +28,11 @@ def train_bake(c, *, others=3):
 def make_mixskd(c):
     """A method of its own step, which draws how images are mixed."""
     return c.entry.method(c.network, c.tx, **c.options)
+
+
+def train_swa(c, *, after=0.5, rate_share=0.5):
+    """A rate that stays at `rate_share` behind the part `after` of the steps, where weights are averaged."""
+    return swa.averaged_stage(c, after=after, rate_share=rate_share)
 
 
 METHODS = {
@@ -46,6 +51,7 @@ METHODS = {
     "sad": Entry(methods.sad),
     "sd_dropout": Entry(methods.sd_dropout),
     "supervised": Entry(methods.supervised, objective=labels_objective),
+    "swa": Entry(methods.swa, stages=train_swa),
     "tf_kd": Entry(methods.tf_kd),
 }
 

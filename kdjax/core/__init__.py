@@ -2,7 +2,7 @@
 
 from kdjax.core.arrays import ArrayLike, AxisName
 from kdjax.core.ascent import ascend
-from kdjax.core.averaged import averaged
+from kdjax.core.averaged import averaged, running_mean
 from kdjax.core.chain import chain
 from kdjax.core.check import InputError, check_count, check_option, check_positive, check_share, nearest, pick
 from kdjax.core.collectives import gather, gather_replicated, mean, offset, pmean, psum
@@ -23,6 +23,7 @@ from kdjax.core.node import Node, static
 from kdjax.core.norm_rescale import norm_rescale
 from kdjax.core.pool import average_pool, match_sizes, nearest_resize
 from kdjax.core.queue import Queue, new_queue, push
+from kdjax.core.re_estimated import re_estimated
 from kdjax.core.schedules import cycled, cyclic, linear_warmup, sigmoid_rampup
 from kdjax.core.state import Follower, Frozen, Learner, join, map_by_kind, split
 from kdjax.core.terms import masked_loss, weighted_sum, weights_at, with_label_weights
@@ -37,6 +38,6 @@ __all__ = [
     "gather", "gather_replicated", "jit_fast_compile", "join", "keep_unit_columns", "learn", "learner_of", "linear_warmup",
     "map_by_kind", "masked_loss", "match_sizes", "mean", "mean_grad", "memory_available", "nearest", "nearest_resize",
     "new_learner", "new_queue", "nnx_weights", "norm_rescale", "normalised", "offset", "on_parts", "pick", "pmean", "psum",
-    "push", "read_by_name", "row_keys", "row_normal", "sigmoid_rampup", "skip_zero_gradients", "spherical_k_means", "split",
-    "static", "unit", "weighted_sum", "weights_at", "with_label_weights", "with_norms",
+    "push", "re_estimated", "read_by_name", "row_keys", "row_normal", "running_mean", "sigmoid_rampup", "skip_zero_gradients",
+    "spherical_k_means", "split", "static", "unit", "weighted_sum", "weights_at", "with_label_weights", "with_norms",
 ]  # fmt: skip

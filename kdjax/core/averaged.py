@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from kdjax.core.check import check_share
+from kdjax.core.check import check_count, check_option, check_share
 from kdjax.core.ema import ema
 from kdjax.core.method import Method
 from kdjax.core.state import Follower, is_learner, learners_of
@@ -77,6 +77,36 @@ def averaged(method: Method, decay: float | Callable[[jax.Array], Any] = 0.999) 
     return Method(init, step, predict, weights, method.needs, loss, update)
 
 
+def running_mean(start: int, every: int = 1) -> Callable[[jax.Array], jax.Array]:
+    """The decay by which `averaged` gives the plain mean of the weights behind the steps `start`, `start + every`, ...
+
+    Until then it is what is trained.
+
+    Args:
+      start: steps done, 0 or more; 0 takes the weights that training starts from too.
+      every: steps from one to the next.
+
+    Raises:
+      InputError: for numbers that are none.
+
+    Reference: Izmailov, Podoprikhin, Garipov, Vetrov and Wilson, Averaging Weights Leads to Wider Optima and Better
+    Generalization, UAI 2018 (arXiv 1803.05407).
+
+    >>> decay = running_mean(3, 2)
+    >>> [round(float(decay(step)), 2) for step in range(7)]
+    [0.0, 0.0, 0.0, 1.0, 0.5, 1.0, 0.67]
+    """
+    check_option("start", start, lambda s: s >= 0, "a step, 0 or more")
+    check_count(every=every)
+
+    def decay(step):
+        since = jnp.asarray(step) + 1 - start
+        taken = since // every
+        return jnp.where(since < 0, 0.0, jnp.where(since % every == 0, taken / (taken + 1), 1.0))
+
+    return decay
+
+
 def _shown(state: Averaged) -> Any:
     """The State with the averages in the place of what is trained."""
     left = iter(state.averages)
@@ -92,7 +122,11 @@ def _shown(state: Averaged) -> Any:
 
 def _towards(old: Any, new: Any, kept: Any) -> Any:
     """Numbers are averaged; counters, and other whole numbers, are the new ones."""
-    return jax.tree.map(lambda o, n: ema(o, n, kept) if jnp.issubdtype(n.dtype, jnp.floating) else n, old, new)
+
+    def one(o, n):
+        return jnp.where(jnp.asarray(kept) == 0, n, ema(o, n, kept)) if jnp.issubdtype(n.dtype, jnp.floating) else n
+
+    return jax.tree.map(one, old, new)  # without memory the new ones to the bit
 
 
 def _differ(one: Any, other: Any) -> bool:

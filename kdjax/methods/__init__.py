@@ -69,6 +69,7 @@ from kdjax.methods.self_distil.mixskd import mixskd
 from kdjax.methods.self_distil.ps_kd import ps_kd
 from kdjax.methods.self_distil.sad import sad
 from kdjax.methods.self_distil.sd_dropout import sd_dropout
+from kdjax.methods.self_distil.swa import swa
 from kdjax.methods.self_distil.tf_kd import tf_kd
 from kdjax.methods.siamese.barlow_twins import barlow_twins
 from kdjax.methods.siamese.byol import byol
@@ -97,6 +98,6 @@ __all__ = [
     "ft", "hsakd", "hsakd_teacher", "hssakd", "ickd", "kd", "kdcl", "lc_loss", "learning_styles", "lskd", "mad", "mae", "mfef",
     "mixskd", "mlkd", "moco", "moco_v2_plus", "moco_v3", "msbreg", "nnclr", "nst", "ofd", "okddip", "one", "paraphraser",
     "pixel", "pkt", "proc_kd", "ps_kd", "pursuhint", "relicv2", "ressl", "reviewkd", "rkd", "sad", "sd_dropout", "simclr",
-    "simkd", "simsiam", "sokd", "sp", "srrl", "supervised", "swav", "tf_kd", "tinymim", "tst", "twist", "twist_labels", "uslt",
-    "vibcreg", "vicreg", "vid", "w_mse", "watermark", "wsld", "zskt",
+    "simkd", "simsiam", "sokd", "sp", "srrl", "supervised", "swa", "swav", "tf_kd", "tinymim", "tst", "twist", "twist_labels",
+    "uslt", "vibcreg", "vicreg", "vid", "w_mse", "watermark", "wsld", "zskt",
 ]  # fmt: skip

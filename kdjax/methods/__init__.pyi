@@ -40,6 +40,7 @@ from kdjax.methods.offline.tst import tst as tst
 from kdjax.methods.recipes import Objective
 from kdjax.methods.self_distil.cosub import cosub as cosub
 from kdjax.methods.self_distil.mixskd import mixskd as mixskd
+from kdjax.methods.self_distil.swa import swa as swa
 from kdjax.methods.siamese.barlow_twins import barlow_twins as barlow_twins
 from kdjax.methods.siamese.byol import byol as byol
 from kdjax.methods.siamese.deepcluster_v2 import deepcluster_v2 as deepcluster_v2
@@ -600,6 +601,7 @@ __all__ = [
     "sp",
     "srrl",
     "supervised",
+    "swa",
     "swav",
     "tf_kd",
     "tinymim",

@@ -68,3 +68,29 @@ def test_another_trainer_moves_the_average_too():
 def test_a_decay_above_1_is_refused():
     with pytest.raises(core.InputError, match=r"^decay=2 is not accepted"):
         core.averaged(methods.supervised(net(), optax.sgd(0.1)), 2)
+
+
+@pytest.mark.parametrize(("start", "every"), [(2, 1), (1, 2), (0, 1)])
+def test_a_running_mean_is_that_of_its_snapshots(start, every):
+    method, states = trained(core.running_mean(start, every), steps=6)
+    weights = [np.asarray(s.inner.learner.params["student"]["w"], np.float64) for s in states]
+    for done, state in enumerate(states):
+        found = method.weights(state)["student"][0]["w"]
+        taken = weights[start : done + 1 : every]
+        np.testing.assert_allclose(found, np.mean(taken, 0) if taken else weights[done], atol=1e-6)
+
+
+def test_the_mean_of_one_snapshot_is_that_snapshot_to_the_bit():
+    method, states = trained(core.running_mean(3, 5), steps=5)
+    once = states[3].inner.learner
+    for state in states[3:]:
+        params, stats = method.weights(state)["student"]
+        np.testing.assert_array_equal(params["w"], once.params["student"]["w"])
+        np.testing.assert_array_equal(stats["mean"], once.stats["student"]["mean"])
+
+
+def test_steps_that_are_none_are_refused():
+    with pytest.raises(core.InputError, match=r"^start=-1 is not accepted"):
+        core.running_mean(-1)
+    with pytest.raises(core.InputError, match=r"^every=0 is not accepted"):
+        core.running_mean(1, 0)

@@ -17,7 +17,7 @@ def words_for(file, folder):
     if "remote_sensing" in file:
         return ("--config.transforms.names=crop,drop",)
     if "setting=" not in file and file.startswith(
-        ("cosub", "data_free", "digits", "mutual", "offline", "quickstart", "self_distil", "ssl", "studies", "text")
+        ("cosub", "data_free", "digits", "swa", "mutual", "offline", "quickstart", "self_distil", "ssl", "studies", "text")
     ):
         return ()
     options = {"size": 8, "channels": 1} if "mnist" in file else {"size": 32, "channels": 3}

@@ -76,6 +76,11 @@ def cosub(axis_name: str | None = None, net: Net | None = None, **options: Any) 
     return self_distil(methods.cosub, rate=2.0, noisy=True)(axis_name, net or submodels(axis_name), **options)
 
 
+def swa(*args: Any, **options: Any) -> Case:
+    case = self_distil(methods.swa, start=2, every=2)(*args, **options)
+    return case._replace(moved=lambda s: (s.inner.learner.params, s.averages[0].params), beside=("online_network",))
+
+
 SELF_DISTIL = {
     "bake": self_distil(methods.bake),
     "byot": with_exits(methods.byot),
@@ -91,5 +96,6 @@ SELF_DISTIL = {
     "ps_kd": self_distil(methods.ps_kd, labels=LABELS, steps_per_epoch=10, epochs=20),
     "sad": sad,
     "sd_dropout": self_distil(methods.sd_dropout, noisy=True, weight=0.1),
+    "swa": swa,
     "tf_kd": self_distil(methods.tf_kd),
 }

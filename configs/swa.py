@@ -1,0 +1,35 @@
+"""The mean of weights along a fine-tuning path of high rate, beside its end, a rate that falls, and a larger net as teacher.
+
+    python launch/main.py --config=configs/swa.py --workdir=runs/swa
+    python launch/main.py --config=configs/swa.py --config.data.source=tfds:fashion_mnist --config.per_class=100 --workdir=runs/swa
+
+A net learns the first `source_classes` classes; on `per_class` labels of each of the others it is tuned in four ways, in as many
+steps: `decayed` to a rate of 0, `constant` at `swa.rate_share` of the rate behind `swa.after` of the steps, `swa` the mean of that
+path with batch norm measured anew, and `distilled` from `teacher`, a wider net that came the same way.
+"""
+
+from ml_collections import ConfigDict
+
+from kdjax import methods
+from kdjax.experiment import sections, swa
+from kdjax.experiment.entry import keyword_defaults
+
+build = swa.build
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    sections.variant(variant)
+    return ConfigDict(
+        {
+            **sections.run_section(seeds=5),
+            "data": sections.data_section("digits", batch=32, val_fraction=0.1),
+            "source_classes": 5,
+            "per_class": 20,
+            "net": {"name": "conv_net", "widths": (8, 16)},
+            "wider_net": {"name": "conv_net", "widths": (32, 64)},
+            "learning": {"epochs": 20, "optimiser": sections.adam_section(3e-3, weight_decay=0.01)},
+            "tuning": {"epochs": 40, "optimiser": sections.adam_section(3e-3, weight_decay=0.01, warmup_epochs=1.0)},
+            "swa": {"after": 0.5, "rate_share": 0.5, "every": 1, "smoothing": 0.0},
+            "kd": keyword_defaults(methods.kd),
+        }
+    )
