@@ -64,16 +64,20 @@ def _fields(config) -> str:
 
 
 def _listed() -> str:
-    from configs import data_free, offline, ssl
+    from configs import data_free, mutual, offline, self_distil, ssl
     from kdjax import methods, models
     from kdjax.data.load import FORMS
     from kdjax.experiment.data import AUGMENTATIONS
+    from kdjax.experiment.words import WORDS
     from kdjax.train.optimiser import OPTIMISERS
 
     configs = sorted((cli.ROOT / "configs").glob("[!_]*.py"))
     rows = {
         "methods": methods.__all__,
         "methods of teacher and student, `method=`": offline.METHODS,
+        "methods of one network, `method=` of configs/self_distil.py": self_distil.METHODS,
+        "methods of peers, `method=` of configs/mutual.py": mutual.METHODS,
+        "words beside any of these three, `method=kd+cutmix`": WORDS,
         "methods without labels, `method=` of configs/ssl.py": ssl.METHODS,
         "methods without data, `method=` of configs/data_free.py": data_free.METHODS,
         "nets": models.NETS,
