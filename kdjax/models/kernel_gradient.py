@@ -28,6 +28,7 @@ def kernel_gradient(
     """The convolution of `x` with `g`, dilated by the stride, where channels serve as batch and images as channels.
 
     The sum over images is one over blocks of them, in float32 or wider; a batch that one block holds is convolved as a whole.
+    The gradient of a kernel of one pixel is a product of two matrices, `sum_n x_n^T g_n` over all images and pixels.
 
     Args:
       x: input of the convolution, `[B, H, W, I]`.
@@ -44,6 +45,8 @@ def kernel_gradient(
     >>> kernel_gradient(x, g, (1, 1), (2, 2), ((0, 0), (0, 0))).shape
     (1, 1, 3, 5)
     """
+    if tuple(kernel) == (1, 1):
+        return _of_one_pixel(x, g, strides, pads, precision)
     spans = [(n - 1) * s + 1 for n, s in zip(g.shape[1:3], strides, strict=True)]  # sides of g once dilated
     sides = zip(x.shape[1:3], kernel, pads, spans, strict=True)
     around = [(low, k - 1 + span - n - low) for n, k, (low, _), span in sides]
@@ -64,6 +67,16 @@ def kernel_gradient(
         zeros = lax.pcast(zeros, tuple(varying), to="varying")
     total, _ = lax.scan(lambda total, block: (total + one(*block).astype(wide), None), zeros, both)
     return total.transpose(1, 2, 0, 3).astype(x.dtype)
+
+
+def _of_one_pixel(x: jax.Array, g: jax.Array, strides: tuple[int, int], pads: Any, precision: Any) -> jax.Array:
+    if any(low or high for low, high in pads):
+        x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *((low, high, 0) for low, high in pads), (0, 0, 0)])
+    ends = [(n - 1) * s + 1 for n, s in zip(g.shape[1:3], strides, strict=True)]
+    x = lax.slice(x, (0, 0, 0, 0), (x.shape[0], *ends, x.shape[3]), (1, *strides, 1))
+    rows, wide = (0, 1, 2), jnp.promote_types(x.dtype, jnp.float32)
+    total = lax.dot_general(x, g, ((rows, rows), ((), ())), precision=precision, preferred_element_type=wide)
+    return total[None, None].astype(x.dtype)
 
 
 def shared_out(images: int, size: int) -> tuple[int, int]:

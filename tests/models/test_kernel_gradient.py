@@ -54,7 +54,7 @@ CASES = [
     # images, height, width, kernel, strides, pads
     (8, 8, 8, (3, 3), (1, 1), ((1, 1), (1, 1))),
     (9, 7, 6, (3, 3), (2, 1), ((1, 1), (0, 1))),
-    (11, 5, 6, (1, 1), (2, 2), ((0, 0), (0, 0))),
+    (11, 5, 6, (1, 2), (2, 2), ((0, 0), (0, 0))),
     (13, 6, 5, (3, 2), (1, 3), ((0, 2), (1, 0))),
     (16, 5, 5, (2, 2), (1, 2), ((3, 2), (2, 3))),
 ]
@@ -66,6 +66,41 @@ def test_blocks_add_up_to_the_gradient_of_the_plain_convolution(images, height, 
     both = [jax.value_and_grad(lossy(conv, strides, pads), (0, 1)) for conv in (canonical_convolution, plain)]
     assert [loops(f, x, w) for f in both] == [1, 0]
     assert_same(*(jax.jit(f)(x, w) for f in both), 3e-6)  # sums in another order
+
+
+ONE_PIXEL = [
+    # images, height, width, strides, pads
+    (9, 6, 5, (1, 1), ((0, 0), (0, 0))),
+    (5, 7, 8, (2, 2), ((0, 0), (0, 0))),
+    (4, 5, 6, (2, 3), ((1, 0), (2, 3))),
+    (3, 6, 6, (1, 2), ((-1, 0), (0, -2))),
+]
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize(("images", "height", "width", "strides", "pads"), ONE_PIXEL)
+def test_that_of_one_pixel_is_a_product_of_matrices(images, height, width, strides, pads, dtype):
+    x, w = draw((images, height, width, 3), (1, 1, 3, 4), dtype)
+    both = [jax.grad(lossy(conv, strides, pads), (0, 1)) for conv in (canonical_convolution, plain)]
+    assert loops(both[0], x, w) == 0
+    assert_same(*(jax.jit(f)(x, w) for f in both), 3e-6 if dtype == jnp.float32 else 2e-2)
+    convolutions = [str(jax.make_jaxpr(jax.grad(lossy(canonical_convolution, strides, pads), by))(x, w)) for by in (0, 1)]
+    assert [text.count("= conv_general_dilated[") for text in convolutions] == [2, 2] and "dot_general" in convolutions[1]
+
+
+def test_of_one_pixel_under_scan_for_members_and_twice():
+    x, w = draw((2, 5, 5, 4, 2), (2, 1, 1, 2, 3))
+
+    def penalty(conv):
+        loss = lossy(conv, (2, 1), ((0, 0), (0, 0)))
+
+        def member(x, w):
+            twice = jax.grad(lambda w: jnp.sum(jnp.square(jax.grad(loss, 1)(x, w))))
+            return lax.scan(lambda w, _: (w - 0.001 * twice(w), None), w, None, length=2)[0]
+
+        return jax.jit(jax.vmap(member))(x, w)
+
+    assert_same(penalty(canonical_convolution), penalty(plain), 1e-5)
 
 
 @pytest.mark.parametrize("images", [4, 7])
@@ -88,10 +123,11 @@ def test_blocks_hold_a_megabyte_and_four_images_at_least(monkeypatch):
 
 def test_bfloat16_sums_in_float32():
     x, g = draw((512, 3, 3, 2), (512, 3, 3, 2), jnp.bfloat16)
-    found = jax.jit(lambda x, g: kernel_gradient(x, g, (1, 1), (1, 1), ((0, 0), (0, 0))))(x, g)
-    exact = jnp.einsum("bhwi,bhwo->io", x.astype(jnp.float32), g.astype(jnp.float32))[None, None]
-    assert found.dtype == jnp.bfloat16
-    assert_same(found.astype(jnp.float32), exact, 4e-3)
+    exact = jnp.einsum("bhwi,bhwo->io", x.astype(jnp.float32), g.astype(jnp.float32))
+    for kernel, pads in (((1, 1), ((0, 0), (0, 0))), ((3, 3), ((1, 1), (1, 1)))):
+        found = jax.jit(lambda x, g, k=kernel, p=pads: kernel_gradient(x, g, k, (1, 1), p))(x, g)
+        assert found.dtype == jnp.bfloat16
+        assert_same(found.astype(jnp.float32)[kernel[0] // 2, kernel[1] // 2], exact, 4e-3)
 
 
 def test_under_scan_and_for_members():
