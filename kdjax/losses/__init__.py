@@ -9,6 +9,10 @@ be traced. Sums run in float32 or wider. Arrays may be lists or NumPy. A bad sha
 `where` says which rows, or positions, count: what stands in the others (NaN of a padding) reaches neither value nor gradient. The
 mean over those that count is `jnp.sum(loss(..., where=where)) / jnp.sum(where)`.
 
+A name that `kdjax.methods` has too is the loss of that method, a function of arrays: `losses.byol(prediction, target)` is what
+`methods.byol(...)`, which trains networks, goes down. The letters of offline methods (`kd`, `dkd`, `at`, ...) are such names too,
+each a second one for a loss that is named after what it compares.
+
 Under `jax.shard_map` the mean over devices belongs inside of what is differentiated. Parameters that every device holds get the sum
 of the gradients there, and `pmean(grad(mean(row loss)))` is N times too large on N devices:
 

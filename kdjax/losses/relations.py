@@ -71,7 +71,7 @@ def correlation_congruence(
     student: ArrayLike,
     teacher: ArrayLike,
     *,
-    variant: Literal["repdistiller", "paper"] = "repdistiller",
+    variant: Literal["rows", "paper"] = "rows",
     gamma: ArrayLike = 0.4,
     stop_teacher: bool = False,
     where: ArrayLike | None = None,
@@ -79,8 +79,8 @@ def correlation_congruence(
 ) -> jax.Array:
     """Compares the embeddings of a batch's examples, in one of two ways that share a name.
 
-        "repdistiller": mean over i < B - 1 of  sum over d of  |s - t|[i, d] |s - t|[i + 1, d]
-        "paper":        sum over i, j of (K(s) - K(t))[i, j]^2 / B^2
+        "rows":  mean over i < B - 1 of  sum over d of  |s - t|[i, d] |s - t|[i + 1, d]
+        "paper": sum over i, j of (K(s) - K(t))[i, j]^2 / B^2
 
     The first is the benchmarks' code, with weight 0.02: products of neighbouring rows' differences, 0 for a single row.
     In the paper's, K is a Gaussian kernel of rows scaled to length 1, by its Taylor expansion to second order:
@@ -92,7 +92,7 @@ def correlation_congruence(
     Args:
       student: embeddings `[B, D]`.
       teacher: embeddings `[B, D]`.
-      variant: `"repdistiller"` or `"paper"`.
+      variant: `"rows"` or `"paper"`.
       gamma: of the paper's kernel, above 0.
       stop_teacher: True stops the gradient at the teacher's embeddings.
       where: bool `[B]`, the rows that count, as if the others were not there; 0 where none does. None: all count.
@@ -112,7 +112,7 @@ def correlation_congruence(
     Array(4., dtype=float32)
     """
     check_shapes("B D", student=student, teacher=teacher)
-    check_option("variant", variant, lambda v: v in ("repdistiller", "paper"), "'repdistiller' or 'paper'")
+    check_option("variant", variant, lambda v: v in ("rows", "paper"), "'rows' or 'paper'")
     check_positive("gamma", gamma)
     check_flag("stop_teacher", stop_teacher)
     s, t = shown(where, wide(student), wide(lax.stop_gradient(teacher) if stop_teacher else teacher), axes=1)
@@ -133,22 +133,22 @@ def probabilistic_transfer(
     student: ArrayLike,
     teacher: ArrayLike,
     *,
-    variant: Literal["repdistiller", "paper"] = "repdistiller",
+    variant: Literal["mean", "paper"] = "mean",
     where: ArrayLike | None = None,
     axis_name: AxisName = None,
 ) -> jax.Array:
     """Compares, for each example, the distribution over the others that its cosine similarities make.
 
         P[i, :] = S[i, :] / sum over j of S[i, j],   S = (1 + cosine) / 2
-        "repdistiller": mean over all i, j of P_t log((P_t + e) / (P_s + e)), diagonal kept
-        "paper":        sum over i and j != i of the same, P without the diagonal
+        "mean":  mean over all i, j of P_t log((P_t + e) / (P_s + e)), diagonal kept
+        "paper": sum over i and j != i of the same, P without the diagonal
 
     e is 1e-7. The gradient stops at the teacher. An example of zeros has cosine 0 with all and gradient 0.
 
     Args:
       student: pooled features `[B, C]`.
       teacher: pooled features `[B, D]`.
-      variant: `"repdistiller"` (the benchmarks; the mean over B^2 is why their weight is 30000) or `"paper"`.
+      variant: `"mean"` (the benchmarks' code; the mean over B^2 is why their weight is 30000) or `"paper"`.
       where: bool `[B]`, the rows that count, as if the others were not there; 0 where none does. None: all count.
       axis_name: mapped axis that holds the rest of the batch, or None.
 
@@ -168,9 +168,9 @@ def probabilistic_transfer(
     """
     sizes = check_shapes("B C", student=student)
     check_shapes("B D", sizes, teacher=teacher)
-    check_option("variant", variant, lambda v: v in ("repdistiller", "paper"), "'repdistiller' or 'paper'")
+    check_option("variant", variant, lambda v: v in ("mean", "paper"), "'mean' or 'paper'")
     s, t = shown(where, wide(student), lax.stop_gradient(wide(teacher)), axes=1)
-    diagonal, kept = variant == "repdistiller", pairs(where, axis_name)
+    diagonal, kept = variant == "mean", pairs(where, axis_name)
     p_s, p_t = _likely(s, diagonal, kept, axis_name), _likely(t, diagonal, kept, axis_name)
     terms = p_t * jnp.log((p_t + _EPSILON) / (p_s + _EPSILON))
     if diagonal:

@@ -25,13 +25,13 @@ def attention_transfer(
     teacher: ArrayLike,
     *,
     power: int = 2,
-    variant: Literal["repdistiller", "paper"] = "repdistiller",
+    variant: Literal["squared", "paper"] = "squared",
     where: ArrayLike | None = None,
 ) -> jax.Array:
     """Compares where two maps are active, whatever their channels.
 
         a = u / |u|,   u = mean over channels of |f|^power, flattened
-        "repdistiller": mean over positions of (a_s - a_t)^2        "paper": |a_s - a_t|_2
+        "squared": mean over positions of (a_s - a_t)^2        "paper": |a_s - a_t|_2
 
     The gradient stops at the teacher. A map of zeros has attention 0 and gradient 0.
 
@@ -39,7 +39,7 @@ def attention_transfer(
       student: map `[B, H, W, C]` of one stage.
       teacher: map `[B, h, w, D]` of one stage.
       power: a whole number above 0.
-      variant: `"repdistiller"` (the benchmarks; their weight is 1000) or `"paper"` (the norm itself, not squared).
+      variant: `"squared"` (the benchmarks' code; their weight is 1000) or `"paper"` (the norm itself, not squared).
       where: bool `[B]`, the rows that count; others give 0, with gradient 0 whatever they hold. None: all count.
 
     Returns:
@@ -59,7 +59,7 @@ def attention_transfer(
     """
     _check_maps(student, teacher)
     _check_whole("power", power)
-    check_option("variant", variant, lambda v: v in ("repdistiller", "paper"), "'repdistiller' or 'paper'")
+    check_option("variant", variant, lambda v: v in ("squared", "paper"), "'squared' or 'paper'")
     s, t = match_sizes(*shown(where, wide(student), lax.stop_gradient(wide(teacher)), axes=1))
     s, t = (jnp.mean(absolute(shrink(x) ** power), axis=-1, keepdims=True) for x in (s, t))
     squares = (_direction(s) - _direction(t)) ** 2

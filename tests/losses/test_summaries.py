@@ -25,9 +25,9 @@ def direction(x):
     return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-300)
 
 
-def attention(s, t, power=2, variant="repdistiller"):
+def attention(s, t, power=2, variant="squared"):
     a, b = (direction((np.abs(x) ** power).mean(-1)) for x in matched(s, t))
-    return ((a - b) ** 2).mean(1) if variant == "repdistiller" else np.sqrt(((a - b) ** 2).sum(1))
+    return ((a - b) ** 2).mean(1) if variant == "squared" else np.sqrt(((a - b) ** 2).sum(1))
 
 
 def factor(s, t, p1=2, p2=1, channel_pool=True):

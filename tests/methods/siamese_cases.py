@@ -87,8 +87,8 @@ def uslt(axis_name: str | None = None, **options: Any) -> Case:
     given = {"images": Frozen({"image": images()}, {}, source="of a test")}
     batch = {"views": (images(), images() + 0.1 * images(1)), "label": LABELS, "index": 2 * jnp.arange(ROWS)}
 
-    def init(key, batch, given):
-        state = method.init(key, batch, given)
+    def init(key, batch, given, **start):
+        state = method.init(key, batch, given, **start)
         near = (np.arange(ROWS)[:, None] + CLASSES * np.arange(1, 1 + state.neighbours.shape[1])) % ROWS
         return state._replace(neighbours=jnp.asarray(near, jnp.int32))
 

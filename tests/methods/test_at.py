@@ -43,4 +43,4 @@ def test_stages_that_do_not_pair_have_to_be_named():
 
 
 def test_the_defaults_are_the_benchmark_s():
-    assert defaults(methods.at) == {"label_weight": 1.0, "weight": 1000.0, "power": 2, "variant": "repdistiller", "layers": ()}
+    assert defaults(methods.at) == {"label_weight": 1.0, "weight": 1000.0, "power": 2, "variant": "squared", "layers": ()}

@@ -29,7 +29,7 @@ def test_golden_through_the_embeddings(golden):
     np.testing.assert_allclose(gradient, g["grad_f_s"], rtol=0, atol=1e-4 * np.abs(g["grad_f_s"]).max())
 
 
-@pytest.mark.parametrize("variant", ["repdistiller", "paper"])
+@pytest.mark.parametrize("variant", ["rows", "paper"])
 def test_equal_embeddings_agree_and_both_are_trained(variant):
     alike = {"student": LAYER, "teacher": LAYER}
     assert term(alike, POOLED, POOLED, variant=variant) == 0
@@ -44,7 +44,7 @@ def test_another_variant_is_refused():
 
 
 def test_the_defaults_are_the_benchmark_s():
-    assert defaults(methods.cc) == {"label_weight": 1.0, "weight": 0.02, "width": 128, "variant": "repdistiller", "gamma": 0.4}
+    assert defaults(methods.cc) == {"label_weight": 1.0, "weight": 0.02, "width": 128, "variant": "rows", "gamma": 0.4}
 
 
 def test_the_embeddings_start_as_pytorch_s_linear_layers():

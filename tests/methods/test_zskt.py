@@ -10,7 +10,7 @@ from synthetic import KEY, easel, given_logits, golden, one_step, recorded
 from tiny_nets import frozen, images, without_batch_norm
 
 from kdjax import methods
-from kdjax.core import Frozen, Net
+from kdjax.core import Frozen, InputError, Net
 from kdjax.models import generator
 
 IMAGES = np.full((4, 2, 2, 1), 0.5, np.float32)
@@ -56,3 +56,12 @@ def test_all_student_steps_see_the_same_latents_through_the_updated_generator(st
     expected = maker.apply(new.generator.params, new.generator.stats, z, train=True)[0]["image"].mean(0)
     np.testing.assert_allclose(student_of(new.student)[1]["seen"], expected, atol=1e-6)
     assert images().shape[1:] == expected.shape and not np.allclose(state.generator.params["linear"]["kernel"], 0)
+
+
+def test_several_teachers_have_no_stages_to_compare():
+    g = golden("zskt/student")
+    student = given_logits(logits=g["logits_s"], stage1=g["f_s0"])
+    teacher = given_logits(**{"logits": g["logits_t"], "teacher0/stage1": g["f_t0"]})
+    method = methods.zskt(student, teacher, easel(IMAGES), recorded(), recorded(), latent=2, student_steps=1)
+    with pytest.raises(InputError, match=r"attention=250\.0 compares the stages of one teacher.*: expected attention=0, or"):
+        one_step(method, {"teacher": Frozen(*teacher.init(KEY, IMAGES), "of a test")}, BATCH)

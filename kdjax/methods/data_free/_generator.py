@@ -25,6 +25,7 @@ from kdjax.core import (
 )
 from kdjax.core.arrays import AxisName
 from kdjax.core.node import Node, static
+from kdjax.core.start import started
 
 
 class DataFree(NamedTuple):
@@ -137,15 +138,18 @@ def data_free(
             return found_labels(student, held, images)
         return jnp.tile(drawn["label"], len(images) // len(drawn["label"]))
 
-    def init(key, batch, given):
+    def init(key, batch, given, **start):
         a, b = jax.random.split(key)
         drawn = draw(key, batch)
-        maker = new_learner(a, net, generator_tx, drawn)
+        own = {name: start.pop(name) for name in several or ["generator"] if name in start}
+        maker = _started(new_learner(a, net, generator_tx, drawn), own, several, generator_tx)
         image = jax.eval_shape(lambda m: make(m.params, m.stats, drawn)[0], maker)
         images = jnp.zeros(image.shape, image.dtype)
         seen = lesson(images, jnp.zeros(len(images), jnp.int32), batch["index"])
         average = None if decay is None else Follower(*jax.tree.map(jnp.copy, (maker.params, maker.stats)))
-        state = DataFree(student.init(b, seen if decay is None else in_turn(seen, seen), given), maker, average, (), jnp.int32(0))
+        state = DataFree(
+            student.init(b, seen if decay is None else in_turn(seen, seen), given, **start), maker, average, (), jnp.int32(0)
+        )
         if memory is None:
             return state
         return state._replace(memory=memory(jax.random.fold_in(key, 2), jax.eval_shape(lambda: judge(state, images, drawn, key))))
@@ -207,13 +211,32 @@ def data_free(
         return student.predict(state.student, inputs)
 
     def weights_of(state):
-        params, stats = state.generator.params, state.generator.stats
-        made = {name: (params[name], stats[name]) for name in several} if several else {"generator": (params, stats)}
+        made = _named(state.generator, several)
         if state.average is not None:
             made["average_generator"] = state.average.params, state.average.stats
         return student.weights(state.student) | made
 
     return Method(init, step, predict, weights_of, needs=student.needs)
+
+
+def _named(maker: Learner, several: Mapping[str, Net] | None) -> dict[str, tuple[Any, Any]]:
+    """The weights of the generator, or of each of several."""
+    if several:
+        return {name: (maker.params[name], maker.stats[name]) for name in several}
+    return {"generator": (maker.params, maker.stats)}
+
+
+def _started(
+    maker: Learner, start: Mapping[str, Any], several: Mapping[str, Net] | None, tx: optax.GradientTransformation
+) -> Learner:
+    """A generator, or several, with given weights by their names."""
+    if not start:
+        return maker
+    found = started(_named(maker, several), start)
+    params, stats = ({name: one[k] for name, one in found.items()} for k in (0, 1))
+    if not several:
+        params, stats = params["generator"], stats["generator"]
+    return Learner(params, stats, tx.init(params))
 
 
 def judged(

@@ -171,7 +171,7 @@ def rounds(
         labels = balanced_labels(jax.random.fold_in(key, 1), jnp.arange(rows), classes)
         return Learner(params, stats, tx.init(params)), labels
 
-    def init(key, batch, given):
+    def init(key, batch, given, **start):
         rows = len(batch["index"])
         if pool < rows:
             raise InputError(f"pool={pool} is not accepted: it must hold the {rows} images of a round")
@@ -180,7 +180,7 @@ def rounds(
         maker, labels = begin(keys[1], rows, memory)
         image = jax.eval_shape(lambda m: synthesis.make(m.params, m.stats, batch["index"])[0], maker)
         images = jnp.zeros(image.shape, image.dtype)
-        held = student.init(keys[2], lesson(images, labels, batch["index"]), given)
+        held = student.init(keys[2], lesson(images, labels, batch["index"]), given, **start)
         kept = jax.eval_shape(lambda m: grade(held, m.params, m.stats, labels, memory, batch, key, jnp.int32(0))[1][0][1], maker)
         best = Candidate(images, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), kept), jnp.float32(jnp.inf))
         images = new_queue(jnp.zeros((pool, *image.shape[1:]), jnp.uint8))

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import optax
 
 from kdjax import losses
-from kdjax.core import Method, Net
+from kdjax.core import InputError, Method, Net
 from kdjax.core.arrays import AxisName
 from kdjax.methods import recipes
 from kdjax.methods.data_free._generator import data_free
 from kdjax.methods.data_free._terms import disagreement
-from kdjax.methods.recipes import Objective, pairs
+from kdjax.methods.recipes import Objective, pairs, several
 
 
 def zskt(
@@ -59,6 +59,9 @@ def zskt(
         student, teacher = seen.student["logits"], seen.teacher["logits"]
         found = {"distillation": losses.kl_distillation(student, teacher, temperature=1.0) / teacher.shape[-1]}
         if attention:
+            if several(seen.teacher) and not layers:
+                wanted = "expected attention=0, or layers=('stage1=teacher0/stage1', ...)"
+                raise InputError(f"attention={attention} compares the stages of one teacher, and here are several: {wanted}")
             found["attention"] = sum(losses.attention_transfer(s, t) for s, t in pairs(seen, layers))
         return found
 

@@ -11,7 +11,7 @@ def at_objective(
     *,
     weight: float = 1000.0,
     power: int = 2,
-    variant: Literal["repdistiller", "paper"] = "repdistiller",
+    variant: Literal["squared", "paper"] = "squared",
     layers: Sequence[str] = (),
 ) -> Objective:
     """The student is active where the teacher is, at the end of each stage.

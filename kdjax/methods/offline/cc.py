@@ -28,7 +28,7 @@ def cc_objective(
     *,
     weight: float = 0.02,
     width: int = 128,
-    variant: Literal["repdistiller", "paper"] = "repdistiller",
+    variant: Literal["rows", "paper"] = "rows",
     gamma: float = 0.4,
 ) -> Objective:
     """Linear embeddings of both networks' pooled features agree across the images of a batch.

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import optax
 
 from kdjax import losses
-from kdjax.core import Frozen, Learner, Method, Net, descent, masked_loss, new_learner, weighted_sum, weights_at
+from kdjax.core import Frozen, InputError, Learner, Method, Net, descent, masked_loss, new_learner, weighted_sum, weights_at
 from kdjax.core.arrays import AxisName
+from kdjax.core.start import started
 from kdjax.methods.recipes import joint_exits, joint_labels_term, turned
 from kdjax.models import attach
 
@@ -56,9 +57,13 @@ def hsakd_teacher(
     def look(given, x):
         return teacher.apply(given["teacher"].params, given["teacher"].stats, x, train=False)[0]
 
-    def init(key, batch, given):
+    def init(key, batch, given, **start):
         if joint:
-            return Hsakd(new_learner(key, whole, tx, batch["image"]), {}, jnp.int32(0))
+            learner = new_learner(key, whole, tx, batch["image"])
+            params, stats = started({"branched": (learner.params, learner.stats)}, start)["branched"]
+            return Hsakd(Learner(params, stats, tx.init(params)), {}, jnp.int32(0))
+        if start:
+            raise InputError(f"{', '.join(start)}=... is not accepted: only branches of a frozen teacher are trained")
         given = {"teacher": given["teacher"]}
         shapes = jax.eval_shape(look, given, batch["image"])
         taps = jax.tree.map(lambda tap: jnp.zeros(tap.shape, tap.dtype), shapes)
@@ -124,9 +129,12 @@ def hsakd(
     whole = attach(student, branches)
     factors = {"cross_entropy": label_weight, "branches": branch_weight, "distillation": weight}
 
-    def init(key, batch, given):
-        given = {"teacher": given["teacher"]}
-        return Hsakd(new_learner(key, whole, tx, batch["image"]), given, jnp.int32(0))
+    def init(key, batch, given, **start):
+        given, learner = {"teacher": given["teacher"]}, new_learner(key, whole, tx, batch["image"])
+        parts = {"student": "net", "branches": "heads"}
+        found = started({name: (learner.params[part], learner.stats[part]) for name, part in parts.items()}, start)
+        params, stats = ({part: found[name][k] for name, part in parts.items()} for k in (0, 1))
+        return Hsakd(Learner(params, stats, tx.init(params)), given, jnp.int32(0))
 
     def loss(params, state, batch, key):
         frozen, images = state.given["teacher"], turned(batch["image"])

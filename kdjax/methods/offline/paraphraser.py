@@ -11,6 +11,7 @@ import optax
 from kdjax import losses
 from kdjax.core import Frozen, InputError, Learner, Method, Net, check_positive, descent, from_linen, weighted_sum
 from kdjax.core.arrays import AxisName
+from kdjax.core.start import started
 from kdjax.methods.recipes import tap
 from kdjax.models import batch_norm, conv2d, fan_in_bias, fan_in_uniform, fan_out_uniform, last_stage
 
@@ -115,10 +116,11 @@ def paraphraser(
             taps, _ = teacher.apply(frozen.params, frozen.stats, batch["image"], train=False)
         return tap("teacher", taps, layer or last_stage(taps))
 
-    def init(key, batch, given):
+    def init(key, batch, given, **start):
         given = {"teacher": given["teacher"]}
         shape = jax.eval_shape(look, given["teacher"], batch)
-        params, stats = net.init(key, jnp.zeros(shape.shape, shape.dtype))
+        fresh = net.init(key, jnp.zeros(shape.shape, shape.dtype))
+        params, stats = started({"paraphraser": fresh}, start)["paraphraser"]
         return Paraphrasing(Learner(params, stats, tx.init(params)), given, jnp.int32(0))
 
     def loss(params, state, batch, key):

@@ -6,7 +6,7 @@ from kdjax import losses
 from kdjax.methods.recipes import Objective, method_of, tap
 
 
-def pkt_objective(*, weight: float = 30000.0, variant: Literal["repdistiller", "paper"] = "repdistiller") -> Objective:
+def pkt_objective(*, weight: float = 30000.0, variant: Literal["mean", "paper"] = "mean") -> Objective:
     """From each image the others are as likely neighbours in the student's pooled features as in the teacher's.
 
     `L_x = mean over i, j of P_t log((P_t + 1e-7) / (P_s + 1e-7))`, `P[i, :]` = `(1 + cosine) / 2` of the batch's features scaled to

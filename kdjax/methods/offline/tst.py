@@ -22,13 +22,13 @@ from kdjax.core import (
     example_keys,
     learn,
     masked_loss,
-    new_learner,
     read_by_name,
     weighted_sum,
     weights_at,
     with_label_weights,
 )
 from kdjax.core.arrays import AxisName
+from kdjax.core.start import started
 
 
 class Pace(NamedTuple):
@@ -123,11 +123,12 @@ def tst(
     starts = jnp.array([(epoch + k * passes) * steps_per_epoch for k, epoch in enumerate(before)], jnp.int32)
     weights = {"cross_entropy": label_weight, "distillation": weight, "easy": easy_weight, "hard": hard_weight}
 
-    def init(key, batch, given):
+    def init(key, batch, given, **start):
         params = {"logits": jnp.zeros(len(POLICIES)), "magnitudes": jnp.zeros(len(LEARNED))}
         augmenter = Learner(params, {}, optax.sgd(rate, momentum).init(params))
         pace = Pace(jnp.float32(rate), jnp.float32(0), jnp.float32(jnp.inf))
-        return Tst(new_learner(key, student, tx, batch["image"]), augmenter, pace, given["teacher"], jnp.int32(0))
+        own, stats = started({"student": student.init(key, batch["image"])}, start)["student"]
+        return Tst(Learner(own, stats, tx.init(own)), augmenter, pace, given["teacher"], jnp.int32(0))
 
     def step(state, batch, key):
         batch = with_label_weights(batch, axis_name)

@@ -10,6 +10,7 @@ from kdjax import losses
 from kdjax.core import InputError, Learner, Method, Net, check_count, check_option, descent, row_keys
 from kdjax.core.arrays import AxisName
 from kdjax.core.images import inputs_of
+from kdjax.core.start import started
 
 
 class Masked(NamedTuple):
@@ -57,13 +58,14 @@ def mae(
     check_count(patch=patch)
     check_option("mask", mask, lambda share: 0 < share < 1, "a number above 0 and below 1")
 
-    def init(key, batch, given):
+    def init(key, batch, given, **start):
         images, (first, second) = _images(batch), jax.random.split(key)
         params, stats = encoder.init(first, images)
         places = _places(key, images, patch, axis_name)
         seen = jax.eval_shape(lambda: _seen(encoder, params, stats, images, places, _count(places, mask), key)[0])
         more = decoder.init(second, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), seen))
-        params, stats = ({"encoder": one, "decoder": two} for one, two in zip((params, stats), more, strict=True))
+        found = started({"encoder": (params, stats), "decoder": more}, start)
+        params, stats = ({name: one[k] for name, one in found.items()} for k in (0, 1))
         return Masked(Learner(params, stats, tx.init(params)), jnp.int32(0))
 
     def loss(params, state, images, key):

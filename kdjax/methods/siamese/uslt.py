@@ -27,6 +27,7 @@ from kdjax.core import (
 )
 from kdjax.core.arrays import ArrayLike, AxisName
 from kdjax.core.collectives import take
+from kdjax.core.start import started
 from kdjax.models import linear_head
 
 
@@ -105,12 +106,14 @@ def uslt(
         taps, new = net.apply(params, {name: stats[name] for name in params}, images, train=True)
         return jnp.moveaxis(taps["logits"].reshape(len(images), heads, clusters), 1, 0), {**stats, **new}
 
-    def init(key, batch, given):
+    def init(key, batch, given, **start):
         params, stats = net.init(key, batch["views"][0])
+        found = started({name: (params[name], stats[name]) for name in params}, start)
+        params, stats = ({name: one[k] for name, one in found.items()} for k in (0, 1))
         stats = {**stats, "means": jnp.full((heads, clusters), 1 / clusters, jnp.float32)}
-        start = Follower(jax.tree.map(jnp.copy, params["encoder"]), jax.tree.map(jnp.copy, stats["encoder"]))
+        first = Follower(jax.tree.map(jnp.copy, params["encoder"]), jax.tree.map(jnp.copy, stats["encoder"]))
         own = jnp.broadcast_to(jnp.arange(len(known), dtype=jnp.int32)[:, None], (len(known), neighbours))
-        return Clusterer(Learner(params, stats, tx.init(params)), start, own, {"images": given["images"]}, jnp.int32(0))
+        return Clusterer(Learner(params, stats, tx.init(params)), first, own, {"images": given["images"]}, jnp.int32(0))
 
     def drawn(state, index, key):
         """A weak view of a neighbour of each image."""
