@@ -17,7 +17,7 @@ and MixSKD has its mixed labels.
 from ml_collections import ConfigDict
 
 from configs.cifar100 import MEAN, STD
-from configs.self_distil import METHODS, build
+from configs.self_distil import EXITS, METHODS, build
 from kdjax.experiment import sections
 from kdjax.experiment.entry import method_section
 
@@ -57,6 +57,6 @@ def get_config(variant: str = "") -> ConfigDict:
             **sections.students_section(),
             "student_training": sections.training_section(student, epochs=epochs, optimiser=optimiser),
             "method": method_section(method, METHODS, **LIBRARY.get(method, {})),
-            "exits": {"stages": (), "blocks": (), "heads": "copies", **behind},
+            "exits": {**EXITS, **behind},
         }
     )

@@ -56,6 +56,11 @@ METHODS = {
 }
 
 
+# Of methods with classifiers behind the stages: which stages (all but the last), how many blocks of each stage behind the first are
+# copied (all), or smaller heads, bottleneck or separable.
+EXITS = {"stages": (), "blocks": (), "heads": "copies"}
+
+
 def get_config(variant: str = "") -> ConfigDict:
     chosen = sections.variant(variant, method="cs_kd", methods="", student="conv_net")
     rates = sections.rates_for(chosen["student"], 0.1, 0.5, 2.0, 5.0)
@@ -71,9 +76,7 @@ def get_config(variant: str = "") -> ConfigDict:
             "student_training": sections.training_section(
                 chosen["student"], widths=(8, 16), epochs=30, optimiser=sections.sgd_section(0.5)
             ),
-            # Of methods with classifiers behind the stages: which stages (all but the last), how many blocks of each stage behind
-            # the first are copied (all), or smaller heads, bottleneck or separable.
-            "exits": {"stages": (), "blocks": (), "heads": "copies"},
+            "exits": EXITS,
             **own,
         }
     )

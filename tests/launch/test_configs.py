@@ -16,6 +16,8 @@ def words_for(file, folder):
         return ("--config.parts=clip,hard",)
     if "remote_sensing" in file:
         return ("--config.transforms.names=crop,drop",)
+    if file.startswith("self_benchmark"):
+        return "--config.data.source=digits", "--config.data.image_size=0", "--config.data.train_images=0", "--config.sweep="
     if "setting=" not in file and file.startswith(
         ("cosub", "data_free", "digits", "swa", "mutual", "offline", "quickstart", "self_distil", "ssl", "studies", "text")
     ):
@@ -44,6 +46,7 @@ VARIANTS = [
     "mutual.py:methods=hssakd/independent/kdcl",
     "online_benchmark.py:methods=mfef/okddip",
     "self_distil.py:methods=bake/byot+sd_dropout/cs_kd/ddgsd/ps_kd",
+    "self_benchmark.py:methods=kd/mixskd",
     "studies/augmentation_invariance.py:methods=byol/s_moco_v2_plus",
     "studies/remote_sensing.py:methods=moco",
     "studies/rich_representations.py",
@@ -57,7 +60,12 @@ VARIANTS = [
 ]
 
 
-TABLES = ("data_free_benchmark.py", "online_benchmark.py", "ssl_benchmark.py")  # of all methods, most of which others have too
+TABLES = (
+    "data_free_benchmark.py",
+    "online_benchmark.py",
+    "self_benchmark.py",
+    "ssl_benchmark.py",
+)  # of all methods, most of which others have too
 
 
 @pytest.mark.parametrize("name", [*(name for name in CONFIGS if name not in TABLES), *VARIANTS])
