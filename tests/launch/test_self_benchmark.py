@@ -1,6 +1,7 @@
 """The table of self-distillation, tiny."""
 
 import json
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -52,7 +53,7 @@ def test_the_report_tells_the_passes_of_a_step(table):
 
 
 def test_the_default_holds_every_method_for_the_net():
-    config = self_benchmark.get_config("data=cifar10")
+    config: Any = self_benchmark.get_config("data=cifar10")
     assert {"byot", "dks", "frskd", "mixskd", "kd", "supervised+mixup"} <= set(config.methods) and "cosub" not in config.methods
     assert (config.data.source, config.data.image_size) == ("tfds:cifar10", 16)
 
