@@ -93,8 +93,8 @@ def peers(
     Each sees the images, or a view of its own where a batch has `"views"`: the k-th, in turn. It is the objective that stops
     gradients at what a peer takes from another, as losses of a student and its target do; what it does not stop teaches the other
     peer too. The first peer is the one that is shipped. Peers are whole nets, or with `shared` branches of one: what lies in front
-    of their last stage is there once, and sees the images once. Each branch with the trunk is a plain net all the same, and so
-    `predict` and `weights` show it.
+    of their last stage is there once. In training XLA passes it forwards once, and backwards once a branch. Each branch with the
+    trunk is a plain net all the same, and so `predict` and `weights` show it.
 
     Args:
       nets: two or more, equal or not, each with a start of its own.
