@@ -27,12 +27,13 @@ def open_folder(
     skip: bool = False,
     exif_orientation: bool = False,
 ) -> Opened:
-    """Lists a directory of images in one of three forms; images are decoded when they are read.
+    """Lists a directory of images in one of four forms; images are decoded when they are read.
 
     - `train/<class>/` and `test/<class>/`: the split as given. `val/<class>/` (or `valid`, `validation`) beside them is the
       validation set; without `test/` it is for the test, as in ImageNet's layout. With `train/` alone, a fifth of each class,
       drawn with the fixed seed 0 whatever the run's seed, is for the test.
     - `<class>/` alone: a fifth of each class is for the test, likewise.
+    - `test/<class>/` without `train/`: nothing to learn from, for students that learn without data.
     - images without class folders: unlabelled. Every label is -1 and there are no classes; a fifth, drawn likewise, is
       for the test. `train/` alone, or with the other parts, may be unlabelled, too.
 
@@ -100,6 +101,11 @@ def _check_directory(directory: str, root: Path) -> None:
 def _split(root: Path, unread: Unread) -> tuple[tuple[str, ...], list[str], np.ndarray, dict[str, np.ndarray]]:
     """The class names, all files, their labels, and which of them are for `train`, `test` and, where there are any, `val`."""
     given = _given(root, unread)
+    if "train" not in given:
+        names, files, labels = _listing(root, "test", unread)
+        if not names:
+            raise InputError(f"folder {root}: has test/ without class folders, and no train/; expected class folders in it")
+        return names, files, labels, {"train": np.arange(0), "test": np.arange(len(files))}
     names, files, labels = _listing(root, given.pop("train"), unread)
     if not given:
         try:
@@ -126,13 +132,11 @@ def _split(root: Path, unread: Unread) -> tuple[tuple[str, ...], list[str], np.n
 
 def _given(root: Path, unread: Unread) -> dict[str, str]:
     """The folder of each part that the set is split into: of `train`, and of `test` and `val` where they are not to be cut."""
-    if not (root / "train").is_dir():
-        if (root / "test").is_dir():
-            raise InputError(f"folder {root}: has test/ but no train/; expected both, or class folders alone")
+    if not any((root / part).is_dir() for part in ("train", "test")):
         return {"train": ""}
     images, folders = inside(root, "", unread)
     given = {part: part for part in ("train", "test") if part in folders}
-    held = [name for name in VALIDATION if name in folders]
+    held = [name for name in VALIDATION if name in folders and "train" in given]
     if len(held) > 1:
         raise InputError(f"folder {root}: has {held[0]}/ and {held[1]}/; expected one of {', '.join(VALIDATION)}")
     if held:

@@ -50,7 +50,8 @@ def decode_all(sources: Sequence[Source], shape: tuple[int, ...], *, skip: bool,
     >>> decode_all([ones], (2, 2, 1), skip=False)[0].labels.tolist()
     [0, 1, 2]
     """
-    chunks = [(which, start) for which, source in enumerate(sources) for start in range(0, source.size, CHUNK)]
+    # A set without rows is read once too, for its columns.
+    chunks = [(which, start) for which, source in enumerate(sources) for start in range(0, max(source.size, 1), CHUNK)]
 
     def chunk(number: int) -> Any:
         which, start = chunks[number]

@@ -33,8 +33,8 @@ def open_tfds(rest: str, directory: str = "", image_size: int | None = None, *, 
     It needs the features `image` (8 bits, grey or colour) and `label` (of classes). Its split `train` is for training;
     `test` is the test set or, where there is none with labels, `validation` (as with ImageNet); a `validation` that is not
     the test set is the validation set. Of a set with `train` alone a fifth of each class, drawn with the fixed seed 0, is for
-    the test, as of class folders. Other splits are not read. Labels are read without decoding an image, but with all records,
-    once, when they are first asked for; a set with `train` alone asks at once.
+    the test, as of class folders; one with `test` alone has nothing to learn from. Other splits are not read. Labels are read
+    without decoding an image, but with all records, once, when they are first asked for; a set with `train` alone asks at once.
 
     Args:
       rest: `<name>[/<config>][:<version>]`; without a version the highest there is.
@@ -74,12 +74,13 @@ def open_tfds(rest: str, directory: str = "", image_size: int | None = None, *, 
     for split, records in known.items():
         if not records.size:
             raise InputError(f"tfds: {name}: split {split} is empty: expected 1 image or more")
-    if "train" not in known:
-        wanted = "train, and test or validation, or train alone"
+    if not known.keys() & {"train", "test"}:
+        wanted = "train, and test or validation, or train or test alone"
         raise InputError(f"tfds: {name} has the splits {', '.join(sorted(splits)) or 'none'}: expected {wanted}")
-    names, shape = _features(name, features, image_size, known["train"].size)
+    names, shape = _features(name, features, image_size, next(iter(known.values())).size)
     test, val = _roles(known)
-    used = {part: known[split] for part, split in (("train", "train"), ("test", test), ("val", val)) if split}
+    roles = (("train", "train"), ("test", test), ("val", val))
+    used = {part: known[split] for part, split in roles if split in known}
     for records in used.values():
         check_shards(records.shards)
     sources = {part: _source(records, len(names), shape, image_size, exif_orientation) for part, records in used.items()}
@@ -92,6 +93,8 @@ def open_tfds(rest: str, directory: str = "", image_size: int | None = None, *, 
             part: _source(known["train"], len(names), shape, image_size, exif_orientation, rows)
             for part, rows in (("train", kept), ("test", cut))
         }
+    if "train" not in known:
+        sources["train"] = _source(known[test], len(names), shape, image_size, exif_orientation, np.arange(0))
     files = sorted(Path(shard.path).name for records in used.values() for shard in records.shards)
     files += ["features.json", *sorted(f.name for f in folder.glob("*.labels.txt"))]
     settings = ("tfds", test, *([val] if val else []), shape, *["exif_orientation"] * exif_orientation)

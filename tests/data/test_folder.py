@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from kdjax.core.check import InputError
-from kdjax.data import Damaged
+from kdjax.data import Damaged, load
 from kdjax.data.folder import open_folder
 from kdjax.data.memory import decode_all
 from kdjax.data.source import Arrays
@@ -92,6 +92,16 @@ def test_of_train_alone_a_fifth_is_for_the_test(tmp_path):
             save(tmp_path / "train" / "ab"[k] / f"{i}.png", 10 * k + i)
     opened, alone = open_folder(str(tmp_path)), open_folder(str(tmp_path / "train"))
     assert opened.train.size == 8 and values(opened.test) == values(alone.test) and values(opened.train) == values(alone.train)
+
+
+def test_of_test_alone_there_is_nothing_to_learn_from(tmp_path):
+    for k in range(3):
+        save(tmp_path / "test" / "ab"[k % 2] / f"{k}.png", k)
+    for reader in ("resident", "streaming"):
+        found = load(f"folder:{tmp_path}", reader=reader)
+        assert (found.train.size, found.test.size, found.classes, found.val) == (0, 3, 2, None)
+        assert found.test.read(np.arange(3))["label"].tolist() == [0, 0, 1]
+        assert found.train.read(np.arange(0))["image"].shape == (0, 4, 4, 1)
 
 
 def test_folders_inside_a_class_are_read(tmp_path):
@@ -232,8 +242,8 @@ def test_refused_forms(tmp_path):
     refused(tmp_path / "train" / "cat" / "0.png", "is a file")
     refused(tmp_path, "class 'cat' has 1 example")
     refused(tmp_path / "train", "class 'cat' has 1 example")
-    save(tmp_path / "untrained" / "test" / "cat" / "0.png")
-    refused(tmp_path / "untrained", "has test/ but no train/; expected both")
+    save(tmp_path / "untrained" / "test" / "0.png")
+    refused(tmp_path / "untrained", "has test/ without class folders, and no train/")
     save(tmp_path / "twice" / "train" / "cat" / "0.png")
     for name in ("val", "valid"):
         save(tmp_path / "twice" / name / "cat" / "0.png")

@@ -158,6 +158,15 @@ def test_validation_serves_as_test(tmp_path):
     assert open_tfds("alone", str(tmp_path)).test.labels().tolist() == [-1] * 5
 
 
+def test_of_test_alone_there_is_nothing_to_learn_from(tmp_path):
+    write_tfds(tmp_path, splits={"test": tfds_records(4, 1)})
+    for reader in ("streaming", "resident"):
+        found = load("tfds:tiny", directory=str(tmp_path), reader=reader)
+        assert (found.train.size, found.test.size, found.classes, found.val) == (0, 4, 2, None)
+        assert found.test.read(np.arange(4))["label"].tolist() == open_tfds("tiny", str(tmp_path)).test.labels().tolist()
+        assert len(found.train.read(np.arange(0))["image"]) == 0
+
+
 def test_validation_beside_a_labelled_test_set_validates(tmp_path):
     records = {split: tfds_records(n, seed) for seed, (split, n) in enumerate((("train", 6), ("test", 4), ("validation", 5)))}
     write_tfds(tmp_path, splits=records)
@@ -246,8 +255,8 @@ def test_refused_features(tmp_path):
 
 def test_refused_splits(tmp_path):
     records = tfds_records(3, 0)
-    write_tfds(tmp_path, "trainless", splits={"test": records, "extra": records})
-    refused("trainless", tmp_path, "has the splits extra, test: expected train, and test or validation")
+    write_tfds(tmp_path, "trainless", splits={"validation": records, "extra": records})
+    refused("trainless", tmp_path, "has the splits extra, validation: expected train, and test or validation, or train")
     write_tfds(tmp_path, "testless", splits={"train": records})
     refused("testless", tmp_path, "testless/1.0.0: class 'dog' has 1 example, too few to cut a part of 0.2 from")
     write_tfds(tmp_path, "empty", splits={"train": records, "test": []})
