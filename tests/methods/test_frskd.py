@@ -7,8 +7,9 @@ from own_lessons import learns_as_supervised, same_as_golden, seen_of, total
 from tiny_nets import staged
 
 from kdjax import methods
-from kdjax.core import InputError
+from kdjax.core import InputError, Net
 from kdjax.methods.recipes import combine, labels_objective
+from kdjax.methods.self_distil.dks import dks_objective
 from kdjax.methods.self_distil.frskd import frskd_objective
 
 TX = optax.sgd(0.1)
@@ -59,3 +60,9 @@ def test_without_weights_the_network_learns_from_labels_alone():
 def test_a_temperature_out_of_range_is_refused():
     with pytest.raises(InputError, match=r"^temperature=0.0 is not accepted"):
         methods.frskd(None, None, pyramid=None, temperature=0.0)  # pyright: ignore
+
+
+def test_two_objectives_with_heads_are_no_sum():
+    heads = Net(lambda key, taps: ({}, {}), lambda params, stats, taps, *, train, key=None: ({}, stats))
+    with pytest.raises(InputError, match=r"^2 objectives have heads behind the stages of the network: expected one at most"):
+        combine(dks_objective(exits=heads), frskd_objective(pyramid=heads))
