@@ -41,7 +41,7 @@ def get_config(variant: str = "") -> ConfigDict:
     batch, epochs = BUDGETS.get(student, BUDGETS["preact_resnet18"])
     drops = tuple(epoch / epochs for epoch in DROPS)
     optimiser = sections.sgd_section(0.1, kind="steps", drops=drops, warmup_epochs=WARMUP, nesterov=True)
-    behind = {"stages": ("stage2", "stage3"), "blocks": BLOCKS[method]} if method in BLOCKS and student in BUDGETS else {}
+    behind = {"stages": "stage2,stage3", "blocks": BLOCKS[method]} if method in BLOCKS and student in BUDGETS else {}
     return ConfigDict(
         {
             **sections.run_section(seeds=3),

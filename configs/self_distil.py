@@ -56,9 +56,9 @@ METHODS = {
 }
 
 
-# Of methods with classifiers behind the stages: which stages (all but the last), how many blocks of each stage behind the first are
-# copied (all), or smaller heads, bottleneck or separable.
-EXITS = {"stages": (), "blocks": (), "heads": "copies"}
+# Of methods with classifiers behind the stages: which, with commas between (all but the last), how many blocks of each stage behind
+# the first are copied (all), or smaller heads, bottleneck or separable.
+EXITS = {"stages": "", "blocks": (), "heads": "copies"}
 
 
 def get_config(variant: str = "") -> ConfigDict:

@@ -78,7 +78,9 @@ class OwnContext(ClassifierContext):
     @property
     def exits(self) -> Net:
         """Classifiers behind the stages of the net but the last."""
-        return models.exits(self.specification, **plain(self.config.get("exits", {})), axis_name=self.axis_name)
+        options = plain(self.config.get("exits", {"stages": ""}))
+        stages = tuple(filter(None, options.pop("stages").split(",")))
+        return models.exits(self.specification, stages=stages, **options, axis_name=self.axis_name)
 
     @property
     def pyramid(self) -> Net:

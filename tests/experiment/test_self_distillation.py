@@ -78,3 +78,23 @@ def test_a_net_without_submodels_is_refused():
         with pytest.raises(InputError, match=r"^cosub is not accepted with a network .* expected drop_path above 0"):
             stage(method, net=net)
     assert stage("cosub+sd_dropout", net=SUBMODELS).batch == 8
+
+
+def test_exits_lie_where_the_config_says():
+    """Of a net of two stages, behind the first or nowhere."""
+    section = method_section("byot", self_distil.METHODS)
+    fields = shared(source=ROWS)
+    image = np.zeros((2, 8, 8, 1), np.float32)
+    batch = {"image": image, "label": np.array([0, 1]), "index": np.arange(2)}
+    for stages in ("stage1", "stage9"):
+        with fields["config"].unlocked():
+            fields["config"].exits = {"stages": stages, "heads": "bottleneck"}
+        method = own_stages("student", section, self_distil.METHODS, fields)["student"].method
+        start = lambda method=method: jax.eval_shape(method.init, jax.random.key(0), batch, {})  # noqa: E731
+        if stages == "stage1":
+            assert set(start().learner.params["heads"]) == {"branch1_bottleneck", "branch1_classifier"}
+            continue
+        with pytest.raises(
+            InputError, match=r"^stages=\('stage9',\) is not accepted: no exit lies behind stage9; accepted: stage1"
+        ):
+            start()
