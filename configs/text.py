@@ -35,7 +35,7 @@ def get_config(variant: str = "") -> ConfigDict:
 
 def _training(**net: int) -> dict:
     optimiser = sections.adam_section(3e-3, weight_decay=0.01, warmup_epochs=0.5, clip=1.0)
-    return {"net": net, "epochs": 3, "micro": 1, "optimiser": optimiser}
+    return {"net": net, "epochs": 3, "micro": 1, "average": 0.0, "optimiser": optimiser}
 
 
 build = partial(text.build, table=METHODS)

@@ -48,8 +48,7 @@ def averaged(method: Method, decay: float | Callable[[jax.Array], Any] = 0.999) 
         check_share(decay=decay)
 
     def init(key, batch, given, **start):
-        inner = method.init(key, batch, given, **start)
-        return Averaged(inner, tuple(Follower(*jax.tree.map(jnp.copy, (x.params, x.stats))) for x in learners_of(inner)))
+        return with_averages(method.init(key, batch, given, **start))
 
     def moved(averages, inner, steps):
         kept = decay(steps) if callable(decay) else decay
@@ -105,6 +104,16 @@ def running_mean(start: int, every: int = 1) -> Callable[[jax.Array], jax.Array]
         return jnp.where(since < 0, 0.0, jnp.where(since % every == 0, taken / (taken + 1), 1.0))
 
     return decay
+
+
+def with_averages(inner: Any) -> Averaged:
+    """The State of `averaged` where the method's own begins: averages are copies of what is trained.
+
+    >>> from kdjax.core import Learner
+    >>> with_averages((Learner({"w": jnp.ones(2)}, {}, ()),)).averages[0].params["w"].tolist()
+    [1.0, 1.0]
+    """
+    return Averaged(inner, tuple(Follower(*jax.tree.map(jnp.copy, (x.params, x.stats))) for x in learners_of(inner)))
 
 
 def _shown(state: Averaged) -> Any:

@@ -11,8 +11,9 @@ import numpy as np
 import optax
 
 from kdjax import data, models
-from kdjax.core import Method, Net, check_option
+from kdjax.core import InputError, Method, Net, averaged, check_option
 from kdjax.core.arrays import AxisName
+from kdjax.core.averaged import with_averages
 from kdjax.experiment.config import Config
 from kdjax.experiment.data import seen_shape
 from kdjax.experiment.entry import KNOWN, PACE, Entry, keyword_defaults
@@ -190,6 +191,16 @@ def stages_of(c: Any) -> dict[str, Stage]:
     return c.entry.stages(replace(c, settings=settings), **own)
 
 
+def _of_averages(c: Context, fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a stage whose method is `averaged`."""
+    if looks := [name for name in ("refresh", "samples", "frames") if fields.get(name)]:
+        reads = f"stage {c.name!r} reads the State of its method on the way ({', '.join(looks)})"
+        raise InputError(f"average={c.training['average']} is not accepted: {reads}; expected 0.0")
+    if (begin := fields.get("warm_start")) is None:
+        return fields
+    return fields | {"warm_start": lambda state, result, member: with_averages(begin(state.inner, result, member))}
+
+
 def make_stage(
     c: Context, make: Callable[..., Any] | None, *, grid: Mapping[str, Sequence[float]] | None = None, **fields: Any
 ) -> Stage:
@@ -202,14 +213,17 @@ def make_stage(
         validation images choose.
       **fields: of `Stage`.
     """
-    asked = make or c.entry.make
+    asked, average = make or c.entry.make, c.training.get("average", 0.0)
     assert asked is not None
+    if average:
+        fields = _of_averages(c, fields)
 
     def made(c: Context, **swept: Any) -> tuple[Method, Callable | None]:
         rate = swept.pop("learning_rate", c.training["optimiser"]["learning_rate"])
         training = {**c.training, "optimiser": {**c.training["optimiser"], "learning_rate": rate}}
         found = asked(replace(c, settings={**c.settings, **swept}, training=training))
-        return (found, None) if isinstance(found, Method) else found
+        method, augmentation = (found, None) if isinstance(found, Method) else found
+        return averaged(method, average) if average else method, augmentation
 
     method, augmentation = made(c)
     unmapped = replace(c, axis_name=None)

@@ -5,7 +5,7 @@ from typing import Any
 
 import optax
 
-from kdjax.core import InputError, ascend, check_option, cycled, pick
+from kdjax.core import InputError, ascend, check_option, cycled, pick, with_norms
 from kdjax.train.optimiser import OPTIMISERS, schedule
 
 
@@ -18,12 +18,14 @@ def make_optimiser(section: Mapping[str, Any], steps: int, steps_per_epoch: int)
         options.pop("schedule"), rate, steps=steps, warmup=warmup, drops=options.pop("drops"), last_share=options.pop("last_share")
     )
     radius, cycle = options.pop("ascent", 0.0), options.pop("cycle", 2.0)
+    norms = options.pop("norms", False)
     for ranged in ("weight_decay", "clip"):
         if span := options.pop(f"{ranged}_range", ()):
             check_option(f"{ranged}_range", tuple(span), lambda _, ranged=ranged: ranged in options, f"() with optimiser {name!r}")
             epochs = max(steps // steps_per_epoch, 1)
             options[ranged] = cycled(f"{ranged}_range", span, steps_per_epoch=steps_per_epoch, epochs=epochs, factor=cycle)
     try:
-        return ascend(pick("optimiser", name, OPTIMISERS)(timed, **options), radius)
+        tx = pick("optimiser", name, OPTIMISERS)(timed, **options)
+        return ascend(with_norms(tx) if norms else tx, radius)
     except TypeError as error:
         raise InputError(f"optimiser {name!r}: {error}; give it its own fields") from None

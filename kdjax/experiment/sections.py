@@ -25,8 +25,9 @@ OPTIMISER_OPTIONS: dict[str, dict[str, Any]] = {
 VIEWS = {"affine": augment.grey_views, "crop": augment.byol_views, "bands": augment.band_views}
 TIMED = ("learning_rate", "schedule", "drops", "warmup_epochs", "last_share")  # of every optimiser
 # Of every optimiser too: the radius of sharpness-aware minimisation, 0 without; weight decay and clip of (min, max), from the least
-# at both ends of training to the largest after a part of 1 / cycle, () for constants.
-TRICKS: dict[str, Any] = {"ascent": 0.0, "weight_decay_range": (), "clip_range": (), "cycle": 2.0}
+# at both ends of training to the largest after a part of 1 / cycle, () for constants; whether the lengths of
+# gradient and update are logged.
+TRICKS: dict[str, Any] = {"ascent": 0.0, "weight_decay_range": (), "clip_range": (), "cycle": 2.0, "norms": False}
 
 
 def run_section(*, seeds: int, select: str = "last", evaluate_epochs: int = 5, save_epochs: int = 10) -> dict:
@@ -161,7 +162,10 @@ def rates_for(net: str, *rates: float) -> tuple[float, ...]:
 
 
 def training_section(net: str, *, epochs: int, optimiser: dict, **options: Any) -> dict:
-    """One network and how it is trained; of `options`, those that it takes. A transformer, which SGD hardly moves, has AdamW."""
+    """One network and how it is trained; of `options`, those that it takes. A transformer, which SGD hardly moves, has AdamW.
+
+    `average` is the decay of moving averages of the weights, with which networks are evaluated and shipped; 0: there are none.
+    """
     if _is_transformer(net):
         optimiser = adam_section(1e-3, weight_decay=0.05, warmup_epochs=epochs / 20)
     takes = inspect.signature(pick("net", net, models.CLASSIFIERS)).parameters
@@ -171,7 +175,7 @@ def training_section(net: str, *, epochs: int, optimiser: dict, **options: Any) 
     small |= {"positions": "learned", "pool": "cls", "last_heads": 0}
     options = small | sizes | options
     options = {k: v for k, v in options.items() if k in takes}
-    return {"net": {"name": net, **options}, "epochs": epochs, "micro": 1, "optimiser": optimiser}
+    return {"net": {"name": net, **options}, "epochs": epochs, "micro": 1, "average": 0.0, "optimiser": optimiser}
 
 
 def sgd_section(

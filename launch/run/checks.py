@@ -76,6 +76,7 @@ NUMBERS: dict[str, tuple[Callable, str]] = {
     "first.learning_rate": _FROM_0,
     **dict.fromkeys(("stop.after", "stop.class_entropy", "stop.diversity"), _SHARE),
     "stop.accuracy": _FROM_0,
+    "average": _SHARE,
     "baseline_rates": ((lambda v: all(x > 0 for x in v) and len(set(v)) == len(v)), "numbers above 0, each once, or () for none"),
     **dict.fromkeys(("optimiser.drops", "first.drops"), _DROPS),
 }  # fmt: skip

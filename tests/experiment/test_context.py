@@ -8,6 +8,7 @@ import pytest
 from contexts import ROWS, STUDENT, context, shared, weights_of
 
 from kdjax import methods, models
+from kdjax.core import InputError
 from kdjax.experiment.context import axis_name, make_stage, stages_of
 from kdjax.experiment.entry import Entry
 from kdjax.experiment.student import beside_teacher
@@ -76,3 +77,23 @@ def test_stages_take_their_own_options_and_leave_the_others():
         "seen": ({"weight": 0.5}, 3)
     }
     assert list(stages_of(context(TEACHER, Entry(methods.kd, beside_teacher)))) == ["student"]
+
+
+def test_averages_and_norms_of_any_method_on_request():
+    fields = {"batch": 2, "nets": {}, "source": ROWS, "evaluate": lambda *_: {}, "score": "accuracy"}
+    c = context(TEACHER, Entry(methods.kd, beside_teacher), {"temperature": 4.0})
+    optimiser = {**c.training["optimiser"], "norms": True}
+    asked = replace(c, training={**c.training, "average": 0.9, "optimiser": optimiser})
+    given, batch = {"teacher": weights_of(TEACHER)}, {"label": np.zeros(2, np.int32), **ROWS.read(np.arange(2))}
+
+    def made(c, **more):
+        stage = make_stage(c, None, **fields, **more)
+        state = jax.eval_shape(lambda: stage.method.init(jax.random.key(0), batch, given))
+        _, metrics = jax.eval_shape(stage.method.step, state, batch, jax.random.key(0))
+        return stage, state, set(stage.method.weights(state)), set(metrics)
+
+    (_, _, plain, logged), (stage, state, averaged, more) = made(c), made(asked, warm_start=lambda state, result, member: state)
+    assert averaged - plain == {"online_student"} and more - logged == {"gradient_norm", "update_norm"}
+    assert jax.tree.structure(jax.eval_shape(lambda x: stage.warm_start(x, None, 0), state)) == jax.tree.structure(state)
+    with pytest.raises(InputError, match=r"average=0\.9 is not accepted: stage 'student' reads the State .* \(refresh\)"):
+        make_stage(asked, None, **fields, refresh=lambda collect, state, step, key: state)

@@ -8,7 +8,7 @@ from kdjax.experiment import sections
 
 def test_a_net_has_the_options_that_it_takes():
     small = sections.training_section("conv_net", epochs=2, optimiser={}, widths=(4,))
-    assert small == {"net": {"name": "conv_net", "widths": (4,)}, "epochs": 2, "micro": 1, "optimiser": {}}
+    assert small == {"net": {"name": "conv_net", "widths": (4,)}, "epochs": 2, "micro": 1, "average": 0.0, "optimiser": {}}
     assert sections.training_section("vit", epochs=20, optimiser={})["optimiser"]["warmup_epochs"] == 1.0
 
 
