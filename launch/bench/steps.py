@@ -32,7 +32,7 @@ USAGE = """python launch/benchmark.py steps [--workloads=<names>] [--config=<fil
   --each=<field>=<values> the same once for each value of a field: --each=data.batch=32,128,512.
   --stage=<name>          another stage than the last.
   --images=<shape>        made-up images in place of the config's data, <height>x<width>x<channels>:<classes>.
-  --rows=<number>         of made-up images; default 4 batches, and one a class.
+  --rows=<number>         of made-up images; default 4 batches, or 16 a class.
   --against=<what>        bare: the gradient step of the same net without kdjax; torch: the same work in PyTorch, where it is
                           installed; or a file of lines that --json wrote: ratios to its times.
   --variants=<names>      of torch: {variants}; default all.
@@ -171,7 +171,7 @@ def _subjects(
     """The step of a config's stage, and what it is held against."""
     module, config = cli.read_config(text, overrides)
     if images:
-        words = (f"--config.data.source=npz:{_made(images, args.rows or 4 * config.data.batch, folder)}", *overrides)
+        words = (f"--config.data.source=npz:{_made(images, args.rows, config.data.batch, folder)}", *overrides)
         module, config = cli.read_config(text, words)
     check_option("--config.parallel", config.parallel, lambda p: p != "pmap", "jit, shard_map")
     stages = module.build(config).stages
@@ -192,15 +192,16 @@ def _subjects(
     return found
 
 
-def _made(images: str, rows: int, folder: Path) -> Path:
-    """A file of random images and labels, at least one a class."""
+def _made(images: str, rows: int, batch: int, folder: Path) -> Path:
+    """A file of random images and labels, one a class at least; no number of rows is 4 batches, or 16 a class."""
     shape, _, text = images.partition(":")
     sides, classes = [read_whole(x) or 0 for x in shape.split("x")], read_whole(text) or 0
     right = len(sides) == 3 and min(sides) > 0 and classes > 1
     check_option("--images", images, lambda _: right, "<height>x<width>x<channels>:<classes>, as in 32x32x3:100")
+    rows = max(rows or max(4 * batch, 16 * classes), classes)
     numbers, path = np.random.default_rng(0), folder / f"{shape}-{classes}-{rows}.npz"
     arrays: dict[str, Any] = {}
-    for split, count in (("train", max(rows, classes)), ("test", classes)):
+    for split, count in (("train", rows), ("test", classes)):
         arrays[f"{split}_images"] = numbers.integers(0, 256, (count, *sides), np.uint8)
         arrays[f"{split}_labels"] = np.arange(count) % classes
     np.savez(path, **arrays)

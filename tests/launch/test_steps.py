@@ -95,7 +95,7 @@ def test_a_file_that_holds_no_lines(tmp_path):
 def test_every_workload_is_a_config(tmp_path):
     for name, one in WORKLOADS.items():
         batch = cli.read_config(one.config, one.words)[1].data.batch
-        made = steps._made(one.images, 2 * batch, tmp_path)
+        made = steps._made(one.images, 2 * batch, batch, tmp_path)
         _, config = cli.read_config(one.config, (*one.words, f"--config.data.source=npz:{made}"))
         assert config.data.source.endswith(made.name), name
 
@@ -129,7 +129,7 @@ def test_help_names_the_workloads():
     [
         ((), "expected --workloads=<names> or --config=<file>"),
         (("--workloads=kdd",), "workload 'kdd' is not known; accepted: kd"),
-        (("--config=configs/nothing.py",), "config file 'configs/nothing.py' is not there"),
+        (("--config=configs/quickstar.py",), "config file 'configs/quickstar.py' is not there"),
         ((*TINY[1:], "--config.sedes=2"), "field --config.sedes is not known"),
         ((*TINY[1:], "--stage=techer"), "stage 'techer' is not known; accepted: teacher"),
         ((*TINY[1:], "--images=4x4:3"), "--images='4x4:3' is not accepted: expected <height>x<width>x<channels>:<classes>"),
