@@ -129,7 +129,6 @@ def test_help_names_the_workloads():
     [
         ((), "expected --workloads=<names> or --config=<file>"),
         (("--workloads=kdd",), "workload 'kdd' is not known; accepted: kd"),
-        (("--config=configs/quickstar.py",), "config file 'configs/quickstar.py' is not there"),
         ((*TINY[1:], "--config.sedes=2"), "field --config.sedes is not known"),
         ((*TINY[1:], "--stage=techer"), "stage 'techer' is not known; accepted: teacher"),
         ((*TINY[1:], "--images=4x4:3"), "--images='4x4:3' is not accepted: expected <height>x<width>x<channels>:<classes>"),
