@@ -164,8 +164,9 @@ def config_place(text: str) -> tuple[str, str]:
 
 def _module(path: str) -> Any:
     if not Path(path).is_file():
-        here = [str(p.relative_to(ROOT)) for p in sorted((ROOT / "configs").glob("[!_]*.py"))]
-        raise InputError(f"config file {path!r} is not there; accepted: {nearest(path, here)}, or a file of your own")
+        here = [p.name for p in (ROOT / "configs").glob("[!_]*.py")]
+        nearby = nearest(Path(path).name, here)
+        raise InputError(f"config file {path!r} is not there; accepted: configs/{nearby}, or a file of your own")
     spec = importlib.util.spec_from_file_location(Path(path).stem, path)
     if spec is None or spec.loader is None:
         raise InputError(f"config file {path!r} is refused: expected a name that ends in .py")
