@@ -2,7 +2,7 @@
 
 from kdjax.core.arrays import ArrayLike, AxisName
 from kdjax.core.ascent import ascend
-from kdjax.core.averaged import averaged, running_mean
+from kdjax.core.averages import averaged, running_mean
 from kdjax.core.chain import chain
 from kdjax.core.check import InputError, check_count, check_option, check_positive, check_share, nearest, pick
 from kdjax.core.collectives import gather, gather_replicated, mean, offset, pmean, psum

@@ -13,7 +13,7 @@ import optax
 from kdjax import data, models
 from kdjax.core import InputError, Method, Net, averaged, check_option
 from kdjax.core.arrays import AxisName
-from kdjax.core.averaged import with_averages
+from kdjax.core.averages import with_averages
 from kdjax.experiment.config import Config
 from kdjax.experiment.data import seen_shape
 from kdjax.experiment.entry import KNOWN, PACE, Entry, keyword_defaults

@@ -12,7 +12,7 @@ import optax
 
 from kdjax import methods
 from kdjax.core import Frozen, InputError, Method, check_option, re_estimated
-from kdjax.core.averaged import Averaged
+from kdjax.core.averages import Averaged
 from kdjax.core.state import Follower
 from kdjax.data import Dataset, few_labels, keep_classes, subset
 from kdjax.experiment.classifier import ClassifierContext

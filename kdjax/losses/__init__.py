@@ -48,7 +48,7 @@ from kdjax.losses.inversion import activation_norm, class_balance, image_norm, i
 from kdjax.losses.local import local_contrast
 from kdjax.losses.logits import cross_entropy, jensen_shannon, kl_distillation
 from kdjax.losses.margins import activation_boundary, overhaul, overhaul_margin
-from kdjax.losses.masked import masked_patches
+from kdjax.losses.masked_patches import masked_patches
 from kdjax.losses.mixskd import mixskd_terms, told_apart
 from kdjax.losses.multi_level import batch_correlation, class_correlation, multi_level
 from kdjax.losses.particles import random_walk, singular_values, view_centroid
@@ -68,7 +68,7 @@ from kdjax.losses.relic import relic_contrast, relic_invariance
 from kdjax.losses.selective import uslt_global, uslt_local, uslt_mean
 from kdjax.losses.self_paced import self_paced
 from kdjax.losses.soft_targets import bake_targets, divergence_from
-from kdjax.losses.standardised import logit_standardised, standardise
+from kdjax.losses.standardisation import logit_standardised, standardise
 from kdjax.losses.summaries import attention_below, attention_transfer, factor_transfer, flow_of_solution, neuron_selectivity
 from kdjax.losses.teacher_free import confidence_penalty, teacher_free
 from kdjax.losses.tokens import deit_hard, deit_soft, token_relation
@@ -76,7 +76,7 @@ from kdjax.losses.top_k import top_k_kl
 from kdjax.losses.twist import self_label, twist, twist_teacher
 from kdjax.losses.unlikelihood import unlikelihood
 from kdjax.losses.watermark import keyed_labels, watermark_score
-from kdjax.losses.weighted import weighted_soft_labels
+from kdjax.losses.weighted_labels import weighted_soft_labels
 
 kd = kl_distillation
 dkd = decoupled

@@ -4,10 +4,9 @@ from collections.abc import Callable
 
 from kdjax.core.net import Net
 from kdjax.models.bifpn import bifpn
-from kdjax.models.branched import ConvBlock, attach, branched, branches, bridge, exits
 from kdjax.models.build import DTYPES, LARGEST, build, generates, input_shape
 from kdjax.models.causal_transformer import CausalTransformer, causal_transformer
-from kdjax.models.concatenated import concatenated
+from kdjax.models.concatenation import concatenated
 from kdjax.models.connector import Connector
 from kdjax.models.conv import canonical_convolution, conv2d, convolution, fan_in_bias, fan_in_uniform, fan_out_uniform, he_normal
 from kdjax.models.conv_net import ConvNet, conv_net
@@ -18,7 +17,6 @@ from kdjax.models.deit import deit_base, deit_small, deit_tiny
 from kdjax.models.depthwise import depthwise_convolution
 from kdjax.models.drop_path import DropPath, drop_path
 from kdjax.models.ensemble import ensemble, pooled_together, shares
-from kdjax.models.equalised import EqualConv, EqualDense
 from kdjax.models.exit_heads import BottleneckExit, SeparableExit
 from kdjax.models.fcn import FCN, fcn
 from kdjax.models.fusion import DualAttention, MultiScale, fusion
@@ -36,7 +34,7 @@ from kdjax.models.peer_queries import peer_queries
 from kdjax.models.positions import resize_positions, sincos_positions
 from kdjax.models.preact_resnet import PreactResNet, preact_resnet18
 from kdjax.models.pretrained import WeightFile, from_pytorch, read_weights, to_pytorch, write_weights
-from kdjax.models.projected import Projector, projected
+from kdjax.models.projection import Projector, projected
 from kdjax.models.resnet import BasicBlock, Bottleneck, ResNet, resnet18, resnet34, resnet50
 from kdjax.models.resnet_cifar import (
     resnet8,
@@ -49,16 +47,18 @@ from kdjax.models.resnet_cifar import (
     resnet56,
     resnet110,
 )
-from kdjax.models.shrunk import shrink, shrunk
 from kdjax.models.shufflenet_v1 import ShuffleNetV1, ShuffleUnit, shufflenet_v1
 from kdjax.models.shufflenet_v2 import DownUnit, ShuffleNetV2, SplitUnit, shufflenet_v2
 from kdjax.models.size import parameter_count
+from kdjax.models.smaller_images import shrink, shrunk
 from kdjax.models.spectral import SpectralNorm
+from kdjax.models.stage_classifiers import ConvBlock, attach, branched, branches, bridge, exits
 from kdjax.models.stylegan2 import StyleGAN2, stylegan2
 from kdjax.models.stylegan2_critic import StyleGAN2Critic, stylegan2_critic
+from kdjax.models.stylegan2_layers import EqualConv, EqualDense
 from kdjax.models.taps import block_names, last_map, last_stage, stage_names
 from kdjax.models.transformer import TransformerBlock, VisionTransformer
-from kdjax.models.transposed import DoublingConv, doubling_convolution
+from kdjax.models.transposed_conv import DoublingConv, doubling_convolution
 from kdjax.models.trunk import trunk_names
 from kdjax.models.upscale import Upscaler, pixel_shuffle
 from kdjax.models.vgg import VGG, vgg8, vgg11, vgg13, vgg16, vgg19

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from kdjax.core import InputError, Net, normalised, pick
 from kdjax.core.arrays import AxisName
-from kdjax.models.concatenated import concatenated
+from kdjax.models.concatenation import concatenated
 from kdjax.models.ensemble import ensemble
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}

@@ -13,7 +13,7 @@ from kdjax.core.net import Net
 from kdjax.models.generator import INITS
 from kdjax.models.latents import Latents, check_label, net_of_latents
 from kdjax.models.norm import batch_norm
-from kdjax.models.transposed import DoublingConv
+from kdjax.models.transposed_conv import DoublingConv
 
 _KERNEL, _SCALE = INITS["normal"]
 SMALLEST = 8  # side of an image, for one doubling of a map of 4 or more

@@ -12,9 +12,9 @@ from kdjax.core.check import InputError, check_count, check_option
 from kdjax.core.net import Net
 from kdjax.models.conv import convolution
 from kdjax.models.dcgan import SMALLEST, usual_widths
-from kdjax.models.equalised import EqualDense, doubled_kernel, leaky, smoothly_doubled
 from kdjax.models.latents import latents_of, net_of_latents
-from kdjax.models.transposed import doubling_convolution
+from kdjax.models.stylegan2_layers import EqualDense, doubled_kernel, leaky, smoothly_doubled
+from kdjax.models.transposed_conv import doubling_convolution
 
 
 class ModulatedConv(nn.Module):

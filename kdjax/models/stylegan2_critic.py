@@ -11,8 +11,8 @@ from kdjax.core.check import InputError, check_count
 from kdjax.core.linen_net import from_linen
 from kdjax.core.net import Net
 from kdjax.models.dcgan import SMALLEST
-from kdjax.models.equalised import EqualConv, EqualDense, leaky
 from kdjax.models.stylegan2 import style_widths
+from kdjax.models.stylegan2_layers import EqualConv, EqualDense, leaky
 
 GROUP = 4  # rows whose deviation from each other is a feature
 

@@ -16,10 +16,10 @@ from kdjax.train.feed import sampler_of
 from kdjax.train.host_code import of_host_code
 from kdjax.train.identity import Identity, cause
 from kdjax.train.processes import gathered
+from kdjax.train.program import trace
 from kdjax.train.run import Run
 from kdjax.train.stage import Result, Stage, blank_batch, score_of, sources_of
 from kdjax.train.teacher_cache.spec import decode, encode
-from kdjax.train.traced import trace
 
 
 def identity_of(name: str, stage: Stage, run: Run, given: Mapping[str, Frozen], results: Mapping[str, Result]) -> Identity:

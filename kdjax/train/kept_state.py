@@ -10,8 +10,8 @@ import numpy as np
 
 from kdjax.core import Frozen, InputError, join, split
 from kdjax.train.members import member, stack
+from kdjax.train.program import reads
 from kdjax.train.stage import Stage, blank_batch
-from kdjax.train.traced import reads
 
 
 def networks(stage: Stage, state: Any) -> OrderedDict:

@@ -18,7 +18,7 @@ from kdjax.train.block import block
 from kdjax.train.checkpoint import Checkpoints
 from kdjax.train.collect import Collector, on_devices
 from kdjax.train.devices import on_host, place
-from kdjax.train.diverged import Diverged, check_losses, check_weights, ended
+from kdjax.train.divergence import Diverged, check_losses, check_weights, ended
 from kdjax.train.evaluation import at_best, evaluate_at_end, evaluate_on_the_way, selects_best
 from kdjax.train.feed import Chunk, feed
 from kdjax.train.identify import identity_of

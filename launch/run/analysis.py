@@ -20,7 +20,7 @@ from kdjax.experiment.sections import data_section
 from kdjax.experiment.teaching import teacher_of
 from kdjax.train.load import read_run
 from launch.run import landscape, robustness
-from launch.run.drawn import Batches, Weights, count, draw, foreign, noise
+from launch.run.image_batches import Batches, Weights, count, draw, foreign, noise
 from launch.run.progress import tell
 from launch.table import analysis_plots, robustness_plots, runs
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kdjax import evaluate
-from launch.run.drawn import Batches, Weights
+from launch.run.image_batches import Batches, Weights
 
 SCALES = (0.05, 0.1, 0.2)  # of the norm of each filter
 DRAWS = 10

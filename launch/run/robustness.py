@@ -9,7 +9,7 @@ import numpy as np
 
 from kdjax import augment, evaluate
 from kdjax.augment.corrupt import CORRUPTIONS
-from launch.run.drawn import Batches, Weights
+from launch.run.image_batches import Batches, Weights
 
 EPSILONS = (2, 4, 8, 16, 32)  # of 255
 STRENGTHS = (1, 2, 3, 4, 5)

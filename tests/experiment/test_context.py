@@ -12,7 +12,7 @@ from kdjax.core import InputError
 from kdjax.experiment.context import axis_name, make_stage, stages_of
 from kdjax.experiment.entry import Entry
 from kdjax.experiment.student import beside_teacher
-from kdjax.train.traced import trace
+from kdjax.train.program import trace
 
 TEACHER = models.conv_net((3, 4), 4)
 

@@ -17,7 +17,7 @@ from kdjax.train.checkpoint import Checkpoints
 from kdjax.train.fingerprint import of_json
 from kdjax.train.identity import Identity
 from launch import analyse
-from launch.run import analysis, drawn, robustness
+from launch.run import analysis, image_batches, robustness
 from launch.table import analysis_plots
 
 NET = {"name": "conv_net", "widths": [2, 3], "classes": 3, "mean": [0.3], "std": [0.4], "dtype": "float32"}
@@ -193,7 +193,7 @@ def test_what_networks_withstand(copy, fine, monkeypatch):
         assert one["attack"]["clean"] == pytest.approx(plain) and one["attack"]["fgsm"][1] == pytest.approx(right)
         assert one["attack"]["epsilons"] == [8, 64] and len(one["attack"]["pgd"]) == 2
         assert list(one["ood"]) == [source, "uniform_noise", "normal_noise"]
-        noise = drawn.noise(data.load("none:4x4x1:3"), [{"image": images}])["uniform_noise"][0]["image"]
+        noise = image_batches.noise(data.load("none:4x4x1:3"), [{"image": images}])["uniform_noise"][0]["image"]
         scores = [evaluate.max_probability(classify(jnp.asarray(x))) for x in (images, noise)]
         told = one["ood"]["uniform_noise"]["probability"]
         assert told["auroc"] == pytest.approx(100 * evaluate.auroc(*scores), abs=0.5)
@@ -229,9 +229,9 @@ def test_foreign_images_have_the_channels_of_the_run(tmp_path):
     config = data_config()
     config.data.dir = ""
     one, three = (data.load(f"npz:{tmp_path / name}.npz") for name in ("grey", "coloured"))
-    found = drawn.foreign(f"npz:{tmp_path / 'grey.npz'}", three, 6, config)[0]["image"]
+    found = image_batches.foreign(f"npz:{tmp_path / 'grey.npz'}", three, 6, config)[0]["image"]
     assert found.shape == (6, 4, 4, 3) and (found == found[..., :1]).all()
-    found = drawn.foreign(f"npz:{tmp_path / 'coloured.npz'}", one, 6, config)[0]["image"]
+    found = image_batches.foreign(f"npz:{tmp_path / 'coloured.npz'}", one, 6, config)[0]["image"]
     assert found.shape == (6, 4, 4, 1) and 0 <= found.min() < found.max() <= 1
 
 
@@ -249,13 +249,13 @@ def test_only_what_is_asked_is_computed(part, copy):
 def test_images_are_drawn_from_the_whole_set_in_batches_of_one_size(monkeypatch):
     source = data.array_source(np.zeros((1000, 2, 2, 1), np.uint8), np.arange(1000))
     config = data_config()
-    found = drawn.draw(source, 600, config)
+    found = image_batches.draw(source, 600, config)
     assert [len(batch["label"]) for batch in found] == [200, 200, 200]
     rows = np.concatenate([batch["label"] for batch in found])
     assert len(set(rows)) == 600 and rows.max() > 990 and abs(rows.mean() - 500) < 40
-    assert [len(batch["label"]) for batch in drawn.draw(source, 9999, config)] == [250] * 4
-    assert [len(batch["label"]) for batch in drawn.draw(source, 257, config)] == [128, 128]
-    again = drawn.draw(source, 600, config)
+    assert [len(batch["label"]) for batch in image_batches.draw(source, 9999, config)] == [250] * 4
+    assert [len(batch["label"]) for batch in image_batches.draw(source, 257, config)] == [128, 128]
+    again = image_batches.draw(source, 600, config)
     assert all((a["label"] == b["label"]).all() for a, b in zip(found, again, strict=True))
 
 

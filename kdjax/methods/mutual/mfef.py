@@ -7,7 +7,7 @@ import optax
 from kdjax import losses
 from kdjax.core import Method, Net, check_positive
 from kdjax.core.arrays import AxisName
-from kdjax.methods.mutual._fused import fused, fused_terms
+from kdjax.methods.mutual._fusion import fused, fused_terms
 from kdjax.methods.mutual._ramp import ramped
 from kdjax.methods.recipes import peers as side_by_side
 

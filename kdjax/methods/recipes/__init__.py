@@ -1,6 +1,6 @@
 """What methods are made of: objectives that can be summed, and the steps of one student and of views."""
 
-from kdjax.methods.recipes._mixed import mixed
+from kdjax.methods.recipes._mixing import mixed
 from kdjax.methods.recipes._objective import (
     Objective,
     Outputs,
@@ -13,9 +13,9 @@ from kdjax.methods.recipes._objective import (
     tap,
 )
 from kdjax.methods.recipes._peers import PeerOutputs, Peers, peers
+from kdjax.methods.recipes._rotations import joint_exits, joint_labels_term, turned
 from kdjax.methods.recipes._student import Student, method_of, student
 from kdjax.methods.recipes._teachers import each_teacher
-from kdjax.methods.recipes._turned import joint_exits, joint_labels_term, turned
 from kdjax.methods.recipes._views import ViewOutputs, views
 
 __all__ = [

@@ -25,12 +25,12 @@ from kdjax.train.block import augmented
 from kdjax.train.collect import batches
 from kdjax.train.devices import constrain_rows, place
 from kdjax.train.processes import first, gathered, primary, together
+from kdjax.train.program import trace
 from kdjax.train.run import Run, Stopped
 from kdjax.train.stage import Stage, seeds_of
 from kdjax.train.stage_cache import machine_of
 from kdjax.train.teacher_cache.spec import encode
 from kdjax.train.teacher_cache.store import Manifest, Store, append, begin, disk_bytes, open_store, read_manifest
-from kdjax.train.traced import trace
 
 TOLERANCE = 0.05  # of the largest number, between outputs computed on two machines; those of another image are further apart
 

@@ -8,7 +8,7 @@ from tiny import linear, run, sgd, stage
 from kdjax import methods
 from kdjax.core import Learner
 from kdjax.train import Diverged, run_stages
-from kdjax.train.diverged import check_losses, check_weights, ended
+from kdjax.train.divergence import check_losses, check_weights, ended
 
 NAN = np.float32("nan")
 

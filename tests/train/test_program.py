@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kdjax.train.traced import reads, trace
+from kdjax.train.program import reads, trace
 
 X = jax.ShapeDtypeStruct((3, 2), np.float32)
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from kdjax.models.conv import convolution
-from kdjax.models.transposed import doubling_convolution
+from kdjax.models.transposed_conv import doubling_convolution
 
 FILTER = (0.125, 0.375, 0.375, 0.125)  # binomial, its sum 1
 

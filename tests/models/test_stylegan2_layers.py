@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from kdjax.core import jit_fast_compile
-from kdjax.models.equalised import EqualConv, EqualDense, doubled_kernel, filtered, leaky, smoothly_doubled
-from kdjax.models.transposed import doubling_convolution
+from kdjax.models.stylegan2_layers import EqualConv, EqualDense, doubled_kernel, filtered, leaky, smoothly_doubled
+from kdjax.models.transposed_conv import doubling_convolution
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(2, 4, 5, 3)).astype(np.float32)

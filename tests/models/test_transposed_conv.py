@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kdjax.core import jit_fast_compile
-from kdjax.models.transposed import DoublingConv, doubling_convolution
+from kdjax.models.transposed_conv import DoublingConv, doubling_convolution
 
 RNG = np.random.default_rng(0)
 X = jnp.asarray(RNG.normal(size=(2, 3, 4, 5)), jnp.float32)
