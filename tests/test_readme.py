@@ -101,7 +101,7 @@ def test_launch_command_is_accepted(command, monkeypatch):
 
 
 SHOWN = (
-    "quickstart.py", "mutual.py", "self_distil.py:method=mixup", "ssl.py", "ssl.py:method=twist_labels",
+    "quickstart.py", "generations.py", "mutual.py", "self_distil.py:method=mixup", "ssl.py", "ssl.py:method=twist_labels",
     "data_free.py:method=fast_dfkd", "data_free_benchmark.py",
 )  # fmt: skip
 

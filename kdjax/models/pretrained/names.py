@@ -80,6 +80,15 @@ def _wrn(params: Mapping[str, Any]) -> Layers:
     yield from [("bn1", "bn"), ("fc", "classifier")]
 
 
+def _preact_resnet(params: Mapping[str, Any]) -> Layers:
+    """Self-KD-Lib's models/resnet.py."""
+    yield from [("conv1", "conv"), ("bn1", "bn")]
+    inside = _PREACT | {"shortcut_conv": "shortcut.0"}
+    for block, stage, number in _blocks(params):
+        yield from ((f"layer{stage}.{number - 1}.{theirs}", f"{block}/{ours}") for ours, theirs in inside.items())
+    yield "fc", "classifier"
+
+
 def _mobilenet_v2(params: Mapping[str, Any]) -> Layers:
     """torchvision's MobileNetV2, whose blocks are counted through all stages."""
     yield from [("features.0.0", "conv"), ("features.0.1", "bn")]
@@ -151,6 +160,7 @@ _MAPS: dict[str, Callable[[Mapping[str, Any]], Layers]] = {
     ),
     **dict.fromkeys(("resnet18", "resnet34", "resnet50"), _resnet_large),
     **dict.fromkeys(("wrn", "wrn_16_1", "wrn_16_2", "wrn_28_10", "wrn_40_1", "wrn_40_2"), _wrn),
+    "preact_resnet18": _preact_resnet,
     **dict.fromkeys(("lenet5", "lenet5_half"), _lenet),
     "inception": _inception,
     "mobilenet_v2": _mobilenet_v2,
