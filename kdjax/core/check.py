@@ -93,14 +93,17 @@ def check_rows(rows: int, axis_name: AxisName, whose: str) -> None:
 
 
 def nearest(name: str, accepted: Iterable[str]) -> str:
-    """The accepted names as one phrase, nearest to `name` first.
+    """The accepted names as one phrase, nearest to `name` first; of many the first thirty, so that a line stays one to read.
 
     >>> nearest("adma", ["sgd", "adam"])
     'adam, sgd'
+    >>> nearest("net9", [f"net{k}" for k in range(40)])[-11:]
+    'and 10 more'
     """
     names = sorted(accepted)
     close = get_close_matches(name, names, n=3, cutoff=0.4)
-    return ", ".join(close + [n for n in names if n not in close])
+    found = close + [n for n in names if n not in close]
+    return ", ".join(found[:30]) + (f" and {len(found) - 30} more" if len(found) > 30 else "")
 
 
 def pick(kind: str, name: str, table: Mapping[str, Any]) -> Any:

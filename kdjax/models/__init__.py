@@ -28,6 +28,7 @@ from kdjax.models.latents import latents_of
 from kdjax.models.lenet import LeNet, lenet5, lenet5_half
 from kdjax.models.mixing import mixing_inside
 from kdjax.models.mobilenet_v2 import InvertedResidual, MobileNetV2, mobilenet_v2, mobilenet_v2_half
+from kdjax.models.net_with_heads import attach, branched
 from kdjax.models.norm import batch_norm
 from kdjax.models.patch_decoder import PatchDecoder, patch_decoder
 from kdjax.models.peer_queries import peer_queries
@@ -52,7 +53,8 @@ from kdjax.models.shufflenet_v2 import DownUnit, ShuffleNetV2, SplitUnit, shuffl
 from kdjax.models.size import parameter_count
 from kdjax.models.smaller_images import shrink, shrunk
 from kdjax.models.spectral import SpectralNorm
-from kdjax.models.stage_classifiers import ConvBlock, attach, branched, branches, bridge, exits
+from kdjax.models.stage_classifiers import branches, bridge, exits
+from kdjax.models.stage_families import ConvBlock
 from kdjax.models.stylegan2 import StyleGAN2, stylegan2
 from kdjax.models.stylegan2_critic import StyleGAN2Critic, stylegan2_critic
 from kdjax.models.stylegan2_layers import EqualConv, EqualDense

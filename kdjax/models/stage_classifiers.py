@@ -1,9 +1,7 @@
 """A backbone with a classifier behind every stage, made of copies of the stages that follow."""
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from itertools import groupby
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -12,97 +10,19 @@ import jax.numpy as jnp
 from kdjax.core.arrays import AxisName
 from kdjax.core.check import InputError, check_option, nearest, pick
 from kdjax.core.linen_net import from_linen
-from kdjax.core.net import NORM, Net, at_of
-from kdjax.models.build import DTYPES, build
+from kdjax.core.net import Net
+from kdjax.models.build import DTYPES
 from kdjax.models.conv import conv2d, fan_in_uniform
-from kdjax.models.conv_net import halve
 from kdjax.models.exit_heads import BottleneckExit, SeparableExit
-from kdjax.models.mobilenet_v2 import InvertedResidual
 from kdjax.models.norm import batch_norm
-from kdjax.models.resnet import BasicBlock, Bottleneck
-from kdjax.models.shufflenet_v1 import ShuffleUnit
-from kdjax.models.shufflenet_v2 import DownUnit, SplitUnit
+from kdjax.models.stage_families import FAMILIES, Family
 from kdjax.models.taps import stage_names
-from kdjax.models.wide_resnet import PreactBlock
 
 ROTATIONS = 4
 
 
-class ConvBlock(nn.Module):
-    """A stage of `conv_net`, or a layer of a VGG: with stride 2 a max-pool first, then 3x3 convolution, batch norm, ReLU.
-
-    Attributes:
-      width: output channels.
-      stride: 1 or 2.
-      bias: whether the convolution has one.
-      dtype: of the computation.
-      axis_name: mapped axis of the batch statistics, or None.
-    """
-
-    width: int
-    stride: int = 1
-    bias: bool = False
-    dtype: Any = jnp.float32
-    axis_name: AxisName = None
-
-    @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
-        """`[B, H, W, C]` to the output `[B, H', W', width]` and the same before its ReLU."""
-        x = conv2d(self.width, 3, bias=self.bias, dtype=self.dtype, name="conv")(halve(x) if self.stride == 2 else x)
-        preact = batch_norm(train, dtype=self.dtype, axis_name=self.axis_name, name="bn")(x)
-        return nn.relu(preact), preact
-
-
-class _Family(NamedTuple):
-    """How nets of one kind go on from one of their maps.
-
-    Attributes:
-      block: `(width, number, *, stride, ...) -> ` block `number` of a stage, with so many channels in the end.
-      relu: the activation behind the `"head"`, where there is one.
-      end: whether batch norm and ReLU follow the last block.
-      stages: `taps -> ` the stages, in order, those that share a size of map together.
-    """
-
-    block: Callable[..., nn.Module]
-    relu: Callable[[jax.Array], jax.Array] = nn.relu
-    end: bool = False
-    stages: Callable[[Mapping[str, jax.Array]], list[list[str]]] = lambda taps: [[name] for name in stage_names(taps)]
-
-
-def _family(block: Callable[..., nn.Module], expansion: int = 1, **more: Any) -> _Family:
-    return _Family(lambda width, number, **options: block(width // expansion, **options), **more)
-
-
-def _inverted(relu: Callable[[jax.Array], jax.Array]) -> _Family:
-    return _Family(lambda width, number, **options: InvertedResidual(width, relu=relu, **options), relu)
-
-
-def _halves(width: int, number: int, *, stride: int, **options: Any) -> nn.Module:
-    return DownUnit(width, stride=stride, **options) if number == 1 else SplitUnit(**options)
-
-
-def _by_side(taps: Mapping[str, jax.Array]) -> list[list[str]]:
-    """The stages of a VGG, of which the stem is one, by the side of their maps."""
-    return [list(names) for _, names in groupby(["stem", *stage_names(taps)], lambda name: taps[name].shape[1])]
-
-
-_FAMILIES: dict[str, _Family] = {
-    "conv_net": _family(ConvBlock),
-    **dict.fromkeys(("resnet8", "resnet14", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110"), _family(BasicBlock)),
-    **dict.fromkeys(("resnet8x4", "resnet32x4", "resnet18", "resnet34"), _family(BasicBlock)),
-    "preact_resnet18": _family(PreactBlock),
-    "resnet50": _family(Bottleneck, Bottleneck.expansion),
-    **dict.fromkeys(("wrn", "wrn_16_1", "wrn_16_2", "wrn_28_10", "wrn_40_1", "wrn_40_2"), _family(PreactBlock, end=True)),
-    **dict.fromkeys(("vgg8", "vgg11", "vgg13", "vgg16", "vgg19"), _family(partial(ConvBlock, bias=True), stages=_by_side)),
-    "mobilenet_v2": _inverted(nn.relu6),
-    "mobilenet_v2_half": _inverted(nn.relu),
-    "shufflenet_v1": _family(ShuffleUnit),
-    "shufflenet_v2": _Family(_halves),
-}
-
-
 class _Branches(nn.Module):
-    family: _Family
+    family: Family
     outputs: int
     kind: str
     dtype: Any
@@ -284,63 +204,9 @@ def bridge(net: Mapping[str, Any], *, axis_name: AxisName = None) -> Net:
 
 def _branches(net, each, kind, axis_name, **options):
     """Of `each` outputs a class."""
-    if net["name"] not in _FAMILIES:
-        raise InputError(f"net {net['name']!r} has no branches; accepted: {nearest(net['name'], _FAMILIES)}")
+    if net["name"] not in FAMILIES:
+        raise InputError(f"net {net['name']!r} has no branches; accepted: {nearest(net['name'], FAMILIES)}")
     classes = net.get("classes", 0)
     check_option("classes", classes, lambda n: n >= 1, "1 or more, as branches have to predict them")
     dtype = pick("dtype", str(net.get("dtype", "float32")), DTYPES)
-    return from_linen(_Branches(_FAMILIES[net["name"]], each * classes, kind, dtype, axis_name, **options))
-
-
-def attach(net: Net, heads: Net) -> Net:
-    """`heads` on all taps of `net`; params and stats are `{"net", "heads"}`, the taps those of both.
-
-    >>> from kdjax.models import conv_net
-    >>> whole = attach(conv_net((2, 3), 5), branches({"name": "conv_net", "classes": 5}))
-    >>> params, stats = whole.init(jax.random.key(0), jnp.ones((1, 4, 4, 1)))
-    >>> taps, _ = whole.apply(params, stats, jnp.ones((1, 4, 4, 1)), train=False)
-    >>> taps["logits"].shape, taps["joint1"].shape
-    ((1, 5), (1, 20))
-    """
-
-    def init(key, x):
-        params, stats = net.init(key, x)
-        shapes = jax.eval_shape(lambda p, s: net.apply(p, s, x, train=False)[0], params, stats)
-        taps = jax.tree.map(lambda tap: jnp.zeros(tap.shape, tap.dtype), shapes)
-        params_heads, stats_heads = heads.init(jax.random.fold_in(key, 1), taps)
-        return {"net": params, "heads": params_heads}, {"net": stats, "heads": stats_heads}
-
-    def apply(params, stats, x, *, train, key=None):
-        keys = (None, None) if key is None else (key, jax.random.fold_in(key, 1))
-        taps, new = net.apply(params["net"], stats["net"], x, train=train, key=keys[0])
-        more, new_heads = heads.apply(params["heads"], stats["heads"], taps, train=train, key=keys[1])
-        return {**_within("net", taps), **_within("heads", more)}, {"net": new, "heads": new_heads}
-
-    return Net(init, apply, at_of(attach, net, heads))
-
-
-def branched(net: Mapping[str, Any], classes: int, *, dtype: Any = jnp.float32, axis_name: AxisName = None) -> Net:
-    """A backbone and its `branches`, in one Net.
-
-    Args:
-      net: specification of the backbone, as `build` takes it; its classes and dtype are those given here.
-      classes: number of logits, 1 or more.
-      dtype: of the computation; parameters and logits are float32.
-      axis_name: mapped axis over which batch statistics are averaged, or None.
-
-    Returns:
-      A Net of images `[B, H, W, C]` with the backbone's taps and `"joint1"`, `"joint2"`, ... `[B, 4 classes]`.
-
-    Raises:
-      InputError: as `build` and `branches`.
-
-    >>> from kdjax.models.size import parameter_count
-    >>> parameter_count(branched({"name": "conv_net", "widths": [4, 8]}, 10), (1, 8, 8, 1))
-    2054
-    """
-    whole = {**net, "classes": classes, "dtype": jnp.dtype(dtype).name}
-    return attach(build(whole, axis_name=axis_name), branches(whole, axis_name=axis_name))
-
-
-def _within(part: str, taps: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-    return {k.replace(NORM, f"{NORM}{part}/", 1) if k.startswith(NORM) else k: v for k, v in taps.items()}
+    return from_linen(_Branches(FAMILIES[net["name"]], each * classes, kind, dtype, axis_name, **options))
