@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kdjax.core import InputError, jit_fast_compile
-from kdjax.models import equalised, parameter_count, stylegan2_critic
+from kdjax.models import parameter_count, stylegan2_critic, stylegan2_layers
 from kdjax.models.stylegan2_critic import row_deviation
 
 SMALL = {"base": 16, "largest": 4}
@@ -55,7 +55,7 @@ def test_the_gradient_of_r1_is_that_of_plain_convolutions(monkeypatch):
         return jnp.sum(slope**2)
 
     got = jit_fast_compile(jax.grad(penalty))(params)
-    monkeypatch.setattr(equalised, "convolution", jax.lax.conv_general_dilated)
+    monkeypatch.setattr(stylegan2_layers, "convolution", jax.lax.conv_general_dilated)
     plain = jit_fast_compile(lambda params: jax.grad(penalty)(params))(params)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), got, plain)
     assert float(jnp.abs(got["stem"]["kernel"]).max()) > 0.01
