@@ -1,7 +1,7 @@
 """Networks whose weights are averaged over the last part of training, and the experiment of what that gives in fine-tuning."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -155,11 +155,11 @@ def _from(stage: str) -> dict[str, Any]:
 
 
 def _started(state: Any, result: Result, member: int) -> Any:
-    found: Mapping[str, Any] = jax.tree.map(lambda x: jnp.asarray(x[member]), next(iter(result.weights.values())))
+    found = jax.tree.map(jnp.asarray, result.frozen(member=member))
     inner = state.inner if isinstance(state, Averaged) else state
     learner = inner.learner
-    body = {**found["params"], "classifier": learner.params["student"]["classifier"]}
-    learner = learner.replace(params={**learner.params, "student": body}, stats={**learner.stats, "student": found["stats"]})
+    body = {**found.params, "classifier": learner.params["student"]["classifier"]}
+    learner = learner.replace(params={**learner.params, "student": body}, stats={**learner.stats, "student": found.stats})
     inner = inner._replace(learner=learner)
     if not isinstance(state, Averaged):
         return inner

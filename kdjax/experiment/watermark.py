@@ -238,7 +238,8 @@ def _start(brought: Callable) -> dict[str, Any]:
 
 def _of(result: Result, member: int) -> dict[str, Any]:
     """`params` and `stats` of one member's first network."""
-    return jax.tree.map(lambda x: jnp.array(x[member]), next(iter(result.weights.values())))
+    frozen = result.frozen(member=member)
+    return jax.tree.map(jnp.array, {"params": frozen.params, "stats": frozen.stats})
 
 
 def _nothing(collect: Callable, split: str, final: bool) -> dict[str, np.ndarray]:

@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+import jax
+import jax.numpy as jnp
 import optax
 
 from kdjax import losses
@@ -64,11 +66,16 @@ def sokd(
         params, stats = bridge.init(key, seen.teacher)
         return params, {"bridge": stats} | ({"teacher": seen.given["teacher"].stats} if moves else {})
 
+    def running(step, frozen, kept):
+        """The teacher's statistics, which go on from its own: a run hides the values of these from `init`."""
+        return jax.tree.map(lambda own, moved: jnp.where(step > 0, moved, own), frozen.stats, kept["teacher"])
+
     def pass_by(params, stats, seen, *, train, key=None):
         taps, new = seen.teacher, {}
         if moves:
-            frozen = seen.given["teacher"].params
-            taps, new["teacher"] = teacher.apply(frozen, stats["teacher"], inputs_of(seen.batch), train=True, key=key)
+            frozen = seen.given["teacher"]
+            held = running(seen.step, frozen, stats)
+            taps, new["teacher"] = teacher.apply(frozen.params, held, inputs_of(seen.batch), train=True, key=key)
         found, new["bridge"] = bridge.apply(params, stats["bridge"], taps, train=train, key=key)
         return {**found, "taught": taps["logits"]}, new
 
@@ -92,20 +99,14 @@ def sokd(
     objective = Objective(terms, weights, Net(begin, pass_by))
     method = one_student(student, tx, objective, teacher=teacher, axis_name=axis_name, micro=micro)
 
-    def init(key, batch, given, **start):
-        state = method.init(key, batch, given, **start)
-        if not moves:
-            return state
-        kept = {**state.learner.stats["adapter"], "teacher": given["teacher"].stats}
-        return state._replace(learner=state.learner.replace(stats={**state.learner.stats, "adapter": kept}))
-
     def weights_of(state):
         frozen, kept = state.given["teacher"], state.learner.stats["adapter"]
         params = {"net": frozen.params, "heads": state.learner.params["adapter"]}
-        return method.weights(state) | {"bridge": (params, {"net": kept.get("teacher", frozen.stats), "heads": kept["bridge"]})}
+        net = running(state.step, frozen, kept) if moves else frozen.stats
+        return method.weights(state) | {"bridge": (params, {"net": net, "heads": kept["bridge"]})}
 
     def predict(state, inputs):
         taps, _ = whole.apply(*weights_of(state)["bridge"], inputs, train=False)
         return method.predict(state, inputs) | {"bridge": taps}
 
-    return method._replace(init=init, predict=predict, weights=weights_of)
+    return method._replace(predict=predict, weights=weights_of)
