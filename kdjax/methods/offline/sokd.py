@@ -56,7 +56,7 @@ def sokd(
       micro: slices of the batch to accumulate gradients over.
 
     Reference: Liu, Liu and Huang, Semi-Online Knowledge Distillation, BMVC 2021 (arXiv 2111.11747). The paper's extension to
-    features is not here.
+    features is not here: neither which features nor which weights it has was at hand.
     """
     check_positive(temperature=temperature)
     check_option("teacher_norm", teacher_norm, lambda word: word in ("eval", "train"), "'eval' or 'train'")

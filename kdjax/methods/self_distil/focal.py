@@ -8,7 +8,8 @@ from kdjax.methods.recipes import Objective, method_of
 def focal_objective(*, weight: float = 1.0, gamma: float = 2.0) -> Objective:
     """What is predicted well already counts less.
 
-    `L = -(1 - p_y)^gamma log p_y`, the mean over the batch.
+    `L = -(1 - p_y)^gamma log p_y`, the mean over the batch. Labels are class numbers: the paper does not say what the weight
+    of a distribution over classes is, as mixed images have, and these are refused.
 
     Args:
       weight: factor of the term.

@@ -13,7 +13,8 @@ def tf_kd_objective(
     """A virtual teacher that is mostly right, and gives all other classes the same.
 
     `L_x = -1 / T sum_k u_k log softmax(z / T)_k`, with `u` the distribution that gives `correct` to the label: the regularisation
-    of Tf-KD as in Self-KD-Lib, whose cross-entropy stands beside it.
+    of Tf-KD as in Self-KD-Lib, whose cross-entropy stands beside it. Labels are class numbers: the paper has no virtual teacher of
+    mixed images, and distributions over classes are refused.
 
     Args:
       weight: factor of the term.
