@@ -22,6 +22,7 @@ from kdjax.augment.photometric import equalise, invert, posterise, sharpness
 from kdjax.augment.policies import learned_policies, random_operations
 from kdjax.augment.random_apply import random_apply
 from kdjax.augment.rotate import random_turn, rotations
+from kdjax.augment.tokens import masked_tokens
 from kdjax.augment.view_policies import band_views, byol_views, crop_flip_view, grey_views, multi_crop
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "jointly",
     "learned_policies",
     "manifold_mixup",
+    "masked_tokens",
     "mixup",
     "move_boxes",
     "move_mask",

@@ -46,7 +46,7 @@ class _Kind(NamedTuple):
 
 _KINDS = {
     "digits": _Kind("digits", lambda rest, o: _in_memory(read_digits(rest), o.image_size)),
-    "docstrings": _Kind("docstrings", lambda rest, o: _in_memory(read_docstrings(rest), o.image_size)),
+    "docstrings": _Kind("docstrings[:packages]", lambda rest, o: _in_memory(read_docstrings(rest), o.image_size)),
     "npz": _Kind("npz:<path>", lambda rest, o: _in_memory(read_npz(rest), o.image_size)),
     "folder": _Kind(
         "folder:<dir>",
@@ -89,8 +89,8 @@ def load(
     take more than 1 GiB together; and of the settings that change what rows look like.
 
     Args:
-      source: `digits`, `docstrings`, `npz:<path>`, `folder:<dir>`, `tfds:<name>[/<config>][:<version>]` or `array_record:<dir>`;
-        see `read_digits`, `read_docstrings`, `read_npz`, `open_folder`, `open_tfds` and `open_packed`. Or
+      source: `digits`, `docstrings[:packages]`, `npz:<path>`, `folder:<dir>`, `tfds:<name>[/<config>][:<version>]` or
+        `array_record:<dir>`; see `read_digits`, `read_docstrings`, `read_npz`, `open_folder`, `open_tfds` and `open_packed`. Or
         `none:<height>x<width>x<channels>:<classes>`, a set without a row, for students that learn without data.
       val_fraction: the part of each training class that becomes the validation set, 0 or more and below 1. The order of
         the other training rows stays as it was.

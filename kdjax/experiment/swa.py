@@ -11,8 +11,10 @@ import numpy as np
 import optax
 
 from kdjax import methods
+from kdjax.augment import masked_tokens, per_image
 from kdjax.core import Frozen, InputError, Method, check_option, re_estimated
 from kdjax.core.averages import Averaged
+from kdjax.core.images import inputs_of
 from kdjax.core.state import Follower
 from kdjax.data import Dataset, few_labels, keep_classes, subset
 from kdjax.experiment.classifier import ClassifierContext
@@ -26,6 +28,7 @@ from kdjax.experiment.teaching import ALONE
 from kdjax.train import Result, Stage
 
 _MEASURED = 4096  # images at most that statistics are measured on
+BYTES = 256  # the tokens of texts
 
 
 def averaged_stage(c: ClassifierContext, *, after: float, rate_share: float, **fields: Any) -> dict[str, Stage]:
@@ -84,7 +87,10 @@ def _measured_anew(c: ClassifierContext) -> Callable:
 
 
 def build(config: Config) -> Experiment:
-    """A net learns the first classes, and is fine-tuned on a few labels of the others in four ways, in equally many steps.
+    """A net is fine-tuned on a few labels in four ways, in equally many steps.
+
+    Before that it learns the first classes of images, and is fine-tuned on the others; or, where there is a `config.mask`, it
+    learns to tell the hidden bytes of all training texts, without their labels.
 
     `decayed` has a rate that falls to 0; `constant` one that stays high, its last weights; `swa` the mean of the same path;
     `distilled` is `decayed` that learns from a larger net too, `teacher`, which came the same way.
@@ -92,33 +98,46 @@ def build(config: Config) -> Experiment:
     Args:
       config: filled.
     """
-    whole = load_data(config)
-    count = config.source_classes
-    check_option("--config.source_classes", count, lambda n: 2 <= n <= whole.classes - 2, f"2 to {whole.classes - 2}")
-    first, others = (_classes(whole, *ends) for ends in ((0, count), (count, whole.classes)))
+    whole, text = load_data(config), "mask" in config
+    if text != (len(whole.shape) == 1) or whole.train.labels().max() < 0:
+        wanted = "texts of one class each" if text else "images of one class each"
+        raise InputError(f"--config.data.source={config.data.source} is not accepted: expected {wanted}")
+    first, others = (whole._replace(classes=BYTES), whole) if text else _halves(whole, config.source_classes)
+    seen = {"augment": per_image(), "view": inputs_of} if text else {}
+    on_way = {"intermediate": True, "evaluate": lambda collect, split, final: {}, **seen}
+    if text:
+        on_way["augment"] = masked_tokens(tokens=BYTES, share=config.mask)
     try:
         few = subset(others.train, few_labels(others.train.labels(), config.per_class, config.data.seed))
     except InputError as error:
         raise InputError(f"--config.per_class={config.per_class} is not accepted: {error}") from None
+
+    def specification(net: Config, dataset: Dataset) -> dict:
+        if not text:
+            return net_specification(net, dataset, config)
+        about = {"classes": dataset.classes, "tokens": BYTES, "pooled": dataset is others, "dtype": config.precision}
+        return {"name": "bidirectional_transformer", **about, **plain(net)}
 
     def context(name: str, dataset: Dataset, section: str, net: str, **changed: Any) -> ClassifierContext:
         fields = {"source": dataset.train, "members": config.seeds, "settings": {}, "method": "supervised", **changed}
         sizes = dataset._replace(train=fields["source"])
         return ClassifierContext(
             name=name, config=config, dataset=dataset, entry=ALONE, training=plain(config[section]) | {"micro": 1},
-            specification=net_specification(config[net], dataset, config), steps_per_epoch=steps_per_epoch(config, sizes),
+            specification=specification(config[net], dataset), steps_per_epoch=steps_per_epoch(config, sizes),
             axis_name=axis_name(config), **fields,
         )  # fmt: skip
 
     t = context("decayed", others, "tuning", "net", source=few)
     large = context("teacher", others, "tuning", "wider_net", source=few, members=1)
-    on_way = {"intermediate": True, "evaluate": lambda collect, split, final: {}}
     swa = plain(config.swa)
     part = {name: swa.pop(name) for name in ("after", "rate_share")}
     kd = plain(config.kd)
 
     def distil(c: ClassifierContext) -> Method:
         return methods.kd(c.network, large.network, c.tx, axis_name=c.axis_name, micro=c.micro, **c.settings)
+
+    def start(stage: str) -> dict[str, Any]:
+        return {"warm_start": _started, "warm_start_from": stage, **seen}
 
     def given(results: dict[str, Result]) -> dict[str, Frozen]:
         return {"teacher": results["teacher"].frozen()}
@@ -129,16 +148,22 @@ def build(config: Config) -> Experiment:
     stages = {
         **context("source", first, "learning", "net").stage(**on_way),
         **context("teacher_source", first, "learning", "wider_net", members=1).stage(**on_way),
-        **large.stage(**_from("teacher_source")),
-        **t.stage(**_from("source")),
-        **replace(t, name="constant").stage(constant, **_from("source")),
-        **averaged_stage(replace(t, name="swa", entry=Entry(methods.swa), settings=swa), **part, **_from("source")),
+        **large.stage(**start("teacher_source")),
+        **t.stage(**start("source")),
+        **replace(t, name="constant").stage(constant, **start("source")),
+        **averaged_stage(replace(t, name="swa", entry=Entry(methods.swa), settings=swa), **part, **start("source")),
         **replace(t, name="distilled", method="kd", settings=kd).stage(
-            distil, nets={"student": t.specification}, given=given, **_from("source")
+            distil, nets={"student": t.specification}, given=given, **start("source")
         ),
     }
     pairs = [("swa", "constant"), ("swa", "decayed"), ("swa", "distilled"), ("distilled", "decayed")]
     return Experiment(stages, others, tuple((f"{a}/test_accuracy", f"{b}/test_accuracy") for a, b in pairs))
+
+
+def _halves(whole: Dataset, count: int) -> tuple[Dataset, Dataset]:
+    """The set of the first classes, and that of the others."""
+    check_option("--config.source_classes", count, lambda n: 2 <= n <= whole.classes - 2, f"2 to {whole.classes - 2}")
+    return _classes(whole, 0, count), _classes(whole, count, whole.classes)
 
 
 def _classes(whole: Dataset, first: int, last: int) -> Dataset:
@@ -149,12 +174,8 @@ def _classes(whole: Dataset, first: int, last: int) -> Dataset:
     return whole._replace(**kept, classes=last - first, names=whole.names[first:last], digest=digest)
 
 
-def _from(stage: str) -> dict[str, Any]:
-    """The fields of a stage that starts from the network of another one, but for its linear layer."""
-    return {"warm_start": _started, "warm_start_from": stage}
-
-
 def _started(state: Any, result: Result, member: int) -> Any:
+    """A State that starts from the network of another stage, but for its linear layer."""
     found = jax.tree.map(jnp.asarray, result.frozen(member=member))
     inner = state.inner if isinstance(state, Averaged) else state
     learner = inner.learner

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from kdjax.core.net import Net
 from kdjax.models.bifpn import bifpn
 from kdjax.models.build import DTYPES, LARGEST, build, generates, input_shape
-from kdjax.models.causal_transformer import CausalTransformer, causal_transformer
 from kdjax.models.concatenation import concatenated
 from kdjax.models.connector import Connector
 from kdjax.models.conv import canonical_convolution, conv2d, convolution, fan_in_bias, fan_in_uniform, fan_out_uniform, he_normal
@@ -59,6 +58,7 @@ from kdjax.models.stylegan2 import StyleGAN2, stylegan2
 from kdjax.models.stylegan2_critic import StyleGAN2Critic, stylegan2_critic
 from kdjax.models.stylegan2_layers import EqualConv, EqualDense
 from kdjax.models.taps import block_names, last_map, last_stage, stage_names
+from kdjax.models.text_transformer import TextTransformer, bidirectional_transformer, causal_transformer
 from kdjax.models.transformer import TransformerBlock, VisionTransformer
 from kdjax.models.transposed_conv import DoublingConv, doubling_convolution
 from kdjax.models.trunk import trunk_names
@@ -116,7 +116,10 @@ HEADS: dict[str, Callable[..., Net]] = {"linear_head": linear_head, "mlp_head": 
 # Of latents, whose length a specification holds, `latent`.
 GENERATORS: dict[str, Callable[..., Net]] = {"dcgan": dcgan, "generator": generator, "stylegan2": stylegan2}
 CRITICS: dict[str, Callable[..., Net]] = {"critic": critic, "dcgan_critic": dcgan_critic, "stylegan2_critic": stylegan2_critic}
-TEXT: dict[str, Callable[..., Net]] = {"causal_transformer": causal_transformer}  # of tokens
+TEXT: dict[str, Callable[..., Net]] = {  # of tokens
+    "bidirectional_transformer": bidirectional_transformer,
+    "causal_transformer": causal_transformer,
+}
 NETS: dict[str, Callable[..., Net]] = CLASSIFIERS | DENSE | HEADS | GENERATORS | CRITICS | TEXT
 
 __all__ = [
@@ -135,7 +138,6 @@ __all__ = [
     "BasicBlock",
     "Bottleneck",
     "BottleneckExit",
-    "CausalTransformer",
     "Connector",
     "ConvBlock",
     "ConvNet",
@@ -168,6 +170,7 @@ __all__ = [
     "SplitUnit",
     "StyleGAN2",
     "StyleGAN2Critic",
+    "TextTransformer",
     "TransformerBlock",
     "Upscaler",
     "VisionTransformer",
@@ -175,6 +178,7 @@ __all__ = [
     "WideResNet",
     "attach",
     "batch_norm",
+    "bidirectional_transformer",
     "bifpn",
     "block_names",
     "branched",

@@ -30,8 +30,32 @@ def test_it_is_a_source():
 
 
 def test_what_is_not_there_is_refused(monkeypatch, tmp_path):
-    with pytest.raises(InputError, match="'docstrings:os' is not known; accepted: docstrings"):
+    with pytest.raises(InputError, match="'docstrings:os' is not known; accepted: docstrings, docstrings:packages"):
         read_docstrings("os")
     monkeypatch.setattr(docstrings.sysconfig, "get_path", lambda name: str(tmp_path))
     with pytest.raises(InputError, match="which is not there: expected a Python with its library's source"):
         read_docstrings()
+
+
+def test_packages_have_as_many_rows_each_of_files_of_their_own():
+    arrays = read_docstrings("packages")
+    assert arrays.names == docstrings.PACKAGES
+    for part, columns in (("train", arrays.train), ("test", arrays.test)):
+        each = docstrings.OF_PACKAGE[part]
+        assert columns["tokens"].shape == (6 * each, 64) and columns["tokens"].dtype == columns["label"].dtype == np.int32
+        np.testing.assert_array_equal(np.bincount(columns["label"]), [each] * 6)
+    train, test = ({bytes(row.tolist()) for row in columns["tokens"]} for columns in (arrays.train, arrays.test))
+    assert len(train & test) < 0.01 * len(test)
+    words = {"flax": "nnx", "sklearn": "estimator"}
+    for number, name in enumerate(arrays.names):
+        text = bytes(arrays.train["tokens"][arrays.train["label"] == number].reshape(-1).tolist()).decode(errors="ignore")
+        assert words.get(name, name) in text
+
+
+def test_packages_that_are_not_there_are_refused(monkeypatch):
+    monkeypatch.setattr(docstrings, "PACKAGES", ("no_such_package",))
+    with pytest.raises(InputError, match=r"'docstrings:packages' needs the package 'no_such_package'$"):
+        read_docstrings("packages")
+    monkeypatch.setattr(docstrings, "PACKAGES", ("iniconfig",))
+    with pytest.raises(InputError, match="needs 1,750 rows of docstrings of the package 'iniconfig', which has fewer"):
+        read_docstrings("packages")

@@ -98,7 +98,11 @@ def test_image_size_of_every_kind(tmp_path, size):
 @pytest.mark.parametrize(
     ("source", "options", "line"),
     [
-        ("digit", {}, "'digit' is not known; accepted: digits, array_record:<dir>, docstrings, folder:<dir>, none:<height>x"),
+        (
+            "digit",
+            {},
+            r"'digit' is not known; accepted: digits, array_record:<dir>, docstrings\[:packages\], folder:<dir>, none:<height>x",
+        ),
         ("npy:x", {}, "'npy:x' is not known; accepted: npz:<path>"),
         ("", {}, "'' is not known; accepted: array_record:<dir>, digits"),
         ("digits:8", {}, "'digits:8' is not known"),

@@ -7,6 +7,7 @@ import pytest
 from test_self_distillation import stage
 
 from configs import swa as config_file
+from kdjax import models
 from kdjax.core import InputError
 from kdjax.experiment import swa
 from kdjax.train import Result
@@ -37,6 +38,48 @@ def test_a_start_brings_the_body_to_the_mean_too():
     for part in (new.inner.learner, new.averages[0]):
         np.testing.assert_array_equal(kernel(part, "stage1_conv"), kernel(learner, "stage1_conv"))
         np.testing.assert_array_equal(kernel(part, "classifier"), kernel(state.inner.learner, "classifier"))
+
+
+def texts(tmp_path, **changed):
+    random, arrays = np.random.default_rng(0), {}
+    for part, size in (("train", 40), ("test", 8)):
+        arrays |= {f"{part}_tokens": random.integers(0, 256, (size, 6)), f"{part}_labels": np.arange(size) % 2}
+    np.savez(tmp_path / "texts.npz", **arrays)
+    config = config_file.get_config("task=text")
+    config.data.source, config.data.batch, config.per_class = f"npz:{tmp_path / 'texts.npz'}", 4, 4
+    for net in (config.net, config.wider_net):
+        net.update({"width": 4, "depth": 1, "heads": 1})
+    config.update(changed)
+    return swa.build(config)
+
+
+def test_texts_are_learnt_without_labels_first(tmp_path):
+    found = texts(tmp_path)
+    first, tuned = found.stages["source"], found.stages["swa"]
+    assert (first.source.size, tuned.source.size) == (36, 8)
+    both = [models.build(stage.nets["network"]) for stage in (first, tuned)]
+    batch = {name: jnp.asarray(x) for name, x in first.source.read(np.arange(4)).items()}
+    bodies = []
+    for net, logits in zip(both, ((4, 6, 256), (4, 2)), strict=True):
+        params, stats = net.init(jax.random.key(0), batch["tokens"])
+        assert net.apply(params, stats, batch["tokens"], train=False)[0]["logits"].shape == logits
+        bodies.append(jax.tree.map(jnp.shape, {name: x for name, x in params.items() if name != "classifier"}))
+    assert bodies[0] == bodies[1]
+    masked = first.augment(jax.random.split(jax.random.key(0), 4), batch)
+    assert masked["label"].shape == (4, 6) and (masked["label"] == -1).any()
+    assert tuned.augment(jax.random.split(jax.random.key(0), 4), batch) is batch
+
+
+def test_what_is_no_such_set_is_refused(tmp_path):
+    for file, wanted in (("swa", "images"), ("swa:task=text", "texts")):
+        config = config_file.get_config(file.partition(":")[2])
+        config.data.source = "digits" if wanted == "texts" else "docstrings"
+        with pytest.raises(
+            InputError, match=f"^--config.data.source={config.data.source} is not accepted: expected {wanted} of one"
+        ):
+            swa.build(config)
+    with pytest.raises(InputError, match=r"share=2.0 is not accepted"):
+        texts(tmp_path, mask=2.0)
 
 
 def test_the_rate_falls_and_stays(monkeypatch):

@@ -5,7 +5,7 @@ import pytest
 
 from kdjax import losses, models
 from kdjax.core import InputError
-from kdjax.models import causal_transformer
+from kdjax.models import bidirectional_transformer, causal_transformer
 
 TOKENS = np.random.default_rng(0).integers(0, 7, (2, 6)).astype(np.int32)
 NET = causal_transformer(8, 2, 2, 7)
@@ -41,7 +41,21 @@ def test_by_name():
     assert shapes["logits"].dtype == jnp.float32 and shapes["block1"].dtype == jnp.bfloat16
 
 
+def test_bidirectional_tokens_see_all_others():
+    each, whole = (bidirectional_transformer(8, 1, 2, 7, tokens=7, pooled=pooled) for pooled in (False, True))
+    params, stats = each.init(jax.random.key(0), TOKENS)
+    assert params["embed"]["embedding"].shape == (8, 8)  # the last one is the mask
+    apply = jax.jit(lambda x: [net.apply(params, stats, x, train=False)[0] for net in (each, whole)])
+    found, pooled = apply(TOKENS)
+    assert found["logits"].shape == (2, 6, 7) and pooled["logits"].shape == (2, 7)
+    other = apply(np.where(np.arange(6) == 3, 7, TOKENS))[0]
+    assert (np.abs(found["logits"] - other["logits"]).max(-1) > 1e-6).all()
+    np.testing.assert_allclose(pooled["pooled"], np.mean(found["hidden"], 1), atol=1e-6)
+    np.testing.assert_allclose(pooled["logits"], np.mean(found["logits"], 1), atol=1e-5)  # the linear layer has no bias
+
+
 @pytest.mark.parametrize(("sizes", "line"), [((8, 0, 2), "depth=0"), ((9, 1, 2), "width=9 .* multiple of heads=2")])
 def test_refusals(sizes, line):
-    with pytest.raises(InputError, match=line):
-        causal_transformer(*sizes)
+    for net in (causal_transformer, bidirectional_transformer):
+        with pytest.raises(InputError, match=line):
+            net(*sizes)
