@@ -3,9 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from configs import generations as config_file
+from kdjax import methods, models
 from kdjax.core import InputError
 from kdjax.experiment import generations
 from kdjax.methods.recipes import Outputs
@@ -56,6 +58,22 @@ def test_each_line_is_taught_by_its_own_net_and_starts_elsewhere():
     jax.tree.map(
         np.testing.assert_array_equal, new.learner.stats["adapter"]["teacher"], states[1].learner.stats["adapter"]["teacher"]
     )
+
+
+def test_a_round_is_kd_from_the_round_before():
+    """From the same start, with the net of the same seed as its teacher."""
+    kept = {"label_weight": 0.3, "temperature": 3.0}
+    stages = built(rounds=1, controls=False, **kept).stages
+    result, one = left_by(stages["round0"]), stages["round1"]
+    state = one.warm_start(one.method.init(KEY, BATCH, {}), result, 1)
+    net = models.build(one.nets["network"])
+    kd = methods.kd(net, net, optax.sgd(0.5, 0.9), label_weight=0.3, weight=0.7, temperature=3.0)
+    beside = kd.init(KEY, BATCH, {"teacher": result.frozen(member=1)})
+    learner = beside.learner.replace(params=beside.learner.params | {"student": state.learner.params["student"]})
+    _, expected = jax.jit(kd.step)(beside._replace(learner=learner), BATCH, KEY)
+    _, found = jax.jit(one.method.step)(state, BATCH, KEY)
+    for name in ("cross_entropy", "distillation", "loss"):
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-5)
 
 
 def test_controls_keep_the_confidence_and_nothing_else():

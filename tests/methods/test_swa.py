@@ -17,6 +17,8 @@ def test_the_mean_is_shipped_beside_what_is_trained():
     for _ in range(6):
         state, _ = step(state, case.batch, KEY)
         seen.append(np.asarray(case.moved(state)[0]["student"]["classifier"]["kernel"]))
+        if len(seen) == 3:  # of one snapshot, that of step 2, the mean is the snapshot
+            np.testing.assert_array_equal(case.method.weights(state)["network"][0]["classifier"]["kernel"], seen[1])
     weights = case.method.weights(state)
     assert list(weights) == ["network", "online_network"]
     np.testing.assert_allclose(weights["network"][0]["classifier"]["kernel"], np.mean(seen[1::2], 0), atol=1e-6)  # 2, 4, 6

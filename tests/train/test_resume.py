@@ -4,12 +4,14 @@ import errno
 import itertools
 import os
 
+import jax.numpy as jnp
 import pytest
 from orbax.checkpoint import CheckpointManager
-from tiny import TRAIN, after, assert_close, assert_same, linear, metrics, resumed, run, sgd, stage, weights
+from tiny import LABELS, TRAIN, accuracy, after, assert_close, assert_same, linear, metrics, resumed, run, sgd, stage, weights
 
+from configs import generations
 from kdjax import augment, methods, models
-from kdjax.core import InputError
+from kdjax.core import InputError, Net
 from kdjax.data import epochs
 from kdjax.methods.recipes import mixed
 from kdjax.train import Stopped, run_stages
@@ -43,6 +45,65 @@ def test_a_resumed_run_mixes_the_images_that_the_whole_one_does(tmp_path):
     whole, plain = run_stages(stages, run(tmp_path / "whole")), {"only": stage(steps=11, members=2)}
     assert_same(weights(resumed(tmp_path / "pieces", stages, (1, 4))), weights(whole))
     assert whole["only"].digest != run_stages(plain, run(tmp_path / "plain"))["only"].digest
+
+
+def moving():
+    """A linear net of what is less than its running mean, whose last stage, a bridge, is one of these again."""
+    net = linear()
+
+    def seen(x):
+        return x["pooled"] if isinstance(x, dict) else x.reshape(len(x), -1)
+
+    def init(key, x):
+        return net.init(key, seen(x))[0], {"mean": jnp.zeros(seen(x).shape[1])}
+
+    def apply(params, stats, x, *, train, key=None):
+        mean = 0.5 * (stats["mean"] + seen(x).mean(0)) if train else stats["mean"]
+        return net.apply(params, {}, seen(x) - mean[None], train=train)[0], {"mean": mean}
+
+    return Net(init, apply)
+
+
+def ps_kd():
+    return methods.ps_kd(linear(), sgd(), labels=LABELS, steps_per_epoch=2, epochs=6, alpha=0.8)
+
+
+KEPT = {
+    "the bank of past predictions": {"only": stage(ps_kd())},
+    "the mean of weights and its count": {"only": stage(methods.swa(linear(), sgd(), start=3, every=3))},
+    "the bridge and the statistics of its teacher": {
+        "teacher": stage(methods.supervised(moving(), sgd()), steps=2),
+        "only": stage(
+            methods.sokd(moving(), moving(), moving(), sgd(0.01), teacher_norm="train"),
+            given=lambda results: {"teacher": results["teacher"].frozen()},
+        ),
+    },
+}
+
+
+@pytest.mark.parametrize("what", KEPT)
+def test_what_methods_keep_goes_on_with_a_run(tmp_path, what):
+    stages = KEPT[what]
+    whole = run_stages(stages, run(tmp_path / "whole"))
+    pieces = resumed(tmp_path / "pieces", stages, (3 + len(stages) - 1,))  # in the middle of the last stage
+    assert pieces["only"].digest == whole["only"].digest
+    assert metrics(tmp_path / "pieces") == metrics(tmp_path / "whole")
+
+
+def test_a_round_goes_on_with_the_net_that_teaches_it(tmp_path):
+    """It lies in the State, which a resumed run does not start anew from the round before."""
+    config = generations.get_config()
+    config.update({"rounds": 1, "controls": False, "seeds": 2, "evaluate_epochs": 1, "save_epochs": 1, "labels_per_class": 10})
+    config.update({"student_training": {"epochs": 3, "net": {"widths": (3,)}}})
+    built = generations.build(config)
+    stages = {name: one._replace(evaluate=accuracy) for name, one in built.stages.items()}
+    options = {"splits": {"val": built.dataset.val, "test": built.dataset.test}}
+    whole = run_stages(stages, run(tmp_path / "whole", **options))
+    said = []
+    pieces = resumed(tmp_path / "pieces", stages, (5,), said, **options)
+    assert any(line.startswith("round1: resumed at step") for line in said)
+    assert {name: one.digest for name, one in pieces.items()} == {name: one.digest for name, one in whole.items()}
+    assert metrics(tmp_path / "pieces") == metrics(tmp_path / "whole")
 
 
 def test_a_damaged_newest_checkpoint_costs_some_steps_and_no_bit(tmp_path):
