@@ -53,7 +53,7 @@ def test_a_sum_and_separate_teachers_are_one_stage():
 @pytest.mark.parametrize(
     ("method", "networks", "shipped"),
     [("sokd", ["bridge", "student", "teacher"], ["student"]), ("ackd", ["group", "student", "teacher"], ["student"]),
-     ("learning_styles", ["peer0", "peer1", "teacher"], ["peer0", "peer1"])],
+     ("learning_styles", ["adapter", "peer0", "peer1", "teacher"], ["peer0", "peer1"])],
 )  # fmt: skip
 def test_methods_of_more_networks_than_a_student(method, networks, shipped):
     net = {"name": "conv_net", "widths": [3, 4], "classes": 4}

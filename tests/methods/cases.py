@@ -188,7 +188,8 @@ def learning_styles(axis_name: str | None = None, tx: Any = None, **options: Any
     method = methods.learning_styles(students, teacher, tx or optax.sgd(0.05), axis_name=axis_name, **options)
     nets = {"peer0": students[0], "peer1": students[1], "teacher": teacher}
     given = {"teacher": frozen(teacher)}
-    return Case(method, labelled_images(), given, nets, lambda s: [p.params for p in s.peers], "peer0_loss")
+    moved = lambda s: [p.params for p in (*s.peers, s.adapter) if p]  # noqa: E731
+    return Case(method, labelled_images(), given, nets, moved, "peer0_loss", beside=("adapter",))
 
 
 def pixel(*args: Any, factor: int = 2, **options: Any) -> Case:

@@ -1,35 +1,20 @@
 """A teacher that gives each of two students what suits it, predictions or features, while they teach each other."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from kdjax import losses
-from kdjax.core import Frozen, InputError, Learner, Method, Net, check_option
+from kdjax.core import InputError, Method, Net, check_option
 from kdjax.core.arrays import AxisName
-from kdjax.core.images import inputs_of
 from kdjax.methods.offline.fitnet import fitnet_objective
 from kdjax.methods.offline.kd import kd_objective
-from kdjax.methods.recipes import Objective, Outputs, Student, combine, labels_objective
-from kdjax.methods.recipes import student as one_student
+from kdjax.methods.recipes import Objective, Outputs, PeerOutputs, combine, labels_objective
+from kdjax.methods.recipes import peers as side_by_side
 from kdjax.models import last_stage
-
-
-class Styles(NamedTuple):
-    """Two students of one teacher.
-
-    Attributes:
-      peers: params and stats are `{"student": ..., "adapter": ...}`.
-      given: the teacher's weights.
-      step: optimisation steps done.
-    """
-
-    peers: tuple[Learner, Learner]
-    given: dict[str, Frozen]
-    step: jax.Array
 
 
 def learning_styles(
@@ -62,14 +47,14 @@ def learning_styles(
     Args:
       students: two nets, with last maps of one shape where they exchange features.
       teacher: the frozen net behind `given["teacher"]`.
-      tx: the optimiser, one state a student, that of its regressor too.
+      tx: the optimiser, one state a student and one of the regressors in front of the teacher's features.
       style: such as `"P/P/P"`, all of one style, or `"P/F/-"`, without exchange: `kd` beside `fitnet`.
       label_weight: of the cross-entropy.
       weight: of what the teacher gives.
       exchange_weight: of what the other student gives.
       temperature: T, above 0.
       axis_name: mapped axis that holds the batch, or None.
-      micro: slices of the batch to accumulate gradients over; what a student gives the other is of the whole batch.
+      micro: slices of the batch to accumulate gradients over.
 
     Reference: Niyaz, Sambyal and Bathula, Leveraging Different Learning Styles for Improved Knowledge Distillation, 2022 (arXiv
     2212.02931).
@@ -88,55 +73,45 @@ def learning_styles(
 
     def exchange(word: str) -> Objective:
         def terms(seen: Outputs, adapted: Any):
-            own, other = seen.student, seen.batch.get("peer", {})
+            own, other = seen.student, seen.batch["peer"]
             if word == "P":
                 return {"exchange": losses.kl_distillation(own["logits"], other["logits"], temperature=temperature)}
-            return {"exchange": losses.hint(own[last_stage(own)], other["features"])} if word == "F" else {}
+            return {"exchange": losses.hint(own[last_stage(own)], other[last_stage(other)])} if word == "F" else {}
 
         return Objective(terms, {"exchange": exchange_weight} if word != "-" else {})
 
-    methods = [
-        one_student(
-            net, tx, combine(labels_objective(label_weight, optional=True), lessons[lesson](), exchange(word)), teacher=teacher,
-            axis_name=axis_name, micro=micro,
-        )
-        for net, lesson, word in zip(students, taught, received, strict=True)
-    ]  # fmt: skip
+    objectives = [
+        combine(labels_objective(label_weight, optional=True), lessons[lesson](), exchange(word))
+        for lesson, word in zip(taught, received, strict=True)
+    ]
 
-    def init(key, batch, given, **start):
-        given, made = {"teacher": given["teacher"]}, []
-        for k, (own, method) in enumerate(zip(jax.random.split(key), methods, strict=True)):
-            begin = {"student": start[f"peer{k}"]} if f"peer{k}" in start else {}
-            made.append(method.init(own, batch, given, **begin).learner)
-        return Styles((made[0], made[1]), given, jnp.int32(0))
+    def objective(seen: PeerOutputs, k: int):
+        batch = {**seen.batch, "peer": seen.peers[1 - k]}
+        own = Outputs(seen.peers[k], seen.teacher, {}, batch, seen.key, seen.step, axis_name)
+        return objectives[k].terms(own, seen.adapted.get(f"{k}", {}))
 
-    def gives(net, learner, batch, key):
-        """What a student gives the other: its logits, and its last map where it has one."""
-        taps, _ = net.apply(learner.params["student"], learner.stats["student"], inputs_of(batch), train=True, key=key)
-        return {"logits": taps["logits"]} | ({"features": taps[last_stage(taps)]} if "F" in exchanged else {})
+    return side_by_side(
+        students, tx, objective, weights={name: w for one in objectives for name, w in one.weights.items()}, teacher=teacher,
+        adapter=_regressors(objectives, axis_name), axis_name=axis_name, micro=micro,
+    )  # fmt: skip
 
-    def step(state, batch, key):
-        keys, learners, metrics = jax.random.split(key), [], {}
-        seen = [gives(*each) for each in zip(students, state.peers, (batch, batch), keys, strict=True)] if exchanged != "-" else []
-        for k, method in enumerate(methods):
-            rows = batch | ({"peer": seen[1 - k]} if seen else {})
-            new, logged = method.step(Student(state.peers[k], state.given, state.step), rows, keys[k])
-            learners.append(new.learner)
-            metrics |= {f"peer{k}_{name}": value for name, value in logged.items()}
-        return Styles((learners[0], learners[1]), state.given, state.step + 1), metrics
 
-    def alone(state, k):
-        return Student(state.peers[k], state.given, state.step)
+def _regressors(objectives: Sequence[Objective], axis_name: AxisName) -> Net | None:
+    """The adapters of objectives, as a Net of the taps of their students and of the teacher behind them."""
+    nets = {f"{k}": one.adapter for k, one in enumerate(objectives) if one.adapter}
 
-    def predict(state, inputs):
-        first, second = (method.predict(alone(state, k), inputs) for k, method in enumerate(methods))
-        return {"peer0": first["student"], "peer1": second["student"], "teacher": first["teacher"]}
+    def seen(taps: Sequence[Mapping[str, Any]], name: str) -> Outputs:
+        return Outputs(dict(taps[int(name)]), dict(taps[-1]), {}, {}, jax.random.key(0), jnp.int32(0), axis_name)
 
-    def weights(state):
-        first, second = (method.weights(alone(state, k)) for k, method in enumerate(methods))
-        return {"peer0": first["student"], "peer1": second["student"], "teacher": first["teacher"]}
+    def init(key, taps):
+        made = {name: net.init(jax.random.fold_in(key, int(name)), seen(taps, name)) for name, net in nets.items()}
+        return {name: params for name, (params, _) in made.items()}, {name: stats for name, (_, stats) in made.items()}
 
-    return Method(init, step, predict, weights, ("teacher",))
+    def apply(params, stats, taps, *, train, key=None):
+        found = {name: net.apply(params[name], stats[name], seen(taps, name), train=train, key=key) for name, net in nets.items()}
+        return {name: taps for name, (taps, _) in found.items()}, {name: new for name, (_, new) in found.items()}
+
+    return Net(init, apply) if nets else None
 
 
 def _is_style(parts: Sequence[str]) -> bool:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from kdjax.core import (
+    Frozen,
     InputError,
     Learner,
     Method,
@@ -39,6 +40,7 @@ class PeerOutputs(Node):
       step: optimisation steps done, int32.
       axis_name: mapped axis that holds the rest of the batch, or None.
       adapted: what the adapter makes of them all.
+      teacher: the taps of a frozen teacher, in evaluation mode; empty where there is none.
     """
 
     peers: tuple[dict[str, jax.Array], ...]
@@ -46,7 +48,8 @@ class PeerOutputs(Node):
     key: jax.Array
     step: jax.Array
     axis_name: AxisName = static(default=None)
-    adapted: dict[str, jax.Array] = field(default_factory=dict)
+    adapted: dict[str, Any] = field(default_factory=dict)
+    teacher: dict[str, jax.Array] = field(default_factory=dict)
 
     @property
     def logits(self) -> list[jax.Array]:
@@ -66,12 +69,14 @@ class Peers(NamedTuple):
       step: optimisation steps done.
       adapter: the layers behind all of them, or None.
       trunk: what branches share, or None.
+      given: the weights of a teacher, or nothing.
     """
 
     peers: tuple[Learner, ...]
     step: jax.Array
     adapter: Learner | None = None
     trunk: Learner | None = None
+    given: Mapping[str, Frozen] = {}
 
 
 def peers(
@@ -80,6 +85,7 @@ def peers(
     objective: Callable[[PeerOutputs, int], Mapping[str, Any]],
     *,
     weights: Mapping[str, Any] | None = None,
+    teacher: Net | None = None,
     simultaneous: bool = True,
     adapter: Net | None = None,
     together: Callable[[PeerOutputs], Mapping[str, Any]] | None = None,
@@ -101,10 +107,12 @@ def peers(
       tx: the optimiser, one state a peer.
       objective: `(seen, k) -> {name: term}` of peer k, terms as in `core.weighted_sum`; they are logged as `"peer<k>_<name>"`.
       weights: factors of the terms by name, numbers or functions of the step; a term without one counts once.
+      teacher: the frozen net behind `given["teacher"]`, run in evaluation mode on the images of the batch, not on a view; where a
+        batch holds its taps (`"teacher"`) these are taken instead. None: there is none.
       simultaneous: whether all move at once; False: one after another, later ones seeing what earlier ones have just learnt, which
         takes as many passes of each as there are peers. Then there is neither adapter nor trunk.
-      adapter: a Net of the taps of all peers, a list; trained with them and not shipped. Where it has the tap `"logits"`, these are
-        the tap `"together"` of the first peer in `predict`.
+      adapter: a Net of the taps of all peers, a list, of which the teacher's are the last; trained with them and not shipped. Where
+        it has the tap `"logits"`, these are the tap `"together"` of the first peer in `predict`.
       together: `seen -> {name: term}`, what is asked of the adapter; logged as `"together_<name>"`.
       shared: whether the peers are branches, equal up to their last stage.
       trunk_tx: the optimiser of what they share; None: `tx`.
@@ -118,7 +126,7 @@ def peers(
         raise InputError(f"peers={len(nets)} is not accepted: mutual learning takes at least 2 networks")
     check_optimiser(tx)
     names = [f"peer{k}" for k in range(len(nets))]
-    optimisers = {"trunk": trunk_tx or tx}
+    optimisers, needs = {"trunk": trunk_tx or tx}, ("teacher",) if teacher else ()
 
     def inputs(batch, k):
         views = () if shared else batch.get("views", ())
@@ -128,8 +136,15 @@ def peers(
         beside = {"adapter": state.adapter, "trunk": state.trunk}
         return dict(zip(names, state.peers, strict=True)) | {name: one for name, one in beside.items() if one is not None}
 
-    def state_of(parts, step):
-        return Peers(tuple(parts[name] for name in names), step, parts.get("adapter"), parts.get("trunk"))
+    def state_of(parts, step, given):
+        return Peers(tuple(parts[name] for name in names), step, parts.get("adapter"), parts.get("trunk"), given)
+
+    def taught(given, batch):
+        """The taps of the teacher, in a list, or none."""
+        if not teacher:
+            return []
+        frozen = given["teacher"]
+        return [batch.get("teacher") or teacher.apply(frozen.params, frozen.stats, inputs_of(batch), train=False)[0]]
 
     def init(key, batch, given, **start):
         keys, seen = jax.random.split(key, len(nets)), [inputs(batch, k) for k in range(len(nets))]
@@ -139,8 +154,9 @@ def peers(
             shapes = jax.eval_shape(
                 lambda: [net.apply(*fresh[name], x, train=False)[0] for name, net, x in zip(names, nets, seen, strict=True)]
             )
-            blank = jax.tree.map(lambda tap: jnp.zeros(tap.shape, tap.dtype), shapes)
             _logits(shapes)
+            shapes += jax.eval_shape(lambda: taught(given, batch))
+            blank = jax.tree.map(lambda tap: jnp.zeros(tap.shape, tap.dtype), shapes)
             fresh["adapter"] = adapter.init(jax.random.fold_in(key, 1), blank)
         found = started(fresh, start)
         if shared:
@@ -148,12 +164,12 @@ def peers(
             own = {name: ({n: p for n, p in found[name][0].items() if n not in trunk}, found[name][1]) for name in names}
             found |= {**own, "trunk": (trunk, {})}
         learners = {n: Learner(params, stats, optimisers.get(n, tx).init(params)) for n, (params, stats) in found.items()}
-        return state_of(learners, jnp.int32(0))
+        return state_of(learners, jnp.int32(0), {name: given[name] for name in needs})
 
     def whole(params, name):
         return {**params["trunk"], **params[name]} if shared else params[name]
 
-    def see(params, stats, batch, key, step):
+    def see(params, stats, batch, key, state):
         """What the objective sees, and the statistics behind it."""
         # Branches have one key, so that what is drawn in their trunk is drawn once.
         keys = [jax.random.fold_in(key, 0 if shared else k) for k in range(len(nets))]
@@ -162,10 +178,11 @@ def peers(
             for k, (name, net) in enumerate(zip(names, nets, strict=True))
         ]
         taps, new = [taps for taps, _ in passed], {name: new for name, (_, new) in zip(names, passed, strict=True)}
-        own, adapted = jax.random.fold_in(key, len(nets)), {}
+        own, adapted, told = jax.random.fold_in(key, len(nets)), {}, taught(state.given, batch)
         if adapter:
-            adapted, new["adapter"] = adapter.apply(params["adapter"], stats["adapter"], taps, train=True, key=own)
-        return PeerOutputs(tuple(taps), batch, own, step, axis_name, adapted), stats | new
+            adapted, new["adapter"] = adapter.apply(params["adapter"], stats["adapter"], [*taps, *told], train=True, key=own)
+        seen = PeerOutputs(tuple(taps), batch, own, state.step, axis_name, adapted, *told)
+        return seen, stats | new
 
     def summed(terms, seen):
         factors = weights_at(weights or {}, seen.step)
@@ -175,7 +192,7 @@ def peers(
         parts = parts_of(state)
 
         def loss(params, batch):
-            seen, stats = see(params, {name: one.stats for name, one in parts.items()}, batch, key, state.step)
+            seen, stats = see(params, {name: one.stats for name, one in parts.items()}, batch, key, state)
             found = {name: summed(objective(seen, k), seen) for k, name in enumerate(names)}
             if together:
                 found["together"] = summed(together(seen), seen)
@@ -197,7 +214,7 @@ def peers(
             params, stats = ({n: getattr(one, kind) for n, one in learners.items()} for kind in ("params", "stats"))
 
             def loss(own, batch, k=k, name=name, params=params, stats=stats):
-                seen, stats = see({**params, name: own}, stats, batch, key, state.step)
+                seen, stats = see({**params, name: own}, stats, batch, key, state)
                 value, logged = summed(objective(seen, k), seen)
                 return value, (stats[name], logged)
 
@@ -207,11 +224,12 @@ def peers(
     def step(state, batch, key):
         move = at_once if simultaneous else in_turn
         learners, metrics = move(state, with_label_weights(batch, axis_name), key)
-        return state_of(learners, state.step + 1), metrics
+        return state_of(learners, state.step + 1, state.given), metrics
 
     def predict(state, inputs):
         found = weights_of(state)
-        outputs = {name: net.apply(*found[name], inputs, train=False)[0] for name, net in zip(names, nets, strict=True)}
+        shown = dict(zip(names, nets, strict=True)) | ({"teacher": teacher} if teacher else {})
+        outputs = {name: net.apply(*found[name], inputs, train=False)[0] for name, net in shown.items()}
         if adapter:
             said, _ = adapter.apply(state.adapter.params, state.adapter.stats, list(outputs.values()), train=False)
             outputs["peer0"] |= {"together": said["logits"]} if "logits" in said else {}
@@ -220,9 +238,10 @@ def peers(
     def weights_of(state):
         params = {name: one.params for name, one in parts_of(state).items()}
         found = {name: (whole(params, name), one.stats) for name, one in zip(names, state.peers, strict=True)}
+        found |= {name: (frozen.params, frozen.stats) for name, frozen in state.given.items()}
         return found | ({"adapter": (one.params, one.stats)} if (one := state.adapter) and jax.tree.leaves(one.params) else {})
 
-    return Method(init, step, predict, weights_of)
+    return Method(init, step, predict, weights_of, needs)
 
 
 def _logits(peers: Sequence[Mapping[str, Any]]) -> list[Any]:
