@@ -83,11 +83,10 @@ class Method(_Functions):
         update: Callable[[Any, Any, Any], Any] = _several,
     ) -> "Method":
         """The functions as given, but that they see floats, on a mesh whose axes are not Explicit."""
-        takes_start = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(init).parameters.values())
 
         def init_on_floats(key, batch, given, **start):
             _check_given(given, needs)
-            if start and not takes_start:
+            if start and not any(p.kind is p.VAR_KEYWORD for p in inspect.signature(init).parameters.values()):
                 raise InputError(f"{', '.join(start)}=... is not accepted: this method starts no network from given weights")
             with _refused_without_its_columns(batch):
                 return init(key, _of_floats(batch), given, **start)

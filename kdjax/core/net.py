@@ -66,10 +66,9 @@ def _checked(apply: Apply) -> Apply:
     if getattr(apply, "is_checked", False):
         return apply
     parameters = inspect.signature(apply).parameters
-    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        for name in ("train", "key"):
-            if name not in parameters:
-                raise InputError(f"the apply of a Net takes no {name!r}: expected apply(params, stats, x, *, train, key=None)")
+    for name in ("train", "key"):
+        if name not in parameters and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            raise InputError(f"the apply of a Net takes no {name!r}: expected apply(params, stats, x, *, train, key=None)")
 
     def call(params: Any, stats: Any, x: Any, /, *, train: bool, key: jax.Array | None = None) -> tuple[dict, Any]:
         out = apply(params, stats, x, train=train, key=key)

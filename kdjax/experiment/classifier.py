@@ -4,25 +4,37 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from kdjax import models
+from kdjax import methods, models
 from kdjax.core import Method, Net
 from kdjax.evaluate.classifier import classification
 from kdjax.experiment.context import Context, make_stage
 from kdjax.experiment.data import augmentation, sampler, view
-from kdjax.experiment.mixing import Words, erased, mixing_of, on_mixed_images
+from kdjax.experiment.entry import Entry
+from kdjax.experiment.mixing import Words, erased, on_mixed_images
 from kdjax.train import Stage
+
+
+def supervised(c: "ClassifierContext") -> Method:
+    """A network that learns from labels alone."""
+    return methods.supervised(c.network, c.tx, **c.options)
+
+
+ALONE = Entry(methods.supervised, supervised)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassifierContext(Context):
-    """What a classifier is trained from.
+    """What a classifier is trained from: labels alone, where nothing else is said.
 
     Attributes:
+      entry: as of `Context`, like `settings`.
       method: the name of the method, for the records.
       words: what changes its images, by the words of `experiment.words`, each with its options.
     """
 
-    method: str
+    entry: Entry = ALONE
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    method: str = "supervised"
     words: Words = field(default_factory=dict)
 
     @property
@@ -33,7 +45,7 @@ class ClassifierContext(Context):
     def trained_net(self, specification: dict) -> Net:
         """The net of a specification as it is trained: one that mixes inside, where a word asks for it."""
         net = self.build(specification)
-        return models.mixing_inside(net, axis_name=self.axis_name) if mixing_of(self.words) == "manifold_mixup" else net
+        return models.mixing_inside(net, axis_name=self.axis_name) if "manifold_mixup" in self.words else net
 
     @property
     def erased(self) -> tuple[Callable, ...]:
@@ -77,6 +89,6 @@ class ClassifierContext(Context):
             "evaluate": classification,
             "score": "accuracy",
         }  # fmt: skip
-        asked = make or self.entry.make
-        assert asked is not None
-        return {self.name: make_stage(self, on_mixed_images(self, asked, "sampler" in fields), grid=grid, **(usual | fields))}
+        if self.words and (asked := make or self.entry.make):
+            make = on_mixed_images(self, asked, "sampler" in fields)
+        return {self.name: make_stage(self, make, grid=grid, **(usual | fields))}

@@ -1,5 +1,6 @@
 """A filled config, and its values."""
 
+import json
 from typing import Any
 
 from kdjax.core.extra import extra
@@ -11,8 +12,5 @@ Config = Any  # a filled ConfigDict, whose fields no type checker can know
 
 
 def plain(section: Any) -> dict:
-    """A section as a dict of JSON values."""
-    return {
-        name: plain(value) if isinstance(value, ConfigDict) else list(value) if isinstance(value, tuple) else value
-        for name, value in section.items()
-    }
+    """A section as a dict of JSON values, in the order of their names."""
+    return json.loads(ConfigDict(section).to_json(sort_keys=True))

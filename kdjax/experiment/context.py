@@ -1,7 +1,7 @@
 """What an entry of a table of methods makes its stages from."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Self
 
@@ -14,13 +14,15 @@ from kdjax import data, models
 from kdjax.core import InputError, Method, Net, averaged, check_option
 from kdjax.core.arrays import AxisName
 from kdjax.core.averages import with_averages
-from kdjax.experiment.config import Config
-from kdjax.experiment.data import seen_shape
+from kdjax.experiment.config import Config, plain
+from kdjax.experiment.data import seen_shape, steps_per_epoch
 from kdjax.experiment.entry import KNOWN, PACE, Entry, keyword_defaults
+from kdjax.experiment.nets import net_specification
 from kdjax.experiment.optimiser import make_optimiser
 from kdjax.experiment.report_table import Tables
 from kdjax.train import Pace, Stage, sweep
 from kdjax.train.devices import AXIS
+from kdjax.train.sweep import first_point
 from kdjax.train.teacher import Teacher
 
 
@@ -62,9 +64,37 @@ class Experiment(NamedTuple):
         return found._replace(evaluate=self.evaluate_teacher) if found and self.evaluate_teacher else found
 
 
+def by_accuracy(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Pairs of stages, the second the baseline, held against each other by their test accuracy, as `Experiment.compare` has them.
+
+    >>> by_accuracy([("kd", "student_alone")])
+    (('kd/test_accuracy', 'student_alone/test_accuracy'),)
+    """
+    return tuple((f"{one}/test_accuracy", f"{baseline}/test_accuracy") for one, baseline in pairs)
+
+
 def axis_name(config: Config) -> str | None:
     """What methods and nets are built with: the mapped axis of `shard_map` and `pmap`."""
     return None if config.parallel == "jit" else AXIS
+
+
+def context_fields(
+    config: Config, dataset: data.Dataset, section: Config, *, specification: dict | None = None, **changed: Any
+) -> dict[str, Any]:
+    """The fields of a `Context` that no method decides: the net of a section, trained on all images, one for each seed.
+
+    Args:
+      config: whole.
+      dataset: its data.
+      section: of the config, with the net and how it is trained.
+      specification: of the net; None: that of the section.
+      **changed: other fields.
+    """
+    return {
+        "config": config, "dataset": dataset, "training": plain(section), "source": dataset.train, "members": config.seeds,
+        "specification": specification or net_specification(section.net, dataset, config),
+        "steps_per_epoch": steps_per_epoch(config, dataset), "axis_name": axis_name(config), "nets": {}, **changed,
+    }  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,19 +255,21 @@ def make_stage(
         method, augmentation = (found, None) if isinstance(found, Method) else found
         return averaged(method, average) if average else method, augmentation
 
-    method, augmentation = made(c)
-    unmapped = replace(c, axis_name=None)
-    methods = {"method": method, "unmapped": made(unmapped)[0] if c.axis_name else None}
+    def built(c: Context) -> tuple[Method, Callable | None, Mapping[str, Any]]:
+        """With its augmentation, and the numbers of its members."""
+        if not grid:
+            return *made(c), {}
+        method, augmentation = made(c, **first_point(grid))
+        method, hyper = sweep(lambda **swept: made(c, **swept)[0], grid, members, first=method)
+        return method, augmentation, {"seeds": members, "hyper": hyper, "choose": True, "members": len(next(iter(hyper.values())))}
+
+    members = fields.get("members", c.members)
+    check_option("learning_rate", (grid or {}).get("learning_rate", (1,)), lambda rates: min(rates) > 0, "numbers above 0")
+    method, augmentation, swept = built(c)
+    unmapped = built(replace(c, axis_name=None))[0] if c.axis_name else None
     if augmentation:
         fields["augment"] = augmentation
-    members = fields.pop("members", c.members)
-    if grid:
-        check_option("learning_rate", grid.get("learning_rate", (1,)), lambda rates: min(rates) > 0, "numbers above 0")
-        methods["method"], hyper = sweep(lambda **swept: made(c, **swept)[0], grid, members)
-        if c.axis_name:
-            methods["unmapped"], _ = sweep(lambda **swept: made(unmapped, **swept)[0], grid, members)
-        fields |= {"seeds": members, "hyper": hyper, "choose": True}
-        members = len(next(iter(hyper.values())))
     each = c.steps_per_epoch
     pace = Pace(each, each * c.config.evaluate_epochs, each * c.config.save_epochs)
-    return Stage(**{**methods, "steps": c.steps, "pace": pace, "members": members, **fields})
+    usual = {"steps": c.steps, "pace": pace, "members": members}
+    return Stage(method=method, unmapped=unmapped, **{**usual, **fields, **swept})

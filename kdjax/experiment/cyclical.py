@@ -10,7 +10,7 @@ from kdjax import methods
 from kdjax.core import Method, check_option, cyclic, pick
 from kdjax.experiment.classifier import ClassifierContext
 from kdjax.experiment.config import Config, plain
-from kdjax.experiment.context import Experiment
+from kdjax.experiment.context import Experiment, by_accuracy
 from kdjax.experiment.data import load_data
 from kdjax.experiment.entry import Entry
 from kdjax.experiment.optimiser import make_optimiser
@@ -55,7 +55,7 @@ def build(config: Config) -> Experiment:
     if len(parts) > 1:
         stages |= one("all_cyclic", {part: tuple(ranges[part]) for part in parts})
         compare.append(("all_cyclic", "plain"))
-    return Experiment(stages, dataset, tuple((f"{a}/test_accuracy", f"{b}/test_accuracy") for a, b in compare))
+    return Experiment(stages, dataset, by_accuracy(compare))
 
 
 def _make(c: ClassifierContext) -> Method:

@@ -12,7 +12,7 @@ from kdjax.core import InputError, Net, check_count, check_option, pick
 from kdjax.evaluate.classifier import classification
 from kdjax.evaluate.without_data import without_data
 from kdjax.experiment.config import Config, plain
-from kdjax.experiment.context import Context, Experiment, axis_name, make_stage, stages_of
+from kdjax.experiment.context import Context, Experiment, axis_name, by_accuracy, make_stage, stages_of
 from kdjax.experiment.data import load_data
 from kdjax.experiment.data_free_alarms import data_free_alarms
 from kdjax.experiment.data_free_references import references
@@ -232,13 +232,13 @@ def build(config: Config, table: Table, objectives: Table) -> Experiment:
     for name, section in config.methods.items():
         own = student_stages(name, section, config, table, objectives, dataset, teaching, inception)
         stages |= {stage: one._replace(optional=True) for stage, one in own.items()}
-    compare = [(f"{name}/test_accuracy", "noise/test_accuracy") for name in stages if name not in others and "noise" in others]
+    compare = by_accuracy((name, "noise") for name in stages if name not in others and "noise" in others)
 
     def tables(measured: Measured, lines: Sequence[Mapping]) -> list[ReportTable]:
         curves = evaluations(lines)
         return [stability_table({name: curves[name] for name in stages if name in curves})]
 
-    return Experiment(teaching.stages | stages, dataset, tuple(compare), tables=tables, **judged)
+    return Experiment(teaching.stages | stages, dataset, compare, tables=tables, **judged)
 
 
 def student_stages(

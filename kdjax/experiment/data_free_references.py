@@ -10,14 +10,12 @@ import jax.numpy as jnp
 from kdjax import data, methods
 from kdjax.core import check_option
 from kdjax.experiment.classifier import ClassifierContext
-from kdjax.experiment.config import Config, plain
-from kdjax.experiment.context import axis_name
-from kdjax.experiment.data import steps_per_epoch
+from kdjax.experiment.config import Config
+from kdjax.experiment.context import context_fields
 from kdjax.experiment.entry import Entry
-from kdjax.experiment.nets import net_specification
 from kdjax.experiment.student import StudentContext, beside_teacher
 from kdjax.experiment.tasks import read_tasks
-from kdjax.experiment.teaching import ALONE, Teaching
+from kdjax.experiment.teaching import Teaching
 from kdjax.train import Stage
 
 REFERENCES = ("student_alone", "with_data", "noise", "other_images")
@@ -38,21 +36,15 @@ def references(config: Config, dataset: data.Dataset, teaching: Teaching, studen
     """
     names = tuple(config.references)
     check_option("references", names, lambda names: set(names) <= set(REFERENCES), f"some of {', '.join(REFERENCES)}")
-    each = steps_per_epoch(config, dataset)
-    shared: dict[str, Any] = {
-        "config": config, "dataset": dataset, "specification": net_specification(config.student_training.net, dataset, config),
-        "training": {**plain(config.student_training), "epochs": max(1, math.ceil(student_steps / each))},
-        "steps_per_epoch": each, "source": dataset.train, "members": config.seeds, "axis_name": axis_name(config),
-    }  # fmt: skip
+    shared = context_fields(config, dataset, config.student_training)
+    shared["training"] |= {"epochs": max(1, math.ceil(student_steps / shared["steps_per_epoch"]))}
     imitation = {"label_weight": 0.0, "weight": 1.0, "temperature": config.reference_temperature}
     taught = StudentContext(
         name="with_data", method="kd", entry=Entry(methods.kd, beside_teacher), settings=imitation, teaching=teaching, **shared
     )
     stages: dict[str, Stage] = {}
     if "student_alone" in names:
-        stages |= ClassifierContext(
-            name="student_alone", method="supervised", entry=ALONE, settings={"smoothing": 0.0}, **shared
-        ).stage()
+        stages |= ClassifierContext(name="student_alone", settings={"smoothing": 0.0}, **shared).stage()
     if "with_data" in names:
         stages |= taught.stage()
     if "noise" in names:

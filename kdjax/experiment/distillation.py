@@ -6,13 +6,12 @@ from kdjax import data
 from kdjax.core import InputError, Method, check_option, pick
 from kdjax.experiment.classifier import ClassifierContext
 from kdjax.experiment.config import Config, plain
-from kdjax.experiment.context import Experiment, axis_name, stages_of
-from kdjax.experiment.data import load_data, steps_per_epoch
+from kdjax.experiment.context import Experiment, by_accuracy, context_fields, stages_of
+from kdjax.experiment.data import load_data
 from kdjax.experiment.entry import Entry, Table, objectives_of
 from kdjax.experiment.mixing import with_words
-from kdjax.experiment.nets import net_specification
 from kdjax.experiment.student import StudentContext, beside_teacher
-from kdjax.experiment.teaching import ALONE, Teaching, teacher_of
+from kdjax.experiment.teaching import Teaching, teacher_of
 from kdjax.methods import recipes
 from kdjax.train import Stage
 
@@ -36,26 +35,18 @@ def build(config: Config, table: Table) -> Experiment:
     dataset = load_data(config)
     teaching = teacher_of(config, dataset)
     labelled, source = student_sources(config, dataset)
-    shared = {
-        "config": config, "dataset": dataset, "training": plain(config.student_training),
-        "specification": net_specification(config.student_training.net, dataset, config),
-        "steps_per_epoch": steps_per_epoch(config, dataset), "members": config.seeds, "axis_name": axis_name(config),
-        "nets": {},
-    }  # fmt: skip
-    stages = students_alone(config, shared | {"source": labelled})
+    shared = context_fields(config, dataset, config.student_training, source=labelled)
+    stages = students_alone(config, shared)
+    shared["source"] = source
     alone, many = list(stages), "methods" in config
-    compare = [(name, alone[0]) for name in alone[1:]]
-    if many:
-        baselines = alone + ["kd"] * ("kd" in config.methods)
-        for name, section in config.methods.items():
-            own = student_stages(name, section, table, teaching, shared | {"source": source})
-            stages |= {stage: one._replace(optional=True) for stage, one in own.items()}
-            compare += [(name, other) for other in baselines if other != name]
-    else:
-        stages |= student_stages("student", config.method, table, teaching, shared | {"source": source})
-        compare = [("student", name) for name in alone] + compare
-    accuracies = tuple((f"{one}/test_accuracy", f"{other}/test_accuracy") for one, other in compare)
-    return Experiment(teaching.stages | stages, dataset, accuracies, teaching.outside)
+    taught = config.methods if many else {"student": config.method}
+    for name, section in taught.items():
+        own = student_stages(name, section, table, teaching, shared)
+        stages |= {stage: one._replace(optional=many) for stage, one in own.items()}
+    among = [(name, alone[0]) for name in alone[1:]]
+    gains = [(name, other) for name in taught for other in (*alone, *["kd"] * ("kd" in taught)) if other != name]
+    compare = among + gains if many else gains + among
+    return Experiment(teaching.stages | stages, dataset, by_accuracy(compare), teaching.outside)
 
 
 def student_sources(config: Config, dataset: data.Dataset) -> tuple[data.Source, data.Source]:
@@ -75,8 +66,7 @@ def students_alone(config: Config, shared: dict[str, Any]) -> dict[str, Stage]:
     grid = {"learning_rate": tuple(config.baseline_rates)} if config.baseline_rates else None
     stages = {}
     for name, smoothing in zip(WITHOUT_TEACHER, (0.0, config.smoothing) if config.smoothing else (0.0,), strict=False):
-        c = ClassifierContext(name=name, method="supervised", entry=ALONE, settings={"smoothing": smoothing}, **shared)
-        stages |= c.stage(grid=grid)
+        stages |= ClassifierContext(name=name, settings={"smoothing": smoothing}, **shared).stage(grid=grid)
     return stages
 
 
@@ -96,10 +86,9 @@ def student_stages(name: str, section: Config, table: Table, teaching: Teaching,
     else:
         entry = pick("method", method, table)
         entry = entry._replace(make=entry.make or beside_teacher)
-    c = StudentContext(
-        name=name, method=method, entry=entry, settings=settings, words=words, teaching=teaching, **shared
-    )  # fmt: skip
-    return stages_of(c)
+    return stages_of(
+        StudentContext(name=name, method=method, entry=entry, settings=settings, words=words, teaching=teaching, **shared)
+    )
 
 
 def _sum(method: str, settings: dict, table: Table, shares: tuple[float, ...]) -> Entry:

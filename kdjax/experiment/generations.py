@@ -15,11 +15,10 @@ from kdjax.evaluate.classifier import classification
 from kdjax.evaluate.measure import all_of
 from kdjax.experiment.classifier import ClassifierContext
 from kdjax.experiment.config import Config
-from kdjax.experiment.context import Experiment
+from kdjax.experiment.context import Experiment, by_accuracy
 from kdjax.experiment.data import load_data
 from kdjax.experiment.rich import taught_within
 from kdjax.experiment.self_distillation import shared_fields
-from kdjax.experiment.teaching import ALONE
 from kdjax.methods import recipes
 from kdjax.methods.offline.kd import kd_objective
 from kdjax.train import Result, Stage
@@ -41,7 +40,7 @@ def build(config: Config) -> Experiment:
     check_share(**{"--config.label_weight": config.label_weight})
     check_positive(**{"--config.temperature": config.temperature})
     dataset = load_data(config)
-    c = ClassifierContext(name="round0", method="supervised", entry=ALONE, settings={}, **shared_fields(config, dataset))
+    c = ClassifierContext(name="round0", **shared_fields(config, dataset))
     pairs = config.controls and config.seeds > 1
     stages = c.stage(evaluate=all_of(classification, accuracy_of_two) if pairs else classification)
     for number in range(1, config.rounds + 1):
@@ -55,7 +54,7 @@ def build(config: Config) -> Experiment:
     compare = [(name, "round0") for name in stages if name != "round0"]
     compare += [(b, a) for a, b in pairwise(rounds[1:])]
     compare += [(name, "round1") for name in stages if name not in rounds]
-    return Experiment(stages, dataset, tuple((f"{a}/test_accuracy", f"{b}/test_accuracy") for a, b in compare))
+    return Experiment(stages, dataset, by_accuracy(compare))
 
 
 def taught(

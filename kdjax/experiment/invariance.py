@@ -22,7 +22,6 @@ from kdjax.experiment.nets import net_specification
 from kdjax.experiment.representation import RepresentationContext
 from kdjax.experiment.task_stage import task_stage
 from kdjax.experiment.tasks import ORIGINAL, Task, check_tasks, read_tasks, splits_of
-from kdjax.experiment.teaching import ALONE
 from kdjax.train import Stage
 
 
@@ -65,7 +64,7 @@ def build(config: Config, table: Table) -> Experiment:
     probe = on_task(task.name, digest=task.digest, **section)
     stages = {name: stage._replace(evaluate=all_of(stage.evaluate, probe)) for name, stage in found.stages.items()}
     c = ClassifierContext(
-        config=config, dataset=found.dataset, name="", method="supervised", entry=ALONE, settings={},
+        config=config, dataset=found.dataset, name="",
         training={**plain(config.tuning), "micro": 1}, steps_per_epoch=0, source=task.train, members=config.seeds,
         specification=net_specification(config.encoder_training.net, found.dataset, config), axis_name=axis_name(config),
     )  # fmt: skip

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from kdjax.core import InputError, Method
 from kdjax.experiment.entry import Table
-from kdjax.experiment.words import WORDS, parted
+from kdjax.experiment.words import MIXING, WORDS, parted
 from kdjax.methods.recipes import mixed
 from kdjax.models import stage_names
 
@@ -37,7 +37,7 @@ def with_words(settings: dict[str, Any], table: Table) -> tuple[str, dict[str, A
 
 def mixing_of(words: Words) -> str:
     """The word that mixes images, or `""`."""
-    return next((word for word in words if word != "cutout"), "")
+    return next((word for word in words if word in MIXING), "")
 
 
 def erased(words: Words, mean: Any) -> tuple[Callable, ...]:

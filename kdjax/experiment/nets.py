@@ -36,11 +36,13 @@ def given_normalisation(section: Config, above: str, dataset: data.Dataset) -> d
       dataset: for its channels.
     """
     channels, mean, std = dataset.shape[-1], list(section.get("mean", ())), list(section.get("std", ()))
-    names, alike = f"{above}mean and in {above}std", len(mean) == len(std) in (0, channels)
+    if not mean and not std:
+        return {}
+    names, alike = f"{above}mean and in {above}std", len(mean) == len(std) == channels
     accepted = f"a number for each of the {channels} channel{'s' * (channels > 1)} in {names}, or () in both"
     check_option(f"--config.{above}mean", tuple(mean), lambda mean: alike and np.isfinite(mean).all(), accepted)
     check_option(f"--config.{above}std", tuple(std), lambda std: all(0 < x < np.inf for x in std), "numbers above 0")
-    return {"mean": mean, "std": std} if mean else {}
+    return {"mean": mean, "std": std}
 
 
 @lru_cache(maxsize=1)

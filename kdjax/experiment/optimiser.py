@@ -26,6 +26,7 @@ def make_optimiser(section: Mapping[str, Any], steps: int, steps_per_epoch: int)
             options[ranged] = cycled(f"{ranged}_range", span, steps_per_epoch=steps_per_epoch, epochs=epochs, factor=cycle)
     try:
         tx = pick("optimiser", name, OPTIMISERS)(timed, **options)
-        return ascend(with_norms(tx) if norms else tx, radius)
+        tx = with_norms(tx) if norms else tx
+        return ascend(tx, radius) if radius else tx
     except TypeError as error:
         raise InputError(f"optimiser {name!r}: {error}; give it its own fields") from None

@@ -13,8 +13,8 @@ from kdjax.core import InputError, Net, check_option, pick
 from kdjax.data import Dataset
 from kdjax.evaluate.encoder import COLLAPSE, Probed, check_representation, probed_rows, representation
 from kdjax.experiment.config import Config, plain
-from kdjax.experiment.context import Context, Experiment, axis_name, make_stage, stages_of
-from kdjax.experiment.data import load_data, sampler, seen_shape, steps_per_epoch, view
+from kdjax.experiment.context import Context, Experiment, context_fields, make_stage, stages_of
+from kdjax.experiment.data import load_data, sampler, seen_shape, view
 from kdjax.experiment.entry import Table, check_accumulation
 from kdjax.experiment.nets import net_specification
 from kdjax.experiment.sections import VIEWS
@@ -158,11 +158,10 @@ def build(config: Config, table: Table, *, dataset: Dataset | None = None) -> Ex
             raise InputError(f"--config.probe: {error}") from None
     dataset = dataset._replace(notes=(*dataset.notes, *_told(probed, dataset)))
     first = next(iter(entries))
+    specification = net_specification(config.encoder_training.net, dataset, config, classes=0)
     c = RepresentationContext(
-        config=config, dataset=dataset, name="untrained", entry=entries[first], settings=sections[first], training=training,
-        specification=net_specification(config.encoder_training.net, dataset, config, classes=0),
-        steps_per_epoch=steps_per_epoch(config, dataset), source=dataset.train, members=config.seeds, axis_name=axis_name(config),
-        probed=probed,
+        name="untrained", entry=entries[first], settings=sections[first], probed=probed,
+        **context_fields(config, dataset, config.encoder_training, specification=specification),
     )  # fmt: skip
     # At rate 0 its batch statistics settle and its weights stay.
     still = {**training, "epochs": 5, "optimiser": {**training["optimiser"], "learning_rate": 0.0, "warmup_epochs": 0.0}}

@@ -8,17 +8,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from kdjax import losses, models
+from kdjax import losses, methods, models
 from kdjax.core import InputError, Method, Net, check_option, masked_loss, skip_zero_gradients
 from kdjax.data import Dataset, Source, few_labels, keep_classes, subset
 from kdjax.evaluate.transfer import target_accuracy, transfer
 from kdjax.experiment.classifier import ClassifierContext
 from kdjax.experiment.config import Config, plain
-from kdjax.experiment.context import Experiment, axis_name
-from kdjax.experiment.data import load_data, seen_shape, steps_per_epoch
-from kdjax.experiment.nets import net_specification
+from kdjax.experiment.context import Experiment, context_fields
+from kdjax.experiment.data import load_data, seen_shape
 from kdjax.experiment.rich_tables import tables
-from kdjax.experiment.teaching import ALONE
 from kdjax.methods import recipes
 from kdjax.methods.offline.rich import rich_objective
 from kdjax.models.size import parameter_count
@@ -41,11 +39,7 @@ def build(config: Config) -> Experiment:
     few = few_labels(target["target_train"].labels(), config.tuning.per_class, config.data.seed)
     tuned = subset(target["target_train"], few)
     others = dataset._replace(classes=whole.classes - config.source_classes)
-    c = ClassifierContext(
-        config=config, dataset=dataset, name="nets", method="supervised", entry=ALONE, settings={}, training=plain(config.training),
-        specification=net_specification(config.training.net, dataset, config), steps_per_epoch=steps_per_epoch(config, dataset),
-        source=dataset.train, members=config.seeds, axis_name=axis_name(config),
-    )  # fmt: skip
+    c = ClassifierContext(name="nets", **context_fields(config, dataset, config.training))
     wide = replace(c, name="wide", specification=c.specification | {"widths": list(config.wide.widths)})
     count, numbers = config.nets, (*(n for n in (1, 2, 4, 8) if n < config.nets), config.nets)
     tuning = {**plain(config.tuning), "micro": 1}
@@ -105,8 +99,7 @@ def several(c: ClassifierContext, count: int, **fields: Any) -> dict[str, Stage]
 
 def one(c: ClassifierContext, specification: dict, **fields: Any) -> dict[str, Stage]:
     """A net that learns from labels."""
-    c = replace(c, specification=specification)
-    return c.stage(lambda c: ALONE.method(c.network, c.tx, axis_name=c.axis_name, micro=c.micro), **fields)
+    return replace(c, specification=specification).stage(**fields)
 
 
 def distilled(c: ClassifierContext, count: int, temperature: float, measure: Callable) -> dict[str, Stage]:
@@ -166,7 +159,7 @@ def two_stage(c: ClassifierContext, count: int, head: Config, measure: Callable)
 
     def make(c: ClassifierContext) -> Method:
         net = c.build(specification | {"frozen": True})
-        return ALONE.method(net, skip_zero_gradients(c.tx), axis_name=c.axis_name, micro=c.micro)
+        return methods.supervised(net, skip_zero_gradients(c.tx), axis_name=c.axis_name, micro=c.micro)
 
     start = _from("tuned", _mean_head)
     return c.stage(make, nets={"network": specification}, evaluate=measure, **start)

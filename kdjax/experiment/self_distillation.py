@@ -11,12 +11,11 @@ from kdjax.core import InputError, Method, Net, pick
 from kdjax.evaluate.exits import classification_of_exits
 from kdjax.experiment.classifier import ClassifierContext
 from kdjax.experiment.config import Config, plain
-from kdjax.experiment.context import Experiment, axis_name, stages_of
-from kdjax.experiment.data import load_data, own_views, seen_shape, steps_per_epoch
+from kdjax.experiment.context import Experiment, by_accuracy, context_fields, stages_of
+from kdjax.experiment.data import load_data, own_views, seen_shape
 from kdjax.experiment.distillation import student_sources, students_alone
 from kdjax.experiment.entry import Entry, Table, objectives_of
-from kdjax.experiment.mixing import mixing_of, with_words
-from kdjax.experiment.nets import net_specification
+from kdjax.experiment.mixing import with_words
 from kdjax.experiment.sections import swept
 from kdjax.methods import recipes
 from kdjax.methods.self_distil.cosub import check_submodels
@@ -45,17 +44,13 @@ def build(config: Config, table: Table, *, taught: Callable[..., dict[str, Stage
         stages |= {stage: one._replace(optional=many) for stage, one in own.items()}
     others = [name for name in stages if name not in alone]
     compare = [(name, alone[0]) for name in alone[1:]] + [(name, other) for name in others for other in alone]
-    return Experiment(stages, dataset, tuple((f"{one}/test_accuracy", f"{other}/test_accuracy") for one, other in compare))
+    return Experiment(stages, dataset, by_accuracy(compare))
 
 
 def shared_fields(config: Config, dataset: data.Dataset) -> dict[str, Any]:
-    """The fields of a context that are those of all networks of an experiment."""
+    """The fields of a context that are those of all networks of an experiment, which learn from the labelled images."""
     labelled, _ = student_sources(config, dataset)
-    return {
-        "config": config, "dataset": dataset, "training": plain(config.student_training), "source": labelled,
-        "specification": net_specification(config.student_training.net, dataset, config),
-        "steps_per_epoch": steps_per_epoch(config, dataset), "members": config.seeds, "axis_name": axis_name(config), "nets": {},
-    }  # fmt: skip
+    return context_fields(config, dataset, config.student_training, source=labelled)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +91,7 @@ class OwnContext(ClassifierContext):
           **fields: others of `Stage` than those of all classifiers.
         """
         sees = self.objective.sees if self.entry.make is taught_by_itself else None
-        if sees and mixing_of(self.words) == "manifold_mixup":
+        if sees and "manifold_mixup" in self.words:
             rows = sees.__name__.replace("_", " ")
             why = f"it mixes the rows of a batch inside a network, and this one sees others, {rows}"
             raise InputError(f"method='{self.method}+manifold_mixup' is not accepted: {why}")

@@ -2,7 +2,7 @@
 
 from kdjax import methods
 from kdjax.experiment.config import Config, plain
-from kdjax.experiment.context import Experiment
+from kdjax.experiment.context import Experiment, by_accuracy
 from kdjax.experiment.data import load_data
 from kdjax.experiment.entry import Entry
 from kdjax.experiment.self_distillation import OwnContext, shared_fields, taught_by_itself
@@ -39,5 +39,5 @@ def build(config: Config) -> Experiment:
         **one("twice", "cosub", {**settings, "weight": 0.0}),
         **one("cosub", "cosub", settings),
     }
-    pairs = tuple(("cosub/test_accuracy", f"{other}/test_accuracy") for other in ("once", "longer", "twice"))
-    return Experiment(stages, dataset, (*pairs, ("twice/test_accuracy", "once/test_accuracy")))
+    pairs = [("cosub", other) for other in ("once", "longer", "twice")]
+    return Experiment(stages, dataset, by_accuracy([*pairs, ("twice", "once")]))

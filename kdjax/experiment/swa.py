@@ -19,12 +19,11 @@ from kdjax.core.state import Follower
 from kdjax.data import Dataset, few_labels, keep_classes, subset
 from kdjax.experiment.classifier import ClassifierContext
 from kdjax.experiment.config import Config, plain
-from kdjax.experiment.context import Experiment, axis_name
+from kdjax.experiment.context import Experiment, axis_name, by_accuracy
 from kdjax.experiment.data import load_data, steps_per_epoch, view
 from kdjax.experiment.entry import Entry
 from kdjax.experiment.nets import net_specification
 from kdjax.experiment.optimiser import make_optimiser
-from kdjax.experiment.teaching import ALONE
 from kdjax.train import Result, Stage
 
 _MEASURED = 4096  # images at most that statistics are measured on
@@ -119,10 +118,10 @@ def build(config: Config) -> Experiment:
         return {"name": "bidirectional_transformer", **about, **plain(net)}
 
     def context(name: str, dataset: Dataset, section: str, net: str, **changed: Any) -> ClassifierContext:
-        fields = {"source": dataset.train, "members": config.seeds, "settings": {}, "method": "supervised", **changed}
+        fields = {"source": dataset.train, "members": config.seeds, **changed}
         sizes = dataset._replace(train=fields["source"])
         return ClassifierContext(
-            name=name, config=config, dataset=dataset, entry=ALONE, training=plain(config[section]) | {"micro": 1},
+            name=name, config=config, dataset=dataset, training=plain(config[section]) | {"micro": 1},
             specification=specification(config[net], dataset), steps_per_epoch=steps_per_epoch(config, sizes),
             axis_name=axis_name(config), **fields,
         )  # fmt: skip
@@ -157,7 +156,7 @@ def build(config: Config) -> Experiment:
         ),
     }
     pairs = [("swa", "constant"), ("swa", "decayed"), ("swa", "distilled"), ("distilled", "decayed")]
-    return Experiment(stages, others, tuple((f"{a}/test_accuracy", f"{b}/test_accuracy") for a, b in pairs))
+    return Experiment(stages, others, by_accuracy(pairs))
 
 
 def _halves(whole: Dataset, count: int) -> tuple[Dataset, Dataset]:

@@ -20,7 +20,6 @@ from kdjax.experiment.nets import net_specification
 from kdjax.experiment.report_table import Cell, Measured, Points, ReportTable
 from kdjax.experiment.task_stage import task_stage
 from kdjax.experiment.tasks import Task, check_tasks, read_tasks, splits_of
-from kdjax.experiment.teaching import ALONE
 
 # Name of a score -> in words, and 1 where more of it promises more, or -1.
 SCORES = {
@@ -48,7 +47,7 @@ def build(config: Config) -> Experiment:
     check_tasks(targets, "--config.transfer", section)
     specification = net_specification(config.training.net, dataset, config)
     c = ClassifierContext(
-        config=config, dataset=dataset, name="", method="supervised", entry=ALONE, settings={}, training=plain(config.training),
+        config=config, dataset=dataset, name="", training=plain(config.training),
         specification=specification, steps_per_epoch=0, source=dataset.train, members=config.seeds, axis_name=axis_name(config),
     )  # fmt: skip
     measures = [on_task(one.name, digest=one.digest, scores=True, **section) for one in targets]

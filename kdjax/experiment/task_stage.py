@@ -11,7 +11,6 @@ from kdjax.evaluate.classifier import classification
 from kdjax.evaluate.measure import all_of
 from kdjax.experiment.classifier import ClassifierContext
 from kdjax.experiment.tasks import Task
-from kdjax.experiment.teaching import ALONE
 from kdjax.train import Stage
 
 
@@ -34,7 +33,4 @@ def task_stage(c: ClassifierContext, source: Task, measures: Sequence[Callable] 
         _ = digest  # held by the closure, it is a part of what the measure is
         return classification(collect, f"{name}/{split}", final) if final else {}
 
-    def make(c: ClassifierContext) -> Any:
-        return ALONE.method(c.network, c.tx, axis_name=c.axis_name, micro=c.micro)
-
-    return c.stage(make, evaluate=all_of(own, *measures), optional=True, **fields)
+    return c.stage(evaluate=all_of(own, *measures), optional=True, **fields)

@@ -1,20 +1,19 @@
 """The teacher of an experiment: trained here, or read from elsewhere; one, or several."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from kdjax import data, methods, models
+from kdjax import data, models
 from kdjax.core import Frozen, InputError, Net, check_option
 from kdjax.core.paths import user_path
 from kdjax.evaluate.classifier import classification, classification_together
 from kdjax.experiment.classifier import ClassifierContext
-from kdjax.experiment.config import Config, plain
-from kdjax.experiment.context import axis_name
-from kdjax.experiment.data import seen_shape, steps_per_epoch
-from kdjax.experiment.entry import Entry
+from kdjax.experiment.config import Config
+from kdjax.experiment.context import context_fields
+from kdjax.experiment.data import seen_shape
 from kdjax.experiment.nets import given_normalisation, net_specification
 from kdjax.experiment.start import with_options
 from kdjax.train import Stage
@@ -57,12 +56,6 @@ class Teaching(NamedTuple):
                 raise InputError(f"--config.teacher={path} is not accepted: it has {classes} classes, the data has {there}")
 
 
-def supervised(c: ClassifierContext) -> Any:
-    """A network that learns from labels alone."""
-    return methods.supervised(c.network, c.tx, **c.options)
-
-
-ALONE = Entry(methods.supervised, supervised)
 _MOST = 256  # teachers, each of which is traced into every step
 
 
@@ -90,19 +83,14 @@ def teacher_of(config: Config, dataset: data.Dataset, *, sees_images: bool = Tru
         frozen = teacher.frozen()
         return Teaching(teacher.net, {}, lambda results: {"teacher": frozen}, teacher.specification, teacher, separate, classes)
     whole = specification if count == 1 else _ensemble([specification] * count, shares)
-    axis = axis_name(config)
-    c = ClassifierContext(
-        config=config, dataset=dataset, name="teacher", method="supervised", entry=ALONE, settings={}, training=plain(section),
-        specification=specification, steps_per_epoch=steps_per_epoch(config, dataset),
-        source=dataset.train, members=count, axis_name=axis,
-    )  # fmt: skip
+    c = ClassifierContext(name="teacher", **context_fields(config, dataset, section, specification=specification, members=count))
 
     def given(results):
         trained = [results["teacher"].frozen(member=k) for k in range(count)]
         return {"teacher": trained[0] if count == 1 else ensemble_of(trained, whole)}
 
     stages = c.stage(evaluate=classification if count == 1 else classification_together(whole))
-    return Teaching(models.build(whole, axis_name=axis), stages, given, whole, separate=separate)
+    return Teaching(c.build(whole), stages, given, whole, separate=separate)
 
 
 def _paths(text):

@@ -5,11 +5,11 @@ from typing import Any
 from kdjax import methods
 from kdjax.core import pick
 from kdjax.evaluate.classifier import classification
+from kdjax.experiment.classifier import ALONE
 from kdjax.experiment.config import Config, plain
-from kdjax.experiment.context import Context, Experiment, axis_name, make_stage
-from kdjax.experiment.data import load_data, sampler, steps_per_epoch
+from kdjax.experiment.context import Context, Experiment, context_fields, make_stage
+from kdjax.experiment.data import load_data, sampler
 from kdjax.experiment.entry import Entry, Table
-from kdjax.experiment.teaching import ALONE
 
 
 def build(config: Config, table: Table) -> Experiment:
@@ -22,12 +22,9 @@ def build(config: Config, table: Table) -> Experiment:
     dataset = load_data(config)
 
     def context(name: str, section: Config, entry: Entry, settings: dict, members: int) -> Context:
-        training = plain(section)
-        net = {"name": "causal_transformer", "classes": dataset.classes, "dtype": config.precision, **training["net"]}
-        return Context(
-            config=config, dataset=dataset, name=name, entry=entry, settings=settings, training=training, specification=net,
-            steps_per_epoch=steps_per_epoch(config, dataset), source=dataset.train, members=members, axis_name=axis_name(config),
-        )  # fmt: skip
+        net = {"name": "causal_transformer", "classes": dataset.classes, "dtype": config.precision, **plain(section.net)}
+        fields = context_fields(config, dataset, section, specification=net, members=members)
+        return Context(name=name, entry=entry, settings=settings, **fields)
 
     def stage(c: Context, make: Any, method: str, **fields: Any) -> Any:
         about = {"training": dict(c.training), "method": method, **c.settings}

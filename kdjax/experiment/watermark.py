@@ -13,11 +13,10 @@ from kdjax.core import Method, Net, check_option, check_positive, check_share, m
 from kdjax.evaluate.watermark import MEASURES, accuracy_of_pair, detector_inputs, marks, watermark_key
 from kdjax.experiment.classifier import ClassifierContext
 from kdjax.experiment.config import Config, plain
-from kdjax.experiment.context import Experiment, axis_name
-from kdjax.experiment.data import load_data, steps_per_epoch
+from kdjax.experiment.context import Experiment, context_fields
+from kdjax.experiment.data import load_data
 from kdjax.experiment.nets import net_specification
 from kdjax.experiment.rich import taught_within
-from kdjax.experiment.teaching import ALONE
 from kdjax.experiment.watermark_tables import BEFORE, HARD, TUNED, tables
 from kdjax.methods import recipes
 from kdjax.methods.labels.watermark import watermark_objective
@@ -40,11 +39,7 @@ def build(config: Config) -> Experiment:
     seed = mark.pop("key")
     key = watermark_key(seed, dataset.classes, **draw)
     others = [watermark_key(seed + 1 + k, dataset.classes, **draw) for k in range(proof["random_keys"])]
-    c = ClassifierContext(
-        config=config, dataset=dataset, name="models", method="watermark", entry=ALONE, settings=mark,
-        training=plain(config.training), specification=net_specification(config.training.net, dataset, config),
-        steps_per_epoch=steps_per_epoch(config, dataset), source=dataset.train, members=config.seeds, axis_name=axis_name(config),
-    )  # fmt: skip
+    c = ClassifierContext(name="models", method="watermark", settings=mark, **context_fields(config, dataset, config.training))
     s = replace(
         c, training=plain(config.student_training), specification=net_specification(config.student_training.net, dataset, config)
     )

@@ -20,6 +20,7 @@ WORDS: dict[str, Callable] = {
     "manifold_mixup": augment.manifold_mixup,
     "mixup": augment.mixup,
 }
+MIXING = [word for word in WORDS if word != "cutout"]  # of which a name has one at most
 
 
 def parted(name: str) -> tuple[str, list[str]]:
@@ -33,7 +34,6 @@ def parted(name: str) -> tuple[str, list[str]]:
     """
     parts = name.split("+")
     words = [part for part in parts if part in WORDS]
-    mixing = [word for word in words if word != "cutout"]
-    alone = f"one of {', '.join(word for word in WORDS if word != 'cutout')} at most, and no word twice"
-    check_option("method", name, lambda _: len(mixing) < 2 and len(set(words)) == len(words), alone)
-    return "+".join(part for part in parts if part not in words), words
+    alone = f"one of {', '.join(MIXING)} at most, and no word twice"
+    check_option("method", name, lambda _: len({*words} & {*MIXING}) < 2 and len({*words}) == len(words), alone)
+    return "+".join([part for part in parts if part not in words]), words

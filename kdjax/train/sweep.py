@@ -20,20 +20,23 @@ class Swept(NamedTuple):
     inner: Any
 
 
-def sweep(make: Callable[..., Method], grid: Mapping[str, Sequence[float]], seeds: int = 1) -> tuple[Method, dict]:
+def sweep(
+    make: Callable[..., Method], grid: Mapping[str, Sequence[float]], seeds: int = 1, *, first: Method | None = None
+) -> tuple[Method, dict]:
     """One method for every point of a grid: run it with as many members as there are points and seeds.
 
     Args:
       make: `(**numbers) -> Method`, built anew from traced numbers inside each step: a learning rate, a temperature, a weight.
       grid: values by name; every combination is a point.
       seeds: members for each point, next to each other; `Stage.seeds` takes the same number.
+      first: the method at `first_point(grid)`, where it is made already.
 
     Returns:
       `(method, hyper)`: `hyper` holds one value a member by name, for `Stage.hyper`.
 
     Raises:
-      InputError: for a value that is not finite or comes twice, and for a point that `make` refuses. What a method checks in its
-        step is checked with traced numbers, that is not at all: trace a step at every one of `points_of(hyper)`.
+      InputError: as `first_point`, and for a point that `make` refuses. What a method checks in its step is checked with traced
+        numbers, that is not at all: trace a step at every one of `points_to_check(hyper)`.
 
     >>> import optax
     >>> from kdjax import methods, models
@@ -42,19 +45,15 @@ def sweep(make: Callable[..., Method], grid: Mapping[str, Sequence[float]], seed
     >>> hyper["rate"].tolist()
     [0.1, 0.1, 0.2, 0.2]
     """
-    for name, values in grid.items():
-        good = len(values) > 0 and all(map(is_single, values)) and len(set(values)) == len(values)
-        check_option(name, tuple(values), lambda _, good=good: good, "one finite number of single precision or more, each once")
-    points = [point for point in product(*grid.values()) for _ in range(seeds)]
-    hyper = {name: np.array([p[i] for p in points]) for i, name in enumerate(grid)}
-    first = {name: values[0] for name, values in grid.items()}
-    plain = make(**first)
-    for point in points_of(hyper)[1:]:
+    plain = first or make(**first_point(grid))
+    points = np.repeat(list(product(*grid.values())), seeds, axis=0)
+    hyper = dict(zip(grid, points.T, strict=True))
+    for point in points_to_check(hyper)[1:]:
         with at_point(point):
             make(**point)
 
     def init(key, batch, given):
-        return Swept({name: jnp.float32(v) for name, v in first.items()}, plain.init(key, batch, given))
+        return Swept({name: jnp.float32(values[0]) for name, values in grid.items()}, plain.init(key, batch, given))
 
     def step(state, batch, key):
         inner, metrics = make(**state.hyper).step(state.inner, batch, key)
@@ -67,6 +66,21 @@ def sweep(make: Callable[..., Method], grid: Mapping[str, Sequence[float]], seed
         return plain.weights(state.inner)
 
     return Method(init, step, predict, weights, plain.needs), hyper
+
+
+def first_point(grid: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """The first value of each name.
+
+    Raises:
+      InputError: for a value that is not finite or comes twice.
+
+    >>> first_point({"rate": [0.1, 0.2]})
+    {'rate': 0.1}
+    """
+    for name, values in grid.items():
+        good = len(values) > 0 and all(map(is_single, values)) and len(set(values)) == len(values)
+        check_option(name, tuple(values), lambda _, good=good: good, "one finite number of single precision or more, each once")
+    return {name: values[0] for name, values in grid.items()}
 
 
 def members_by_point(hyper: Mapping[str, np.ndarray]) -> list[tuple[dict[str, float], list[int]]]:
@@ -91,6 +105,23 @@ def points_of(hyper: Mapping[str, Any] | None) -> list[dict[str, float]]:
     [{'rate': 0.1}, {'rate': 0.2}]
     """
     return [point for point, _ in members_by_point(hyper or {})]
+
+
+def points_to_check(hyper: Mapping[str, Any] | None) -> list[dict[str, float]]:
+    """The points whose numbers a method may refuse, of those that differ in the learning rate alone the first.
+
+    A learning rate is a number to the optimiser alone: where nothing else is swept there is no such point.
+
+    >>> points_to_check({"learning_rate": np.array([0.1, 0.2])})
+    []
+    >>> points_to_check({"learning_rate": np.array([0.1, 0.2, 0.1]), "weight": np.array([1.0, 1.0, 2.0])})
+    [{'learning_rate': 0.1, 'weight': 1.0}, {'learning_rate': 0.1, 'weight': 2.0}]
+    """
+    others = [name for name in hyper or {} if name != "learning_rate"]
+    found: dict[tuple, dict[str, float]] = {}
+    for point in points_of(hyper) if others else ():
+        found.setdefault(tuple(point[name] for name in others), point)
+    return list(found.values())
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from kdjax.train import Result
 from kdjax.train.devices import AXIS, Devices
 from kdjax.train.stage import blank_batch, check_stage
 from kdjax.train.start import begin
-from kdjax.train.sweep import at_point, points_of
+from kdjax.train.sweep import at_point, points_to_check
 
 ARRAY = 2048  # bytes that JAX and Python hold beside the numbers of an array
 MANY = 1000  # networks, from which on it is said what they take
@@ -79,10 +79,7 @@ def _steps(name: str, stage: Any, given: dict, told: list[str]) -> Any:
         jax.vmap(lambda batch: stage.method.step(state, batch, jax.random.key(0)), axis_name=AXIS)(rows)
 
     step(stage, state)
-    # The checks of a point's numbers are asked only where these are known. A learning rate is a number to the optimiser alone.
-    points = {tuple(v for k, v in p.items() if k != "learning_rate"): p for p in points_of(stage.hyper)}
-    points.pop((), None)
-    for point in points.values():
+    for point in points_to_check(stage.hyper):  # its numbers are checked only where they are known
         with at_point(point):
             step(stage, state._replace(hyper=point))
     if rest := stage.sampler.rest if stage.sampler else 0:

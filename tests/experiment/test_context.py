@@ -36,8 +36,11 @@ def test_a_point_of_a_sweep_stands_in_the_place_of_the_options():
         evaluate=lambda *_: {},
         score="accuracy",
     )  # fmt: skip
-    assert [x["temperature"] for x, _ in asked] == [4.0, 1.0, 2.0] and [rate for _, rate in asked] == [0.2, 0.1, 0.1]
+    assert [x["temperature"] for x, _ in asked] == [1.0, 2.0] and [rate for _, rate in asked] == [0.1, 0.1]
     assert all(x["weight"] == 0.5 for x, _ in asked) and stage.members == 2 and stage.choose
+    asked.clear()
+    rates = make_stage(c, None, grid={"learning_rate": (0.1, 0.3)}, batch=2, nets={}, source=ROWS, evaluate=None, score="accuracy")
+    assert [rate for _, rate in asked] == [0.1] and rates.members == 2  # of rates alone one method is built
 
 
 @pytest.mark.parametrize("grid", [None, {"temperature": (1.0, 2.0)}])

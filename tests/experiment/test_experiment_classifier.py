@@ -4,11 +4,10 @@ import jax
 from contexts import ROWS, STUDENT, shared
 
 from kdjax.experiment.classifier import ClassifierContext
-from kdjax.experiment.teaching import ALONE
 
 
 def classifier(**changed):
-    return ClassifierContext(name="alone", method="supervised", entry=ALONE, settings={"smoothing": 0.1}, **shared(**changed))
+    return ClassifierContext(name="alone", settings={"smoothing": 0.1}, **shared(**changed))
 
 
 def test_a_stage_of_all_images():

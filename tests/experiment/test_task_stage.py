@@ -12,7 +12,6 @@ from kdjax.experiment.data import load_data
 from kdjax.experiment.nets import net_specification
 from kdjax.experiment.task_stage import task_stage
 from kdjax.experiment.tasks import read_tasks
-from kdjax.experiment.teaching import ALONE
 
 
 @pytest.fixture
@@ -23,7 +22,7 @@ def found():
     dataset = load_data(config)
     specification = net_specification(config.training.net, dataset, config)
     c = ClassifierContext(
-        config=config, dataset=dataset, name="first", method="supervised", entry=ALONE, settings={}, members=2,
+        config=config, dataset=dataset, name="first", members=2,
         training=plain(config.training), specification=specification, steps_per_epoch=0, source=dataset.train, axis_name=None,
     )  # fmt: skip
     return c, *read_tasks(("5-9",), dataset, config.data, "--config.sources")
