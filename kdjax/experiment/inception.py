@@ -54,7 +54,7 @@ def in_blocks(net: Net, params: Any, stats: Any, block: int = BLOCK) -> Callable
       net: of images in [0, 1].
       params: of the net.
       stats: of the net.
-      block: images at a time.
+      block: images at a time, at most.
     """
 
     @jax.jit
@@ -62,9 +62,9 @@ def in_blocks(net: Net, params: Any, stats: Any, block: int = BLOCK) -> Callable
         return net.apply(params, stats, images, train=False)[0]["pooled"]
 
     def features(images):
-        found = []
-        for start in range(0, len(images), block):
-            rows = np.resize(np.arange(start, min(start + block, len(images))), block)  # one program serves the last block too
+        found, size = [], min(block, len(images))
+        for start in range(0, len(images), size):
+            rows = np.resize(np.arange(start, min(start + size, len(images))), size)  # one program serves the last block too
             found.append(np.asarray(pooled(params, stats, np.asarray(images[rows], np.float32))))
         return np.concatenate(found)[: len(images)]
 
