@@ -30,7 +30,7 @@ def run(mode, f, shared, rows):
         check = mode == "shard_map"
         return jax.jit(jax.shard_map(g, mesh=mesh(), in_specs=(P(), P("data")), out_specs=P(), check_vma=check))(shared, rows)
     parts = jax.tree.map(lambda x: x.reshape(N, -1, *x.shape[1:]), rows)
-    mapped = jax.pmap if mode == "pmap" else jax.vmap
+    mapped = jax.pmap if mode == "pmap" else lambda g, **options: jax.jit(jax.vmap(g, **options))
     out = mapped(g, in_axes=(None, 0), axis_name="data")(shared, parts)
     for leaf in jax.tree.leaves(out):
         np.testing.assert_allclose(leaf, np.broadcast_to(leaf[:1], leaf.shape), rtol=1e-6)
@@ -81,7 +81,7 @@ def problem():
 def test_the_step_is_the_same_in_six_modes(problem, loss, mode):
     learner, x = problem
     params, stats, metrics = run(mode, one_step(loss), learner, x)
-    value, grads = jax.value_and_grad(lambda p: loss(p, x, None)[0])(learner.params)
+    value, grads = jax.jit(jax.value_and_grad(lambda p: loss(p, x, None)[0]))(learner.params)
     np.testing.assert_allclose(params["w"], learner.params["w"] - 0.1 * grads["w"], atol=1e-6)
     np.testing.assert_allclose(metrics["loss"], value, rtol=1e-6)
     np.testing.assert_allclose(stats["mean"], jnp.mean(jnp.tanh(x @ learner.params["w"]), 0), atol=1e-6)
@@ -104,7 +104,7 @@ def test_the_optimiser_may_look_at_the_loss(problem, mode):
         tx = optax.GradientTransformationExtraArgs(optax.sgd(0.1).init, update)
         return core.learn(objective, learner, tx, x, axis_name=axis_name)[0].params
 
-    wanted = learner.params["w"] - 0.1 * jax.grad(lambda p: batch_coupled(p, x, None)[0])(learner.params)["w"]
+    wanted = learner.params["w"] - 0.1 * jax.jit(jax.grad(lambda p: batch_coupled(p, x, None)[0]))(learner.params)["w"]
     np.testing.assert_allclose(run(mode, f, learner, x)["w"], wanted, atol=1e-6)
 
 
@@ -146,7 +146,7 @@ def test_rows_get_the_gradient_of_the_global_mean(mode):
         everywhere = jax.lax.dynamic_update_slice_in_dim(jnp.zeros((8, 3)), g, core.offset(len(z), axis_name), 0)
         return core.psum(everywhere, axis_name)
 
-    np.testing.assert_allclose(run(mode, f, jnp.zeros(()), z), jax.grad(lambda z: loss(z, None))(z), atol=1e-6)
+    np.testing.assert_allclose(run(mode, f, jnp.zeros(()), z), jax.jit(jax.grad(lambda z: loss(z, None)))(z), atol=1e-6)
 
 
 @pytest.mark.parametrize("mode", ["jit", "shard_map"])
