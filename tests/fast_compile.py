@@ -1,4 +1,4 @@
-"""How XLA compiles in tests, which compile far longer than they compute."""
+"""How programs are lowered and compiled in tests, which compile far longer than they compute."""
 
 import platform
 from importlib.metadata import version
@@ -16,3 +16,20 @@ def xla_flags(devices: int) -> str:
     if platform.machine() == "x86_64" and version("jaxlib").startswith("0.10."):
         flags += " --xla_cpu_use_fusion_emitters=false --xla_cpu_max_isa=AVX"
     return flags
+
+
+def share_mlir_context():
+    """From now on all programs are lowered in one MLIR context; called again, in a new one.
+
+    JAX makes one for each program, which takes as long as all else that lowers a small program. A context keeps every constant
+    and every type it has seen. A JAX that makes its contexts elsewhere goes on as it would.
+    """
+    from jax._src.interpreters import mlir
+
+    make = getattr(mlir, "make_ir_context", None)
+    if make is not None:
+        make = getattr(make, "fresh", make)
+        context = make()
+        share = lambda: context  # noqa: E731
+        share.fresh = make
+        mlir.make_ir_context = share
