@@ -23,7 +23,7 @@ import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 share_mlir_context()
-# Tracing makes thousands of objects a second, few of them in cycles: the collector of cycles, at Python's pace, took 5% of the time.
+# Tracing makes many objects, few of them in cycles: at Python's pace the collector of cycles took 4% of the time.
 gc.set_threshold(100_000, 10, 10)
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
