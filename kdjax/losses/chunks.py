@@ -6,11 +6,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
+from jax.sharding import PartitionSpec as P
 
 from kdjax.core.arrays import ArrayLike
 from kdjax.core.check import check_option
+from kdjax.core.mesh import on_any_mesh, placed
 from kdjax.core.shapes import check_shapes
 from kdjax.losses._positions import counted, shown
 
@@ -62,15 +63,20 @@ def in_chunks(
     sizes = check_shapes("D K", {"D": sizes["D"]}, student_head=student_head)
     check_shapes("E K", {"E": theirs["E"], "K": sizes["K"]}, teacher_head=teacher_head)
     heads = jnp.asarray(student_head), jnp.asarray(teacher_head)
-    rows = [x.reshape(-1, x.shape[-1]) for x in shown(where, student, teacher)]
-    count = rows[0].shape[0]
-    size = min(size, max(count, 1))
-    chunks = [jnp.pad(x, ((0, -count % size), (0, 0))).reshape(-1, size, x.shape[-1]) for x in rows]
-    some = jax.eval_shape(_logits, chunks[0][0], heads[0]), jax.eval_shape(_logits, chunks[1][0], heads[1])
-    # What the loss brings along, such as the temperature of a sweep, may be traced.
-    loss, brought = jax.closure_convert(loss, *(jnp.zeros(z.shape, z.dtype) for z in some))
-    found = jnp.asarray(_chunks(loss, *chunks, *heads, brought))
-    return counted(found.reshape(-1)[:count].reshape(np.shape(student)[:-1]), where)
+    hidden = shown(where, student, teacher)
+
+    def spread(hidden, heads):
+        rows = [x.reshape(-1, x.shape[-1]) for x in hidden]
+        count = rows[0].shape[0]
+        at_once = min(size, max(count, 1))
+        chunks = [jnp.pad(x, ((0, -count % at_once), (0, 0))).reshape(-1, at_once, x.shape[-1]) for x in rows]
+        some = [jax.eval_shape(_logits, chunk[0], head) for chunk, head in zip(chunks, heads, strict=True)]
+        # What the loss brings along, such as the temperature of a sweep, may be traced.
+        pure, brought = jax.closure_convert(loss, *(jnp.zeros(z.shape, z.dtype) for z in some))
+        return jnp.asarray(_chunks(pure, *chunks, *heads, brought)).reshape(-1)[:count].reshape(hidden[0].shape[:-1])
+
+    found = on_any_mesh(spread, lambda hidden, heads: P(*placed(hidden[0])[1][:-1]))(hidden, heads)
+    return counted(found, where)
 
 
 def _product(a: jax.Array, b: jax.Array, axes: tuple[int, int]) -> jax.Array:

@@ -7,6 +7,7 @@ from jax import lax
 
 from kdjax.core.arrays import ArrayLike
 from kdjax.core.check import InputError
+from kdjax.core.mesh import on_any_mesh, places_of
 from kdjax.core.shapes import check_shapes
 from kdjax.losses._check import temperatures, wide
 from kdjax.losses._positions import counted, shown
@@ -63,12 +64,16 @@ def top_k_kl(
         check_shapes("...", sizes, rest=rest)
     student, values = shown(where, student, values)
     z = tempered(student, t)
-    known = jnp.take_along_axis(z, indices, axis=-1)
-    others = jnp.put_along_axis(z, indices, -jnp.inf, axis=-1, inplace=False)
-    log_s = jnp.concatenate([known, log_sum(others)], -1) - log_sum(z)
-    tail = jnp.full(values.shape[:-1], -jnp.inf, log_s.dtype) if rest is None else wide(rest)
+    log_s = on_any_mesh(_known_and_others, lambda z, indices: places_of(z))(z, indices) - log_sum(z)
+    tail = jnp.full_like(log_s[..., 0], -jnp.inf) if rest is None else wide(rest)
     if where is not None:
         tail = jnp.where(jnp.asarray(where), tail, -jnp.inf)
     theirs = lax.stop_gradient(jnp.concatenate([tempered(values, t), tail[..., None]], -1))
     log_t = theirs - log_sum(theirs)
     return counted(t**2 * jnp.sum(divergence(log_t, log_s), axis=-1), where)
+
+
+def _known_and_others(z: jax.Array, indices: jax.Array) -> jax.Array:
+    """The logits at the indices, and behind them `log sum exp` of all others, `[..., k + 1]`."""
+    others = jnp.put_along_axis(z, indices, -jnp.inf, axis=-1, inplace=False)
+    return jnp.concatenate([jnp.take_along_axis(z, indices, axis=-1), log_sum(others)], -1)

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from jax.experimental import checkify
 from jax.extend.core import jaxpr_as_fun
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
 from test_losses_devices import CASES as ON_DEVICES
-from test_losses_devices import LABELS, MAPS, S, T
+from test_losses_devices import LABELS, MAPS, S, T, mesh
 from test_losses_positions import LABELS as PLACES
 from test_losses_positions import POSITIONS, SOFT, WHERE
 from test_losses_positions import STUDENT as LOGITS
@@ -112,6 +114,23 @@ def test_dtypes(name):
     with jax.enable_x64(True):
         assert dtypes(shapes(loss, *(np.float64(x) if f else x for x, f in zip(arrays, floats, strict=True)))) <= {"float64"}
         assert dtypes(shapes(loss, *arrays)) <= {"float32"}
+
+
+QUEUES = {"moco", "nearest", "ressl"}  # behind the rows
+SECOND_AXIS = {"min_logit", "peer_attention", "token_relation", "view_centroid"}  # rows stand behind peers, views, heads
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name not in {*ON_DEVICES, "overhaul_margin"}])
+def test_rows_on_explicit_axes(name):
+    """What `jax.make_mesh` makes where nothing else is said, of losses whose rows do not see each other."""
+    loss, *arrays = CASES[name]
+    axis = int(name in SECOND_AXIS)
+    rows, everywhere = (NamedSharding(mesh(AxisType.Explicit), spec) for spec in (P(*[None] * axis, "data"), P()))
+    lie = [x.shape[axis : axis + 1] == arrays[0].shape[axis : axis + 1] and x.ndim > axis for x in arrays]
+    lie[1:] = [there and name not in QUEUES for there in lie[1:]]
+    placed = [jax.device_put(x, rows if there else everywhere) for x, there in zip(arrays, lie, strict=True)]
+    gradient = jax.jit(jax.grad(scalar(loss))).trace(*placed).out_info
+    assert gradient.sharding.spec[axis] == "data"
 
 
 def counting(name):
