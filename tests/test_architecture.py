@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kdjax import augment, methods
+from kdjax import augment, core, methods
 
 ROOT = Path(__file__).parents[1]
 HOUSE = ("kdjax", "configs", "launch")
@@ -150,14 +150,24 @@ def test_all_is_what_a_package_imports(path):
     tree = read(path)
     own = ".".join(path.parent.relative_to(ROOT).parts)
     bound = set()
-    for node in tree.body:
+    for node in [inside for node in tree.body for inside in (node.body if for_types(node) else [node])]:
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(own + "."):
             bound |= {alias.asname or alias.name for alias in node.names}
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             bound |= {t.id for t in targets if isinstance(t, ast.Name)}
     listed = getattr(importlib.import_module(own), "__all__", [])
-    assert sorted(bound - {"__all__"}) == sorted(listed)
+    assert sorted(name for name in bound if not name.startswith("_")) == sorted(listed)
+
+
+def test_what_core_imports_later_comes_from_where_type_checkers_see_it():
+    """Its name is not that of a file beside, which would hide it."""
+    blocks = [node for node in read(ROOT / "kdjax" / "core" / "__init__.py").body if for_types(node)]
+    seen = {node.module: [alias.name for alias in node.names] for node in blocks[0].body}
+    assert seen == {f"kdjax.core.{file}": list(names) for file, names in core._WITH_OPTAX.items()}
+    for place, names in seen.items():
+        assert [name for name in names if getattr(core, name) is not getattr(importlib.import_module(place), name)] == []
+        assert not [name for name in names if (ROOT / "kdjax" / "core" / f"{name}.py").exists()]
 
 
 @pytest.mark.parametrize("name", augment.__all__)

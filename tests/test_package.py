@@ -147,5 +147,5 @@ def test_the_launcher_without_its_extra_ends_with_one_line(command):
 
 def test_a_loss_imports_jax_and_none_of_what_trains():
     code = "import sys; from kdjax import losses; print(sorted({x.split('.')[1] for x in sys.modules if x.startswith('kdjax.')}))"
-    code += "; print(*({'flax', 'chex', 'orbax', 'scipy.stats', 'sklearn', 'rich'} & set(sys.modules)))"
+    code += "; print(*({'flax', 'optax', 'chex', 'orbax', 'scipy.stats', 'sklearn', 'rich'} & set(sys.modules)))"
     assert without_extras(code).stdout.splitlines() == ["['core', 'losses']", ""]

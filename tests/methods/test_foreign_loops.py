@@ -1,6 +1,6 @@
 """Methods in the loops of other projects: each task in the lines that its user would write.
 
-Elsewhere: `pmap`, `shard_map` and meshes in test_methods_contract.py, accumulation by `micro` there and in core/test_learn.py.
+Elsewhere: `pmap`, `shard_map` and meshes in test_methods_contract.py, accumulation by `micro` there and in core/test_gradients.py.
 """
 
 import flax.linen as nn

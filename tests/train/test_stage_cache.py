@@ -324,7 +324,7 @@ def test_code_that_a_stage_does_not_trace_may_change_between_its_parts(tmp_path)
     kd.write_text(
         kd.read_text().replace('"""', '"""Something else. ', 1).replace("\n    return ", "\n    # here it ends\n\n    return ")
     )
-    for file in ("train/loop.py", "train/block.py", "core/learn.py"):
+    for file in ("train/loop.py", "train/block.py", "core/gradients.py"):
         path = tree / "kdjax" / file
         path.write_text(path.read_text() + "\n\ndef unused():\n    return 1\n")
     assert "student: resumed at step 6 of 12" in go()

@@ -9,7 +9,7 @@ import optax
 from kdjax.core.arrays import AxisName
 from kdjax.core.check import InputError
 from kdjax.core.collectives import pmean
-from kdjax.core.learn import learn
+from kdjax.core.gradients import learn
 from kdjax.core.method import Method
 from kdjax.core.state import Learner, learners_of
 from kdjax.core.terms import with_label_weights
