@@ -4,6 +4,7 @@ import ast
 import fnmatch
 import importlib
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -150,7 +151,7 @@ def test_all_is_what_a_package_imports(path):
     tree = read(path)
     own = ".".join(path.parent.relative_to(ROOT).parts)
     bound = set()
-    for node in [inside for node in tree.body for inside in (node.body if for_types(node) else [node])]:
+    for node in (inside for block in tree.body for inside in (block.body if for_types(block) else [block])):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(own + "."):
             bound |= {alias.asname or alias.name for alias in node.names}
         elif isinstance(node, ast.Assign | ast.AnnAssign):
@@ -197,6 +198,15 @@ def test_methods_take_hyperparameters_by_name(name):
     assert all(p.default is p.empty or p.default == () for p in positional)
     assert signature.parameters["axis_name"].default is None
     assert signature.parameters["axis_name"].kind is inspect.Parameter.KEYWORD_ONLY
+
+
+@pytest.mark.parametrize("name", methods.__all__)
+def test_methods_tell_all_that_they_take_and_what_they_return(name):
+    method = getattr(methods, name)
+    args, _, returns = (inspect.getdoc(method) or "").partition("\nArgs:\n")[2].partition("\n\nReturns:\n")
+    told = {one for names in re.findall(r"^  (\w+(?:, \w+)*): ", args, re.M) for one in names.split(", ")}
+    assert set(inspect.signature(method).parameters) == told
+    assert returns.startswith("  A Method of batches of `") and "network" in returns.partition("\n\n")[0]
 
 
 def places_of_tests(path):

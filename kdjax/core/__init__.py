@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from kdjax.core.arrays import ArrayLike, AxisName
+from kdjax.core.arrays import ArrayLike, AxisName, Weight
 from kdjax.core.averages import averaged, running_mean
 from kdjax.core.chain import chain
 from kdjax.core.check import InputError, check_count, check_option, check_positive, check_share, nearest, pick
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ArrayLike", "AxisName", "Batch", "Follower", "Frozen", "InputError", "Learner", "Method", "Metrics", "Net", "Node",
-    "Queue", "apply_gradients", "ascend", "average_pool", "averaged", "batch_norms", "by_part", "chain", "check_count",
+    "Queue", "Weight", "apply_gradients", "ascend", "average_pool", "averaged", "batch_norms", "by_part", "chain", "check_count",
     "check_memory", "check_optimiser", "check_option", "check_positive", "check_share", "cosine_to_one", "cycled", "cyclic",
     "descent", "donating", "ema", "euclidean_k_means", "example_keys", "freeze", "from_equinox", "from_linen", "from_nnx",
     "gather", "gather_replicated", "jit_fast_compile", "join", "keep_unit_columns", "learn", "learner_of", "linear_warmup",

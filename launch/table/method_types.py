@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from kdjax import methods
-from kdjax.core import ArrayLike, AxisName
+from kdjax.core import ArrayLike, AxisName, Weight
 
 STUB = Path(methods.__file__).with_suffix(".pyi")
 
@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 import optax
 
-from kdjax.core import ArrayLike, AxisName, Method, Net
+from kdjax.core import ArrayLike, AxisName, Method, Net, Weight
 from kdjax.methods.recipes import Objective
 """
 
@@ -54,9 +54,10 @@ def _signature(method: Any) -> str:
 def _type(parameter: inspect.Parameter) -> str:
     kind = parameter.annotation
     if kind is inspect.Parameter.empty:
-        return "float"  # the weight of the labels
-    if kind == AxisName:
-        return "AxisName"
+        return "Weight"  # of the labels
+    for name, alias in {"AxisName": AxisName, "Weight": Weight}.items():
+        if kind == alias:
+            return name
     parts = [ArrayLike] if set(get_args(ArrayLike)) <= set(get_args(kind)) else []
     left = [one for one in get_args(kind) if one not in get_args(ArrayLike)] if parts else [kind]
     named = ["ArrayLike"] * len(parts) + ["None" if one is type(None) else inspect.formatannotation(one) for one in left]

@@ -1,5 +1,6 @@
 """What every method promises, checked on all of them."""
 
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from tiny_nets import Case, images, without_batch_norm
 
 from kdjax import methods
 from kdjax.core import Follower, Frozen, InputError, Learner, Method, jit_fast_compile, join, split
+from kdjax.core.method import COLUMNS
 
 FIRST, KEY = jax.random.key(0), jax.random.key(5)
 
@@ -48,6 +50,7 @@ class Compiled(NamedTuple):
 def compiled(request):
     make, traces = CASES[request.param], []
     case, mapped = make(), make("data").method
+    case = case._replace(batch={name: case.batch[name] for name in documented(request.param) if name in case.batch})
     init, traced = jit_fast_compile(case.method.init), jax.jit(case.method.step)
 
     @partial(jax.jit, donate_argnums=0)
@@ -63,6 +66,12 @@ def compiled(request):
 
     yield Compiled(request.param, case, mapped, init, init(FIRST, case.batch, case.given), step, donating, traces)
     jax.clear_caches()  # or the programs of all methods would fill the memory
+
+
+def documented(name):
+    """The columns of a batch that a method's docstring says it asks for; there are no others in these tests."""
+    _, _, returns = (getattr(methods, name).__doc__ or "").partition("A Method of batches of ")
+    return [column for column in re.findall(r'"(\w+)"', returns.partition("\n\n")[0]) if column in COLUMNS]
 
 
 def copied(tree):

@@ -69,6 +69,10 @@ def cgdd(
       objective: what the student is asked for in place of its three terms: that of any offline method.
       axis_name: mapped axis that holds the batch, or None.
 
+    Returns:
+      A Method of batches of `"index"` `[B]` alone, the numbers of the rows that are made. Its networks are `"student"` and
+      `"teacher"`; beside them stands the `"generator"`.
+
     Reference: Yu et al., Conditional Generative Data-Free Knowledge Distillation, Image and Vision Computing 2023
     (arXiv 2112.15358).
     """

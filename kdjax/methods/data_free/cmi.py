@@ -84,6 +84,10 @@ def cmi(
       objective: what the student is asked for in place of the imitation: that of any offline method.
       axis_name: mapped axis that holds the batch, or None.
 
+    Returns:
+      A Method of batches of `"index"` `[B]` alone, the numbers of the rows that are made. Its networks are `"student"` and
+      `"teacher"`; beside them stands the `"generator"`.
+
     Reference: Fang et al., Contrastive Model Inversion for Data-Free Knowledge Distillation, IJCAI 2021 (arXiv 2105.08584).
     """
     if not 1 <= cached <= bank:

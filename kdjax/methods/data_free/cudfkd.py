@@ -77,6 +77,10 @@ def cudfkd(
       objective: what the student is asked for in place of the weighed imitation: that of any offline method.
       axis_name: mapped axis that holds the batch, or None.
 
+    Returns:
+      A Method of batches of `"index"` `[B]` alone, the numbers of the rows that are made. Its networks are `"student"` and
+      `"teacher"`; beside them stands the `"generator"`.
+
     Reference: Li et al., Dynamic Data-Free Knowledge Distillation by Easy-to-Hard Learning Strategy, Information Sciences 2023
     (arXiv 2208.13648).
     """

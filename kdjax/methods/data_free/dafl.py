@@ -61,6 +61,10 @@ def dafl(
       objective: what the student is asked for in place of the imitation: that of any offline method.
       axis_name: mapped axis that holds the batch, or None.
 
+    Returns:
+      A Method of batches of `"index"` `[B]` alone, the numbers of the rows that are made. Its networks are `"student"` and
+      `"teacher"`; beside them stands the `"generator"`.
+
     Reference: Chen et al., Data-Free Learning of Student Networks, ICCV 2019 (arXiv 1904.01186).
     """
 

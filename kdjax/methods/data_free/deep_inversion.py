@@ -81,6 +81,10 @@ def deep_inversion(
       std: of that data.
       axis_name: mapped axis that holds the batch, or None.
 
+    Returns:
+      A Method of batches of `"index"` `[B]` alone, the numbers of the rows that are made. Its networks are `"student"` and
+      `"teacher"`.
+
     Reference: Yin et al., Dreaming to Distill: Data-Free Knowledge Transfer via DeepInversion, CVPR 2020 (arXiv 1912.08795).
     """
     height, width, channels = shape

@@ -40,6 +40,10 @@ def dfad(
       objective: what the student is asked for in place of the logits: that of any offline method.
       axis_name: mapped axis that holds the batch, or None.
 
+    Returns:
+      A Method of batches of `"index"` `[B]` alone, the numbers of the rows that are made. Its networks are `"student"` and
+      `"teacher"`; beside them stands the `"generator"`.
+
     Reference: Fang et al., Data-Free Adversarial Distillation, 2019 (arXiv 1912.11006).
     """
 

@@ -57,6 +57,10 @@ def dfq(
       objective: what the student is asked for in place of the imitation: that of any offline method.
       axis_name: mapped axis that holds the batch, or None.
 
+    Returns:
+      A Method of batches of `"index"` `[B]` alone, the numbers of the rows that are made. Its networks are `"student"` and
+      `"teacher"`; beside them stands the `"generator"`.
+
     Reference: Choi et al., Data-Free Network Quantization With Adversarial Knowledge Distillation, CVPR Workshops 2020
     (arXiv 2005.04136).
     """

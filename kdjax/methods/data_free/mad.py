@@ -67,6 +67,10 @@ def mad(
       classes: of the teacher, for a conditional generator.
       axis_name: mapped axis that holds the batch, or None.
 
+    Returns:
+      A Method of batches of `"index"` `[B]` alone, the numbers of the rows that are made. Its networks are `"student"` and
+      `"teacher"`; beside them stand the `"generator"` and the `"average_generator"`.
+
     Reference: Do et al., Momentum Adversarial Distillation: Handling Large Distribution Shifts in Data-Free Knowledge Distillation,
     NeurIPS 2022 (arXiv 2209.10359).
     """

@@ -49,6 +49,10 @@ def zskt(
       objective: what the student is asked for in place of both terms: that of any offline method.
       axis_name: mapped axis that holds the batch, or None.
 
+    Returns:
+      A Method of batches of `"index"` `[B]` alone, the numbers of the rows that are made. Its networks are `"student"` and
+      `"teacher"`; beside them stands the `"generator"`.
+
     Reference: Micaelli and Storkey, Zero-Shot Knowledge Transfer via Adversarial Belief Matching, NeurIPS 2019 (arXiv 1905.09768).
     """
 

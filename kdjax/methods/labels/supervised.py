@@ -27,6 +27,9 @@ def supervised(
       axis_name: mapped axis that holds the batch, or None.
       micro: slices of the batch to accumulate gradients over.
 
+    Returns:
+      A Method of batches of `"image"` and `"label"`; the net gives the tap `"logits"`. Its network is `"network"`.
+
     Reference: smoothing: Szegedy et al., Rethinking the Inception Architecture for Computer Vision, CVPR 2016
     (arXiv 1512.00567).
     """

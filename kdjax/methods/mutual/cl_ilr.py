@@ -39,6 +39,10 @@ def cl_ilr(
       axis_name: mapped axis that holds the batch, or None.
       micro: slices of the batch to accumulate gradients over.
 
+    Returns:
+      A Method of batches of `"image"` and `"label"`; the nets give `"logits"` and the ends of their stages. Its networks are
+      `"peer0"`, `"peer1"`, ...
+
     Reference: Song and Chai, Collaborative Learning for Deep Neural Networks, NeurIPS 2018 (arXiv 1805.11761); the temperature and
     the warm-up are those of OKDDip's code (Chen et al., AAAI 2020, arXiv 1912.00350), whose targets have a gradient.
     """

@@ -8,7 +8,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Method, Net, check_option, masked_loss
-from kdjax.core.arrays import AxisName
+from kdjax.core.arrays import AxisName, Weight
 from kdjax.methods.recipes import peers as side_by_side
 
 
@@ -17,7 +17,7 @@ def dml(
     tx: optax.GradientTransformation,
     *,
     temperature: float = 1.0,
-    weight: float = 1.0,
+    weight: Weight = 1.0,
     target: Literal["pairwise", "mean"] = "pairwise",
     simultaneous: bool = False,
     axis_name: AxisName = None,
@@ -37,6 +37,9 @@ def dml(
       simultaneous: all peers imitate the predictions from before this step, instead of one after another.
       axis_name: mapped axis that holds the batch, or None.
       micro: slices of the batch to accumulate gradients over.
+
+    Returns:
+      A Method of batches of `"image"` and `"label"`; the nets give the tap `"logits"`. Its networks are `"peer0"`, `"peer1"`, ...
 
     Reference: Zhang, Xiang, Hospedales and Lu, Deep Mutual Learning, CVPR 2018 (arXiv 1706.00384).
     """

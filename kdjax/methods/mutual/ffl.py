@@ -44,6 +44,10 @@ def ffl(
       axis_name: mapped axis that holds the batch, or None.
       micro: slices of the batch to accumulate gradients over.
 
+    Returns:
+      A Method of batches of `"image"` and `"label"`; the nets give `"logits"` and the ends of their stages. Its networks are
+      `"peer0"`, `"peer1"`, ...; beside them stands the fusion, `"adapter"`.
+
     Reference: Kim, Hyun, Chung and Kwak, Feature Fusion for Online Mutual Knowledge Distillation, ICPR 2020 (arXiv 1904.09058).
     """
     check_positive(temperature=temperature)

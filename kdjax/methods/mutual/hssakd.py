@@ -6,7 +6,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import InputError, Learner, Method, Net, check_positive, masked_loss
-from kdjax.core.arrays import AxisName
+from kdjax.core.arrays import AxisName, Weight
 from kdjax.core.start import started
 from kdjax.methods.recipes import joint_exits, joint_labels_term, turned
 from kdjax.methods.recipes import peers as side_by_side
@@ -18,8 +18,8 @@ def hssakd(
     branches: Sequence[Net],
     tx: optax.GradientTransformation,
     *,
-    joint_weight: float = 1.0,
-    weight: float = 1.0,
+    joint_weight: Weight = 1.0,
+    weight: Weight = 1.0,
     temperature: float = 3.0,
     axis_name: AxisName = None,
     micro: int = 1,
@@ -40,6 +40,10 @@ def hssakd(
       temperature: T, above 0.
       axis_name: mapped axis that holds the batch, or None.
       micro: slices of the batch to accumulate gradients over.
+
+    Returns:
+      A Method of batches of `"image"`, of equal sides, and `"label"`; the nets give `"logits"` and the ends of their stages. Its
+      networks are `"peer0"`, `"peer1"`, ...; beside them stand `"peer0_branches"`, ...
 
     Reference: Yang, An, Cai and Xu, Knowledge Distillation Using Hierarchical Self-Supervision Augmented Distribution, IEEE TNNLS
     2022 (arXiv 2109.03075).

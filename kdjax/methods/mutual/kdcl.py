@@ -11,7 +11,7 @@ from jax import lax
 
 from kdjax import losses
 from kdjax.core import Method, Net, check_positive, masked_loss, pick
-from kdjax.core.arrays import AxisName
+from kdjax.core.arrays import AxisName, Weight
 from kdjax.methods.recipes import Peers
 from kdjax.methods.recipes import peers as side_by_side
 
@@ -20,7 +20,7 @@ def kdcl(
     peers: Sequence[Net],
     tx: optax.GradientTransformation,
     *,
-    weight: float = 1.0,
+    weight: Weight = 1.0,
     temperature: float = 2.0,
     target: Literal["naive", "linear", "min_logit", "general"] = "min_logit",
     axis_name: AxisName = None,
@@ -42,6 +42,9 @@ def kdcl(
         `general_shares`, which a stage finds anew on validation images by `refresh_shares`; equal ones at first.
       axis_name: mapped axis that holds the batch, or None.
       micro: slices of the batch to accumulate gradients over.
+
+    Returns:
+      A Method of batches of `"image"` and `"label"`; the nets give the tap `"logits"`. Its networks are `"peer0"`, `"peer1"`, ...
 
     Reference: Guo, Wang, Wu, Yu, Liang, Hu and Luo, Online Knowledge Distillation via Collaborative Learning, CVPR 2020. Only the
     abstract and a re-implementation were at hand.

@@ -6,7 +6,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Method, Net, check_positive
-from kdjax.core.arrays import AxisName
+from kdjax.core.arrays import AxisName, Weight
 from kdjax.methods.mutual._fusion import fused, fused_terms
 from kdjax.methods.mutual._ramp import ramped
 from kdjax.methods.recipes import peers as side_by_side
@@ -18,7 +18,7 @@ def mfef(
     *,
     steps_per_epoch: int,
     weight: float = 1.0,
-    feature_weight: float = 0.0,
+    feature_weight: Weight = 0.0,
     temperature: float = 3.0,
     warmup_epochs: int = 80,
     scales: int = 4,
@@ -47,6 +47,10 @@ def mfef(
       shared: whether the peers are branches, which share what lies in front of the last stage, or whole nets.
       axis_name: mapped axis that holds the batch, or None.
       micro: slices of the batch to accumulate gradients over.
+
+    Returns:
+      A Method of batches of `"image"` and `"label"`; the nets give `"logits"` and the ends of their stages. Its networks are
+      `"peer0"`, `"peer1"`, ...; beside them stand the modules, `"adapter"`.
 
     Reference: Zou, Teng and Niu, Multi-scale Feature Extraction and Fusion for Online Knowledge Distillation, ICANN 2022
     (arXiv 2206.08224).

@@ -43,6 +43,10 @@ def okddip(
       axis_name: mapped axis that holds the batch, or None.
       micro: slices of the batch to accumulate gradients over.
 
+    Returns:
+      A Method of batches of `"image"` and `"label"`; the nets give `"logits"` and `"pooled"`, branches the ends of their stages
+      too. Its networks are `"peer0"`, the leader, `"peer1"`, ...; beside them stands the attention, `"adapter"`.
+
     Reference: Chen, Mei, Wang, Feng and Chen, Online Knowledge Distillation with Diverse Peers, AAAI 2020 (arXiv 1912.00350).
     """
     check_positive(temperature=temperature)

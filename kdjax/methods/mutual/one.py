@@ -41,6 +41,10 @@ def one(
       axis_name: mapped axis that holds the batch, or None.
       micro: slices of the batch to accumulate gradients over.
 
+    Returns:
+      A Method of batches of `"image"` and `"label"`; the nets give `"logits"` and the ends of their stages. Its networks are
+      `"peer0"`, `"peer1"`, ...; beside them stands the gate, `"adapter"`.
+
     Reference: Lan, Zhu and Gong, Knowledge Distillation by On-the-Fly Native Ensemble, NeurIPS 2018 (arXiv 1806.04606).
     """
     check_positive(temperature=temperature)

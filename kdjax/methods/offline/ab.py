@@ -6,6 +6,7 @@ import flax.linen as nn
 
 from kdjax import losses
 from kdjax.core import from_linen
+from kdjax.core.arrays import Weight
 from kdjax.methods.recipes import Objective, Outputs, method_of, pairs
 from kdjax.models import Connector
 
@@ -23,7 +24,7 @@ class _Connectors(nn.Module):
         return connected
 
 
-def ab_objective(*, weight: float = 3 / 1000, margin: float = 1.0, layers: Sequence[str] = ()) -> Objective:
+def ab_objective(*, weight: Weight = 3 / 1000, margin: float = 1.0, layers: Sequence[str] = ()) -> Objective:
     """The student's neurons are on where the teacher's are, before the activation at the end of each stage.
 
     `L_x = sum over layers l = 0 ... L - 1 of 2^(l - L + 1) sum over elements of max(m - s, 0)^2 where t > 0, max(m + s, 0)^2
@@ -47,4 +48,4 @@ def ab_objective(*, weight: float = 3 / 1000, margin: float = 1.0, layers: Seque
     return Objective(terms, {"boundary": weight}, from_linen(_Connectors(tuple(layers))))
 
 
-ab = method_of(ab_objective, label_weight=None)
+ab = method_of(ab_objective, label_weight=None, columns=("image",))

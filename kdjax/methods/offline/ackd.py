@@ -11,7 +11,7 @@ from jax import lax
 
 from kdjax import losses
 from kdjax.core import Method, Net, check_count, check_positive, from_linen, masked_loss
-from kdjax.core.arrays import AxisName
+from kdjax.core.arrays import AxisName, Weight
 from kdjax.methods.recipes import Objective, tap
 from kdjax.methods.recipes import student as one_student
 from kdjax.models import attach, fan_in_uniform
@@ -54,9 +54,9 @@ def ackd(
     learners: Sequence[Net],
     tx: optax.GradientTransformation,
     *,
-    label_weight: float = 1.0,
-    weight: float = 1.0,
-    group_weight: float = 1.0,
+    label_weight: Weight = 1.0,
+    weight: Weight = 1.0,
+    group_weight: Weight = 1.0,
     adversarial: float = 0.1,
     diversity: float = 0.1,
     temperature: float = 4.0,
@@ -93,6 +93,10 @@ def ackd(
       width: of the hidden layers of attention and critic.
       axis_name: mapped axis that holds the batch, or None.
       micro: slices of the batch to accumulate gradients over.
+
+    Returns:
+      A Method of batches of `"image"` and `"label"`; both nets give `"logits"`, the teacher `"pooled"`, the student the ends of its
+      stages. Its networks are `"student"`, `"teacher"` and `"group"`.
 
     Reference: Liu, Huang and Liu, Improved Knowledge Distillation via Adversarial Collaboration, 2021 (arXiv 2111.14356).
     """

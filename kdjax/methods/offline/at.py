@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from typing import Literal
 
 from kdjax import losses
+from kdjax.core.arrays import Weight
 from kdjax.methods.recipes import Objective, method_of, pairs
 
 
 def at_objective(
     *,
-    weight: float = 1000.0,
+    weight: Weight = 1000.0,
     power: int = 2,
     variant: Literal["squared", "paper"] = "squared",
     layers: Sequence[str] = (),

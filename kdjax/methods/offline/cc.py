@@ -6,6 +6,7 @@ import flax.linen as nn
 
 from kdjax import losses
 from kdjax.core import from_linen
+from kdjax.core.arrays import Weight
 from kdjax.methods.recipes import Objective, Outputs, method_of, tap
 from kdjax.models import fan_in_bias, fan_in_uniform
 
@@ -26,7 +27,7 @@ class _Embeddings(nn.Module):
 
 def cc_objective(
     *,
-    weight: float = 0.02,
+    weight: Weight = 0.02,
     width: int = 128,
     variant: Literal["rows", "paper"] = "rows",
     gamma: float = 0.4,

@@ -8,7 +8,7 @@ import numpy as np
 
 from kdjax import losses
 from kdjax.core import Net, check_option
-from kdjax.core.arrays import ArrayLike
+from kdjax.core.arrays import ArrayLike, Weight
 from kdjax.core.collectives import take
 from kdjax.methods.recipes import Objective, method_of, tap
 from kdjax.models import fan_in_bias, fan_in_uniform
@@ -20,7 +20,7 @@ def crd_objective(
     *,
     labels: ArrayLike,
     numbers: ArrayLike | None = None,
-    weight: float = 0.8,
+    weight: Weight = 0.8,
     temperature: float = 0.07,
     negatives: int = 16384,
     width: int = 128,
@@ -80,4 +80,4 @@ def crd_objective(
     return Objective(terms, {"contrast": weight}, Net(init, apply))
 
 
-crd = method_of(crd_objective)
+crd = method_of(crd_objective, columns=("image", "label", "index"))

@@ -22,7 +22,7 @@ from kdjax.core import (
     weights_at,
     with_label_weights,
 )
-from kdjax.core.arrays import AxisName
+from kdjax.core.arrays import AxisName, Weight
 from kdjax.methods.offline.cross_attention import cakd_objective, patches_of
 from kdjax.methods.recipes import Outputs, labels_objective
 from kdjax.methods.recipes import student as one_student
@@ -58,7 +58,7 @@ def cakd(
     teacher: Net,
     tx: optax.GradientTransformation,
     *,
-    label_weight: Any = 1.0,
+    label_weight: Weight = 1.0,
     attention: Any = 1.0,
     value: Any = 1.0,
     feature: Any = 1.0,
@@ -101,6 +101,10 @@ def cakd(
       block: the teacher's.
       axis_name: mapped axis that holds the batch, or None.
       micro: slices of the batch to accumulate gradients over.
+
+    Returns:
+      A Method of batches of `"image"`, `"label"` and `"index"`; the student gives `"logits"` and the map, the teacher the queries,
+      keys, values and tokens of the block. Its networks are `"student"` and `"teacher"`; beside them stands the `"critic"`.
 
     Reference: Liu et al., Cross-Architecture Knowledge Distillation, ACCV 2022 (arXiv 2207.05273).
     """

@@ -6,14 +6,14 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Method, Net, check_option, check_share
-from kdjax.core.arrays import AxisName
+from kdjax.core.arrays import AxisName, Weight
 from kdjax.methods.recipes import Objective, combine, labels_objective, tap
 from kdjax.methods.recipes import student as one_student
 
 
 def deit_objective(
     *,
-    weight: Any = 0.5,
+    weight: Weight = 0.5,
     kind: Literal["hard", "soft"] = "hard",
     token: Literal["distillation", "class"] = "distillation",
     temperature: Any = 3.0,
@@ -80,6 +80,10 @@ def deit(
       smoothing: probability mass of a label spread over all classes.
       axis_name: mapped axis that holds the batch, or None.
       micro: slices of the batch to accumulate gradients over.
+
+    Returns:
+      A Method of batches of `"image"` and `"label"`; the student gives `"logits"`, and of two tokens `"logits_class"` and
+      `"logits_distillation"`, the teacher `"logits"`. Its networks are `"student"` and `"teacher"`.
 
     Reference: Touvron et al., Training data-efficient image transformers & distillation through attention, ICML 2021 (arXiv
     2012.12877).

@@ -1,10 +1,11 @@
 """Distillation from a stronger teacher."""
 
 from kdjax import losses
+from kdjax.core.arrays import Weight
 from kdjax.methods.recipes import Objective, method_of
 
 
-def dist_objective(*, weight: float = 2.0, beta: float = 1.0, gamma: float = 1.0, temperature: float = 4.0) -> Objective:
+def dist_objective(*, weight: Weight = 2.0, beta: float = 1.0, gamma: float = 1.0, temperature: float = 4.0) -> Objective:
     """The student's outputs vary as the teacher's do, over the classes of an image and over the images of a batch.
 
     `L_x = tau^2 (beta (1 - mean_i rho_i) + gamma (1 - mean_k rho_k))`, rho Pearson's correlation of the softened outputs of row i,

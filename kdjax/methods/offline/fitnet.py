@@ -4,6 +4,7 @@ import flax.linen as nn
 
 from kdjax import losses
 from kdjax.core import from_linen
+from kdjax.core.arrays import Weight
 from kdjax.methods.recipes import Objective, Outputs, method_of, pairs
 from kdjax.models import Connector
 
@@ -17,7 +18,7 @@ class _Regressor(nn.Module):
         return {"hint": Connector(teacher.shape[1:], axis_name=seen.axis_name)(student, train)}
 
 
-def fitnet_objective(*, weight: float = 100.0, layer: str = "stage2") -> Objective:
+def fitnet_objective(*, weight: Weight = 100.0, layer: str = "stage2") -> Objective:
     """The student's middle map, through a trained convolution, imitates the teacher's.
 
     `L_x = mean (r(f_s) - f_t)^2` over all elements, r = convolution, batch norm, ReLU. The paper has half the squared norm, and
@@ -39,4 +40,4 @@ def fitnet_objective(*, weight: float = 100.0, layer: str = "stage2") -> Objecti
 
 
 fitnet = method_of(fitnet_objective)
-fitnet_hint = method_of(fitnet_objective, label_weight=None)
+fitnet_hint = method_of(fitnet_objective, label_weight=None, columns=("image",))

@@ -5,10 +5,11 @@ from itertools import pairwise
 
 from kdjax import losses
 from kdjax.core import InputError
+from kdjax.core.arrays import Weight
 from kdjax.methods.recipes import Objective, method_of, pairs, tap
 
 
-def fsp_objective(*, weight: float = 1.0, layers: Sequence[str] = ()) -> Objective:
+def fsp_objective(*, weight: Weight = 1.0, layers: Sequence[str] = ()) -> Objective:
     """The student's layers follow from each other as the teacher's do.
 
     `L_x = sum over neighbouring layers of mean (G_s - G_t)^2`, `G[c, d]` = mean over positions of channel c of the one times
@@ -39,4 +40,4 @@ def fsp_objective(*, weight: float = 1.0, layers: Sequence[str] = ()) -> Objecti
     return Objective(terms, {"flow": weight})
 
 
-fsp = method_of(fsp_objective, label_weight=None)
+fsp = method_of(fsp_objective, label_weight=None, columns=("image",))

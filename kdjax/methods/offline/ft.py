@@ -4,6 +4,7 @@ import flax.linen as nn
 
 from kdjax import losses
 from kdjax.core import from_linen
+from kdjax.core.arrays import Weight
 from kdjax.methods.offline.paraphraser import Stack, factor_of
 from kdjax.methods.recipes import Objective, Outputs, method_of, pairs
 
@@ -20,7 +21,7 @@ class _Translator(nn.Module):
         return {"student": stack(student, train), "teacher": factor}
 
 
-def ft_objective(*, weight: float = 200.0, layer: str = "", p1: int = 2, p2: int = 1, channel_pool: bool = True) -> Objective:
+def ft_objective(*, weight: Weight = 200.0, layer: str = "", p1: int = 2, p2: int = 1, channel_pool: bool = True) -> Objective:
     """The student's last map, translated, imitates the factor that a trained paraphraser makes of the teacher's.
 
     `L_x = mean |F(T(f_s)) - F(P(f_t))|^p2`, `F(u)` = mean over channels of `u^p1`, of length 1 over positions. T is trained with

@@ -8,7 +8,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Frozen, InputError, Learner, Method, Net, descent, masked_loss, new_learner, weighted_sum, weights_at
-from kdjax.core.arrays import AxisName
+from kdjax.core.arrays import AxisName, Weight
 from kdjax.core.start import started
 from kdjax.methods.recipes import joint_exits, joint_labels_term, turned
 from kdjax.models import attach
@@ -49,6 +49,10 @@ def hsakd_teacher(
       joint: True trains the net itself too, from scratch and in training mode ("Teacher*"); nothing is given then.
       axis_name: mapped axis that holds the batch, or None.
       micro: slices of the batch to accumulate gradients over.
+
+    Returns:
+      A Method of batches of `"image"`, of equal sides, and `"label"`; the net gives `"logits"` and the ends of its stages. Its
+      networks are `"branched"`, the net with its branches, and `"teacher"`, where it is given.
 
     Reference: Yang, An, Cai and Xu, Hierarchical Self-supervised Augmented Knowledge Distillation, IJCAI 2021 (arXiv 2107.13715).
     """
@@ -99,9 +103,9 @@ def hsakd(
     teacher: Net,
     tx: optax.GradientTransformation,
     *,
-    label_weight: Any = 1.0,
-    branch_weight: Any = 1.0,
-    weight: Any = 1.0,
+    label_weight: Weight = 1.0,
+    branch_weight: Weight = 1.0,
+    weight: Weight = 1.0,
     temperature: Any = 3.0,
     axis_name: AxisName = None,
     micro: int = 1,
@@ -123,6 +127,10 @@ def hsakd(
       temperature: T, above 0.
       axis_name: mapped axis that holds the batch, or None.
       micro: slices of the batch to accumulate gradients over.
+
+    Returns:
+      A Method of batches of `"image"`, of equal sides, and `"label"`; the student gives `"logits"` and the ends of its stages, the
+      teacher `"logits"` and `"joint1"`, ... Its networks are `"student"` and `"teacher"`; beside them stand the `"branches"`.
 
     Reference: Yang, An, Cai and Xu, Hierarchical Self-supervised Augmented Knowledge Distillation, IJCAI 2021 (arXiv 2107.13715).
     """

@@ -4,6 +4,7 @@ import flax.linen as nn
 
 from kdjax import losses
 from kdjax.core import from_linen
+from kdjax.core.arrays import Weight
 from kdjax.methods.recipes import Objective, Outputs, method_of, pairs
 from kdjax.models import batch_norm, conv2d, fan_in_uniform
 
@@ -18,7 +19,7 @@ class _Embedding(nn.Module):
         return {"map": batch_norm(train, axis_name=seen.axis_name, name="bn")(x)}
 
 
-def ickd_objective(*, weight: float = 2.5, layer: str = "") -> Objective:
+def ickd_objective(*, weight: Weight = 2.5, layer: str = "") -> Objective:
     """The student's channels have to do with one another as the teacher's have.
 
     `L_x = sum (G_s - G_t)^2 / C`, `G` the inner products over positions of every two of the C channels, each row of length 1; the

@@ -1,10 +1,11 @@
 """Knowledge distillation."""
 
 from kdjax import losses
+from kdjax.core.arrays import Weight
 from kdjax.methods.recipes import Objective, method_of
 
 
-def kd_objective(*, weight: float = 0.9, temperature: float = 4.0) -> Objective:
+def kd_objective(*, weight: Weight = 0.9, temperature: float = 4.0) -> Objective:
     """The student imitates the teacher's softened outputs.
 
     `L_x = T^2 KL(softmax(z_t / T) || softmax(z_s / T))`, the mean over the batch; beside the labels at 0.1 as in the CIFAR-100

@@ -9,7 +9,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import InputError, Method, Net, check_option
-from kdjax.core.arrays import AxisName
+from kdjax.core.arrays import AxisName, Weight
 from kdjax.methods.offline.fitnet import fitnet_objective
 from kdjax.methods.offline.kd import kd_objective
 from kdjax.methods.recipes import Objective, Outputs, PeerOutputs, combine, labels_objective
@@ -23,9 +23,9 @@ def learning_styles(
     tx: optax.GradientTransformation,
     *,
     style: str = "P/F/PF",
-    label_weight: float = 1.0,
-    weight: float = 1.0,
-    exchange_weight: float = 1.0,
+    label_weight: Weight = 1.0,
+    weight: Weight = 1.0,
+    exchange_weight: Weight = 1.0,
     temperature: float = 2.0,
     axis_name: AxisName = None,
     micro: int = 1,
@@ -55,6 +55,10 @@ def learning_styles(
       temperature: T, above 0.
       axis_name: mapped axis that holds the batch, or None.
       micro: slices of the batch to accumulate gradients over.
+
+    Returns:
+      A Method of batches of `"image"` and `"label"`; all nets give `"logits"`, for features the end of their last stage. Its
+      networks are `"peer0"`, `"peer1"` and `"teacher"`.
 
     Reference: Niyaz, Sambyal and Bathula, Leveraging Different Learning Styles for Improved Knowledge Distillation, 2022 (arXiv
     2212.02931).

@@ -1,10 +1,11 @@
 """Distillation of standardised logits."""
 
 from kdjax import losses
+from kdjax.core.arrays import Weight
 from kdjax.methods.recipes import Objective, method_of
 
 
-def lskd_objective(*, weight: float = 9.0, temperature: float = 2.0, ddof: int = 1) -> Objective:
+def lskd_objective(*, weight: Weight = 9.0, temperature: float = 2.0, ddof: int = 1) -> Objective:
     """The student imitates the shape of the teacher's logits, not their size.
 
     `L_x = T^2 KL(softmax(n(z_t) / T) || softmax(n(z_s) / T))`, n(z) = z with mean 0 and standard deviation 1 over the classes;

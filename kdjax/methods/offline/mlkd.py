@@ -5,7 +5,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import InputError, Method, Net, masked_loss
-from kdjax.core.arrays import AxisName
+from kdjax.core.arrays import AxisName, Weight
 from kdjax.methods.recipes import Objective, tap
 from kdjax.methods.recipes import student as one_student
 
@@ -17,8 +17,8 @@ def mlkd(
     teacher: Net,
     tx: optax.GradientTransformation,
     *,
-    label_weight: float = 0.1,
-    weight: float = 0.9,
+    label_weight: Weight = 0.1,
+    weight: Weight = 0.9,
     temperature: float = 4.0,
     per_row: bool = False,
     standardised: bool = False,
@@ -42,6 +42,10 @@ def mlkd(
       standardised: whether the divergences are of logits with mean 0 and deviation 1 (Sun et al., CVPR 2024, arXiv 2403.01427).
       axis_name: mapped axis that holds the batch, or None.
       micro: 1, as the rows of a batch see each other.
+
+    Returns:
+      A Method of batches of `"views"`, a weak and a strong one of each image, and `"label"`; both nets give the tap `"logits"`. Its
+      networks are `"student"` and `"teacher"`.
 
     Reference: Jin, Wang and Lin, Multi-level Logit Distillation, CVPR 2023; the default is their code.
     """

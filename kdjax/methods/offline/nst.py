@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 from kdjax import losses
+from kdjax.core.arrays import Weight
 from kdjax.methods.recipes import Objective, method_of, pairs
 
 
-def nst_objective(*, weight: float = 50.0, layers: Sequence[str] = ()) -> Objective:
+def nst_objective(*, weight: Weight = 50.0, layers: Sequence[str] = ()) -> Objective:
     """The student's channels select the same patterns as the teacher's, at the end of each stage.
 
     `L_x = sum over stages of mean k(t, t) + mean k(s, s) - 2 mean k(s, t)`, `k(a, b) = <a, b>^2` of channels, each of length 1 over

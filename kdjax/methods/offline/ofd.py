@@ -7,6 +7,7 @@ import jax
 
 from kdjax import losses
 from kdjax.core import InputError, check_option, from_linen
+from kdjax.core.arrays import Weight
 from kdjax.methods.recipes import Objective, Outputs, method_of, paired_names, pairs
 from kdjax.models import batch_norm, conv2d
 
@@ -23,7 +24,7 @@ class _Connectors(nn.Module):
         return connected
 
 
-def ofd_objective(*, weight: float = 1e-3, layers: Sequence[str] = (), norms: Sequence[str] = ()) -> Objective:
+def ofd_objective(*, weight: Weight = 1e-3, layers: Sequence[str] = (), norms: Sequence[str] = ()) -> Objective:
     """The student's maps before the activation, through a 1x1 convolution and batch norm, imitate the teacher's where it matters.
 
     `L_x = sum over levels l = 0 ... L - 1 of 2^(l - L + 1) sum over elements of (s - t')^2 where s > t' or t > 0`, where

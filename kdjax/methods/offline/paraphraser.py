@@ -104,6 +104,10 @@ def paraphraser(
       axis_name: mapped axis that holds the batch, or None.
       micro: slices of the batch to accumulate gradients over.
 
+    Returns:
+      A Method of batches of `"image"`; the teacher gives the map. Its networks are `"paraphraser"`, of images, with the tap
+      `"map"`, and `"teacher"`.
+
     Reference: Kim, Park and Kwak, Paraphrasing Complex Network: Network Compression via Factor Transfer, NeurIPS 2018 (arXiv
     1802.04977).
     """

@@ -9,7 +9,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import InputError, Method, Net, from_linen
-from kdjax.core.arrays import AxisName
+from kdjax.core.arrays import AxisName, Weight
 from kdjax.methods.offline.kd import kd_objective
 from kdjax.methods.recipes import Objective, Outputs, combine, labels_objective, tap
 from kdjax.methods.recipes import student as one_student
@@ -31,11 +31,11 @@ def pixel(
     *,
     mean: Sequence[float],
     std: Sequence[float],
-    label_weight: Any = 0.1,
-    weight: Any = 0.9,
+    label_weight: Weight = 0.1,
+    weight: Weight = 0.9,
     temperature: Any = 4.0,
     reconstruction: Any = 10.0,
-    feature_weight: Any = 0.0,
+    feature_weight: Weight = 0.0,
     layer: str = "stem",
     axis_name: AxisName = None,
     micro: int = 1,
@@ -64,6 +64,10 @@ def pixel(
         nets it is in front of it.
       axis_name: mapped axis that holds the batch, or None.
       micro: slices of the batch to accumulate gradients over.
+
+    Returns:
+      A Method of batches of `"image"` and `"label"`; both nets give `"logits"`, the student the map of `layer`, for
+      `feature_weight` the teacher too. Its networks are `"student"` and `"teacher"`.
 
     Reference: Guo et al., Pixel Distillation: A New Knowledge Distillation Scheme for Low-Resolution Image Recognition (arXiv
     2112.09532); the losses without `feature_weight` are those of the released code (one stage). Those of the two-stage scheme,

@@ -3,10 +3,11 @@
 from typing import Literal
 
 from kdjax import losses
+from kdjax.core.arrays import Weight
 from kdjax.methods.recipes import Objective, method_of, tap
 
 
-def pkt_objective(*, weight: float = 30000.0, variant: Literal["mean", "paper"] = "mean") -> Objective:
+def pkt_objective(*, weight: Weight = 30000.0, variant: Literal["mean", "paper"] = "mean") -> Objective:
     """From each image the others are as likely neighbours in the student's pooled features as in the teacher's.
 
     `L_x = mean over i, j of P_t log((P_t + 1e-7) / (P_s + 1e-7))`, `P[i, :]` = `(1 + cosine) / 2` of the batch's features scaled to

@@ -11,7 +11,7 @@ from jax import lax
 
 from kdjax import losses
 from kdjax.core import InputError, Method, Net, check_count, check_option, from_linen, masked_loss
-from kdjax.core.arrays import AxisName
+from kdjax.core.arrays import AxisName, Weight
 from kdjax.methods.offline._tokens import Places, layer_names, places, resized, spread
 from kdjax.methods.recipes import Objective, Outputs, paired_names
 from kdjax.methods.recipes import student as one_student
@@ -84,7 +84,7 @@ def proc_kd(
     tx: optax.GradientTransformation,
     *,
     steps: int,
-    label_weight: Any = 1.0,
+    label_weight: Weight = 1.0,
     enriched: Any = 1.0,
     agreement: Any = 1.0,
     hidden: Any = 1.0,
@@ -123,6 +123,10 @@ def proc_kd(
       layers: pairs as in `pairs`, the last ones the deepest; empty: three of each net, equally spaced.
       axis_name: mapped axis that holds the batch, or None.
       micro: slices of the batch to accumulate gradients over.
+
+    Returns:
+      A Method of batches of `"image"` and `"label"`; the student gives `"logits"`, both nets the maps or tokens of `layers`. Its
+      networks are `"student"` and `"teacher"`.
 
     Reference: Li, Wu, Han and Tian, Prototype-guided Cross-task Knowledge Distillation for Large-scale Models, 2022 (arXiv
     2212.13180).

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from kdjax import losses
 from kdjax.core import check_option, from_linen, linear_warmup, nearest_resize
-from kdjax.core.arrays import AxisName
+from kdjax.core.arrays import AxisName, Weight
 from kdjax.methods.recipes import Objective, Outputs, method_of, pairs, tap
 from kdjax.models import batch_norm, conv2d, fan_in_bias, fan_in_uniform
 
@@ -59,7 +59,7 @@ def _teacher(seen, layers):
 
 
 def reviewkd_objective(
-    *, steps_per_epoch: int, weight: float = 5.0, width: int = 0, warmup_epochs: int = 20, layers: Sequence[str] = ()
+    *, steps_per_epoch: int, weight: Weight = 5.0, width: int = 0, warmup_epochs: int = 20, layers: Sequence[str] = ()
 ) -> Objective:
     """Each level of the teacher is imitated by the student's level together with all deeper ones.
 

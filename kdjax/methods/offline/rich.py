@@ -4,11 +4,12 @@ import jax
 
 from kdjax import losses
 from kdjax.core import Net
+from kdjax.core.arrays import Weight
 from kdjax.methods.recipes import Objective
 from kdjax.models import linear_head
 
 
-def rich_objective(*, weight: float = 1.0, temperature: float = 4.0) -> Objective:
+def rich_objective(*, weight: Weight = 1.0, temperature: float = 4.0) -> Objective:
     """The student's features give, by a linear layer for each of several teachers, what that teacher answers (DISTILL_n).
 
         L_x = sum over i of T^2 KL(softmax(z_i / T) || softmax(w_i f(x) / T))

@@ -1,10 +1,11 @@
 """Relational knowledge distillation."""
 
 from kdjax import losses
+from kdjax.core.arrays import Weight
 from kdjax.methods.recipes import Objective, method_of, tap
 
 
-def rkd_objective(*, distance_weight: float = 25.0, angle_weight: float = 50.0) -> Objective:
+def rkd_objective(*, distance_weight: Weight = 25.0, angle_weight: Weight = 50.0) -> Objective:
     """A batch's images form the same shape in the student's pooled features as in the teacher's.
 
     `L_x = 25 mean over i, j of huber(D_s - D_t) + 50 mean over i, j, k of huber(A_s - A_t)`, D the distances in units of their

@@ -1,14 +1,12 @@
 """Distillation with the reused teacher classifier."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import optax
 
 from kdjax import losses
 from kdjax.core import InputError, Method, Net, match_sizes
-from kdjax.core.arrays import AxisName
+from kdjax.core.arrays import AxisName, Weight
 from kdjax.methods.recipes import Objective, classifier_of, tap
 from kdjax.methods.recipes import student as one_student
 from kdjax.models import last_map
@@ -19,7 +17,7 @@ def simkd(
     teacher: Net,
     tx: optax.GradientTransformation,
     *,
-    weight: Any = 1.0,
+    weight: Weight = 1.0,
     axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method:
@@ -35,6 +33,10 @@ def simkd(
       weight: factor of the loss.
       axis_name: mapped axis that holds the batch, or None.
       micro: slices of the batch to accumulate gradients over.
+
+    Returns:
+      A Method of batches of `"image"`; the teacher gives the end of its last stage. Its networks are `"student"`, with its
+      projector, and `"teacher"`.
 
     Raises:
       InputError: at `init`, where the teacher has no linear layer `classifier`, or the student no place for it.

@@ -8,7 +8,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Method, Net, check_option, check_positive, masked_loss
-from kdjax.core.arrays import AxisName
+from kdjax.core.arrays import AxisName, Weight
 from kdjax.core.images import inputs_of
 from kdjax.methods.recipes import Objective
 from kdjax.methods.recipes import student as one_student
@@ -21,11 +21,11 @@ def sokd(
     bridge: Net,
     tx: optax.GradientTransformation,
     *,
-    label_weight: float = 1.0,
-    weight: float = 1.0,
-    bridge_label_weight: float = 1.0,
-    bridge_teacher_weight: float = 1.0,
-    bridge_student_weight: float = 1.0,
+    label_weight: Weight = 1.0,
+    weight: Weight = 1.0,
+    bridge_label_weight: Weight = 1.0,
+    bridge_teacher_weight: Weight = 1.0,
+    bridge_student_weight: Weight = 1.0,
     temperature: float = 4.0,
     teacher_norm: Literal["eval", "train"] = "eval",
     axis_name: AxisName = None,
@@ -54,6 +54,10 @@ def sokd(
         batch, and the running ones, with which `"bridge"` is evaluated, go on, while its weights stay.
       axis_name: mapped axis that holds the batch, or None.
       micro: slices of the batch to accumulate gradients over.
+
+    Returns:
+      A Method of batches of `"image"` and `"label"`; both nets give `"logits"`, the teacher the ends of its stages. Its networks
+      are `"student"`, `"teacher"` and `"bridge"`.
 
     Reference: Liu, Liu and Huang, Semi-Online Knowledge Distillation, BMVC 2021 (arXiv 2111.11747). The paper's extension to
     features is not here: neither which features nor which weights it has was at hand.

@@ -1,10 +1,11 @@
 """Similarity-preserving distillation."""
 
 from kdjax import losses
+from kdjax.core.arrays import Weight
 from kdjax.methods.recipes import Objective, method_of, pairs
 
 
-def sp_objective(*, weight: float = 3000.0, layer: str = "") -> Objective:
+def sp_objective(*, weight: Weight = 3000.0, layer: str = "") -> Objective:
     """Images that excite the teacher's last map alike excite the student's alike.
 
     `L_x = sum over i, j of (G_s - G_t)[i, j]^2 / B^2`, `G = f f^T` of the batch's flattened maps with rows of length 1.

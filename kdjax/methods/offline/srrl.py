@@ -5,6 +5,7 @@ import jax.numpy as jnp
 
 from kdjax import losses
 from kdjax.core import from_linen
+from kdjax.core.arrays import Weight
 from kdjax.methods.recipes import Objective, Outputs, classifier_of, method_of, tap
 from kdjax.models import batch_norm, conv2d, last_map
 
@@ -19,7 +20,7 @@ class _Connector(nn.Module):
         return {"pooled": jnp.mean(x, (1, 2))}
 
 
-def srrl_objective(*, weight: float = 1.0) -> Objective:
+def srrl_objective(*, weight: Weight = 1.0) -> Objective:
     """The student's last map, through a 1x1 convolution, batch norm and ReLU, gives the teacher's features and its outputs.
 
     `L_x = mean (h - h_t)^2 + mean (W_t h + b_t - z_t)^2`, h the mean of that map over positions, `W_t` and `b_t` the teacher's own

@@ -4,11 +4,12 @@ from typing import Any
 
 from kdjax import losses
 from kdjax.core import InputError
+from kdjax.core.arrays import Weight
 from kdjax.methods.offline._tokens import block_name, heads
 from kdjax.methods.recipes import Objective, method_of
 
 
-def tinymim_objective(*, weight: Any = 1.0, block: int = 0, query_key: Any = 1.0, value_value: Any = 1.0) -> Objective:
+def tinymim_objective(*, weight: Weight = 1.0, block: int = 0, query_key: Any = 1.0, value_value: Any = 1.0) -> Objective:
     """The tokens of the student's last block relate to each other as those of one block of the teacher.
 
     `L_x = query_key KL(R_qk(t) || R_qk(s)) + value_value KL(R_vv(t) || R_vv(s))`, `R_ab = softmax(a b' / sqrt(D))` of each head, on
@@ -38,4 +39,4 @@ def tinymim_objective(*, weight: Any = 1.0, block: int = 0, query_key: Any = 1.0
     return Objective(terms, {"relations": weight})
 
 
-tinymim = method_of(tinymim_objective, label_weight=None)
+tinymim = method_of(tinymim_objective, label_weight=None, columns=("image",))

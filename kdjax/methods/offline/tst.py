@@ -27,7 +27,7 @@ from kdjax.core import (
     weights_at,
     with_label_weights,
 )
-from kdjax.core.arrays import AxisName
+from kdjax.core.arrays import AxisName, Weight
 from kdjax.core.start import started
 
 
@@ -70,14 +70,14 @@ def tst(
     *,
     steps_per_epoch: int,
     epochs: int,
-    label_weight: Any = 1.0,
-    weight: Any = 1.0,
+    label_weight: Weight = 1.0,
+    weight: Weight = 1.0,
     temperature: Any = 4.0,
     phases: Sequence[float] = (0.125, 0.375),
     length: float = 0.125,
     picks: int = 4,
-    easy_weight: Any = 1.0,
-    hard_weight: Any = 1.0,
+    easy_weight: Weight = 1.0,
+    hard_weight: Weight = 1.0,
     rate: float = 0.01,
     momentum: float = 0.9,
     sigmoid_logits: bool = False,
@@ -113,6 +113,10 @@ def tst(
         less often than every other time.
       axis_name: mapped axis that holds the batch, or None.
       micro: slices of the batch to accumulate gradients over.
+
+    Returns:
+      A Method of batches of `"image"`, `"label"` and `"index"`; both nets give the tap `"logits"`. Its networks are `"student"` and
+      `"teacher"`.
 
     Reference: Shao et al., Teaching What You Should Teach: A Data-Based Distillation Method, IJCAI 2023 (arXiv 2212.05422). Its
     policies are small networks fitted to image operations; here they are the operations. The paper states a max-min problem; the

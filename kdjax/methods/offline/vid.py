@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from kdjax import losses
 from kdjax.core import check_option, from_linen, match_sizes
+from kdjax.core.arrays import Weight
 from kdjax.methods.recipes import Objective, Outputs, method_of, pairs
 from kdjax.models import conv2d, fan_in_uniform
 
@@ -42,7 +43,7 @@ class _Guesses(nn.Module):
         return {"information": sum(_Guess(self.variance, t.shape[-1], name=f"guess{k}")(s, t) for k, (s, t) in sides)}
 
 
-def vid_objective(*, weight: float = 1.0, variance: float = 5.0, layers: Sequence[str] = ()) -> Objective:
+def vid_objective(*, weight: Weight = 1.0, variance: float = 5.0, layers: Sequence[str] = ()) -> Objective:
     """A Gaussian around a regression of the student's map predicts the teacher's, at the end of each stage.
 
     `L_x = sum over stages of mean ((r(f_s) - f_t)^2 / v + log v) / 2`, r = three 1x1 convolutions with ReLU between them, v a

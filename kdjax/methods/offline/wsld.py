@@ -3,10 +3,11 @@
 import jax.numpy as jnp
 
 from kdjax import losses
+from kdjax.core.arrays import Weight
 from kdjax.methods.recipes import Objective, method_of
 
 
-def wsld_objective(*, weight: float = 2.5, temperature: float = 2.0) -> Objective:
+def wsld_objective(*, weight: Weight = 2.5, temperature: float = 2.0) -> Objective:
     """The student imitates the teacher most on the images it knows worse than the teacher does.
 
     `L_x = w T^2 KL(softmax(z_t / T) || softmax(z_s / T))`, `w = 1 - exp(-CE(z_s, y) / CE(z_t, y))` an image. Where an image has no

@@ -1,7 +1,7 @@
 """What all methods share that train one network: its objective, with or without a frozen teacher."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +10,7 @@ import optax
 from jax import lax
 
 from kdjax.core import Frozen, InputError, Learner, Method, Net, descent, weighted_sum, weights_at, with_label_weights
-from kdjax.core.arrays import AxisName
+from kdjax.core.arrays import AxisName, Weight
 from kdjax.core.images import inputs_of
 from kdjax.core.start import started
 from kdjax.methods.recipes._objective import Objective, Outputs, combine, labels_objective
@@ -135,7 +135,11 @@ one_student = student  # where `student` is a network
 
 
 def method_of(
-    objective: Callable[..., Objective], *, label_weight: float | None = 1.0, taught: bool = True
+    objective: Callable[..., Objective],
+    *,
+    label_weight: Weight | None = 1.0,
+    taught: bool = True,
+    columns: Sequence[str] = ("image", "label"),
 ) -> Callable[..., Method]:
     """The method of one objective beside the labels: `(student, teacher, tx, *, label_weight, ..., axis_name, micro) -> Method`.
 
@@ -146,6 +150,7 @@ def method_of(
       label_weight: the default weight of the cross-entropy; None: a method without labels, or with a term of its own for them,
         which has no such option.
       taught: False: there is no teacher, `(network, tx, *, ...) -> Method`.
+      columns: those of a batch that it asks for, as its docstring says.
     """
     own = inspect.signature(objective).parameters.values()
     labels = {} if label_weight is None else {"label_weight": label_weight}
@@ -175,7 +180,7 @@ def method_of(
     given = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default) for name, default in labels.items()]
     method.__name__ = method.__qualname__ = objective.__name__.removesuffix("_objective")
     method.__module__ = objective.__module__
-    method.__doc__ = _documented(objective, labels, taught)
+    method.__doc__ = _documented(objective, labels, taught, columns)
     method.objective = objective
     method.__signature__ = inspect.Signature([*first, *given, *own, *last])
     return method
@@ -192,15 +197,19 @@ _ARGS = {  # of every method
 }
 
 
-def _documented(objective, labels, taught):
+def _documented(objective, labels, taught, columns):
     """The objective's docstring with the arguments that the method has beside, and what it returns."""
     head, _, rest = (inspect.getdoc(objective) or "").partition("\n\nArgs:\n")
     own, _, tail = rest.partition("\n\n")
     names = [*(("student", "teacher", "tx") if taught else ("network", "tx")), *labels]
     first, last = ("\n".join(f"  {name}: {_ARGS[name]}" for name in part) for part in (names, ("axis_name", "micro")))
-    nets = "both nets give" if taught else "the net gives"
-    returns = f'  A Method of batches of `"image"` and `"label"`; {nets} the tap `"logits"` beside what is named above.'
-    return "\n\n".join(filter(None, [head, "\n".join(filter(None, ["Args:", first, own, last])), f"Returns:\n{returns}", tail]))
+    quoted = [f'`"{name}"`' for name in columns]
+    batches = " and ".join(filter(None, [", ".join(quoted[:-1]), quoted[-1]]))
+    logits = 'the tap `"logits"` beside ' if "label" in columns else ""
+    returns = f"  A Method of batches of {batches}; {'both nets give' if taught else 'the net gives'} {logits}what is named above."
+    nets = '  Its networks are `"student"` and `"teacher"`.' if taught else '  Its network is `"network"`.'
+    parts = [head, "\n".join(filter(None, ["Args:", first, own, last])), f"Returns:\n{returns}\n{nets}", tail]
+    return "\n\n".join(filter(None, parts))
 
 
 def _parameters(method):

@@ -4,10 +4,11 @@ import jax.numpy as jnp
 
 from kdjax import losses
 from kdjax.core import check_option, check_positive
+from kdjax.core.arrays import Weight
 from kdjax.methods.recipes import Objective, method_of, tap
 
 
-def bake_objective(*, weight: float = 1.0, temperature: float = 4.0, omega: float = 0.5) -> Objective:
+def bake_objective(*, weight: Weight = 1.0, temperature: float = 4.0, omega: float = 0.5) -> Objective:
     """An image's prediction imitates those of the images of its batch that look alike to the network.
 
     `L_x = T^2 KL(Q || softmax(z / T))` with `Q = (1 - omega) (I - omega A)^-1 softmax(z / T)` and `A` the softmax of the cosines of

@@ -8,6 +8,7 @@ from jax import lax
 
 from kdjax import losses
 from kdjax.core import Net, check_option, check_positive, masked_loss, psum
+from kdjax.core.arrays import Weight
 from kdjax.methods.recipes import Objective, method_of, tap
 from kdjax.methods.self_distil._exits import from_exits
 from kdjax.models import fan_in_bias, fan_in_uniform, last_stage
@@ -16,9 +17,9 @@ from kdjax.models import fan_in_bias, fan_in_uniform, last_stage
 def byot_objective(
     *,
     exits: Net,
-    exit_weight: float = 0.9,
-    weight: float = 0.1,
-    feature_weight: float = 0.03,
+    exit_weight: Weight = 0.9,
+    weight: Weight = 0.1,
+    feature_weight: Weight = 0.03,
     temperature: float = 3.0,
     features: Literal["squared", "mean", "norm"] = "squared",
 ) -> Objective:

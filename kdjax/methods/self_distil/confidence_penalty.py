@@ -1,10 +1,11 @@
 """A penalty on sure predictions."""
 
 from kdjax import losses
+from kdjax.core.arrays import Weight
 from kdjax.methods.recipes import Objective, method_of
 
 
-def confidence_penalty_objective(*, weight: float = 0.1) -> Objective:
+def confidence_penalty_objective(*, weight: Weight = 0.1) -> Objective:
     """The entropy of predictions is to be high.
 
     `L_x = sum_k p_k log p_k`, the mean over the batch.

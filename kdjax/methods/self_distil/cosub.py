@@ -80,6 +80,9 @@ def cosub(
       axis_name: mapped axis that holds the batch, or None.
       micro: 1, as the two submodels of an image meet in one batch.
 
+    Returns:
+      A Method of batches of `"image"` and `"label"`; the net gives the tap `"logits"`. Its network is `"network"`.
+
     Raises:
       InputError: at `init`, for a network that draws nothing in training, so that both submodels are the same.
 

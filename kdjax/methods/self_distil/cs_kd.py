@@ -2,11 +2,12 @@
 
 from kdjax import losses
 from kdjax.core import check_positive
+from kdjax.core.arrays import Weight
 from kdjax.methods.recipes import Objective, method_of
 from kdjax.methods.self_distil.rows import anchors_of_pairs
 
 
-def cs_kd_objective(*, weight: float = 1.0, temperature: float = 4.0) -> Objective:
+def cs_kd_objective(*, weight: Weight = 1.0, temperature: float = 4.0) -> Objective:
     """An image's prediction imitates that of another image of its class.
 
     `L_x = T^2 KL(softmax(z' / T) || softmax(z / T))`, no gradient into z', the mean over the anchors. A batch holds pairs of one

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 
 from kdjax import losses
 from kdjax.core import check_option, cycled, masked_loss
+from kdjax.core.arrays import Weight
 from kdjax.methods.recipes import Objective, method_of
 
 
@@ -11,7 +12,7 @@ def cyclical_objective(
     *,
     steps_per_epoch: int,
     epochs: int,
-    weight: float = 1.0,
+    weight: Weight = 1.0,
     cycle: float = 2.0,
     temperature: tuple[float, float] = (1.0, 1.0),
     focal: bool = False,

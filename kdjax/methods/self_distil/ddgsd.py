@@ -6,12 +6,13 @@ import jax.numpy as jnp
 
 from kdjax import losses
 from kdjax.core import check_option, check_positive, mean, pmean
+from kdjax.core.arrays import Weight
 from kdjax.methods.recipes import Objective, method_of, tap
 from kdjax.methods.self_distil.rows import both_views, parted
 
 
 def ddgsd_objective(
-    *, weight: float = 1.0, temperature: float = 4.0, feature_weight: float = 5e-4, mmd: Literal["scalar", "vector"] = "scalar"
+    *, weight: Weight = 1.0, temperature: float = 4.0, feature_weight: Weight = 5e-4, mmd: Literal["scalar", "vector"] = "scalar"
 ) -> Objective:
     """Two augmented views of each image, each of which learns from the other, in predictions and mean features.
 
@@ -43,4 +44,4 @@ def ddgsd_objective(
     return Objective(terms, weights, needs=(), sees=both_views)
 
 
-ddgsd = method_of(ddgsd_objective, label_weight=0.5, taught=False)
+ddgsd = method_of(ddgsd_objective, label_weight=0.5, taught=False, columns=("views", "label"))

@@ -2,11 +2,12 @@
 
 from kdjax import losses
 from kdjax.core import Net, check_positive, masked_loss
+from kdjax.core.arrays import Weight
 from kdjax.methods.recipes import Objective, method_of
 from kdjax.methods.self_distil._exits import from_exits
 
 
-def dks_objective(*, exits: Net, exit_weight: float = 1.0, weight: float = 1.0, temperature: float = 4.0) -> Objective:
+def dks_objective(*, exits: Net, exit_weight: Weight = 1.0, weight: Weight = 1.0, temperature: float = 4.0) -> Objective:
     """Classifiers behind all stages, each of which learns from the labels and from every other one.
 
     `L_x = exit_weight sum_i CE(z_i, y) + weight sum_{i != j} T^2 KL(softmax(z_j / T) || softmax(z_i / T))`, in the second sum i

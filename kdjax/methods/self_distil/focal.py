@@ -2,10 +2,11 @@
 
 from kdjax import losses
 from kdjax.core import check_option, masked_loss
+from kdjax.core.arrays import Weight
 from kdjax.methods.recipes import Objective, method_of
 
 
-def focal_objective(*, weight: float = 1.0, gamma: float = 2.0) -> Objective:
+def focal_objective(*, weight: Weight = 1.0, gamma: float = 2.0) -> Objective:
     """What is predicted well already counts less.
 
     `L = -(1 - p_y)^gamma log p_y`, the mean over the batch. Labels are class numbers: the paper does not say what the weight

@@ -2,6 +2,7 @@
 
 from kdjax import losses
 from kdjax.core import Net, check_positive, masked_loss
+from kdjax.core.arrays import Weight
 from kdjax.methods.recipes import Objective, method_of
 from kdjax.models import stage_names
 
@@ -9,9 +10,9 @@ from kdjax.models import stage_names
 def frskd_objective(
     *,
     pyramid: Net,
-    teacher_weight: float = 1.0,
-    weight: float = 2.0,
-    feature_weight: float = 100.0,
+    teacher_weight: Weight = 1.0,
+    weight: Weight = 2.0,
+    feature_weight: Weight = 100.0,
     temperature: float = 4.0,
     stop_teacher: bool = True,
 ) -> Objective:

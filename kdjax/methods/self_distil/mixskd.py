@@ -9,7 +9,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import InputError, Method, Net, check_positive
-from kdjax.core.arrays import AxisName
+from kdjax.core.arrays import AxisName, Weight
 from kdjax.core.images import as_float, inputs_of
 from kdjax.methods.recipes import Objective, student
 from kdjax.methods.self_distil._exits import from_exits
@@ -21,11 +21,11 @@ def mixskd(
     tx: optax.GradientTransformation,
     *,
     exits: Net,
-    exit_weight: float = 1.0,
-    mixed_weight: float = 1.0,
-    weight: float = 1.0,
-    feature_weight: float = 1.0,
-    discriminator_weight: float = 1.0,
+    exit_weight: Weight = 1.0,
+    mixed_weight: Weight = 1.0,
+    weight: Weight = 1.0,
+    feature_weight: Weight = 1.0,
+    discriminator_weight: Weight = 1.0,
     temperature: float = 3.0,
     alpha: float = 0.4,
     axis_name: AxisName = None,
@@ -55,7 +55,8 @@ def mixskd(
       micro: slices of the batch to accumulate gradients over, of an even number of rows.
 
     Returns:
-      A Method of batches of `"image"` and `"label"`, class numbers of all rows, whose number is even; the net has stages.
+      A Method of batches of `"image"` and `"label"`, class numbers of all rows, whose number is even; the net gives
+      `"logits"` and the ends of its stages. Its network is `"network"`.
 
     Reference: Yang et al., MixSKD: Self-Knowledge Distillation from Mixup for Image Recognition, ECCV 2022 (arXiv 2208.05768).
     """

@@ -7,7 +7,7 @@ from jax import lax
 
 from kdjax import losses
 from kdjax.core import InputError, Net, check_count, check_share, gather_replicated
-from kdjax.core.arrays import ArrayLike
+from kdjax.core.arrays import ArrayLike, Weight
 from kdjax.core.collectives import take
 from kdjax.methods.recipes import Objective, method_of
 
@@ -18,7 +18,7 @@ def ps_kd_objective(
     numbers: ArrayLike | None = None,
     steps_per_epoch: int,
     epochs: int,
-    weight: float = 1.0,
+    weight: Weight = 1.0,
     alpha: float = 0.8,
 ) -> Objective:
     """The labels are softened by what the network said of each image an epoch ago, more and more.
@@ -72,4 +72,4 @@ def ps_kd_objective(
     return Objective(terms, {"softened_labels": weight}, Net(init, apply), needs=())
 
 
-ps_kd = method_of(ps_kd_objective, label_weight=None, taught=False)
+ps_kd = method_of(ps_kd_objective, label_weight=None, taught=False, columns=("image", "label", "index"))

@@ -4,11 +4,12 @@ from itertools import pairwise
 
 from kdjax import losses
 from kdjax.core import InputError
+from kdjax.core.arrays import Weight
 from kdjax.methods.recipes import Objective, method_of
 from kdjax.models import stage_names
 
 
-def sad_objective(*, weight: float = 1000.0) -> Objective:
+def sad_objective(*, weight: Weight = 1000.0) -> Objective:
     """Each stage looks where the stage behind it looks.
 
     `L_x = sum_l mean over positions of (a_l - a_{l+1})^2` with `a` the softmax over positions of the mean over channels of the

@@ -6,12 +6,13 @@ import jax
 
 from kdjax import losses
 from kdjax.core import check_option, check_positive, example_keys
+from kdjax.core.arrays import Weight
 from kdjax.methods.recipes import Objective, classifier_of, method_of, tap
 
 
 def sd_dropout_objective(
     *,
-    weight: float = 1.0,
+    weight: Weight = 1.0,
     temperature: float = 4.0,
     rate: float = 0.5,
     through: Literal["both", "first", "second"] = "both",
@@ -48,4 +49,4 @@ def sd_dropout_objective(
     return Objective(terms, {"agreement": weight}, needs=())
 
 
-sd_dropout = method_of(sd_dropout_objective, taught=False)
+sd_dropout = method_of(sd_dropout_objective, taught=False, columns=("image", "label", "index"))

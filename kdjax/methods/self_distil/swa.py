@@ -32,7 +32,8 @@ def swa(
       micro: slices of the batch to accumulate gradients over.
 
     Returns:
-      A Method of batches of `"image"` and `"label"`, whose `"online_network"` is what is trained.
+      A Method of batches of `"image"` and `"label"`; the net gives the tap `"logits"`. Its network is `"network"`, the mean; beside
+      it stands what is trained, `"online_network"`.
 
     Raises:
       InputError: for steps out of range.

@@ -4,11 +4,12 @@ from typing import Literal
 
 from kdjax import losses
 from kdjax.core import check_positive, check_share, masked_loss
+from kdjax.core.arrays import Weight
 from kdjax.methods.recipes import Objective, method_of
 
 
 def tf_kd_objective(
-    *, weight: float = 1.0, correct: float = 0.9, temperature: float = 20.0, variant: Literal["library", "official"] = "library"
+    *, weight: Weight = 1.0, correct: float = 0.9, temperature: float = 20.0, variant: Literal["library", "official"] = "library"
 ) -> Objective:
     """A virtual teacher that is mostly right, and gives all other classes the same.
 

@@ -4,7 +4,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Method, Net
-from kdjax.core.arrays import AxisName
+from kdjax.core.arrays import AxisName, Weight
 from kdjax.methods.recipes import views
 
 
@@ -14,7 +14,7 @@ def barlow_twins(
     tx: optax.GradientTransformation,
     *,
     weight: float = 0.0051,
-    scale: float = 1.0,
+    scale: Weight = 1.0,
     probe: Net | None = None,
     axis_name: AxisName = None,
 ) -> Method:
@@ -30,6 +30,10 @@ def barlow_twins(
       scale: of the loss; solo-learn has 0.1 on CIFAR.
       probe: a linear classifier trained alongside as a monitor, or None.
       axis_name: mapped axis that holds the batch, or None.
+
+    Returns:
+      A Method of batches of `"views"`, two of each image; a probe asks for `"label"`. Its network is `"encoder"`; beside it stands
+      `"projector"`.
 
     Reference: Zbontar, Jing, Misra, LeCun and Deny, Barlow Twins: Self-Supervised Learning via Redundancy Reduction, ICML 2021
     (arXiv 2103.03230).

@@ -34,6 +34,10 @@ def byol(
       probe: a linear classifier trained alongside as a monitor, or None.
       axis_name: mapped axis that holds the batch, or None.
 
+    Returns:
+      A Method of batches of `"views"`, two of each image; a probe asks for `"label"`. Its network is `"encoder"`; beside it stand
+      `"projector"`, `"predictor"`, `"target_encoder"` and `"target_projector"`.
+
     Reference: Grill et al., Bootstrap Your Own Latent: A New Approach to Self-Supervised Learning, NeurIPS 2020
     (arXiv 2006.07733).
     """

@@ -71,6 +71,10 @@ def deepcluster_v2(
       probe: a linear classifier trained alongside as a monitor, or None.
       axis_name: mapped axis that holds the batch, or None.
 
+    Returns:
+      A Method of batches of `"views"`, two or more of each image, and `"index"`; a probe asks for `"label"`. Its network is
+      `"encoder"`; beside it stands `"projector"`.
+
     Reference: Caron, Misra, Mairal, Goyal, Bojanowski and Joulin, Unsupervised Learning of Visual Features by Contrasting Cluster
     Assignments, NeurIPS 2020 (arXiv 2006.09882); Caron, Bojanowski, Joulin and Douze, Deep Clustering for Unsupervised Learning of
     Visual Features, ECCV 2018 (arXiv 1807.05520).

@@ -52,6 +52,10 @@ def dino(
       probe: a linear classifier trained alongside as a monitor, or None.
       axis_name: mapped axis that holds the batch, or None.
 
+    Returns:
+      A Method of batches of `"views"`, two or more of each image; a probe asks for `"label"`. Its network is `"encoder"`, the slow
+      one; beside it stand `"projector"`, `"prototypes"`, `"online_encoder"`, `"target_projector"` and `"target_prototypes"`.
+
     Reference: Caron, Touvron, Misra, Jegou, Mairal, Bojanowski and Joulin, Emerging Properties in Self-Supervised Vision
     Transformers, ICCV 2021 (arXiv 2104.14294).
     """

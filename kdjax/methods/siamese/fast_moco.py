@@ -45,6 +45,10 @@ def fast_moco(
       probe: a linear classifier on the mean of all patches trained alongside as a monitor, or None.
       axis_name: mapped axis that holds the batch, or None.
 
+    Returns:
+      A Method of batches of `"views"`, two of each image; a probe asks for `"label"`. Its network is `"encoder"`; beside it stand
+      `"projector"`, `"predictor"`, `"target_encoder"` and `"target_projector"`.
+
     Reference: Ci, Lin, Bai and Ouyang, Fast-MoCo: Boost Momentum-based Contrastive Learning with Combinatorial Patches, ECCV 2022
     (arXiv 2207.08220).
     """

@@ -6,7 +6,7 @@ import optax
 from kdjax import losses
 from kdjax.augment import correspondence
 from kdjax.core import InputError, Method, Net, check_count, check_positive, check_share, cosine_to_one
-from kdjax.core.arrays import AxisName
+from kdjax.core.arrays import AxisName, Weight
 from kdjax.methods.recipes import views
 from kdjax.models import last_map
 
@@ -20,7 +20,7 @@ def lc_loss(
     *,
     steps: int,
     tau: float = 0.996,
-    weight: float = 1.0,
+    weight: Weight = 1.0,
     temperature: float = 0.1,
     probe: Net | None = None,
     axis_name: AxisName = None,
@@ -43,6 +43,11 @@ def lc_loss(
       temperature: of the cosines between places.
       probe: a linear classifier trained alongside as a monitor, or None.
       axis_name: mapped axis that holds the batch, or None.
+
+    Returns:
+      A Method of batches of `"views"`, two of each image, and their `"geometry"`; a probe asks for `"label"`. Its network is
+      `"encoder"`; beside it stand `"projector"`, `"local"`, `"predictor"`, `"target_encoder"`, `"target_projector"` and
+      `"target_local"`. The encoder gives maps as stages, too.
 
     Reconstructed: the negatives, the temperature, the weight and the sizes of the local projector; there is no code of the authors.
 

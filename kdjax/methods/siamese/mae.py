@@ -50,6 +50,9 @@ def mae(
       normalise: whether pixels of a patch are compared without its mean and deviation; False for the pixels themselves.
       axis_name: mapped axis that holds the batch, or None.
 
+    Returns:
+      A Method of batches of `"image"` or `"views"`. Its network is `"encoder"`; beside it stands `"decoder"`.
+
     Differs from the authors' code in what is compared: pixels in [0, 1], not those that an input normalisation has made of them.
 
     Reference: He, Chen, Xie, Li, Dollar and Girshick, Masked Autoencoders Are Scalable Vision Learners, CVPR 2022 (arXiv

@@ -44,6 +44,10 @@ def moco(
       probe: a linear classifier trained alongside as a monitor, or None.
       axis_name: mapped axis that holds the batch, or None.
 
+    Returns:
+      A Method of batches of `"views"`, two of each image; a probe asks for `"label"`. Its network is `"encoder"`; beside it stand
+      `"projector"`, `"target_encoder"` and `"target_projector"`.
+
     Differs from the authors' code on several devices: keys are not made on shuffled batches; batch statistics are those of all
     devices.
 
@@ -110,6 +114,10 @@ def moco_v2_plus(
       probe: a linear classifier trained alongside as a monitor, or None.
       axis_name: mapped axis that holds the batch, or None.
 
+    Returns:
+      A Method of batches of `"views"`, two of each image; a probe asks for `"label"`. Its network is `"encoder"`; beside it stand
+      `"projector"`, `"predictor"`, `"target_encoder"` and `"target_projector"`.
+
     Reference: Huang, Kong and Zhang, Revisiting the Critical Factors of Augmentation-Invariant Representation Learning, ECCV 2022
     (arXiv 2208.00275).
     """
@@ -161,6 +169,10 @@ def moco_v3(
       momentum: at the start; 0.996 for 1,000 epochs.
       probe: a linear classifier trained alongside as a monitor, or None.
       axis_name: mapped axis that holds the batch, or None.
+
+    Returns:
+      A Method of batches of `"views"`, two of each image; a probe asks for `"label"`. Its network is `"encoder"`; beside it stand
+      `"projector"`, `"predictor"`, `"target_encoder"` and `"target_projector"`.
 
     Reference: Chen, Xie and He, An Empirical Study of Training Self-Supervised Vision Transformers, ICCV 2021 (arXiv 2104.02057).
     """

@@ -46,6 +46,10 @@ def msbreg(
       probe: a linear classifier trained alongside as a monitor, or None.
       axis_name: mapped axis that holds the batch, or None.
 
+    Returns:
+      A Method of batches of `"views"`, two or more of each image; a probe asks for `"label"`. Its network is `"encoder"`; beside it
+      stand `"projector"`, `"predictor"`, `"target_encoder"` and `"target_projector"`.
+
     Reference: Moon, Buracas, Park, Kim and Canny, An Embedding-Dynamic Approach to Self-Supervised Learning, WACV 2023 (arXiv
     2207.03552).
     """

@@ -35,6 +35,10 @@ def nnclr(
       probe: a linear classifier trained alongside as a monitor, or None.
       axis_name: mapped axis that holds the batch, or None.
 
+    Returns:
+      A Method of batches of `"views"`, two of each image; a probe asks for `"label"`. Its network is `"encoder"`; beside it stand
+      `"projector"` and `"predictor"`.
+
     Reference: Dwibedi et al., With a Little Help from My Friends: Nearest-Neighbor Contrastive Learning of Visual Representations,
     ICCV 2021 (arXiv 2104.14548).
     """

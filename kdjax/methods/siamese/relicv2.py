@@ -67,6 +67,10 @@ def relicv2(
       probe: a linear classifier trained alongside as a monitor, or None.
       axis_name: mapped axis that holds the batch, or None.
 
+    Returns:
+      A Method of batches of `"views"`, `large` or more of each image; a probe asks for `"label"`. Its network is `"encoder"`;
+      beside it stand `"projector"`, `"predictor"`, `"target_encoder"` and `"target_projector"`.
+
     Differs from the paper in that a view is not paired with itself, and that the background goes behind the colours of a view; the
     authors' training code is not released.
 

@@ -40,6 +40,10 @@ def ressl(
       probe: a linear classifier trained alongside as a monitor, or None.
       axis_name: mapped axis that holds the batch, or None.
 
+    Returns:
+      A Method of batches of `"views"`, a strong and a weak one of each image; a probe asks for `"label"`. Its network is
+      `"encoder"`; beside it stand `"projector"`, `"target_encoder"` and `"target_projector"`.
+
     Reference: Zheng et al., ReSSL: Relational Self-Supervised Learning with Weak Augmentation, NeurIPS 2021 (arXiv 2107.09282).
     """
     temperatures = {"query_temperature": query_temperature, "key_temperature": key_temperature}

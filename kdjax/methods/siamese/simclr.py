@@ -31,6 +31,10 @@ def simclr(
       probe: a linear classifier trained alongside as a monitor, or None.
       axis_name: mapped axis that holds the batch, or None.
 
+    Returns:
+      A Method of batches of `"views"`, two or more of each image; a probe asks for `"label"`. Its network is `"encoder"`; beside it
+      stands `"projector"`.
+
     Differs from the authors' code in the scale: there both views' means are added, twice this.
 
     Reference: Chen, Kornblith, Norouzi and Hinton, A Simple Framework for Contrastive Learning of Visual Representations, ICML

@@ -33,6 +33,10 @@ def simsiam(
       axis_name: mapped axis that holds the batch, or None.
       micro: slices of the batch to accumulate gradients over.
 
+    Returns:
+      A Method of batches of `"views"`, two of each image; a probe asks for `"label"`. Its network is `"encoder"`; beside it stand
+      `"projector"` and `"predictor"`.
+
     Reference: Chen and He, Exploring Simple Siamese Representation Learning, CVPR 2021 (arXiv 2011.10566).
     """
 

@@ -53,6 +53,10 @@ def swav(
       probe: a linear classifier trained alongside as a monitor, or None.
       axis_name: mapped axis that holds the batch, or None.
 
+    Returns:
+      A Method of batches of `"views"`, two or more of each image; a probe asks for `"label"`. Its network is `"encoder"`; beside it
+      stand `"projector"` and `"prototypes"`.
+
     Reference: Caron, Misra, Mairal, Goyal, Bojanowski and Joulin, Unsupervised Learning of Visual Features by Contrasting Cluster
     Assignments, NeurIPS 2020 (arXiv 2006.09882).
     """

@@ -50,6 +50,10 @@ def twist(
       probe: a linear classifier trained alongside as a monitor, or None.
       axis_name: mapped axis that holds the batch, or None.
 
+    Returns:
+      A Method of batches of `"views"`, two or more of each image; a probe asks for `"label"`. Its network is `"encoder"`; beside it
+      stands `"projector"`. With a momentum there are `"target_encoder"` and `"target_projector"` too.
+
     Differs from the authors' code in the last batch norm, whose statistics there are those of 256 rows.
 
     Reference: Wang, Kong, Zhang, Liu and Li, Self-Supervised Learning by Estimating Twin Class Distributions, 2021 (arXiv
@@ -98,6 +102,10 @@ def twist_labels(
       last_share: at the end.
       probe: a linear classifier trained alongside as a monitor, or None.
       axis_name: mapped axis that holds the batch, or None.
+
+    Returns:
+      A Method of batches of `"views"`, two or more of each image; a probe asks for `"label"`. Its network is `"encoder"`; beside it
+      stands `"projector"`.
 
     Differs from the authors' code on several devices: the surest images are those of all devices.
 

@@ -91,6 +91,11 @@ def uslt(
       variant: of the same; `"batch"` for more than a few clusters, as the authors have it on CIFAR-100 and larger sets.
       axis_name: mapped axis that holds the batch, or None.
 
+    Returns:
+      A Method of batches of `"views"`, a strong and a weak one of each image, and `"index"`. Given are the images of these numbers,
+      `given["images"]`, a Frozen of `{"image": [N, H, W, C]}`. Its networks are `"encoder"` and `"start"`; beside them stand the
+      `"heads"`.
+
     Reference: Wang, Lian and Yu, Unsupervised Selective Labeling for More Effective Semi-Supervised Learning, ECCV 2022
     (arXiv 2110.03006). Their moving average of the weights, which they leave out on CIFAR, is not there.
     """

@@ -35,6 +35,10 @@ def vicreg(
       probe: a linear classifier trained alongside as a monitor, or None.
       axis_name: mapped axis that holds the batch, or None.
 
+    Returns:
+      A Method of batches of `"views"`, two of each image; a probe asks for `"label"`. Its network is `"encoder"`; beside it stands
+      `"projector"`.
+
     Reference: Bardes, Ponce and LeCun, VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning, ICLR
     2022 (arXiv 2105.04906).
     """
@@ -71,6 +75,10 @@ def vibcreg(
       covariance: weight of the correlations.
       probe: a linear classifier trained alongside as a monitor, or None.
       axis_name: mapped axis that holds the batch, or None.
+
+    Returns:
+      A Method of batches of `"views"`, two of each image; a probe asks for `"label"`. Its network is `"encoder"`; beside it stands
+      `"projector"`.
 
     Reference: Lee and Aune, VIbCReg: Variance-Invariance-better-Covariance Regularization for Self-Supervised Learning on Time
     Series, 2021 (arXiv 2109.00783).
