@@ -66,8 +66,11 @@ def test_the_readme_was_read():
 
 @pytest.mark.parametrize("where", SNIPPETS)
 def test_snippet_runs(where, request, monkeypatch, capsys):
-    for package in re.findall(r"^(?:import|from) (haiku|transformers)", SNIPPETS[where], re.M):
-        pytest.importorskip(package)
+    for line in re.findall(r"^(?:import|from) (?:haiku|timm|torch|transformers)\b.*", SNIPPETS[where], re.M):
+        try:
+            exec(line)
+        except ImportError as error:  # nor has version 5 of transformers nets of Flax
+            pytest.skip(f"{line}: {error}")
     if "runs/quickstart" in SNIPPETS[where]:
         monkeypatch.chdir(request.getfixturevalue("folder"))
     exec(compile(SNIPPETS[where], where, "exec"), {"__name__": "__main__"})
