@@ -1,6 +1,6 @@
 """Class-balanced cuts of a set of labels, fixed by a seed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -31,16 +31,15 @@ def stratified(
     >>> kept.size, cut.size
     (6, 2)
     """
-    cut = np.zeros(len(labels), bool)
-    for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
-        if len(rows) < 2:
+    counts = {}
+    for label, held in _held(labels, labelled=False).items():
+        if held < 2:
             name = repr(names[label]) if 0 <= label < len(names) else label
             what = f"class {name} has 1 example" if label >= 0 else "the set has 1 image"
             raise InputError(f"{what}, too few to cut a part of {fraction} from: expected 2 or more")
-        count = min(max(round(fraction * len(rows)), 1), len(rows) - 1)
-        cut[rows[shuffled(len(rows), seed, int(label) + 1, stream)[:count]]] = True
-    return np.flatnonzero(~cut), np.flatnonzero(cut)
+        counts[label] = min(max(round(fraction * held), 1), held - 1)
+    cut = _drawn(labels, counts, seed, stream)
+    return np.setdiff1d(np.arange(len(labels)), cut), cut
 
 
 def few_labels(labels: np.ndarray, per_class: int, seed: int) -> np.ndarray:
@@ -63,13 +62,11 @@ def few_labels(labels: np.ndarray, per_class: int, seed: int) -> np.ndarray:
     4
     """
     check_option("per_class", per_class, lambda k: k >= 1, "1 or more")
-
-    def count(label, held):
-        if held < per_class:
-            raise InputError(f"per_class={per_class} is not accepted: class {label} has {held} examples")
-        return per_class
-
-    return _drawn(labels, count, seed)
+    held = _held(labels)
+    for label, rows in held.items():
+        if rows < per_class:
+            raise InputError(f"per_class={per_class} is not accepted: class {label} has {rows} examples")
+    return _drawn(labels, dict.fromkeys(held, per_class), seed, FEW_LABELS)
 
 
 def label_fraction(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
@@ -92,13 +89,12 @@ def label_fraction(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray
     6
     """
     check_option("fraction", fraction, lambda f: 0 < f <= 1, "a number above 0, at most 1")
-
-    def count(label, held):
+    counts = {}
+    for label, held in _held(labels).items():
         if fraction * held < 1 - 1e-9:  # 0.07 * 100 is a little more than 7, others are a little less
             raise InputError(f"fraction={fraction} is not accepted: of the {held} examples of class {label} it is less than one")
-        return round(fraction * held)
-
-    return _drawn(labels, count, seed)
+        counts[label] = round(fraction * held)
+    return _drawn(labels, counts, seed, FEW_LABELS)
 
 
 def long_tailed(labels: np.ndarray, ratio: float, seed: int) -> np.ndarray:
@@ -128,28 +124,30 @@ def long_tailed(labels: np.ndarray, ratio: float, seed: int) -> np.ndarray:
     [100, 10, 1]
     """
     check_option("ratio", ratio, lambda r: 0 < r <= 1, "a number above 0, at most 1")
-    classes, held = np.unique(labels, return_counts=True)
-    # A root is a little more or less than the number of rows that it stands for.
-    kept = {label: int(held.min() * ratio ** (k / max(len(classes) - 1, 1)) + 1e-9) for k, label in enumerate(classes.tolist())}
-
-    def count(label, held):
-        if not kept[label]:
+    held, counts = _held(labels), {}
+    for k, label in enumerate(held):
+        # A root is a little more or less than the number of rows that it stands for.
+        counts[label] = int(min(held.values()) * ratio ** (k / max(len(held) - 1, 1)) + 1e-9)
+        if not counts[label]:
             raise InputError(f"ratio={ratio} is not accepted: it leaves class {label} less than one example")
-        return kept[label]
-
-    return _drawn(labels, count, seed)
+    return _drawn(labels, counts, seed, FEW_LABELS)
 
 
-def _drawn(labels: np.ndarray, count: Callable[[int, int], int], seed: int) -> np.ndarray:
-    """So many rows of every class as `count` makes of the class and the number of its rows."""
-    labels = np.asarray(labels)
-    if labels.size and labels.min() < 0:
-        raise InputError(f"labels hold {labels.min()}: a class-balanced draw needs a label of 0 or more for every row")
-    parts = []
-    for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
-        parts.append(rows[shuffled(len(rows), seed, int(label) + 1, FEW_LABELS)[: count(int(label), len(rows))]])
-    return np.sort(np.concatenate(parts)) if parts else np.zeros(0, np.int64)
+def _held(labels: np.ndarray, *, labelled: bool = True) -> dict[int, int]:
+    """How many rows each class has; with `labelled` every row must have one."""
+    classes, rows = np.unique(labels, return_counts=True)
+    if labelled and classes.size and classes[0] < 0:
+        raise InputError(f"labels hold {classes[0]}: a class-balanced draw needs a label of 0 or more for every row")
+    return dict(zip(classes.tolist(), rows.tolist(), strict=True))
+
+
+def _drawn(labels: np.ndarray, counts: Mapping[int, int], seed: int, stream: int) -> np.ndarray:
+    """So many rows of every class, in ascending order."""
+    parts = [np.zeros(0, np.int64)]
+    for label, count in counts.items():
+        rows = np.flatnonzero(np.asarray(labels) == label)
+        parts.append(rows[shuffled(len(rows), seed, label + 1, stream)[:count]])
+    return np.sort(np.concatenate(parts))
 
 
 def keep_labels(source: Source, per_class: int, seed: int) -> tuple[Source, Source]:

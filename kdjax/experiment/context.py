@@ -259,12 +259,12 @@ def make_stage(
         """With its augmentation, and the numbers of its members."""
         if not grid:
             return *made(c), {}
+        check_option("learning_rate", grid.get("learning_rate", (1,)), lambda rates: min(rates) > 0, "numbers above 0")
         method, augmentation = made(c, **first_point(grid))
         method, hyper = sweep(lambda **swept: made(c, **swept)[0], grid, members, first=method)
         return method, augmentation, {"seeds": members, "hyper": hyper, "choose": True, "members": len(next(iter(hyper.values())))}
 
     members = fields.get("members", c.members)
-    check_option("learning_rate", (grid or {}).get("learning_rate", (1,)), lambda rates: min(rates) > 0, "numbers above 0")
     method, augmentation, swept = built(c)
     unmapped = built(replace(c, axis_name=None))[0] if c.axis_name else None
     if augmentation:

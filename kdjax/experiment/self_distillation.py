@@ -1,7 +1,7 @@
 """The experiment of networks that teach themselves."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -119,7 +119,7 @@ def _views(c: OwnContext) -> dict[str, Any]:
 
 def _submodels(c: OwnContext) -> dict[str, Any]:
     """The batch as it is, for a net that has submodels."""
-    check_submodels(c.network, jnp.zeros((2, *seen_shape(c.config.data, c.dataset))))
+    check_submodels(replace(c, axis_name=None).network, jnp.zeros((2, *seen_shape(c.config.data, c.dataset))))
     return {}
 
 

@@ -17,9 +17,9 @@ ROWS = Source(30, lambda rows: {"image": BLACK[rows], "index": rows, "label": LA
 SUBMODELS = {"name": "resnet8", "drop_path": 0.5}
 
 
-def stage(method, source=ROWS, batch=8, sweep="", net=(), **changed):
+def stage(method, source=ROWS, batch=8, sweep="", net=(), axis_name=None, **changed):
     section = method_section(method, self_distil.METHODS, **changed)
-    fields = shared(source=source)
+    fields = shared(source=source, axis_name=axis_name)
     if net:
         fields["specification"] = {k: v for k, v in fields["specification"].items() if k != "widths"} | net
     fields["config"].data.batch, fields["config"].sweep = batch, sweep
@@ -78,6 +78,7 @@ def test_a_net_without_submodels_is_refused():
         with pytest.raises(InputError, match=r"^cosub is not accepted with a network .* expected drop_path above 0"):
             stage(method, net=net)
     assert stage("cosub+sd_dropout", net=SUBMODELS).batch == 8
+    assert stage("cosub", net=SUBMODELS, axis_name="data").unmapped  # asked outside of what maps the axis
 
 
 def test_exits_lie_where_the_config_says():

@@ -156,8 +156,10 @@ def method_of(
     labels = {} if label_weight is None else {"label_weight": label_weight}
 
     def whole(options: dict[str, Any]) -> Objective:
-        weights = {name: options.pop(name, default) for name, default in labels.items()}
-        return combine(*(labels_objective(weight, optional=True) for weight in weights.values()), objective(**options))
+        if label_weight is None:
+            return combine(objective(**options))
+        weight = options.pop("label_weight", label_weight)
+        return combine(labels_objective(weight, optional=True), objective(**options))
 
     def beside(
         student: Net,
