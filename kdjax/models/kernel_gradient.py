@@ -59,13 +59,10 @@ def kernel_gradient(
         return one(x.transpose(3, 1, 2, 0), g.transpose(1, 2, 0, 3)).transpose(1, 2, 0, 3)
     # Every `blocks`-th image makes a block, so that images spread over devices stay on them. Both arrays are brought into the
     # layout of the convolutions in front of the loop: inside of it one core alone would do that.
-    x, g = (_divided(a, blocks, images) for a in (x, g))
+    x, g = (divided(a, blocks, images) for a in (x, g))
     both = lax.optimization_barrier((x.transpose(1, 4, 2, 3, 0), g.transpose(1, 2, 3, 0, 4)))
-    wide = jnp.promote_types(x.dtype, jnp.float32)
-    zeros = jnp.zeros((x.shape[-1], *kernel, g.shape[-1]), wide)
-    if varying := jax.typeof(x).manual_axis_type.varying:  # inside shard_map a carry keeps its type
-        zeros = lax.pcast(zeros, tuple(varying), to="varying")
-    total, _ = lax.scan(lambda total, block: (total + one(*block).astype(wide), None), zeros, both)
+    zeros = zero_sums(x, (x.shape[-1], *kernel, g.shape[-1]))
+    total, _ = lax.scan(lambda total, block: (total + one(*block).astype(zeros.dtype), None), zeros, both)
     return total.transpose(1, 2, 0, 3).astype(x.dtype)
 
 
@@ -94,8 +91,23 @@ def shared_out(images: int, size: int) -> tuple[int, int]:
     return -(-images // max(each, 1)), each
 
 
-def _divided(x: jax.Array, blocks: int, images: int) -> jax.Array:
-    """`[B, ...]` to `[images, blocks, ...]`, with images of zeros at the end where the blocks do not divide the batch."""
+def divided(x: jax.Array, blocks: int, images: int) -> jax.Array:
+    """`[B, ...]` to `[images, blocks, ...]`, with images of zeros at the end where the blocks do not divide the batch.
+
+    >>> divided(jnp.arange(1, 6), 2, 3).tolist()
+    [[1, 2], [3, 4], [5, 0]]
+    """
     missing = blocks * images - len(x)
     x = jnp.pad(x, [(0, missing), *[(0, 0)] * (x.ndim - 1)]) if missing else x
     return x.reshape(images, blocks, *x.shape[1:])
+
+
+def zero_sums(x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """What sums over the images of `x` begin with, float32 or wider.
+
+    >>> zero_sums(jnp.ones(3, jnp.bfloat16), (2,)).dtype
+    dtype('float32')
+    """
+    zeros = jnp.zeros(shape, jnp.promote_types(x.dtype, jnp.float32))
+    varying = jax.typeof(x).manual_axis_type.varying  # inside shard_map a carry keeps its type
+    return lax.pcast(zeros, tuple(varying), to="varying") if varying else zeros

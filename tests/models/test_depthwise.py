@@ -1,6 +1,7 @@
 """Convolutions of each channel alone against `lax.conv_general_dilated`: values and gradients, everywhere a step may run."""
 
 import re
+import sys
 from functools import partial
 
 import jax
@@ -16,9 +17,9 @@ NHWC = ("NHWC", "HWIO", "NHWC")
 TWO = ((2, 2), ((1, 1), (1, 1)))
 
 
-def draw(sides, kernel=(3, 3), channels=5, dtype=jnp.float32):
+def draw(sides, kernel=(3, 3), channels=5, dtype=jnp.float32, images=2):
     a, b = jax.random.split(jax.random.key(0))
-    return (jax.random.normal(k, s).astype(dtype) for k, s in ((a, (2, *sides, channels)), (b, (*kernel, 1, channels))))
+    return (jax.random.normal(k, s).astype(dtype) for k, s in ((a, (images, *sides, channels)), (b, (*kernel, 1, channels))))
 
 
 def ours(strides, pads):
@@ -65,6 +66,25 @@ def test_values_and_gradients_equal_the_plain_convolution(sides, kernel, strides
     assert_same(a, b)
 
 
+def test_kernel_gradients_add_up_over_blocks_of_images(monkeypatch):
+    monkeypatch.setattr(sys.modules["kdjax.models.kernel_gradient"], "BYTES", 1)
+    x, w = draw((5, 6), images=11, channels=3)
+    both = [value_and_gradients(f(*TWO)) for f in (ours, plain)]
+    assert [str(jax.make_jaxpr(f)(x, w)).count("scan[") for f in both] == [1, 0]
+    assert_same(*(jax.jit(f)(x, w) for f in both))
+
+    def penalty(f):
+        return jax.jit(jax.grad(lambda w: jnp.sum(jnp.square(value_and_gradients(f(*TWO))(x, w)[1][1]))))(w)
+
+    assert_same(penalty(ours), penalty(plain), 1e-5)
+
+
+def test_one_loop_sums_for_all_pixels_of_a_kernel():
+    x, w = draw((6, 6))
+    program = str(jax.make_jaxpr(value_and_gradients(ours(*TWO)))(x, w))
+    assert program.count("= reduce[") == 1
+
+
 def test_gradients_under_scan_and_vmap():
     x, w = draw((6, 7))
 
@@ -94,7 +114,7 @@ def test_bfloat16_sums_in_float32():
     assert a[1][0].dtype == a[1][1].dtype == jnp.bfloat16
     assert_same(a, b, 1e-2)
     program = str(jax.make_jaxpr(value_and_gradients(ours(*TWO)))(x, w))  # compiled, it may keep float32 by itself
-    assert "f32[2,3,3,5] = add" in program and not re.search(r"bf16\[[\d,]*\] = (add|reduce_sum)", program)
+    assert "f32[2,3,3,5] = add" in program and not re.search(r"bf16\[[\d,]*\] = (add|mul|reduce)", program)
 
 
 @pytest.mark.parametrize("check_vma", [True, False])
