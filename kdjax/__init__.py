@@ -11,13 +11,15 @@ __version__ = "0.1.0"
 __all__ = ["augment", "core", "data", "evaluate", "load", "losses", "methods", "models", "train"]
 
 
-def __getattr__(name: str) -> Any:
-    # Lazy: one loss in another project must not pay for the rest.
-    if name == "load":
-        return import_module("kdjax.train.load").load
-    if name in __all__:
-        return import_module(f"kdjax.{name}")
-    raise AttributeError(f"module 'kdjax' has no attribute {name!r}")
+if not TYPE_CHECKING:  # to a type checker every name would be one that is there
+
+    def __getattr__(name: str) -> Any:
+        # Lazy: one loss in another project must not pay for the rest.
+        if name == "load":
+            return import_module("kdjax.train.load").load
+        if name in __all__:
+            return import_module(f"kdjax.{name}")
+        raise AttributeError(f"module 'kdjax' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

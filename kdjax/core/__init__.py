@@ -55,11 +55,13 @@ _WITH_OPTAX = {  # imported when they are asked for: a loss has no use for optax
 }
 
 
-def __getattr__(name: str) -> Any:
-    for file, names in _WITH_OPTAX.items():
-        if name in names:
-            return getattr(import_module(f"kdjax.core.{file}"), name)
-    raise AttributeError(f"module 'kdjax.core' has no attribute {name!r}")
+if not TYPE_CHECKING:  # to a type checker every name would be one that is there
+
+    def __getattr__(name: str) -> Any:
+        for file, names in _WITH_OPTAX.items():
+            if name in names:
+                return getattr(import_module(f"kdjax.core.{file}"), name)
+        raise AttributeError(f"module 'kdjax.core' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

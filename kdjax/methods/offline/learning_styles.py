@@ -58,7 +58,7 @@ def learning_styles(
 
     Returns:
       A Method of batches of `"image"` and `"label"`; all nets give `"logits"`, for features the end of their last stage. Its
-      networks are `"peer0"`, `"peer1"` and `"teacher"`.
+      networks are `"peer0"`, `"peer1"` and `"teacher"`; beside them stand the regressors, `"adapter"`.
 
     Reference: Niyaz, Sambyal and Bathula, Leveraging Different Learning Styles for Improved Knowledge Distillation, 2022 (arXiv
     2212.02931).

@@ -9,7 +9,11 @@ from kdjax.methods.recipes import Objective, method_of
 
 
 def tf_kd_objective(
-    *, weight: Weight = 1.0, correct: float = 0.9, temperature: float = 20.0, variant: Literal["library", "official"] = "library"
+    *,
+    weight: Weight = 1.0,
+    correct: float = 0.9,
+    temperature: float = 20.0,
+    variant: Literal["cross_entropy", "divergence"] = "cross_entropy",
 ) -> Objective:
     """A virtual teacher that is mostly right, and gives all other classes the same.
 
@@ -21,8 +25,8 @@ def tf_kd_objective(
       weight: factor of the term.
       correct: what the virtual teacher gives to the label, in [0, 1].
       temperature: T, above 0.
-      variant: `"library"`, or `"official"`, `KL(softmax(u / T) || softmax(z))`: the authors have label_weight 0.9, weight 0.1 and
-        correct 0.99.
+      variant: `"cross_entropy"`, or `"divergence"`, `KL(softmax(u / T) || softmax(z))`: the authors have label_weight 0.9, weight
+        0.1 and correct 0.99.
 
     Reference: Yuan et al., Revisiting Knowledge Distillation via Label Smoothing Regularization, CVPR 2020 (arXiv 1909.11723).
     """
