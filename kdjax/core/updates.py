@@ -21,6 +21,7 @@ def check_optimiser(tx: Any) -> None:
 
 def told(tx: Any) -> optax.GradientTransformationExtraArgs:
     """The optimiser with optax's extra arguments (`value`, `grad`, `value_fn`), for those of its parts that ask for them."""
+    check_optimiser(tx)
     if isinstance(tx, optax.MultiSteps):  # takes them, and does not say so
         return optax.GradientTransformationExtraArgs(tx.init, tx.update)  # type: ignore[arg-type]
     return optax.with_extra_args_support(tx)
@@ -32,6 +33,7 @@ class Ascending(optax.GradientTransformationExtraArgs):
 
 def _whole(tx: optax.GradientTransformation) -> optax.GradientTransformation:
     """Refuses what needs all parameters as the optimiser of some."""
+    check_optimiser(tx)
     if isinstance(tx, Ascending):
         raise InputError("an optimiser with an ascent is not accepted for a part of the parameters: expected ascent=0")
     return tx

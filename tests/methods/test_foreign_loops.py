@@ -247,6 +247,12 @@ WRONG = {
     "no key": (lambda: net(lambda p, s, x, *, train: ({}, s)), r"takes no 'key'"),
     "a rate": (lambda: methods.kd(NET, BIG, 0.1), r"tx=0.1 is not accepted"),
     "a rate for peers": (lambda: methods.dml([NET, NET], 0.1).init(KEY, BATCH, {}), r"tx=0.1 is not accepted"),
+    "a rate for pixels": (
+        lambda: methods.deep_inversion(NET, BIG, SGD, 0.1, shape=(8, 8, 3), classes=3),
+        r"tx=0.1 is not accepted",
+    ),
+    "a rate for a part": (lambda: core.freeze(core.by_part(SGD, head=0.1), ["head"], 2), r"tx=0.1 is not accepted"),
+    "a rate beside images": (lambda: methods.tst(NET, BIG, 0.1, steps_per_epoch=2, epochs=240), r"tx=0.1 is not accepted"),
     "one-hot in whole numbers": (lambda: stepped(PLAIN, ONE_HOT), r"label has whole numbers of shape \(24, 3\): expected classes"),
     "another name": (lambda: stepped(PLAIN, {"image": X, "labels": BATCH["label"]}), r"no 'label' but image, labels"),
     "labels alone": (lambda: stepped(methods.supervised(NET, SGD), {"image": X}, {}), r"asks for 'label', which is not there"),

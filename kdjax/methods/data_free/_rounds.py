@@ -15,6 +15,7 @@ from kdjax.core import (
     Queue,
     apply_gradients,
     check_count,
+    check_optimiser,
     example_keys,
     gather_replicated,
     mean_grad,
@@ -159,6 +160,7 @@ def rounds(
       augment: `(key, image) -> image` of what the student sees; None: as it is.
       axis_name: mapped axis that holds the batch, or None.
     """
+    check_optimiser(tx)
     check_count(synthesis_steps=synthesis_steps, student_steps=student_steps, classes=classes, pool=pool)
     warm = warm_up * synthesis_steps
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from kdjax import losses
-from kdjax.core import Learner, Method, Net, apply_gradients, batch_norms, by_part, check_option
+from kdjax.core import Learner, Method, Net, apply_gradients, batch_norms, by_part, check_optimiser, check_option
 from kdjax.core.arrays import AxisName
 from kdjax.core.collectives import take
 from kdjax.methods import recipes
@@ -90,6 +90,7 @@ def fast_dfkd(
 
     Reference: Fang et al., Up to 100x Faster Data-Free Knowledge Distillation, AAAI 2022 (arXiv 2112.06253).
     """
+    check_optimiser(meta_tx)
     check_option("meta", meta, lambda m: m in ("fomaml", "reptile", "none"), "'fomaml', 'reptile' or 'none'")
     whole = jax.vmap(shifted(padding))
 

@@ -18,6 +18,7 @@ from kdjax.core import (
     Learner,
     Method,
     Net,
+    check_optimiser,
     check_option,
     example_keys,
     learn,
@@ -122,6 +123,7 @@ def tst(
     policies are small networks fitted to image operations; here they are the operations. The paper states a max-min problem; the
     augmenter's loss here is that of the released code.
     """
+    check_optimiser(tx)
     check_option("picks", picks, lambda n: 1 <= n <= len(POLICIES), f"1 to {len(POLICIES)}, the policies")
     before, passes = augmenter_epochs(epochs, phases, length)
     starts = jnp.array([(epoch + k * passes) * steps_per_epoch for k, epoch in enumerate(before)], jnp.int32)
