@@ -19,7 +19,8 @@ from launch.run import cli
 
 USAGE = """python launch/benchmark.py augment [--shape=<height>,<width>,<channels>] [--batch=<images>] ...
 
-  --shape=<numbers>      of the images; default 32,32,3. Those of 1 channel have affine views, others crops and colours.
+  --shape=<numbers>      of the images; default 32,32,3. Those of 1 channel have affine views, of 3 crops and colours, others
+                         those of many bands.
   --batch=<images>       images a batch; default 256.
   --policies=<names>     between commas; default all of them.
   --repeats=<number>     how often each one is measured; default 5.
@@ -83,8 +84,8 @@ def policies(shape: tuple[int, ...]) -> dict[str, Policy]:
         local = augment.compose(pair[0], lambda key, image: augment.random_resized_crop(key, image, size=small, area=(0.3, 0.6)))
         weak = augment.grey_views(rotation=0.1, shear=0.1)[0]
     else:
-        pair = augment.byol_views(side)
-        local = augment.byol_views(small, area=(0.05, 0.14))[0]
+        made = augment.byol_views if shape[-1] == 3 else augment.band_views
+        pair, local = made(side), made(small, area=(0.05, 0.14))[0]
         weak = augment.crop_flip_view(side)
     return {
         "crop and flip": crop_flip,

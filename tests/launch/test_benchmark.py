@@ -97,7 +97,7 @@ def test_policies_are_timed_by_the_views_they_make():
     assert [round(line["views_per_second"] / line["images_per_second"]) for line in lines] == [2, 8]
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", [1, 3, 6])
 def test_every_policy_makes_its_views(channels):
     batch = {"image": jax.ShapeDtypeStruct((2, 14, 14, channels), np.uint8)}
     keys = jax.random.split(jax.random.key(0), 2)
