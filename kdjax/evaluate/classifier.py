@@ -13,7 +13,7 @@ from kdjax.evaluate.measure import alike
 
 
 def classification(collect: Callable, split: str, final: bool) -> dict[str, np.ndarray]:
-    """Accuracy, and at the end top-5, NLL, calibration error, Brier score and agreement with the teacher.
+    """Accuracy, and at the end top-5, NLL, calibration error, Brier score and, where it has classes, agreement with the teacher.
 
     Accuracies, calibration error and agreement are in percent; NLL in nats; the Brier score from 0 to 2. The first network of
     `predict` gives the plain names, further ones are prefixed by theirs. Of logits `[N, ..., K]` with a label at each position, a
@@ -21,16 +21,17 @@ def classification(collect: Callable, split: str, final: bool) -> dict[str, np.n
     """
     outputs, columns = collect(split, "logits", given=final)
     labels = columns["label"].reshape(-1)
-    outputs = {name: {"logits": (z := taps["logits"]).reshape(len(z), -1, z.shape[-1])} for name, taps in outputs.items()}
-    teacher = outputs.pop("teacher", None)
+    encoder = "teacher" in outputs and not outputs["teacher"]  # which has no classes to agree with
+    found = {name: taps["logits"] for name, taps in outputs.items() if not (encoder and name == "teacher")}
+    logits = {name: z.reshape(len(z), -1, z.shape[-1]) for name, z in found.items()}
+    teacher = logits.pop("teacher", None)
     measures = {}
-    for i, (network, taps) in enumerate(outputs.items()):
+    for i, (network, z) in enumerate(logits.items()):
         prefix = "" if i == 0 else f"{network}_"
-        for name, value in _of_logits(taps["logits"], labels, final).items():
+        for name, value in _of_logits(z, labels, final).items():
             measures[prefix + name] = value
     if final and teacher is not None:
-        first = next(iter(outputs.values()))["logits"]
-        measures["agreement"] = np.mean(jax.vmap(top1_agreement)(first, teacher["logits"]), -1) * 100
+        measures["agreement"] = np.mean(jax.vmap(top1_agreement)(next(iter(logits.values())), teacher), -1) * 100
     return measures
 
 

@@ -106,6 +106,6 @@ def _sum(method: str, settings: dict, table: Table, shares: tuple[float, ...]) -
         if shares:
             terms = [recipes.each_teacher(one, len(shares), weights=shares) for one in terms]
         total = recipes.combine(recipes.labels_objective(label_weight), *terms)
-        return recipes.student(c.student, c.tx, total, teacher=c.teacher, axis_name=c.axis_name, micro=c.micro)
+        return recipes.student(c.student, c.tx, total, teacher=c.teacher_or_encoder, axis_name=c.axis_name, micro=c.micro)
 
     return Entry(recipes.student, make)

@@ -40,6 +40,11 @@ class StudentContext(ClassifierContext):
         return self.teaching.net
 
     @property
+    def teacher_or_encoder(self) -> Net:
+        """The same, or an encoder without classes: for an objective, which refuses it where it asks for them."""
+        return self.teaching.net if [classes for _, classes in self.teaching.classes] == [0] else self.teacher
+
+    @property
     def teacher_of_any_classes(self) -> Net:
         """The teacher, which may know other classes than the data has, or none."""
         return self.teaching.net
@@ -105,7 +110,8 @@ class StudentContext(ClassifierContext):
 
 def beside_teacher(c: StudentContext) -> Method:
     """The usual method: a student beside its teacher."""
-    return c.entry.method(c.student, c.teacher, c.tx, **c.options)
+    teacher = c.teacher_or_encoder if hasattr(c.entry.method, "objective") else c.teacher
+    return c.entry.method(c.student, teacher, c.tx, **c.options)
 
 
 def _nothing(collect, split, final):

@@ -32,6 +32,12 @@ def test_final_measures_of_a_student_and_its_agreement_with_the_teacher():
     np.testing.assert_allclose(found["brier"], [hit * r + miss * (1 - r) for r in (0.75, 0.5)], rtol=1e-4)
 
 
+def test_with_an_encoder_as_teacher_there_is_no_agreement():
+    networks = {"student": {"logits": right(9)[None]}, "teacher": {"pooled": np.zeros((1, 12, 3))}}
+    found = classification(collected({"test": networks}), "test", True)
+    assert found["accuracy"] == 75 and "agreement" not in found
+
+
 def test_networks_that_answer_together_have_the_accuracy_of_their_mean():
     """The surer one decides unless its weight is small."""
     networks = {"network": {"logits": np.stack([right(9), right(3, scale=7.0)])}}

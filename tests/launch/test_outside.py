@@ -12,8 +12,10 @@ from safetensors.numpy import save_file
 
 from configs import quickstart
 from kdjax import augment, core, data, evaluate, models
+from kdjax.train.devices import find_devices
 from kdjax.train.load import read_run
 from launch.run import cli
+from launch.run.rehearsal import rehearse
 from tests.golden.parity.make import weight
 
 SHORT = (*TINY, "--config.student_training.epochs=1")
@@ -71,6 +73,14 @@ def test_an_encoder_without_classes_teaches_by_its_relations_alone(tmp_path):
     words = (f"--config.teacher={tmp_path / 'mae.safetensors'}",)
     _, config = cli.read_config("configs/quickstart.py:method=tinymim,student=vit", words)
     assert list(quickstart.build(config).stages) == ["student_alone", "student_smoothed", "student_first", "student"]
-    _, config = cli.read_config("configs/quickstart.py:method=kd", words)
+    for method in ("rkd", "rkd+pkt"):
+        stages = quickstart.build(cli.read_config(f"configs/quickstart.py:method={method}", words)[1]).stages
+        rehearse({"student": stages["student"]}, find_devices(count=1))
+    asking = quickstart.build(cli.read_config("configs/quickstart.py:method=kd", words)[1]).stages["student"]
+    with pytest.raises(
+        core.InputError, match=r"^the objective asks for 'logits', which is not there; .*; teacher: tokens, block1, "
+    ):
+        rehearse({"student": asking}, find_devices(count=1))
+    _, config = cli.read_config("configs/quickstart.py:method=mlkd", words)
     with pytest.raises(core.InputError, match="it holds an encoder without classes"):
         quickstart.build(config)
