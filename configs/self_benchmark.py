@@ -23,7 +23,7 @@ from kdjax.experiment.report_table import ReportTable
 SOURCES = {"fashion_mnist": ("tfds:fashion_mnist", 14), "cifar10": ("tfds:cifar10", 16)}
 # What passes the network in a step, in images of the network alone: others of the class, views, submodels, mixtures, the teacher's.
 PASSES = {"cosub": 2, "cs_kd": 2, "ddgsd": 2, "kd": 2, "mixskd": 2}
-OTHERS = ("cosub", "supervised")  # for nets with stochastic depth; the network alone
+OTHERS = ("cosub", "dropout", "supervised")  # for nets with stochastic depth; a control of sd_dropout; the network alone
 
 
 def make_kd(c):

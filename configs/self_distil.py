@@ -44,6 +44,7 @@ METHODS = {
     "cyclical": Entry(methods.cyclical),
     "ddgsd": Entry(methods.ddgsd),
     "dks": Entry(methods.dks),
+    "dropout": Entry(methods.dropout),
     "focal": Entry(methods.focal),
     "frskd": Entry(methods.frskd),
     "mixskd": Entry(methods.mixskd, make_mixskd),

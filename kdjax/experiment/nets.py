@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from kdjax import data
-from kdjax.core import check_option
+from kdjax.core import InputError, check_option
 from kdjax.experiment.config import Config, plain
 
 
@@ -21,7 +21,12 @@ def net_specification(
       config: whole.
       normalised: the mean and standard deviation where the data section gives none; None: measured on training images.
       **more: further fields.
+
+    Raises:
+      InputError: for data that are no images.
     """
+    if len(dataset.shape) < 3:
+        raise InputError(f"--config.data.source={config.data.source} has texts: expected images")
     given = given_normalisation(config.data, "data.", dataset)
     normalised = given or (_measured(dataset) if normalised is None else normalised)
     return {"classes": dataset.classes, "dtype": config.precision, **normalised, **more, **plain(section)}

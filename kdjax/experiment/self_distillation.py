@@ -19,7 +19,7 @@ from kdjax.experiment.mixing import with_words
 from kdjax.experiment.sections import swept
 from kdjax.methods import recipes
 from kdjax.methods.self_distil.cosub import check_submodels
-from kdjax.methods.self_distil.rows import anchors_of_pairs, both_views, each_twice
+from kdjax.methods.self_distil.rows import anchors_of_pairs, anchors_with_companions, both_views, each_twice
 from kdjax.train import Stage
 
 
@@ -95,7 +95,7 @@ class OwnContext(ClassifierContext):
             rows = sees.__name__.replace("_", " ")
             why = f"it mixes the rows of a batch inside a network, and this one sees others, {rows}"
             raise InputError(f"method='{self.method}+manifold_mixup' is not accepted: {why}")
-        rows = ROWS[sees](self) if sees else {}
+        rows = ROWS[sees](self) if sees and "sampler" not in fields else {}
         return super().stage(
             make,
             **{"evaluate": classification_of_exits, "grid": swept(self.config.get("sweep", ""), self.settings), **rows, **fields},
@@ -123,9 +123,12 @@ def _submodels(c: OwnContext) -> dict[str, Any]:
     return {}
 
 
+OTHERS = 3  # of its class that each image is together with, where a method of a sum asks for some
+
 # What fills a batch for the objectives that see other rows than its own.
 ROWS: dict[Callable, Callable[[OwnContext], dict[str, Any]]] = {
     anchors_of_pairs: _pairs,
+    anchors_with_companions: lambda c: c.with_companions(OTHERS),
     both_views: _views,
     each_twice: _submodels,
 }

@@ -63,6 +63,7 @@ from kdjax.methods.self_distil.cs_kd import cs_kd
 from kdjax.methods.self_distil.cyclical import cyclical
 from kdjax.methods.self_distil.ddgsd import ddgsd
 from kdjax.methods.self_distil.dks import dks
+from kdjax.methods.self_distil.dropout import dropout
 from kdjax.methods.self_distil.focal import focal
 from kdjax.methods.self_distil.frskd import frskd
 from kdjax.methods.self_distil.mixskd import mixskd
@@ -94,10 +95,10 @@ from kdjax.methods.siamese.w_mse import w_mse
 __all__ = [
     "ab", "ackd", "at", "bake", "barlow_twins", "byol", "byot", "cakd", "cc", "cgdd", "cl_ilr", "cmi", "confidence_penalty",
     "cosub", "crd", "cs_kd", "cudfkd", "cyclical", "dafl", "ddgsd", "deep_inversion", "deepcluster_v2", "deit", "dfad", "dfq",
-    "dino", "dist", "dkd", "dks", "dml", "fast_dfkd", "fast_moco", "ffl", "fitnet", "fitnet_hint", "focal", "frskd", "fsp",
-    "ft", "hsakd", "hsakd_teacher", "hssakd", "ickd", "kd", "kdcl", "lc_loss", "learning_styles", "lskd", "mad", "mae", "mfef",
-    "mixskd", "mlkd", "moco", "moco_v2_plus", "moco_v3", "msbreg", "nnclr", "nst", "ofd", "okddip", "one", "paraphraser",
-    "pixel", "pkt", "proc_kd", "ps_kd", "pursuhint", "relicv2", "ressl", "reviewkd", "rkd", "sad", "sd_dropout", "simclr",
-    "simkd", "simsiam", "sokd", "sp", "srrl", "supervised", "swa", "swav", "tf_kd", "tinymim", "tst", "twist", "twist_labels",
-    "uslt", "vibcreg", "vicreg", "vid", "w_mse", "watermark", "wsld", "zskt",
+    "dino", "dist", "dkd", "dks", "dml", "dropout", "fast_dfkd", "fast_moco", "ffl", "fitnet", "fitnet_hint", "focal", "frskd",
+    "fsp", "ft", "hsakd", "hsakd_teacher", "hssakd", "ickd", "kd", "kdcl", "lc_loss", "learning_styles", "lskd", "mad", "mae",
+    "mfef", "mixskd", "mlkd", "moco", "moco_v2_plus", "moco_v3", "msbreg", "nnclr", "nst", "ofd", "okddip", "one",
+    "paraphraser", "pixel", "pkt", "proc_kd", "ps_kd", "pursuhint", "relicv2", "ressl", "reviewkd", "rkd", "sad", "sd_dropout",
+    "simclr", "simkd", "simsiam", "sokd", "sp", "srrl", "supervised", "swa", "swav", "tf_kd", "tinymim", "tst", "twist",
+    "twist_labels", "uslt", "vibcreg", "vicreg", "vid", "w_mse", "watermark", "wsld", "zskt",
 ]  # fmt: skip

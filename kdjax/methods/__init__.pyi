@@ -233,6 +233,15 @@ def dks(
     axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method: ...
+def dropout(
+    network: Net,
+    tx: optax.GradientTransformation,
+    *,
+    weight: float = 1.0,
+    rate: float = 0.5,
+    axis_name: AxisName = None,
+    micro: int = 1,
+) -> Method: ...
 def fitnet(
     student: Net,
     teacher: Net,
@@ -550,6 +559,7 @@ __all__ = [
     "dkd",
     "dks",
     "dml",
+    "dropout",
     "fast_dfkd",
     "fast_moco",
     "ffl",

@@ -17,6 +17,12 @@ def test_the_data_gives_classes_precision_and_what_images_are_normalised_with():
     assert found == wanted and net_specification(ConfigDict({"name": "wrn"}), dataset, config, classes=0)["classes"] == 0
 
 
+def test_texts_are_refused():
+    given = shared()
+    with pytest.raises(InputError, match=r"^--config.data.source=.* has texts: expected images"):
+        net_specification(ConfigDict({"name": "conv_net"}), given["dataset"]._replace(shape=(64,)), given["config"])
+
+
 @pytest.mark.parametrize(
     "section", [{"mean": (0.1,), "std": ()}, {"mean": (0.1, 0.2), "std": (1.0, 1.0)}, {"mean": (1,), "std": (0,)}]
 )

@@ -48,6 +48,10 @@ def test_a_sum_has_the_batch_of_its_parts():
     assert both.batch == 16 and both.method.needs == ()
     with pytest.raises(InputError, match="other rows of a batch, anchors of pairs and both views"):
         stage("cs_kd+ddgsd")
+    with pytest.raises(InputError, match="other rows of a batch, anchors of pairs and anchors with companions"):
+        stage("cs_kd+bake")
+    rows = stage("bake+sd_dropout").sampler.rows(0, 0).reshape(-1, 4)
+    assert (LABELS[rows] == LABELS[rows[:, :1]]).all()
 
 
 def test_options_of_a_method_are_swept():

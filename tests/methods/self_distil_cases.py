@@ -90,6 +90,7 @@ SELF_DISTIL = {
     "cyclical": self_distil(methods.cyclical, steps_per_epoch=2, epochs=40, temperature=(0.5, 2.0)),
     "ddgsd": self_distil(methods.ddgsd, rate=2.0, views=True),
     "dks": with_exits(methods.dks),
+    "dropout": self_distil(methods.dropout, noisy=True),
     "focal": self_distil(methods.focal),
     "frskd": with_heads(methods.frskd, "pyramid", lambda axis_name: bifpn(CLASSES, width=1, depth=1, axis_name=axis_name), 0.1),
     "mixskd": with_exits(methods.mixskd, noisy=True),

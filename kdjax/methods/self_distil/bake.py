@@ -6,6 +6,7 @@ from kdjax import losses
 from kdjax.core import check_option, check_positive
 from kdjax.core.arrays import Weight
 from kdjax.methods.recipes import Objective, method_of, tap
+from kdjax.methods.self_distil.rows import anchors_with_companions
 
 
 def bake_objective(*, weight: Weight = 1.0, temperature: float = 4.0, omega: float = 0.5) -> Objective:
@@ -32,7 +33,7 @@ def bake_objective(*, weight: Weight = 1.0, temperature: float = 4.0, omega: flo
         # A scalar: rows see each other, so that a batch cannot be sliced.
         return {"ensembling": jnp.mean(losses.divergence_from(logits, targets, temperature=temperature))}
 
-    return Objective(terms, {"ensembling": weight}, needs=())
+    return Objective(terms, {"ensembling": weight}, needs=(), sees=anchors_with_companions)
 
 
 bake = method_of(bake_objective, taught=False)

@@ -36,6 +36,11 @@ def parted(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     return both[:, 0], both[:, 1]
 
 
+def anchors_with_companions(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """The batch as it is, which holds each image together with others of its class (`data.companions`)."""
+    return dict(batch)
+
+
 def anchors_of_pairs(batch: Mapping[str, Any]) -> dict[str, Any]:
     """The first rows of pairs 2i and 2i + 1 (`data.pairs`), with the images of the second ones as `"partner"`.
 

@@ -1,13 +1,13 @@
 """Self-distillation via dropout."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 
 from kdjax import losses
 from kdjax.core import check_option, check_positive, example_keys
 from kdjax.core.arrays import Weight
-from kdjax.methods.recipes import Objective, classifier_of, method_of, tap
+from kdjax.methods.recipes import Objective, Outputs, classifier_of, method_of, tap
 
 
 def sd_dropout_objective(
@@ -35,18 +35,24 @@ def sd_dropout_objective(
     check_option("rate", rate, lambda r: 0 <= r < 1, "a number from 0 to below 1")
 
     def terms(seen, adapted):
-        pooled, layer = tap("student", seen.student, "pooled"), classifier_of(seen.params, "network")
-        keys = example_keys(seen.key, seen.batch["index"])
-
-        def logits(number):
-            """Of another mask for each image."""
-            draw = lambda key: jax.random.bernoulli(jax.random.fold_in(key, number), 1 - rate, pooled.shape[1:])  # noqa: E731
-            return pooled * jax.vmap(draw)(keys) / (1 - rate) @ layer["kernel"] + layer["bias"][None]
-
-        first, second = logits(0), logits(1)
+        first, second = (dropped_logits(seen, rate, number) for number in (0, 1))
         return {"agreement": losses.symmetric_divergence(first, second, temperature=temperature, through=through)}
 
     return Objective(terms, {"agreement": weight}, needs=())
+
+
+def dropped_logits(seen: Outputs, rate: Any, number: int = 0) -> jax.Array:
+    """What the last layer says of the pooled features that a dropout mask leaves, `[B, K]`.
+
+    Args:
+      seen: the batch.
+      rate: chance to drop a feature.
+      number: of the mask, of which each image has others.
+    """
+    pooled, layer = tap("student", seen.student, "pooled"), classifier_of(seen.params, "network")
+    draw = lambda key: jax.random.bernoulli(jax.random.fold_in(key, number), 1 - rate, pooled.shape[1:])  # noqa: E731
+    masks = jax.vmap(draw)(example_keys(seen.key, seen.batch["index"]))
+    return pooled * masks / (1 - rate) @ layer["kernel"] + layer["bias"][None]
 
 
 sd_dropout = method_of(sd_dropout_objective, taught=False, columns=("image", "label", "index"))
