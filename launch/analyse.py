@@ -14,7 +14,7 @@ from launch.run import cli
 from launch.run.analysis import PARTS, USUAL, analyse
 from launch.run.caches import use_caches
 
-USAGE = """python launch/analyse.py <run> [--what=<a>,<b>] [--images=<n>] [--stage=<a>,<b>] [--seed=<number>] [--foreign=<a>,<b>]
+USAGE = """python launch/analyse.py <run> [--what=<a>,<b>] [--images=<n>] [--stage=<a>,<b>] [--seed=<a>,<b>] [--foreign=<a>,<b>]
 
   <run>            a folder that launch/main.py wrote, finished.
   --what=<a>,<b>   what is computed; default the first four:
@@ -30,7 +30,8 @@ USAGE = """python launch/analyse.py <run> [--what=<a>,<b>] [--images=<n>] [--sta
   --images=<n>     at most so many images, drawn once for all: of the test set; for sharpness and landscape of the
                    training set, all labels known and nothing augmented. Default 1000.
   --stage=<a>,<b>  the students; default the last stage.
-  --seed=<number>  which of the students' seeds, from 0; default 0.
+  --seed=<a>,<b>   which of the students' seeds, from 0; default 0. Of several, each is looked into, and then means and deviations,
+                   with differences from the first student, paired by seed, and their 95% intervals.
   --foreign=<a>,<b>  data sources that are foreign to the run, such as npz:omniglot.npz, beside noise.
 
 Computes in float32; several teachers are looked at as one, their ensemble. Leaves analysis.json and plots in <run>/analysis/, in
@@ -57,9 +58,9 @@ def main() -> None:
     others = () if args.foreign is None else _words("--foreign", args.foreign)
     if others and "ood" not in what:
         raise InputError(f"--foreign={args.foreign} is not accepted without --what=ood")
-    images, seed = cli.whole("--images", args.images, 2), cli.whole("--seed", args.seed, 0)
+    images, seeds = cli.whole("--images", args.images, 2), tuple(cli.whole("--seed", x, 0) for x in _words("--seed", args.seed))
     use_caches()
-    analyse(user_path(args.runs[0]), what, stages, images=images, seed=seed, others=others)
+    analyse(user_path(args.runs[0]), what, stages, images=images, seeds=seeds, others=others)
 
 
 def _words(name: str, text: str) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from kdjax.train.load import read_run
 from launch.run import landscape, robustness
 from launch.run.image_batches import Batches, Weights, count, draw, foreign, noise
 from launch.run.progress import tell
-from launch.table import analysis_plots, robustness_plots, runs
+from launch.table import analysis_plots, analysis_seeds, robustness_plots, runs
 
 PARTS = ("calibration", "cka", "correlation", "sharpness", "landscape", "ood", "attack", "corruption")
 USUAL = PARTS[:4]
@@ -32,12 +32,19 @@ DRAWS = 50  # vectors behind an estimate of the trace
 
 
 def analyse(
-    folder: Path, what: tuple[str, ...], stages: tuple[str, ...] | None, *, images: int, seed: int, others: tuple[str, ...] = ()
+    folder: Path,
+    what: tuple[str, ...],
+    stages: tuple[str, ...] | None,
+    *,
+    images: int,
+    seeds: tuple[int, ...],
+    others: tuple[str, ...] = (),
 ) -> None:
-    """Computes, writes `analysis/` in the run's folder and shows a table."""
+    """Computes, writes `analysis/` in the run's folder and shows a table; of several seeds one each, and one of all."""
     run = _finished(folder)
     config, dataset = _data(run)
-    networks = _networks(run, config, dataset, stages, seed)
+    each = [_networks(run, config, dataset, stages, seed) for seed in seeds]
+    networks, several = each[0], len(seeds) > 1
     needy = [name for name in what if name in COMPARING]
     if needy and "teacher" not in networks:
         rest = ",".join(name for name in USUAL if name not in COMPARING)
@@ -45,13 +52,38 @@ def analyse(
     test = draw(dataset.test, images, config)
     train = draw(dataset.train, images, config) if set(ON_TRAINING) & set(what) else []
     outside = {name: foreign(name, dataset, images, config) for name in others} | noise(dataset, test) if "ood" in what else {}
-    about = {
-        "data": config.data.source,
-        "seed": runs.seeds_of(run, range(config.seeds))[seed],
-        "test_images": count(test),
-        "train_images": count(train),
-    }
-    console = Console()
+    console, every = Console(), []
+    for seed, networks in zip(seeds, each, strict=True):
+        about = {
+            "data": config.data.source,
+            "seed": runs.seeds_of(run, range(config.seeds))[seed],
+            "test_images": count(test),
+            "train_images": count(train),
+        }
+        every.append(_looked_into(console, networks, what, test, train, outside))
+        place = folder / "analysis" / (f"seed{seed}" * several)
+        place.mkdir(exist_ok=True, parents=True)
+        write_json(place / "analysis.json", {**about, "networks": every[-1]})
+        analysis_plots.draw(place, every[-1], dataset.names, run.about["stages"])
+        robustness_plots.draw(place, every[-1], run.about["stages"])
+        analysis_plots.table(console, every[-1], about, robustness_plots.rows(every[-1]))
+    if several:
+        first = next(name for name in networks if name != "teacher")
+        table = analysis_seeds.over_seeds(every, first)
+        write_json(folder / "analysis" / "seeds.json", {"seeds": list(seeds), "against": first, "measures": table})
+        analysis_seeds.show(console, table, first, seeds)
+    tell(console, f"kept in {folder / 'analysis'}: {'seeds.json, and of each seed ' * several}analysis.json and plots")
+
+
+def _looked_into(
+    console: Console,
+    networks: dict[str, Weights],
+    what: tuple[str, ...],
+    test: Batches,
+    train: Batches,
+    outside: dict[str, Batches],
+) -> dict[str, dict]:
+    """What is asked of each network, told on the way."""
     with console.status("") as status:
 
         def say(text: str) -> None:
@@ -59,14 +91,7 @@ def analyse(
             if not console.is_terminal:
                 tell(console, text)
 
-        found = dict(_computed(networks, what, test, train, outside, say, status.update))
-    place = folder / "analysis"
-    place.mkdir(exist_ok=True)
-    write_json(place / "analysis.json", {**about, "networks": found})
-    analysis_plots.draw(place, found, dataset.names, run.about["stages"])
-    robustness_plots.draw(place, found, run.about["stages"])
-    analysis_plots.table(console, found, about, robustness_plots.rows(found))
-    tell(console, f"kept in {place}: analysis.json and plots")
+        return dict(_computed(networks, what, test, train, outside, say, status.update))
 
 
 def _computed(

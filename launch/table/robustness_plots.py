@@ -23,7 +23,7 @@ def rows(found: Mapping[str, dict]) -> dict[str, Cell]:
     for k, scale in enumerate(one.get("landscape", {}).get("gap", {}).get("scales", ())):
         shown[f"rise of the loss at {scale:g} of each filter"] = _gap(k)
     for name in one.get("ood", {}):
-        words = _short(name)
+        words = short(name)
         shown[f"AUROC of {words} %"] = lambda of, name=name: f"{of['ood'][name]['probability']['auroc']:.2f}"
         shown[f"FPR95 of {words} %"] = lambda of, name=name: f"{of['ood'][name]['probability']['fpr95']:.2f}"
         shown[f"AUROC of {words} by ODIN %"] = lambda of, name=name: f"{of['ood'][name]['odin']['auroc']:.2f}"
@@ -71,7 +71,7 @@ def draw(folder: Path, found: Mapping[str, dict], networks: Sequence[str] = ()) 
         look.row(folder / "corruption.png", "damaged test images", panels, _lines("strength (1 to 5)"))
 
 
-def _short(source: str) -> str:
+def short(source: str) -> str:
     """A foreign set in words, without the folders it lies in."""
     return source.rpartition("/")[2].replace("_", " ")
 
@@ -104,7 +104,7 @@ def _areas(axes: Any, content: tuple[Mapping[str, dict], str, Mapping[str, look.
         at, values = np.arange(len(names)) + 0.12 * (k - (len(found) - 1) / 2), [sets[name][score]["auroc"] for name in names]
         axes.plot(at, values, MARKERS[k % len(MARKERS)], color=style[network].color, markersize=8, label=look.shown(network))
     axes.axhline(50, color=look.GREY, linewidth=1, linestyle="--")
-    axes.set_xticks(range(len(names)), [look.text(_short(name)) for name in names], rotation=20, ha="right")
+    axes.set_xticks(range(len(names)), [look.text(short(name)) for name in names], rotation=20, ha="right")
     axes.set(xlim=(-0.5, len(names) - 0.5), ylim=(-2, 102), xlabel="foreign set; line: a guess", ylabel="AUROC (%)")
     axes.legend()
 

@@ -284,6 +284,19 @@ def test_several_students_and_a_teacher_from_outside(tmp_path):
     refused(ask(run, *words), "t.safetensors has changed since")
 
 
+def test_several_seeds_are_looked_into_and_compared(tmp_path):
+    run = made(tmp_path / "a", stages=("student_alone", "student"), precision="float32")
+    answer = ask(run, "--stage=student_alone,student", "--what=calibration", "--seed=0,1")
+    assert answer.code == 0 and "2 seeds; below, the paired difference from student alone" in " ".join(answer.out.split())
+    told = json.loads((run / "analysis/seeds.json").read_text())
+    each = [json.loads((run / f"analysis/seed{k}/analysis.json").read_text()) for k in (0, 1)]
+    assert [one["seed"] for one in each] == [7, 8] and told["seeds"] == [0, 1] and told["against"] == "student_alone"
+    nll = [one["networks"]["student"]["calibration"]["nll"] for one in each]
+    found = told["measures"]["nll"]
+    assert found["student"]["values"] == nll and nll[0] != nll[1] and found["student"]["mean"] == pytest.approx(np.mean(nll))
+    assert found["student"]["gain"] == [0, 0, 0] and "gain" not in found["student_alone"]  # of equal networks
+
+
 def test_several_teachers_are_looked_at_as_the_one_they_are_together(tmp_path):
     each = [NET | {"dtype": "bfloat16"}, WIDE]
     files = [tmp_path / f"t{k}.safetensors" for k in range(2)]
@@ -353,6 +366,7 @@ def refused(answer, said):
         ("{run} --images=1", "--images='1' is not accepted: expected a whole number, 2 or more"),
         ("{run} --images=all", "--images='all'"),
         ("{run} --seed=x", "--seed='x'"),
+        ("{run} --seed=0,2", "--seed=2 is not accepted: the run has members 0 to 1"),
         ("{run} --seed=2", "--seed=2 is not accepted: the run has members 0 to 1"),
         ("{run} --stage=studnet", "stage 'studnet' is not in"),
         ("{run} --stage=teacher", "--stage=teacher is not accepted"),
