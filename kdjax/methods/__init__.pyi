@@ -237,7 +237,7 @@ def dropout(
     network: Net,
     tx: optax.GradientTransformation,
     *,
-    weight: float = 1.0,
+    weight: Weight = 1.0,
     rate: float = 0.5,
     axis_name: AxisName = None,
     micro: int = 1,
