@@ -30,7 +30,7 @@ COMMANDS = [line for _, x in FENCED if x[1] == "sh" for line in x[2].replace("\\
 PROSE = "\n".join(re.sub(r"^```.*?^```", "", text, flags=re.M | re.S) for text in TEXTS.values())
 SMALL = [
     "--config.seeds=2", "--config.teacher_training.epochs=1", "--config.student_training.epochs=1",
-    "--config.teacher_training.net.widths=4,", "--config.student_training.net.widths=4,",
+    "--config.teacher_training.net.widths=4,", "--config.student_training.net.widths=4,", "--config.baseline_rates=()",
 ]  # fmt: skip
 
 

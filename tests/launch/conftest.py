@@ -31,6 +31,14 @@ def cache(tmp_path_factory):
         yield Path(os.environ["KDJAX_CACHE"])
 
 
+@pytest.fixture(scope="session", autouse=True)
+def small_maps():
+    """Maps of few features: t-SNE of all test digits takes seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("launch.table.embedding.ROWS", 100)
+        yield
+
+
 @pytest.fixture(scope="session")
 def run(launch, tmp_path_factory):
     """A finished run of the quickstart, tiny: `(folder, answer)`."""
