@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
-from kdjax.core.arrays import AxisName
+from kdjax.core.arrays import AxisName, Weight
 from kdjax.core.check import InputError, check_option
 from kdjax.core.collectives import mean
 
@@ -54,7 +54,16 @@ def weights_at(weights: Mapping[str, Any], step: jax.Array) -> dict[str, Any]:
     >>> weights_at({"a": 2.0, "b": lambda step: step / 10}, 5)
     {'a': 2.0, 'b': 0.5}
     """
-    return {name: weight(step) if callable(weight) else weight for name, weight in weights.items()}
+    return {name: weight_at(weight, step) for name, weight in weights.items()}
+
+
+def weight_at(weight: Weight, step: Any) -> Any:
+    """A weight at a step.
+
+    >>> weight_at(lambda step: step / 10, 5)
+    0.5
+    """
+    return weight(step) if callable(weight) else weight
 
 
 def with_label_weights(batch: dict[str, Any], axis_name: AxisName = None) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from kdjax.losses._geometry import off_diagonal
 from kdjax.losses._softmax import log_probabilities, probabilities
 
 
-def info_nce(query: ArrayLike, key: jax.Array, *, temperature: ArrayLike, axis_name: AxisName = None) -> jax.Array:
+def info_nce(query: ArrayLike, key: ArrayLike, *, temperature: ArrayLike = 1.0, axis_name: AxisName = None) -> jax.Array:
     """How well each query finds the key of its own image among the keys of the whole batch.
 
         -log(exp(c_ii / T) / sum over all j of exp(c_ij / T)),   c_ij = cos(query_i, key_j)
@@ -58,7 +58,7 @@ def nnclr(
     neighbours: ArrayLike,
     prediction: ArrayLike,
     *,
-    temperature: ArrayLike,
+    temperature: ArrayLike = 0.1,
     stop_neighbours: bool = True,
     axis_name: AxisName = None,
 ) -> jax.Array:
@@ -71,7 +71,7 @@ def nnclr(
     Args:
       neighbours: rows of the queue `[B, D]` from `nearest`.
       prediction: the predictor's outputs `[B, D]` of the other view of the same images.
-      temperature: T, a number above 0; the benchmarks have 0.2.
+      temperature: T, a number above 0; the paper has 0.1, benchmarks 0.2.
       stop_neighbours: True stops the gradient at the neighbours, which are constants in the method.
       axis_name: mapped axis that holds the rest of the batch, or None.
 
@@ -98,7 +98,7 @@ def nnclr(
     return _in_batch(lax.stop_gradient(anchors) if stop_neighbours else anchors, _directions(prediction), temperature, axis_name)
 
 
-def nt_xent(views: ArrayLike, *, temperature: ArrayLike, axis_name: AxisName = None) -> jax.Array:
+def nt_xent(views: ArrayLike, *, temperature: ArrayLike = 0.1, axis_name: AxisName = None) -> jax.Array:
     """How well each view of an image finds the image's other views among all views of all images.
 
         -log(sum over the other views of i of exp(c / T) / sum over all other rows of exp(c / T))
@@ -142,7 +142,7 @@ def nt_xent(views: ArrayLike, *, temperature: ArrayLike, axis_name: AxisName = N
     return _loss(jax.nn.logsumexp(jnp.where(itself, -jnp.inf, pairs), axis=2), negatives)
 
 
-def moco(query: ArrayLike, key: jax.Array, queue: ArrayLike, *, temperature: ArrayLike) -> jax.Array:
+def moco(query: ArrayLike, key: ArrayLike, queue: ArrayLike, *, temperature: ArrayLike = 0.2) -> jax.Array:
     """How well each query finds the key of its own image among the keys of earlier batches.
 
         -log(exp(q.k / T) / (exp(q.k / T) + sum over queue rows n of exp(q.n / T))),   a dot for the cosine
@@ -179,7 +179,7 @@ def moco(query: ArrayLike, key: jax.Array, queue: ArrayLike, *, temperature: Arr
 
 
 def ressl(
-    query: ArrayLike, key: jax.Array, queue: ArrayLike, *, query_temperature: ArrayLike, key_temperature: ArrayLike
+    query: ArrayLike, key: ArrayLike, queue: ArrayLike, *, query_temperature: ArrayLike = 0.1, key_temperature: ArrayLike = 0.04
 ) -> jax.Array:
     """How far two views differ in which earlier images they resemble: a cross-entropy over the queue, without a positive pair.
 

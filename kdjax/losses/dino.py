@@ -18,8 +18,8 @@ def dino(
     teacher: ArrayLike,
     centre: ArrayLike,
     *,
-    student_temperature: ArrayLike,
-    teacher_temperature: ArrayLike,
+    student_temperature: ArrayLike = 0.1,
+    teacher_temperature: ArrayLike = 0.04,
     axis_name: AxisName = None,
 ) -> jax.Array:
     """The cross-entropy of the teacher's view with the student's other views, the mean over all pairs and the batch.

@@ -22,8 +22,8 @@ def supervised_contrast(
     features: ArrayLike,
     labels: ArrayLike | None = None,
     *,
-    temperature: ArrayLike,
-    base_temperature: ArrayLike,
+    temperature: ArrayLike = 0.07,
+    base_temperature: ArrayLike = 0.07,
     anchors: Literal["all", "first"] = "all",
     axis_name: AxisName = None,
 ) -> jax.Array:
@@ -37,8 +37,8 @@ def supervised_contrast(
     Args:
       features: `[B, V, D]`, rows of length 1, V views of each image.
       labels: class numbers `[B]`, or None: an image is its own class.
-      temperature: T, a number above 0.
-      base_temperature: T_base, a number above 0; the paper's code has 0.07.
+      temperature: T, a number above 0; the paper's code has 0.07.
+      base_temperature: T_base, a number above 0; there too.
       anchors: which views look for others: `"all"`, or the `"first"` of each image.
       axis_name: mapped axis that holds the rest of the batch, or None.
 
@@ -84,7 +84,7 @@ def image_contrast(
     local: ArrayLike,
     whole: ArrayLike,
     *,
-    temperature: ArrayLike,
+    temperature: ArrayLike = 0.2,
     current: int | ArrayLike,
     where: ArrayLike | None = None,
     axis_name: AxisName = None,

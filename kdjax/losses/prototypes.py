@@ -18,7 +18,7 @@ from kdjax.losses._views import check_views, swapped
 from kdjax.losses.logits import cross_entropy
 
 
-def swav(scores: ArrayLike, assignments: ArrayLike, *, temperature: ArrayLike, axis_name: AxisName = None) -> jax.Array:
+def swav(scores: ArrayLike, assignments: ArrayLike, *, temperature: ArrayLike = 0.1, axis_name: AxisName = None) -> jax.Array:
     """The cross-entropy of each code with the predictions of the other views, the mean over all pairs and the batch.
 
         mean over a < A, v < V with v != a, and n of  -sum_k assignments[a, n, k] log softmax(scores / T)[v, n, k]
@@ -51,7 +51,7 @@ def swav(scores: ArrayLike, assignments: ArrayLike, *, temperature: ArrayLike, a
     return swapped(log_probabilities(scores, temperature), lax.stop_gradient(wide(assignments)), axis_name)
 
 
-def sinkhorn(scores: ArrayLike, *, epsilon: ArrayLike, iterations: ArrayLike, axis_name: AxisName = None) -> jax.Array:
+def sinkhorn(scores: ArrayLike, *, epsilon: ArrayLike = 0.05, iterations: ArrayLike = 3, axis_name: AxisName = None) -> jax.Array:
     """Codes that give every row one unit and every prototype nearly the same share of all rows.
 
         Q = exp(scores / epsilon); then, `iterations` times: each column of Q is divided by its sum, each row by its sum
@@ -91,7 +91,9 @@ def sinkhorn(scores: ArrayLike, *, epsilon: ArrayLike, iterations: ArrayLike, ax
     return jnp.exp(lax.fori_loop(0, iterations, lambda _, q: _shared(_shared(q, 0, axis_name), 1, None), log_q))
 
 
-def deepcluster(outputs: ArrayLike, assignments: ArrayLike, *, temperature: ArrayLike, axis_name: AxisName = None) -> jax.Array:
+def deepcluster(
+    outputs: ArrayLike, assignments: ArrayLike, *, temperature: ArrayLike = 0.1, axis_name: AxisName = None
+) -> jax.Array:
     """The cross-entropy of all views with their image's cluster, the mean over the views of images that have one.
 
         mean over v and the n with a cluster of  -log softmax(outputs / T)[v, n, assignments[n]]

@@ -23,7 +23,7 @@ _OF_VARIANCE = 1e-5  # beside a column's variance, that of the authors' batch no
 _SHORT = 1e-12  # a column's length is at least this, as in the peers' normalisation
 
 
-def barlow_twins(z1: ArrayLike, z2: ArrayLike, *, weight: ArrayLike, axis_name: AxisName = None) -> jax.Array:
+def barlow_twins(z1: ArrayLike, z2: ArrayLike, *, weight: ArrayLike = 0.0051, axis_name: AxisName = None) -> jax.Array:
     """How far the correlations of one view's dimensions with the other's are from the identity.
 
         sum_i (C_ii - 1)^2 + weight sum_{i != j} C_ij^2,   C = n(z1)' n(z2) / B

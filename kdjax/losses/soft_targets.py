@@ -16,7 +16,9 @@ from kdjax.losses._positions import counted, shown
 from kdjax.losses._softmax import divergence, log_probabilities, probabilities
 
 
-def divergence_from(student: ArrayLike, target: ArrayLike, *, temperature: ArrayLike, where: ArrayLike | None = None) -> jax.Array:
+def divergence_from(
+    student: ArrayLike, target: ArrayLike, *, temperature: ArrayLike = 4.0, where: ArrayLike | None = None
+) -> jax.Array:
     """The divergence of the student's softened prediction from a distribution, times the squared temperature.
 
         T^2 sum_k q[k] (log q[k] - log softmax(student / T)[k])
@@ -27,7 +29,7 @@ def divergence_from(student: ArrayLike, target: ArrayLike, *, temperature: Array
     Args:
       student: logits `[..., K]`.
       target: q, probabilities `[..., K]`; a class of 0 counts 0.
-      temperature: T above 0, one number or an array that broadcasts with the rows `[...]`.
+      temperature: T above 0, one number or an array that broadcasts with the rows `[...]`; 4 as in `kl_distillation`.
       where: bool `[...]`, the positions that count; others give 0, with gradient 0 whatever they hold. None: all count.
 
     Returns:

@@ -35,6 +35,12 @@ def test_arrays_are_positional_and_options_keyword_only(name):
     assert axis is None or axis.default is None
 
 
+def test_temperatures_have_the_papers_value_where_it_has_one():
+    options = [(name, p) for name in PUBLIC for p in inspect.signature(getattr(losses, name)).parameters.values()]
+    without = {name for name, p in options if "temperature" in p.name and p.default is p.empty}
+    assert without == {"symmetric_divergence"}
+
+
 @pytest.mark.parametrize("name", PUBLIC)
 def test_docstring_is_complete(name):
     function = getattr(losses, name)

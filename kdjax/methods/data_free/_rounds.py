@@ -24,8 +24,9 @@ from kdjax.core import (
     weighted_sum,
     weights_at,
 )
-from kdjax.core.arrays import AxisName
+from kdjax.core.arrays import AxisName, Weight
 from kdjax.core.collectives import take
+from kdjax.core.terms import weight_at
 from kdjax.methods.data_free._generator import SyntheticBatch, balanced_labels, found_labels, is_zero, judged, lesson
 
 Judge = Callable[[jax.Array], SyntheticBatch]
@@ -117,14 +118,19 @@ class Synthesis(NamedTuple):
     networks: Callable[[Rounds], dict[str, tuple[Any, Any]]] = lambda state: {}
 
 
-def behind(steps: int, weight: float) -> float | Callable[[jax.Array], jax.Array]:
+def behind(steps: int, weight: Weight) -> Weight:
     """The factor of a term that counts behind so many steps, and not in them.
 
     Args:
       steps: of a warm-up; 0: there is none.
       weight: of the term from then on.
+
+    >>> [float(behind(2, lambda step: 10.0 * step)(step)) for step in (1, 2)]
+    [0.0, 20.0]
     """
-    return (lambda step: jnp.where(step < steps, 0.0, weight)) if steps and not is_zero(weight) else weight
+    if not steps or is_zero(weight):
+        return weight
+    return lambda step: jnp.where(step < steps, 0.0, weight_at(weight, step))
 
 
 def rounds(

@@ -6,7 +6,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Method, Net
-from kdjax.core.arrays import AxisName
+from kdjax.core.arrays import AxisName, Weight
 from kdjax.methods import recipes
 from kdjax.methods.data_free._generator import data_free
 from kdjax.methods.data_free._terms import batch_norm_term, disagreement
@@ -23,13 +23,13 @@ def cgdd(
     generator_tx: optax.GradientTransformation,
     *,
     classes: int,
-    label: float = 1.0,
-    activation: float = 0.1,
-    balance: float = 5.0,
-    batch_norm: float = 0.0,
-    adversarial: float = 0.0,
-    student_label: float = 1.0,
-    attention: float = 10.0,
+    label: Weight = 1.0,
+    activation: Weight = 0.1,
+    balance: Weight = 5.0,
+    batch_norm: Weight = 0.0,
+    adversarial: Weight = 0.0,
+    student_label: Weight = 1.0,
+    attention: Weight = 10.0,
     layers: Sequence[str] = (),
     temperature: float = 4.0,
     latent: int = 100,

@@ -7,7 +7,7 @@ from jax import lax
 
 from kdjax import losses
 from kdjax.core import InputError, Method, Net, batch_norms, check_option, gather_replicated, new_queue, push, unit
-from kdjax.core.arrays import AxisName
+from kdjax.core.arrays import AxisName, Weight
 from kdjax.core.collectives import take
 from kdjax.methods import recipes
 from kdjax.methods.data_free._rounds import Synthesis, behind, rounds
@@ -26,10 +26,10 @@ def cmi(
     generator_tx: optax.GradientTransformation,
     *,
     classes: int,
-    one_hot: float = 1.0,
-    batch_norm: float = 1.0,
-    adversarial: float = 0.5,
-    contrast: float = 0.8,
+    one_hot: Weight = 1.0,
+    batch_norm: Weight = 1.0,
+    adversarial: Weight = 0.5,
+    contrast: Weight = 0.8,
     contrast_temperature: float = 0.2,
     bank: int = 40960,
     cached: int = 4096,

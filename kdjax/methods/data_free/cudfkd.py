@@ -8,7 +8,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Method, Net, check_option
-from kdjax.core.arrays import AxisName
+from kdjax.core.arrays import AxisName, Weight
 from kdjax.methods import recipes
 from kdjax.methods.data_free._generator import data_free
 from kdjax.methods.data_free._terms import batch_norm_term
@@ -27,9 +27,9 @@ def cudfkd(
     increment: float = 0.5,
     begin: float = 0.25,
     end: float = 0.75,
-    one_hot: float = 1.0,
-    batch_norm: float = 1.0,
-    balance: float = 20.0,
+    one_hot: Weight = 1.0,
+    batch_norm: Weight = 1.0,
+    balance: Weight = 20.0,
     balance_temperature: float = 20.0,
     adversarial_temperature: float = 3.0,
     kind: Literal["log", "hard", "soft", "none"] = "log",

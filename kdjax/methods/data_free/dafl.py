@@ -6,7 +6,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Method, Net
-from kdjax.core.arrays import AxisName
+from kdjax.core.arrays import AxisName, Weight
 from kdjax.methods import recipes
 from kdjax.methods.data_free._generator import data_free
 from kdjax.methods.data_free._terms import batch_norm_term, disagreement
@@ -20,11 +20,11 @@ def dafl(
     student_tx: optax.GradientTransformation,
     generator_tx: optax.GradientTransformation,
     *,
-    one_hot: float = 1.0,
-    balance: float = 20.0,
-    activation: float = 1e-3,
-    batch_norm: float = 0.0,
-    adversarial: float = 0.0,
+    one_hot: Weight = 1.0,
+    balance: Weight = 20.0,
+    activation: Weight = 1e-3,
+    batch_norm: Weight = 0.0,
+    adversarial: Weight = 0.0,
     temperature: float = 1.0,
     latent: int = 512,
     student_steps: int = 5,

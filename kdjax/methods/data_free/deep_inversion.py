@@ -9,7 +9,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Method, Net, check_option
-from kdjax.core.arrays import AxisName
+from kdjax.core.arrays import AxisName, Weight
 from kdjax.core.collectives import take
 from kdjax.methods import recipes
 from kdjax.methods.data_free._rounds import Synthesis, rounds
@@ -27,11 +27,11 @@ def deep_inversion(
     *,
     shape: Sequence[int],
     classes: int,
-    one_hot: float = 1.0,
-    batch_norm: float = 10.0,
-    adversarial: float = 0.0,
-    total_variation: float = 0.0,
-    norm: float = 0.0,
+    one_hot: Weight = 1.0,
+    batch_norm: Weight = 10.0,
+    adversarial: Weight = 0.0,
+    total_variation: Weight = 0.0,
+    norm: Weight = 0.0,
     prior: Literal["l1", "l2"] = "l1",
     roll: int = 4,
     mirror: bool = True,

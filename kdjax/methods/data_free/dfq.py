@@ -6,7 +6,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Method, Net
-from kdjax.core.arrays import AxisName
+from kdjax.core.arrays import AxisName, Weight
 from kdjax.methods import recipes
 from kdjax.methods.data_free._generator import data_free
 from kdjax.methods.data_free._terms import batch_norm_term, disagreement
@@ -20,10 +20,10 @@ def dfq(
     student_tx: optax.GradientTransformation,
     generator_tx: optax.GradientTransformation,
     *,
-    adversarial: float = 1.0,
-    batch_norm: float = 1.0,
-    one_hot: float = 1.0,
-    balance: float = 20.0,
+    adversarial: Weight = 1.0,
+    batch_norm: Weight = 1.0,
+    one_hot: Weight = 1.0,
+    balance: Weight = 20.0,
     form: Literal["norm", "gaussian"] = "norm",
     temperature: float = 1.0,
     latent: int = 256,

@@ -8,7 +8,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Learner, Method, Net, apply_gradients, batch_norms, by_part, check_optimiser, check_option
-from kdjax.core.arrays import AxisName
+from kdjax.core.arrays import AxisName, Weight
 from kdjax.core.collectives import take
 from kdjax.methods import recipes
 from kdjax.methods.data_free._rounds import Synthesis, behind, rounds
@@ -30,9 +30,9 @@ def fast_dfkd(
     meta_tx: optax.GradientTransformation,
     *,
     classes: int,
-    one_hot: float = 0.4,
-    batch_norm: float = 10.0,
-    adversarial: float = 1.1,
+    one_hot: Weight = 0.4,
+    batch_norm: Weight = 10.0,
+    adversarial: Weight = 1.1,
     average: float = 0.9,
     meta: Literal["fomaml", "reptile", "none"] = "fomaml",
     reset: int = 140,

@@ -6,7 +6,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import InputError, Method, Net, check_option
-from kdjax.core.arrays import AxisName
+from kdjax.core.arrays import AxisName, Weight
 from kdjax.methods import recipes
 from kdjax.methods.data_free._generator import data_free, is_zero
 from kdjax.methods.data_free._terms import disagreement
@@ -23,11 +23,11 @@ def mad(
     decay: float = 0.95,
     new_weight: float = 1.0,
     replay_weight: float = 1.0,
-    adversarial: float = 1.0,
+    adversarial: Weight = 1.0,
     bound: float = 1.0,
     conditional: bool = False,
-    label: float = 1.0,
-    embedding: float = 1.0,
+    label: Weight = 1.0,
+    embedding: Weight = 1.0,
     latent: int = 256,
     student_steps: int = 10,
     objective: Objective | None = None,

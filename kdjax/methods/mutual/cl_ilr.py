@@ -7,7 +7,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Method, Net, check_optimiser, check_positive, masked_loss
-from kdjax.core.arrays import AxisName
+from kdjax.core.arrays import AxisName, Weight
 from kdjax.methods.mutual._ramp import ramped
 from kdjax.methods.recipes import peers as side_by_side
 
@@ -17,7 +17,7 @@ def cl_ilr(
     tx: optax.GradientTransformation,
     *,
     steps_per_epoch: int,
-    weight: float = 1.0,
+    weight: Weight = 1.0,
     temperature: float = 3.0,
     warmup_epochs: int = 80,
     axis_name: AxisName = None,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import optax
 
 from kdjax.core import Method, Net, check_positive
-from kdjax.core.arrays import AxisName
+from kdjax.core.arrays import AxisName, Weight
 from kdjax.methods.mutual._fusion import fused, fused_terms
 from kdjax.methods.mutual._ramp import ramped
 from kdjax.methods.recipes import peers as side_by_side
@@ -16,7 +16,7 @@ def ffl(
     tx: optax.GradientTransformation,
     *,
     steps_per_epoch: int,
-    weight: float = 1.0,
+    weight: Weight = 1.0,
     temperature: float = 3.0,
     warmup_epochs: int = 80,
     shared: bool = True,

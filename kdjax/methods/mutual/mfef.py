@@ -17,7 +17,7 @@ def mfef(
     tx: optax.GradientTransformation,
     *,
     steps_per_epoch: int,
-    weight: float = 1.0,
+    weight: Weight = 1.0,
     feature_weight: Weight = 0.0,
     temperature: float = 3.0,
     warmup_epochs: int = 80,

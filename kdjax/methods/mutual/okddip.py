@@ -7,7 +7,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import InputError, Method, Net, check_option, check_positive, masked_loss
-from kdjax.core.arrays import AxisName
+from kdjax.core.arrays import AxisName, Weight
 from kdjax.methods.mutual._ramp import ramped
 from kdjax.methods.recipes import peers as side_by_side
 from kdjax.models import peer_queries
@@ -18,7 +18,7 @@ def okddip(
     tx: optax.GradientTransformation,
     *,
     steps_per_epoch: int,
-    weight: float = 1.0,
+    weight: Weight = 1.0,
     temperature: float = 3.0,
     warmup_epochs: int = 80,
     shared: bool = True,

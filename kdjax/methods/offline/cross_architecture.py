@@ -1,6 +1,6 @@
 """Cross-architecture distillation: a transformer teaches a convolutional net."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -59,10 +59,10 @@ def cakd(
     tx: optax.GradientTransformation,
     *,
     label_weight: Weight = 1.0,
-    attention: Any = 1.0,
-    value: Any = 1.0,
-    feature: Any = 1.0,
-    adversarial: Any = 0.1,
+    attention: Weight = 1.0,
+    value: Weight = 1.0,
+    feature: Weight = 1.0,
+    adversarial: Weight = 0.1,
     saturating: bool = True,
     views: float = 0.5,
     replaced: float = 0.5,

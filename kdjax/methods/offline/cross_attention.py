@@ -1,7 +1,7 @@
 """A convolutional net's map beside the patches of a transformer: partial cross attention, and linear layers by place."""
 
 import math
-from typing import Any, Literal
+from typing import Literal
 
 import flax.linen as nn
 import jax
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from kdjax import losses
 from kdjax.core import check_option, example_keys, from_linen
+from kdjax.core.arrays import Weight
 from kdjax.methods.offline._tokens import block_name, grid_of, heads, resized
 from kdjax.methods.recipes import Objective, Outputs, tap
 from kdjax.models import conv2d, fan_in_uniform, last_stage
@@ -60,9 +61,9 @@ class _Projectors(nn.Module):
 
 def cakd_objective(
     *,
-    attention: Any = 1.0,
-    value: Any = 1.0,
-    feature: Any = 1.0,
+    attention: Weight = 1.0,
+    value: Weight = 1.0,
+    feature: Weight = 1.0,
     replaced: float = 0.5,
     value_term: Literal["relation", "square"] = "relation",
     dropout: float = 0.1,

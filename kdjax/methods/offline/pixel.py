@@ -34,7 +34,7 @@ def pixel(
     label_weight: Weight = 0.1,
     weight: Weight = 0.9,
     temperature: Any = 4.0,
-    reconstruction: Any = 10.0,
+    reconstruction: Weight = 10.0,
     feature_weight: Weight = 0.0,
     layer: str = "stem",
     axis_name: AxisName = None,

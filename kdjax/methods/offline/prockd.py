@@ -1,7 +1,6 @@
 """Prototype-guided distillation across tasks."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -85,10 +84,10 @@ def proc_kd(
     *,
     steps: int,
     label_weight: Weight = 1.0,
-    enriched: Any = 1.0,
-    agreement: Any = 1.0,
-    hidden: Any = 1.0,
-    prototype: Any = 1.0,
+    enriched: Weight = 1.0,
+    agreement: Weight = 1.0,
+    hidden: Weight = 1.0,
+    prototype: Weight = 1.0,
     prototypes: int = 72,
     warmup: float = 0.1,
     layers: Sequence[str] = (),

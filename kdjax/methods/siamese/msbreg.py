@@ -6,7 +6,7 @@ import optax
 
 from kdjax import losses
 from kdjax.core import Method, Net, check_count, check_share, cosine_to_one, row_normal
-from kdjax.core.arrays import AxisName
+from kdjax.core.arrays import AxisName, Weight
 from kdjax.methods.recipes import views
 
 
@@ -18,8 +18,8 @@ def msbreg(
     *,
     steps: int,
     tau: float = 0.996,
-    singular: float = 1.0,
-    walk: float = 0.1,
+    singular: Weight = 1.0,
+    walk: Weight = 0.1,
     per_view: bool = True,
     probe: Net | None = None,
     axis_name: AxisName = None,

@@ -18,7 +18,7 @@ from kdjax.core import (
     offset,
     row_keys,
 )
-from kdjax.core.arrays import AxisName
+from kdjax.core.arrays import AxisName, Weight
 from kdjax.methods.recipes import views
 
 
@@ -32,8 +32,8 @@ def relicv2(
     large: int = 4,
     negatives: int = 10,
     temperature: float = 0.3,
-    contrast: float = 1.0,
-    invariance: float = 1.0,
+    contrast: Weight = 1.0,
+    invariance: Weight = 1.0,
     momentum: float = 0.996,
     mask_p: float = 0.1,
     background: float = 0.5,
