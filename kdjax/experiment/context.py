@@ -79,7 +79,13 @@ def axis_name(config: Config) -> str | None:
 
 
 def context_fields(
-    config: Config, dataset: data.Dataset, section: Config, *, specification: dict | None = None, **changed: Any
+    config: Config,
+    dataset: data.Dataset,
+    section: Config,
+    *,
+    specification: dict | None = None,
+    epoch_steps: int | None = None,
+    **changed: Any,
 ) -> dict[str, Any]:
     """The fields of a `Context` that no method decides: the net of a section, trained on all images, one for each seed.
 
@@ -88,12 +94,14 @@ def context_fields(
       dataset: its data.
       section: of the config, with the net and how it is trained.
       specification: of the net; None: that of the section.
+      epoch_steps: steps an epoch; None: those that pass all training images.
       **changed: other fields.
     """
     return {
         "config": config, "dataset": dataset, "training": plain(section), "source": dataset.train, "members": config.seeds,
         "specification": specification or net_specification(section.net, dataset, config),
-        "steps_per_epoch": steps_per_epoch(config, dataset), "axis_name": axis_name(config), "nets": {}, **changed,
+        "steps_per_epoch": steps_per_epoch(config, dataset) if epoch_steps is None else epoch_steps,
+        "axis_name": axis_name(config), "nets": {}, **changed,
     }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from kdjax.core import InputError, Net, check_count, check_option, pick
 from kdjax.evaluate.classifier import classification
 from kdjax.evaluate.without_data import without_data
 from kdjax.experiment.config import Config, plain
-from kdjax.experiment.context import Context, Experiment, axis_name, by_accuracy, make_stage, stages_of
+from kdjax.experiment.context import Context, Experiment, by_accuracy, context_fields, make_stage, stages_of
 from kdjax.experiment.data import load_data
 from kdjax.experiment.data_free_alarms import data_free_alarms
 from kdjax.experiment.data_free_references import references
@@ -263,19 +263,18 @@ def student_stages(
       teaching: the teacher.
       inception: in whose features images are judged too, or None.
     """
-    training, settings = plain(config.student_training), plain(section)
+    settings = plain(section)
     method, often = settings.pop("name"), settings["student_steps"]
     check_count(student_steps=often)
     each = max(1, round(config.student_steps_per_epoch / often))
     entry = pick("method", method, table)
-    check_accumulation(entry, "student_training", training["micro"])
+    check_accumulation(entry, "student_training", config.student_training.micro)
     plain_images = {"mean": [0.0] * dataset.shape[-1], "std": [1.0] * dataset.shape[-1]}
     # No training image tells what to normalise with, where none has taught the teacher here.
     normalised = (teaching.normalisation or plain_images) if teaching.outside else None
+    net = net_specification(config.student_training.net, dataset, config, normalised=normalised)
     c = DataFreeContext(
-        config=config, dataset=dataset, name=name, method=method, entry=entry, settings=settings, training=training,
-        teaching=teaching, objectives=objectives, inception=inception, steps_per_epoch=each,
-        specification=net_specification(config.student_training.net, dataset, config, normalised=normalised),
-        source=dataset.train, members=config.seeds, axis_name=axis_name(config),
+        name=name, method=method, entry=entry, settings=settings, teaching=teaching, objectives=objectives, inception=inception,
+        **context_fields(config, dataset, config.student_training, specification=net, epoch_steps=each),
     )  # fmt: skip
     return stages_of(c)

@@ -15,10 +15,9 @@ from kdjax.evaluate.tasks import on_task
 from kdjax.experiment import representation
 from kdjax.experiment.classifier import ClassifierContext
 from kdjax.experiment.config import Config, plain
-from kdjax.experiment.context import Experiment, axis_name
+from kdjax.experiment.context import Experiment, context_fields
 from kdjax.experiment.entry import Entry, Table
 from kdjax.experiment.invariance_tables import FLOOR, Arm, tables
-from kdjax.experiment.nets import net_specification
 from kdjax.experiment.representation import RepresentationContext
 from kdjax.experiment.task_stage import task_stage
 from kdjax.experiment.tasks import ORIGINAL, Task, check_tasks, read_tasks, splits_of
@@ -63,11 +62,8 @@ def build(config: Config, table: Table) -> Experiment:
     check_tasks([task], "--config.probe", {"ways": 2, "shots": 1, "queries": 1, **section})
     probe = on_task(task.name, digest=task.digest, **section)
     stages = {name: stage._replace(evaluate=all_of(stage.evaluate, probe)) for name, stage in found.stages.items()}
-    c = ClassifierContext(
-        config=config, dataset=found.dataset, name="",
-        training={**plain(config.tuning), "micro": 1}, steps_per_epoch=0, source=task.train, members=config.seeds,
-        specification=net_specification(config.encoder_training.net, found.dataset, config), axis_name=axis_name(config),
-    )  # fmt: skip
+    own = {"source": task.train, "training": {**plain(config.tuning), "micro": 1}}
+    c = ClassifierContext(name="", **context_fields(config, found.dataset, config.encoder_training, epoch_steps=0, **own))
     stages |= tuning_stage(c, task, FLOOR)
     for arm in arms:
         stages |= tuning_stage(c, task, arm.name)

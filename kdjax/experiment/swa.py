@@ -19,7 +19,7 @@ from kdjax.core.state import Follower
 from kdjax.data import Dataset, few_labels, keep_classes, subset
 from kdjax.experiment.classifier import ClassifierContext
 from kdjax.experiment.config import Config, plain
-from kdjax.experiment.context import Experiment, axis_name, by_accuracy
+from kdjax.experiment.context import Experiment, by_accuracy, context_fields
 from kdjax.experiment.data import load_data, steps_per_epoch, view
 from kdjax.experiment.entry import Entry
 from kdjax.experiment.nets import net_specification
@@ -118,13 +118,9 @@ def build(config: Config) -> Experiment:
         return {"name": "bidirectional_transformer", **about, **plain(net)}
 
     def context(name: str, dataset: Dataset, section: str, net: str, **changed: Any) -> ClassifierContext:
-        fields = {"source": dataset.train, "members": config.seeds, **changed}
-        sizes = dataset._replace(train=fields["source"])
-        return ClassifierContext(
-            name=name, config=config, dataset=dataset, training=plain(config[section]) | {"micro": 1},
-            specification=specification(config[net], dataset), steps_per_epoch=steps_per_epoch(config, sizes),
-            axis_name=axis_name(config), **fields,
-        )  # fmt: skip
+        steps = steps_per_epoch(config, dataset._replace(train=changed.get("source", dataset.train)))
+        own = {"training": plain(config[section]) | {"micro": 1}, "specification": specification(config[net], dataset)}
+        return ClassifierContext(name=name, **context_fields(config, dataset, config[section], epoch_steps=steps, **own, **changed))
 
     t = context("decayed", others, "tuning", "net", source=few)
     large = context("teacher", others, "tuning", "wider_net", source=few, members=1)

@@ -14,9 +14,8 @@ from kdjax.evaluate.task_gradient import pge_distance, principal_gradient
 from kdjax.evaluate.tasks import on_task
 from kdjax.experiment.classifier import ClassifierContext
 from kdjax.experiment.config import Config, plain
-from kdjax.experiment.context import Experiment, axis_name
+from kdjax.experiment.context import Experiment, context_fields
 from kdjax.experiment.data import load_data, view
-from kdjax.experiment.nets import net_specification
 from kdjax.experiment.report_table import Cell, Measured, Points, ReportTable
 from kdjax.experiment.task_stage import task_stage
 from kdjax.experiment.tasks import Task, check_tasks, read_tasks, splits_of
@@ -45,17 +44,13 @@ def build(config: Config) -> Experiment:
         read_tasks(getattr(config, name), dataset, config.data, f"--config.{name}") for name in ("sources", "targets")
     )
     check_tasks(targets, "--config.transfer", section)
-    specification = net_specification(config.training.net, dataset, config)
-    c = ClassifierContext(
-        config=config, dataset=dataset, name="", training=plain(config.training),
-        specification=specification, steps_per_epoch=0, source=dataset.train, members=config.seeds, axis_name=axis_name(config),
-    )  # fmt: skip
+    c = ClassifierContext(name="", **context_fields(config, dataset, config.training, epoch_steps=0))
     measures = [on_task(one.name, digest=one.digest, scores=True, **section) for one in targets]
     stages = {name: stage for one in sources for name, stage in task_stage(replace(c, name=one.name), one, measures).items()}
     every = {one.name: one for one in (*sources, *targets)}
 
     def net_of(one: Task) -> Net:
-        return replace(c, axis_name=None).build({**specification, "classes": one.classes})
+        return replace(c, axis_name=None).build({**c.specification, "classes": one.classes})
 
     def report(measured: Measured, lines: Sequence[Mapping]) -> list[ReportTable]:
         found = distances(list(every.values()), net_of, view(config.data.crop), config.seed, config.seeds, **config.gradient)
