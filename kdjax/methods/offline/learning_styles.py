@@ -1,6 +1,6 @@
 """A teacher that gives each of two students what suits it, predictions or features, while they teach each other."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -12,7 +12,7 @@ from kdjax.core import InputError, Method, Net, check_option
 from kdjax.core.arrays import AxisName, Weight
 from kdjax.methods.offline.fitnet import fitnet_objective
 from kdjax.methods.offline.kd import kd_objective
-from kdjax.methods.recipes import Objective, Outputs, PeerOutputs, combine, labels_objective
+from kdjax.methods.recipes import Objective, Outputs, PeerOutputs, adapters_of, combine, labels_objective
 from kdjax.methods.recipes import peers as side_by_side
 from kdjax.models import last_stage
 
@@ -94,28 +94,14 @@ def learning_styles(
         own = Outputs(seen.peers[k], seen.teacher, {}, batch, seen.key, seen.step, axis_name)
         return objectives[k].terms(own, seen.adapted.get(f"{k}", {}))
 
+    def look(taps: Sequence[dict[str, jax.Array]], k: int) -> Outputs:
+        """What a regressor sees: the taps of its student and of the teacher, which are the last."""
+        return Outputs(taps[k], taps[-1], {}, {}, jax.random.key(0), jnp.int32(0), axis_name)
+
     return side_by_side(
         students, tx, objective, weights={name: w for one in objectives for name, w in one.weights.items()}, teacher=teacher,
-        adapter=_regressors(objectives, axis_name), axis_name=axis_name, micro=micro,
+        adapter=adapters_of(objectives, look), axis_name=axis_name, micro=micro,
     )  # fmt: skip
-
-
-def _regressors(objectives: Sequence[Objective], axis_name: AxisName) -> Net | None:
-    """The adapters of objectives, as a Net of the taps of their students and of the teacher behind them."""
-    nets = {f"{k}": one.adapter for k, one in enumerate(objectives) if one.adapter}
-
-    def seen(taps: Sequence[Mapping[str, Any]], name: str) -> Outputs:
-        return Outputs(dict(taps[int(name)]), dict(taps[-1]), {}, {}, jax.random.key(0), jnp.int32(0), axis_name)
-
-    def init(key, taps):
-        made = {name: net.init(jax.random.fold_in(key, int(name)), seen(taps, name)) for name, net in nets.items()}
-        return {name: params for name, (params, _) in made.items()}, {name: stats for name, (_, stats) in made.items()}
-
-    def apply(params, stats, taps, *, train, key=None):
-        found = {name: net.apply(params[name], stats[name], seen(taps, name), train=train, key=key) for name, net in nets.items()}
-        return {name: taps for name, (taps, _) in found.items()}, {name: new for name, (_, new) in found.items()}
-
-    return Net(init, apply) if nets else None
 
 
 def _is_style(parts: Sequence[str]) -> bool:

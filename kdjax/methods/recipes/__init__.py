@@ -4,6 +4,7 @@ from kdjax.methods.recipes._mixing import mixed
 from kdjax.methods.recipes._objective import (
     Objective,
     Outputs,
+    adapters_of,
     classifier_of,
     combine,
     labels_objective,
@@ -20,7 +21,7 @@ from kdjax.methods.recipes._views import ViewOutputs, views
 
 __all__ = [
     "Objective", "Outputs", "PeerOutputs", "Peers",
-    "Student", "ViewOutputs", "classifier_of", "combine", "each_teacher", "joint_exits",
+    "Student", "ViewOutputs", "adapters_of", "classifier_of", "combine", "each_teacher", "joint_exits",
     "joint_labels_term", "labels_objective", "method_of", "mixed", "paired_names", "pairs", "peers", "several", "student", "tap",
     "turned", "views",
 ]  # fmt: skip

@@ -83,22 +83,37 @@ def combine(*objectives: Objective) -> Objective:
     heads = [one.heads for one in objectives if one.heads]
     if len(heads) > 1:
         raise InputError(f"{len(heads)} objectives have heads behind the stages of the network: expected one at most")
-    adapters = {f"{k}": one.adapter for k, one in enumerate(objectives) if one.adapter}
-
-    def init(key, seen):
-        made = {name: net.init(jax.random.fold_in(key, int(name)), seen) for name, net in adapters.items()}
-        return {name: params for name, (params, _) in made.items()}, {name: stats for name, (_, stats) in made.items()}
-
-    def apply(params, stats, seen, *, train, key=None):
-        outputs = {name: net.apply(params[name], stats[name], seen, train=train, key=key) for name, net in adapters.items()}
-        return {name: taps for name, (taps, _) in outputs.items()}, {name: new for name, (_, new) in outputs.items()}
+    adapter = adapters_of(objectives)
 
     def terms(seen, adapted):
         return {name: term for k, one in enumerate(objectives) for name, term in one.terms(seen, adapted.get(f"{k}", {})).items()}
 
     weights = {name: weight for one in objectives for name, weight in one.weights.items()}
     needs = tuple(dict.fromkeys(name for one in objectives for name in one.needs))
-    return Objective(terms, weights, Net(init, apply) if adapters else None, needs, next(iter(sees), None), next(iter(heads), None))
+    return Objective(terms, weights, adapter, needs, next(iter(sees), None), next(iter(heads), None))
+
+
+def adapters_of(objectives: Sequence[Objective], look: Callable[[Any, int], Any] = lambda seen, k: seen) -> Net | None:
+    """The adapters of objectives as one Net, whose taps are theirs by the number of the objective, `{"0": {...}, ...}`.
+
+    Args:
+      objectives: some.
+      look: `(input of the Net, k) -> ` what the adapter of objective k sees of it.
+
+    Returns:
+      The Net, or None where no objective has an adapter.
+    """
+    adapters = {f"{k}": one.adapter for k, one in enumerate(objectives) if one.adapter}
+
+    def init(key, seen):
+        made = {k: net.init(jax.random.fold_in(key, int(k)), look(seen, int(k))) for k, net in adapters.items()}
+        return {k: params for k, (params, _) in made.items()}, {k: stats for k, (_, stats) in made.items()}
+
+    def apply(params, stats, seen, *, train, key=None):
+        found = {k: net.apply(params[k], stats[k], look(seen, int(k)), train=train, key=key) for k, net in adapters.items()}
+        return {k: taps for k, (taps, _) in found.items()}, {k: new for k, (_, new) in found.items()}
+
+    return Net(init, apply) if adapters else None
 
 
 def labels_objective(weight: Any = 1.0, *, tap: str = "logits", smoothing: float = 0.0, optional: bool = False) -> Objective:
