@@ -1,6 +1,6 @@
 """Methods in the loops of other projects: each task in the lines that its user would write.
 
-Elsewhere: `pmap`, `shard_map` and meshes in test_methods_contract.py, accumulation by `micro` there and in core/test_gradients.py.
+Elsewhere: all methods over devices in test_methods_contract.py, accumulation by `micro` there and in core/test_gradients.py.
 """
 
 import flax.linen as nn
@@ -30,6 +30,7 @@ class Mlp(nn.Module):
         return {"pooled": hidden, "logits": nn.Dense(3, dtype=self.dtype, name="head")(hidden)}
 
 
+SGD = optax.sgd(0.1)
 KEY, NET, BIG = jax.random.key(0), core.from_linen(Mlp()), core.from_linen(Mlp(16))
 X = jax.random.normal(KEY, (24, 4))
 BATCH = {"image": X, "label": jnp.argmax(X[:, :3], 1)}
@@ -93,6 +94,15 @@ def test_a_batch_over_two_axes_of_a_mesh(make):
     spread = jax.jit(jax.shard_map(local, mesh=mesh, in_specs=(P(), P(axes), P()), out_specs=P()))(state, BATCH, KEY)
     alone = jax.jit(make(NET, BIG, tx).step)(state, BATCH, KEY)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), spread, alone)
+
+
+def test_pmap():
+    method, plain = (methods.kd(NET, BIG, SGD, axis_name=axis) for axis in ("data", None))
+    first, rows = plain.init(KEY, BATCH, GIVEN), jax.tree.map(lambda x: x.reshape(2, 12, *x.shape[1:]), BATCH)
+    spread = jax.pmap(method.step, "data", in_axes=(None, 0, None), out_axes=None, devices=jax.devices()[:2])(first, rows, KEY)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), spread, jax.jit(plain.step)(first, BATCH, KEY)
+    )
 
 
 def test_freezing_a_layer():
@@ -223,7 +233,6 @@ def unlike(apply):
     return lambda: stepped(methods.kd(net(apply), BIG, SGD))
 
 
-SGD = optax.sgd(0.1)
 PLAIN, PEERS, VIEWS = (
     methods.kd(NET, BIG, SGD),
     methods.dml([NET, NET], SGD),
