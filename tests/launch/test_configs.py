@@ -34,7 +34,7 @@ VARIANTS = [
     "quickstart.py:student=wrn,teacher=resnet18",
     "cifar100_self.py:method=dks",
     "cifar10.py:teacher=resnet20,student=conv_net",
-    "imagenet_kd.py:student=mobilenet_v2",
+    "imagenet_kd.py:student=mobilenet_v2,teacher=resnet18",  # the teacher of the config is traced with it
     "digits_byol.py:encoder=resnet8",
     "data_free_benchmark.py:methods=dfad/fast_dfkd",
     "data_free.py:method=cudfkd,setting=cifar10,teacher=resnet8,student=resnet8",

@@ -1,6 +1,5 @@
 """The Inception v3 of FID equals that of pytorch-fid on the same weights; what the golden file does not tell is here."""
 
-from functools import lru_cache
 from pathlib import Path
 
 import jax
@@ -15,19 +14,19 @@ from tests.golden.parity.make import images, kept, weight
 GOLDEN = Path(__file__).parents[1] / "golden" / "parity" / "inception.npz"
 
 
-@lru_cache(maxsize=1)
+@pytest.fixture(scope="module")
 def blank():
     shapes = jax.eval_shape(inception().init, jax.random.key(0), jax.ShapeDtypeStruct((1, 75, 75, 3), jnp.float32))
     return jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), shapes)
 
 
-@lru_cache(maxsize=1)
-def state_dict():
-    return {name: weight(name, x.shape) for name, x in to_pytorch("inception", *blank()).items()}
+@pytest.fixture(scope="module")
+def state_dict(blank):
+    return {name: weight(name, x.shape) for name, x in to_pytorch("inception", *blank).items()}
 
 
-def test_taps_are_those_of_pytorch():
-    params, stats = from_pytorch("inception", state_dict(), *blank())
+def test_taps_are_those_of_pytorch(blank, state_dict):
+    params, stats = from_pytorch("inception", state_dict, *blank)
     taps = jax.jit(lambda p, s, x: inception().apply(p, s, x, train=False)[0])(params, stats, images("inception"))
     jax.clear_caches()
     with np.load(GOLDEN) as golden:
@@ -44,16 +43,19 @@ def test_its_parameters_are_counted():
     assert parameter_count(inception(), (1, 32, 32, 3)) == 27_161_264 - 3_326_696 + 8 * 2049
 
 
-def test_grey_images_are_seen_in_three_equal_channels():
+def test_grey_images_are_seen_in_three_equal_channels(blank, state_dict):
     x, net = jax.random.uniform(jax.random.key(0), (1, 9, 7, 1)), inception(side=75)
     shapes = jax.eval_shape(net.init, jax.random.key(0), x)
     assert shapes[0]["conv1a"]["conv"]["kernel"].shape == (3, 3, 3, 32)
 
-    def stem(x):
-        return net.apply(*from_pytorch("inception", state_dict(), *blank()), x, train=False)[0]["stem"]
+    @jax.jit
+    def stem(params, stats, x):
+        return net.apply(params, stats, x, train=False)[0]["stem"]
 
-    np.testing.assert_array_equal(stem(x), stem(jnp.repeat(x, 3, -1)))
-    assert stem(x).std() > 0
+    weights = from_pytorch("inception", state_dict, *blank)
+    found = stem(*weights, x)
+    np.testing.assert_array_equal(found, stem(*weights, jnp.repeat(x, 3, -1)))
+    assert found.std() > 0
 
 
 @pytest.mark.parametrize(("options", "channels", "said"), [({"side": 74}, 3, "side=74"), ({"classes": -1}, 3, "classes=-1"),
@@ -63,7 +65,7 @@ def test_wrong_input_is_one_line(options, channels, said):
         jax.eval_shape(inception(**options).init, jax.random.key(0), jnp.zeros((1, 8, 8, channels)))
 
 
-def test_a_file_of_the_other_inception_is_refused():
-    theirs = {**state_dict(), "fc.weight": np.zeros((1000, 2048), np.float32), "fc.bias": np.zeros(1000, np.float32)}
+def test_a_file_of_the_other_inception_is_refused(blank, state_dict):
+    theirs = {**state_dict, "fc.weight": np.zeros((1000, 2048), np.float32), "fc.bias": np.zeros(1000, np.float32)}
     with pytest.raises(InputError, match=r"fc.weight is \(1000, 2048\) in the file, inception has \(1008, 2048\)"):
-        from_pytorch("inception", theirs, *blank())
+        from_pytorch("inception", theirs, *blank)
