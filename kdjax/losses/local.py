@@ -57,7 +57,8 @@ def local_contrast(online: ArrayLike, target: ArrayLike, places: ArrayLike, *, t
     scores = jnp.einsum("bpd,bqd->bpq", a, b, precision="highest") / wide(temperature)
     # A cell without a place is its own only candidate, as a single one with a place is: its loss is 0 whatever the maps.
     candidates = jnp.where(there[:, :, None], there[:, None, :], jnp.eye(cells, dtype=bool)[None])
-    log_p = jnp.diagonal(scores, axis1=1, axis2=2) - jax.nn.logsumexp(scores, axis=2, where=candidates)
+    own = jnp.einsum("bpp->bp", scores)  # not `jnp.diagonal`, whose gradient has no place on Explicit axes
+    log_p = own - jax.nn.logsumexp(scores, axis=2, where=candidates)
     return -jnp.sum(jnp.where(there, log_p, 0.0), 1) / jnp.maximum(jnp.sum(there, 1), 1).astype(log_p.dtype)
 
 
