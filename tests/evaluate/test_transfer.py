@@ -58,12 +58,13 @@ def test_nets_in_a_row_know_together_what_each_knows_in_part():
         each = {f"teacher{k}/pooled": onehot((labels == k).astype(int), 2, 0.01) for k in range(4)}
         return each | {"pooled": np.concatenate(list(each.values()), -1)}
 
-    found = transfer(per_class=(4,), draws=1, together=(1, 4))(collected(taps), "test", True)
+    few = {"per_class": (4,), "draws": 1, "grid": (1.0, 100.0)}
+    found = transfer(together=(1, 4), **few)(collected(taps), "test", True)
     assert set(found) == {f"cat{n}_{task}_accuracy" for n in (1, 4) for task in ("source", "target_4")}
     assert found["cat4_target_4_accuracy"].tolist() == [100, 100]
     # One of the first three names its class and guesses between two; the fourth guesses.
     assert (found["cat1_target_4_accuracy"] < 70).all() and (found["cat1_target_4_accuracy"] > 40).all()
-    whole = transfer(per_class=(4,), draws=1)(collected(taps), "test", True)
+    whole = transfer(**few)(collected(taps), "test", True)
     assert whole["target_4_accuracy"].tolist() == [100, 100]
 
 
