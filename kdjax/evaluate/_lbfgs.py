@@ -1,6 +1,8 @@
 """Logistic regression by L-BFGS, scikit-learn's."""
 
 from collections.abc import Sequence
+from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -38,13 +40,21 @@ def fit_lbfgs(x: np.ndarray, y: np.ndarray, test: np.ndarray, c: float, iteratio
     with extra("run"):
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
-        from threadpoolctl import threadpool_limits
 
     x, test = standardised(x, test)
     threads = 1 if x.size < FEW else None  # of so few numbers: on a busy machine threads wait for each other, ten times as long
-    with warnings.catch_warnings(), threadpool_limits(threads):
+    with warnings.catch_warnings(), _thread_pools().limit(limits=threads):
         warnings.simplefilter("ignore", ConvergenceWarning)
         return LogisticRegression(C=c, max_iter=iterations).fit(x, y).predict_proba(test)
+
+
+@cache
+def _thread_pools() -> Any:
+    """Those of the libraries that the fits use; to look for them takes a fifth of the time of a small fit."""
+    with extra("run"):
+        from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def standardised(x: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
