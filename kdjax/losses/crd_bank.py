@@ -13,6 +13,7 @@ from kdjax.core import collectives
 from kdjax.core.arrays import ArrayLike, AxisName
 from kdjax.core.check import InputError, check_option
 from kdjax.core.keys import example_keys
+from kdjax.core.mesh import on_any_mesh, rows_of
 from kdjax.core.shapes import check_shapes
 from kdjax.core.unit import unit
 from kdjax.losses._check import check_number, wide
@@ -102,9 +103,12 @@ def crd_contrast(
         places = choose(at, rows - own, negatives, least=least, most=most)
         return start + jax.random.randint(among, (), 0, own), jnp.where(places < start, places, places + own)
 
-    own, others = jax.vmap(draw)(example_keys(key, index), collectives.take(begin, index), collectives.take(count, index))
-    first = index.astype(jnp.int32) if positive == "exact" else collectives.take(order, own)
-    return jnp.concatenate([first[:, None], collectives.take(order, others)], axis=1)
+    def drawn(key, index, order, begin, count):
+        own, others = jax.vmap(draw)(example_keys(key, index), collectives.take(begin, index), collectives.take(count, index))
+        first = index.astype(jnp.int32) if positive == "exact" else collectives.take(order, own)
+        return jnp.concatenate([first[:, None], collectives.take(order, others)], axis=1)
+
+    return on_any_mesh(drawn, lambda key, index, *of_all: rows_of(index))(key, index, order, begin, count)
 
 
 def crd_update(
