@@ -96,8 +96,9 @@ def test_the_mean_over_labelled_rows_is_global_over_devices_and_slices():
         (value, _), gradient = core.mean_grad(loss, jnp.float32(2.0), batch, axis_name=axis_name, micro=micro)
         return value, gradient
 
-    halves = jax.vmap(lambda x, y: step(x, y, "data"), axis_name="data")(x.reshape(2, 4), labels.reshape(2, 4))
-    for value, gradient in (step(x, labels), step(x, labels, micro=4), halves):
+    halves = jax.jit(jax.vmap(lambda x, y: step(x, y, "data"), axis_name="data"))(x.reshape(2, 4), labels.reshape(2, 4))
+    whole = jax.jit(step, static_argnames="micro")
+    for value, gradient in (whole(x, labels), whole(x, labels, micro=4), halves):
         np.testing.assert_allclose(value, 2 * (0 + 4 + 5 + 6) / 4, rtol=1e-6)
         np.testing.assert_allclose(gradient, (0 + 4 + 5 + 6) / 4, rtol=1e-6)
 
@@ -109,6 +110,7 @@ def test_labels_of_positions_and_padding():
     z = jnp.asarray(np.random.default_rng(0).normal(size=(2, 3, 3)), jnp.float32)
     plain = losses.cross_entropy(z, jnp.maximum(labels, 0))
 
+    @jax.jit
     def both(batch, z, other):
         terms = {"ce": core.masked_loss(losses.cross_entropy, z, batch), "other": other, "rows": jnp.ones(len(z))}
         return core.weighted_sum(terms, {}, where_weight=batch.get("where_weight"))[1]
@@ -124,7 +126,7 @@ def test_labels_of_positions_and_padding():
         batch = core.with_label_weights({"label": labels, "where": where}, "data")
         return core.pmean(both(batch, z, other), "data")
 
-    halves = jax.vmap(half, axis_name="data")(*(x[:, None] for x in (labels, where, z, other)))
+    halves = jax.jit(jax.vmap(half, axis_name="data"))(*(x[:, None] for x in (labels, where, z, other)))
     for name, value in found.items():
         np.testing.assert_allclose(halves[name], [value] * 2, rtol=1e-6)
 
