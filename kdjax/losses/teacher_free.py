@@ -22,13 +22,13 @@ def teacher_free(
     *,
     correct: ArrayLike = 0.9,
     temperature: ArrayLike = 20.0,
-    variant: Literal["cross_entropy", "divergence"] = "cross_entropy",
+    variant: Literal["library", "official"] = "library",
     where: ArrayLike | None = None,
 ) -> jax.Array:
     """Distillation from a virtual teacher u that gives `correct` to the label and the rest, in equal parts, to the other classes.
 
-        "cross_entropy":  -1 / T sum_k u_k log softmax(logits / T)_k
-        "divergence":     KL(softmax(u / T) || softmax(logits))
+        "library":   -1 / T sum_k u_k log softmax(logits / T)_k
+        "official":  KL(softmax(u / T) || softmax(logits))
 
     It stands beside the cross-entropy with the labels. The first is that cross-entropy itself where `correct` and T are 1.
 
@@ -37,8 +37,8 @@ def teacher_free(
       labels: class numbers `[...]` (an integer type).
       correct: what u gives to the label, in [0, 1]; the authors' code has 0.99.
       temperature: T, a number above 0.
-      variant: `"cross_entropy"`, as in Self-KD-Lib, or `"divergence"`, as in the authors' code, where u, a distribution, is made
-        into one once more and the student is not softened.
+      variant: `"library"` (Self-KD-Lib), or `"official"` (the authors' code), where u, a distribution, is made into one once more
+        and the student is not softened.
       where: bool `[...]`, the positions that count; others give 0, with gradient 0 whatever they hold. None: all count.
 
     Returns:
@@ -57,9 +57,9 @@ def teacher_free(
     labels = class_numbers(labels, check_shapes("... K", logits=logits))
     check_number("correct", correct, lambda v: 0 <= v <= 1, "a number in [0, 1]")
     check_positive("temperature", temperature)
-    check_option("variant", variant, lambda v: v in ("cross_entropy", "divergence"), "'cross_entropy' or 'divergence'")
+    check_option("variant", variant, lambda v: v in ("library", "official"), "'library' or 'official'")
     logits, labels = shown(where, logits, labels)
-    if variant == "cross_entropy":
+    if variant == "library":
         wrong = 1 - wide(correct)
         each = cross_entropy(tempered(logits, temperature), labels, smoothing=wrong, others=True)
         return counted(each / wide(temperature), where)

@@ -478,7 +478,7 @@ def tf_kd(
     weight: Weight = 1.0,
     correct: float = 0.9,
     temperature: float = 20.0,
-    variant: Literal["cross_entropy", "divergence"] = "cross_entropy",
+    variant: Literal["library", "official"] = "library",
     axis_name: AxisName = None,
     micro: int = 1,
 ) -> Method: ...

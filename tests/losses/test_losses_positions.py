@@ -40,7 +40,7 @@ POSITIONS = {
     "focal": lambda s, t, y, q, w: losses.focal(s, y, **w),
     "cyclical_focal": lambda s, t, y, q, w: losses.cyclical_focal(s, y, easy=0.3, **w),
     "teacher_free": lambda s, t, y, q, w: losses.teacher_free(s, y, **w),
-    "teacher_free, divergence": lambda s, t, y, q, w: losses.teacher_free(s, y, variant="divergence", **w),
+    "teacher_free, official": lambda s, t, y, q, w: losses.teacher_free(s, y, variant="official", **w),
     "confidence_penalty": lambda s, t, y, q, w: losses.confidence_penalty(s, **w),
 }
 

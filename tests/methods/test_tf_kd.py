@@ -21,7 +21,7 @@ def test_golden_of_the_authors(golden):
     """They divide the divergence by the number of classes too."""
     g = golden("tf_kd/reg")
     alpha, classes = g["hp_alpha"].item(), g["logits_s"].shape[1]
-    options = {"correct": 0.99, "temperature": g["hp_temperature"].item(), "variant": "divergence"}
+    options = {"correct": 0.99, "temperature": g["hp_temperature"].item(), "variant": "official"}
     both = combine(labels_objective(1 - alpha), tf_kd_objective(weight=alpha * g["hp_multiplier"].item() / classes, **options))
     same_as_golden(g, lambda z: total(both, seen_of({"logits": z}, g["labels"])), "logits_s")
 

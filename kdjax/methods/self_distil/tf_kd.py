@@ -13,7 +13,7 @@ def tf_kd_objective(
     weight: Weight = 1.0,
     correct: float = 0.9,
     temperature: float = 20.0,
-    variant: Literal["cross_entropy", "divergence"] = "cross_entropy",
+    variant: Literal["library", "official"] = "library",
 ) -> Objective:
     """A virtual teacher that is mostly right, and gives all other classes the same.
 
@@ -25,7 +25,7 @@ def tf_kd_objective(
       weight: factor of the term.
       correct: what the virtual teacher gives to the label, in [0, 1].
       temperature: T, above 0.
-      variant: `"cross_entropy"`, or `"divergence"`, `KL(softmax(u / T) || softmax(z))`: the authors have label_weight 0.9, weight
+      variant: `"library"`, or `"official"`, `KL(softmax(u / T) || softmax(z))`: the authors have label_weight 0.9, weight
         0.1 and correct 0.99.
 
     Reference: Yuan et al., Revisiting Knowledge Distillation via Label Smoothing Regularization, CVPR 2020 (arXiv 1909.11723).
