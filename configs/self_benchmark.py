@@ -7,7 +7,7 @@ These methods regularise, and have something to do where a network over-fits: 2,
 their side. No method sees others. Each keeps its published weights, in `config.methods.<name>`, and chooses its learning rate by
 validation images, as the network alone does (`sweep`, `baseline_rates`). `kd` is one round of born-again networks: the first seed
 of the network alone teaches all. All are compared with it, with the network alone, with label smoothing and with mixup, paired by
-seed. The report says how many images pass the network in a step: equal steps are not equal costs. The table was not computed yet.
+seed. The report says how many images pass the network in a step: equal steps are not equal costs. The table: `configs/README.md`.
 """
 
 from ml_collections import ConfigDict
@@ -23,7 +23,8 @@ from kdjax.experiment.report_table import ReportTable
 SOURCES = {"fashion_mnist": ("tfds:fashion_mnist", 14), "cifar10": ("tfds:cifar10", 16)}
 # What passes the network in a step, in images of the network alone: others of the class, views, submodels, mixtures, the teacher's.
 PASSES = {"cosub": 2, "cs_kd": 2, "ddgsd": 2, "kd": 2, "mixskd": 2}
-OTHERS = ("cosub", "dropout", "supervised")  # for nets with stochastic depth; a control of sd_dropout; the network alone
+# For nets with stochastic depth; without ranges the labels alone; a control of sd_dropout; the network alone.
+OTHERS = ("cosub", "cyclical", "dropout", "supervised")
 
 
 def make_kd(c):
