@@ -105,6 +105,7 @@ def build(config: Config) -> Experiment:
     seen = {"augment": per_image(), "view": inputs_of} if text else {}
     on_way = {"intermediate": True, "evaluate": lambda collect, split, final: {}, **seen}
     if text:
+        check_option("--config.mask", config.mask, lambda share: 0 < share <= 1, "a share above 0, at most 1")
         on_way["augment"] = masked_tokens(tokens=BYTES, share=config.mask)
     try:
         few = subset(others.train, few_labels(others.train.labels(), config.per_class, config.data.seed))

@@ -78,7 +78,7 @@ def test_what_is_no_such_set_is_refused(tmp_path):
             InputError, match=f"^--config.data.source={config.data.source} is not accepted: expected {wanted} of one"
         ):
             swa.build(config)
-    with pytest.raises(InputError, match=r"share=2.0 is not accepted"):
+    with pytest.raises(InputError, match=r"^--config.mask=2.0 is not accepted: expected a share above 0, at most 1"):
         texts(tmp_path, mask=2.0)
 
 
