@@ -12,6 +12,7 @@ from kdjax.core.linen_net import from_linen
 from kdjax.core.net import Net
 from kdjax.core.unit import unit
 from kdjax.models.conv import fan_in_uniform
+from kdjax.models.gelu import gelu
 from kdjax.models.iterative_norm import IterativeNorm
 from kdjax.models.norm import batch_norm
 
@@ -86,7 +87,7 @@ class MLPHead(nn.Module):
         return {"embedding": x.astype(jnp.float32)}
 
 
-_ACTIVATIONS = {"relu": nn.relu, "gelu": lambda x: nn.gelu(x, approximate=False), "identity": lambda x: x}
+_ACTIVATIONS = {"relu": nn.relu, "gelu": gelu, "identity": lambda x: x}
 _LAST_NORMS = ("none", "affine", "plain", "iterative")
 
 

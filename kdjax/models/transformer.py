@@ -11,6 +11,7 @@ from kdjax.core.arrays import AxisName
 from kdjax.core.check import InputError
 from kdjax.models.conv import convolution, fan_in_uniform
 from kdjax.models.drop_path import drop_path
+from kdjax.models.gelu import gelu
 from kdjax.models.positions import EXTRA, grid_of, sincos_positions
 
 normal = nn.initializers.normal(0.02)  # the authors truncate it at 100 deviations, where nothing is cut
@@ -49,7 +50,7 @@ class TransformerBlock(nn.Module):
         x = x + first.put(dense(width, self.dtype, "proj")(y.reshape(-1, tokens, width)))
         second = drop_path(self, len(x), self.drop_path, **options)
         y = dense(4 * width, self.dtype, "fc1")(norm(self.dtype, "norm2")(second.take(x)))
-        x = x + second.put(dense(width, self.dtype, "fc2")(nn.gelu(y, approximate=False)))
+        x = x + second.put(dense(width, self.dtype, "fc2")(gelu(y)))
         return x, {k: first.back(a.swapaxes(1, 2)) for k, a in (("query", query), ("key", key), ("value", value))}
 
 
