@@ -15,8 +15,8 @@ def gelu(x: jax.Array) -> jax.Array:
     Reference:
       Hendrycks, Gimpel, "Gaussian Error Linear Units (GELUs)", arXiv 1606.08415.
 
-    >>> print(gelu(jnp.array([-1.0, 0.0, 1.0])).round(4))
-    [-0.1587  0.      0.8413]
+    >>> [f"{value:.4f}" for value in gelu(jnp.array([-1.0, 0.0, 1.0]))]
+    ['-0.1587', '0.0000', '0.8413']
     """
     return x * _normal_cdf(x)
 
