@@ -100,7 +100,7 @@ def _programs(name: str, stage: Stage, run: Run, given: Mapping[str, Frozen]) ->
         wanted = "expected the same method built with axis_name=None as its Stage.unmapped"
         raise InputError(f"stage {name!r} is built for a mapped axis ({error}): {wanted}") from None
     if stage.source is not None:
-        rows = {k: jax.ShapeDtypeStruct((stage.batch, *x.shape[1:]), x.dtype) for k, x in _row(stage.source).items()}
+        rows = {k: np.broadcast_to(x, (stage.batch, *x.shape[1:])) for k, x in _row(stage.source).items()}
         found["augmentation"], _ = trace(lambda key, rows: augmented(stage, key, rows, 0), key, rows)
     if (cache := stage.teacher_cache) is not None:
         found["teacher outputs"], _ = trace(lambda taps: decode(cache, encode(cache, taps)), batch["teacher"])

@@ -49,10 +49,11 @@ def _cost(equation: Any, alive: list[bool]) -> int:
         each = kernel.size // kernel.shape[numbers[0]]  # numbers that a pixel of a channel is made of
         return 2 * equation.outvars[0].aval.size * each // math.prod(options["lhs_dilation"])
     if name == "scan":
-        carried = options["num_carry"]
-        return options["length"] * _of(options["jaxpr"].jaxpr, [True] * carried + alive[carried:])
+        turn = _program(options["jaxpr"])
+        carried = [x.aval.ndim == stacked.aval.ndim for x, stacked in zip(turn.outvars, equation.outvars, strict=True)]
+        return options["length"] * _of(turn, [any(pair) for pair in zip(carried, alive, strict=True)])
     if name == "cond":
-        return max(_of(branch.jaxpr, alive) for branch in options["branches"])
+        return max(_of(_program(branch), alive) for branch in options["branches"])
     times = options["mesh"].size if name == "shard_map" else options.get("axis_size", 1) if name == "pmap" else 1
     return times * sum(
         _of(inside, alive if len(inside.outvars) == len(alive) else [True] * len(inside.outvars)) for inside in _inside(options)
@@ -62,6 +63,10 @@ def _cost(equation: Any, alive: list[bool]) -> int:
 def _inside(options: dict) -> Iterator[Any]:
     """The programs that an equation calls."""
     for value in options.values():
-        inside = getattr(value, "jaxpr", value)
-        if hasattr(inside, "eqns"):
-            yield inside
+        if hasattr(_program(value), "eqns"):
+            yield _program(value)
+
+
+def _program(value: Any) -> Any:
+    """A program without the constants that it is closed over."""
+    return getattr(value, "jaxpr", value)

@@ -120,8 +120,7 @@ def folder_of(stage: Stage, run: Run, teacher: Frozen, wanted: Mapping[str, Any]
         return user_path(cache.folder)
     above = run.cache if run.cache and jax.process_count() == 1 else run.folder
     row = read_sound(stage.source, np.zeros(1, np.int32), skip=True)[0]
-    batch = {name: jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype) for name, x in row.items()}
-    program, _ = trace(partial(_ask, stage), teacher.params, teacher.stats, jax.random.key(0), batch, np.int32(0))
+    program, _ = trace(partial(_ask, stage), teacher.params, teacher.stats, jax.random.key(0), row, np.int32(0))
     return above / f"outputs-{fingerprint.of_json([wanted, fingerprint.of_inputs(stage.source), program, machine_of(run)])[:32]}"
 
 
