@@ -107,7 +107,9 @@ def test_the_student_s_part_over_devices_is_the_same(run, mapped):
     else:
         whole, rows = (jax.NamedSharding(mesh, spec) for spec in (P(), P("data")))
         step = jax.jit(method.step, in_shardings=(whole, rows, whole), out_shardings=whole)
-    close(step(state, BATCH, key)[0], expected, rtol=1e-6, atol=1e-6)
+    found = step(state, BATCH, key)[0]
+    close(found._replace(metrics={}), expected._replace(metrics={}), rtol=1e-6, atol=1e-6)
+    close(found.metrics, expected.metrics, rtol=1e-6, atol=400 * 3e-8)  # T^2 times the rounding of a sum
 
 
 @pytest.mark.parametrize(
