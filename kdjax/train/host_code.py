@@ -18,7 +18,7 @@ import numpy as np
 from kdjax.data import Source
 from kdjax.train import fingerprint
 
-_DOCUMENTED = 0x4000000  # the flag of code whose first constant is its docstring, from Python 3.13 on
+_DOCUMENTED = 0x4000000  # the flag of code whose first constant is its docstring, from Python 3.14 on
 
 
 def of_host_code(x: Any) -> str:
@@ -119,7 +119,7 @@ def _is_own(module: str | None) -> bool:
 def _code(code: CodeType) -> Any:
     """What a function does, without its docstring, its name and its place in a file."""
     constants = list(code.co_consts)
-    flagged = sys.version_info < (3, 13) or bool(code.co_flags & _DOCUMENTED)
+    flagged = sys.version_info < (3, 14) or bool(code.co_flags & _DOCUMENTED)
     if flagged and constants and isinstance(constants[0], str) and not code.co_name.startswith("<"):
         constants[0] = None
     told = [_code(x) if isinstance(x, CodeType) else repr(sorted(x)) if isinstance(x, frozenset) else repr(x) for x in constants]
