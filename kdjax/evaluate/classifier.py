@@ -54,6 +54,26 @@ def classification_together(specification: dict) -> Callable:
     return measure
 
 
+def with_stored(evaluate: Callable, precision: str, sizes: Mapping[str, float] | None = None) -> Callable:
+    """Makes a measure that also tells how often a network names the same class as itself with its kernels kept in fewer bytes.
+
+    Args:
+      evaluate: the measure of the network.
+      precision: the name in `predict` of the network with such kernels.
+      sizes: further measures, told at the end, that are the same for every member.
+    """
+
+    def measure(collect: Callable, split: str, final: bool) -> dict[str, np.ndarray]:
+        measures = evaluate(collect, split, final)
+        outputs, _ = collect(split, "logits")
+        whole, stored = next(iter(outputs.values()))["logits"], outputs[precision]["logits"]
+        agreement = np.mean(jax.vmap(top1_agreement)(whole, stored), -1) * 100
+        constant = {name: np.full(len(agreement), value) for name, value in (sizes or {}).items() if final}
+        return measures | {f"{precision}_agreement": agreement} | constant
+
+    return measure
+
+
 def near_chance(measures: Mapping[str, Sequence[float]], classes: int) -> bool:
     """Whether a network, of one member, is right hardly more often than a guess: less than twice as often.
 

@@ -68,6 +68,7 @@ MEASURES: Mapping[str, Measure] = {
         Measure("nll", "nats", "lower", 3),
         Measure("brier", "0 to 2", "lower", 3),
         Measure("loss", "", "lower", 3),
+        Measure("megabytes", "MB", "lower", 3),
         Measure("perplexity", "", "lower", 2),
         Measure("rank_me", "dimensions", "higher", 3),
         Measure("feature_spread", "", "higher", 3),

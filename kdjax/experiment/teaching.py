@@ -9,15 +9,16 @@ import jax.numpy as jnp
 from kdjax import data, models
 from kdjax.core import Frozen, InputError, Net, check_option
 from kdjax.core.paths import user_path
-from kdjax.evaluate.classifier import classification, classification_together
-from kdjax.experiment.classifier import ClassifierContext
+from kdjax.evaluate.classifier import classification, classification_together, with_stored
+from kdjax.experiment.classifier import ClassifierContext, supervised
 from kdjax.experiment.config import Config
 from kdjax.experiment.context import context_fields
 from kdjax.experiment.data import seen_shape
 from kdjax.experiment.nets import given_normalisation, net_specification
 from kdjax.experiment.start import with_options
+from kdjax.models.stored import PRECISIONS, megabytes, store, stored
 from kdjax.train import Stage
-from kdjax.train.teacher import Teacher, ensemble_of, read_teacher, together
+from kdjax.train.teacher import Teacher, beside_stored, ensemble_of, kept, read_teacher, together
 
 
 class Teaching(NamedTuple):
@@ -31,6 +32,7 @@ class Teaching(NamedTuple):
       outside: where it comes from, with its sha256; None where it is trained here.
       separate: shares of several teachers that each have a loss of their own, else ().
       classes: how many each teacher from outside tells apart, by its path; 0: it is an encoder.
+      precision: that its kernels are kept in, which the specification does not say.
     """
 
     net: Net
@@ -40,6 +42,7 @@ class Teaching(NamedTuple):
     outside: Teacher | None = None
     separate: tuple[float, ...] = ()
     classes: tuple[tuple[str, int], ...] = ()
+    precision: str = "float32"
 
     @property
     def normalisation(self) -> dict[str, list[float]]:
@@ -54,6 +57,10 @@ class Teaching(NamedTuple):
                 raise InputError(f"--config.teacher={path} is not accepted: it holds an encoder without classes")
             if classes != there:
                 raise InputError(f"--config.teacher={path} is not accepted: it has {classes} classes, the data has {there}")
+
+    def check_whole(self, what: str) -> None:
+        """Refuses a teacher with its kernels kept in fewer bytes, for what takes its weights apart or trains them."""
+        check_option("--config.teacher_precision", self.precision, lambda p: p == "float32", f"'float32' with {what}")
 
 
 _MOST = 256  # teachers, each of which is traced into every step
@@ -74,23 +81,41 @@ def teacher_of(config: Config, dataset: data.Dataset, *, sees_images: bool = Tru
     specification |= given_normalisation(own, "teacher_", dataset)
     paths = _paths(config.teacher) if "teachers" in config else [config.teacher] * bool(config.teacher)
     count, shares = _several(config, len(paths))
+    precision = config.get("teacher_precision") or "float32"
+    check_option("--config.teacher_precision", precision, lambda p: p in PRECISIONS, " or ".join(map(repr, PRECISIONS)))
     separate = shares if count > 1 and config.teachers_combine == "separate" else ()
     if paths:
         read = [_read(config, path, specification, dataset) for path in paths]
         classes = tuple((path, found) for path, (_, found) in zip(paths, read, strict=True))
         teachers = [teacher for teacher, _ in read]
         teacher = teachers[0] if count == 1 else together(teachers, _ensemble([one.specification for one in teachers], shares))
-        frozen = teacher.frozen()
-        return Teaching(teacher.net, {}, lambda results: {"teacher": frozen}, teacher.specification, teacher, separate, classes)
+        teacher = teacher._replace(precision=precision)
+        frozen, net = teacher.frozen(), stored(teacher.net, precision)
+        return Teaching(net, {}, lambda _: {"teacher": frozen}, teacher.specification, teacher, separate, classes, precision)
     whole = specification if count == 1 else _ensemble([specification] * count, shares)
     c = ClassifierContext(name="teacher", **context_fields(config, dataset, section, specification=specification, members=count))
 
     def given(results):
         trained = [results["teacher"].frozen(member=k) for k in range(count)]
-        return {"teacher": trained[0] if count == 1 else ensemble_of(trained, whole)}
+        return {"teacher": kept(trained[0] if count == 1 else ensemble_of(trained, whole), precision)}
 
-    stages = c.stage(evaluate=classification if count == 1 else classification_together(whole))
-    return Teaching(c.build(whole), stages, given, whole, separate=separate)
+    evaluate = classification if count == 1 else classification_together(whole)
+    stages = c.stage(evaluate=evaluate) if precision == "float32" else _measured_stored(c, evaluate, precision)
+    return Teaching(stored(c.build(whole), precision), stages, given, whole, separate=separate, precision=precision)
+
+
+def _measured_stored(c, evaluate, precision):
+    """The stage of a teacher, which also tells what its answers and bytes are once its kernels are kept in another precision."""
+
+    def make(c):
+        method = supervised(c)
+        return method._replace(predict=beside_stored(method.predict, method.weights, c.network, precision))
+
+    images = jax.ShapeDtypeStruct((1, *seen_shape(c.config.data, c.dataset)), jnp.float32)
+    params, _ = jax.eval_shape(c.network.init, jax.random.key(0), images)
+    fewer = jax.eval_shape(lambda params: store(params, precision), params)
+    sizes = {"megabytes": megabytes(params), f"{precision}_megabytes": megabytes(fewer)}
+    return c.stage(make, evaluate=with_stored(evaluate, precision, sizes))
 
 
 def _paths(text):

@@ -1,6 +1,6 @@
 """A teacher from outside: from a run, a file of weights, an Orbax checkpoint."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +10,8 @@ from kdjax import models
 from kdjax.core import Follower, Frozen, InputError, Net, read_by_name
 from kdjax.core.paths import user_path
 from kdjax.core.printable import printable
+from kdjax.evaluate.classifier import with_stored
+from kdjax.models.stored import Precision, store, stored
 from kdjax.train import fingerprint
 from kdjax.train.collect import Collector, on_devices
 from kdjax.train.devices import place
@@ -31,6 +33,7 @@ class Teacher(NamedTuple):
       specification: what `models.build` makes the net from.
       members: the teachers it is made of, where they are several.
       told: which part of the file it is, and what was left over; empty where it is all of it.
+      precision: that its kernels are kept in while it teaches; `params` are whole.
     """
 
     net: Net
@@ -41,10 +44,37 @@ class Teacher(NamedTuple):
     specification: dict
     members: tuple["Teacher", ...] = ()
     told: str = ""
+    precision: Precision = "float32"
 
     def frozen(self) -> Frozen:
         """For a stage; the source is made of the weights' sha256, of what was taken, and of the net, normalisation included."""
-        return Frozen(self.params, self.stats, f"{self.sha256}/{fingerprint.of_json([self.specification, self.told])}")
+        whole = Frozen(self.params, self.stats, f"{self.sha256}/{fingerprint.of_json([self.specification, self.told])}")
+        return kept(whole, self.precision)
+
+
+def kept(teacher: Frozen, precision: Precision) -> Frozen:
+    """A frozen teacher with its kernels kept in another precision, for the net that `models.stored` gives."""
+    if precision == "float32":
+        return teacher
+    return Frozen(store(teacher.params, precision), teacher.stats, f"{teacher.source} {precision}")
+
+
+def beside_stored(predict: Callable, weights: Callable, net: Net, precision: Precision) -> Callable:
+    """The `predict` of a method with a network more, by the name of a precision: the first one, with its kernels kept in that.
+
+    Args:
+      predict: of the method, and so is `weights`.
+      weights: likewise.
+      net: the first network.
+      precision: of the kernels.
+    """
+
+    def both(state, inputs):
+        params, stats = next(iter(weights(state).values()))
+        taps, _ = stored(net, precision).apply(store(params, precision), stats, inputs, train=False)
+        return {**predict(state, inputs), precision: taps}
+
+    return both
 
 
 def together(teachers: Sequence[Teacher], specification: dict) -> Teacher:
@@ -110,8 +140,14 @@ def measure_teacher(teacher: Teacher, run: Run, stage: Stage) -> dict[str, list[
       run: its images, and where it computes.
       stage: that learns from it, whose measures and whose view of the images it has.
     """
-    predict, _ = read_by_name(network=teacher.net)
+    predict, weights = read_by_name(network=teacher.net)
+    evaluate = stage.evaluate
+    if teacher.precision != "float32":
+        predict, evaluate = (
+            beside_stored(predict, weights, teacher.net, teacher.precision),
+            with_stored(evaluate, teacher.precision),
+        )
     state = place(stack([_Alone(Follower(teacher.params, teacher.stats))]), run.devices, lead=1)
     ask = Collector(predict, run, on_devices(run), stage.view)
-    measures = stage.evaluate(ask(state), "test", True)
+    measures = evaluate(ask(state), "test", True)
     return {f"test_{name}": np.ravel(value).astype(float).tolist() for name, value in measures.items()}

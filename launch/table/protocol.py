@@ -127,7 +127,11 @@ def words(about: Mapping[str, Any], summary: Mapping[str, Any], stages: Sequence
         said.append("networks " + networks)
     if (teacher := _teacher(about, config)) and "teacher" not in skip:
         single = teacher == TRAINED and config.get("teachers", 1) == 1
-        said.append(f"teacher {teacher.rstrip('/').rpartition('/')[2]}" + ", one network for all seeds and students" * single)
+        said.append(
+            f"teacher {teacher.rstrip('/').rpartition('/')[2]}"
+            + ", one network for all seeds and students" * single
+            + _kernels(config)
+        )
     if (starts := _starts(about)) and "init" not in skip:
         said.append(f"started from weights: {starts}")
     if views := left.get("cache.views"):
@@ -181,6 +185,11 @@ def _teacher(about: Mapping[str, Any], config: Mapping[str, Any]) -> str:
         return TRAINED
     sha256 = given_teacher(about).get("sha256", "")
     return f"given, sha256 {sha256[:12]}" if sha256 else str(config["teacher"])
+
+
+def _kernels(config: Mapping[str, Any]) -> str:
+    precision = config.get("teacher_precision") or "float32"
+    return "" if precision == "float32" else f", its kernels kept in {precision} while it teaches"
 
 
 def _starts(about: Mapping[str, Any]) -> str:

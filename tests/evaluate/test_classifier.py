@@ -3,7 +3,7 @@
 import numpy as np
 from collected import LABELS, collected
 
-from kdjax.evaluate.classifier import classification, classification_together, near_chance, sampling_error
+from kdjax.evaluate.classifier import classification, classification_together, near_chance, sampling_error, with_stored
 
 
 def right(count, scale=5.0):
@@ -36,6 +36,16 @@ def test_with_an_encoder_as_teacher_there_is_no_agreement():
     networks = {"student": {"logits": right(9)[None]}, "teacher": {"pooled": np.zeros((1, 12, 3))}}
     found = classification(collected({"test": networks}), "test", True)
     assert found["accuracy"] == 75 and "agreement" not in found
+
+
+def test_a_network_agrees_with_itself_in_fewer_bytes_where_both_name_one_class():
+    networks = {"network": {"logits": np.stack([right(9), right(6)])}, "int8": {"logits": np.stack([right(12), right(6)])}}
+    measure = with_stored(classification, "int8", {"int8_megabytes": 0.5})
+    on_the_way = measure(collected({"val": networks}), "val", False)
+    assert {k: v.tolist() for k, v in on_the_way.items()} == {
+        "accuracy": [75, 50], "int8_accuracy": [100, 50], "int8_agreement": [75, 100],
+    }  # fmt: skip
+    assert measure(collected({"val": networks}), "val", True)["int8_megabytes"].tolist() == [0.5, 0.5]
 
 
 def test_networks_that_answer_together_have_the_accuracy_of_their_mean():

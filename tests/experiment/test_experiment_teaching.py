@@ -9,6 +9,8 @@ from ml_collections import ConfigDict
 from kdjax import models
 from kdjax.core import InputError
 from kdjax.experiment.teaching import teacher_of
+from kdjax.models.stored import restore, store
+from kdjax.train import Result
 
 NET = {"name": "conv_net", "widths": (3,)}
 
@@ -35,6 +37,38 @@ def test_several_teachers_are_members_of_one_stage(given):
     assert teacher_of(*given).separate == (0.25, 0.75)
     given[0].teachers = 1
     with pytest.raises(InputError, match=r"teacher_weights=\(1.0, 3.0\) is not accepted with one teacher"):
+        teacher_of(*given)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "int8"])
+def test_it_teaches_with_its_kernels_in_fewer_bytes(given, tmp_path, precision):
+    whole = teacher_of(*given)
+    given[0].teacher_precision = precision
+    found = teacher_of(*given)
+    images = jnp.ones((1, 8, 8, 1))
+    params, stats = whole.net.init(jax.random.key(0), images)
+    results = {"teacher": Result({"network": jax.tree.map(lambda x: x[None], {"params": params, "stats": stats})}, {}, "d", 0)}
+    frozen = found.given(results)["teacher"]
+    assert frozen.source == f"{whole.given(results)['teacher'].source} {precision}" and found.specification == whole.specification
+    logits = found.net.apply(frozen.params, frozen.stats, images, train=False)[0]["logits"]
+    expected = whole.net.apply(restore(store(params, precision)), stats, images, train=False)[0]["logits"]
+    assert (logits == expected).all()
+    method = found.stages["teacher"].method
+    batch = {"image": images, "label": jnp.zeros(1, jnp.int32), "index": jnp.zeros(1, jnp.int32)}
+    state = jax.eval_shape(method.init, jax.random.key(0), batch, {})
+    assert set(jax.eval_shape(method.predict, state, images)) == {"network", precision}
+    own = {**NET, "classes": 4}
+    models.write_weights(tmp_path / "own.safetensors", params, stats, own)
+    given[0].teacher = str(tmp_path / "own.safetensors")
+    outside = teacher_of(*given)
+    assert outside.outside and outside.outside.precision == precision and outside.given({})["teacher"].source.endswith(precision)
+    with pytest.raises(InputError, match=rf"teacher_precision='{precision}' is not accepted: expected 'float32' with hsakd"):
+        outside.check_whole("hsakd")
+
+
+def test_other_precisions_are_refused(given):
+    given[0].teacher_precision = "int4"
+    with pytest.raises(InputError, match=r"teacher_precision='int4' is not accepted: expected 'float32' or 'bfloat16' or"):
         teacher_of(*given)
 
 

@@ -203,3 +203,6 @@ def test_a_teacher_is_measured_as_the_stage_that_learns_from_it(tmp_path):
     teacher = Teacher(linear(), params, stats, "", "", {})
     one = stage(evaluate=evaluate, view=lambda batch: batch["image"] * 0.0 + 2)
     assert measure_teacher(teacher, run(tmp_path), one) == {"test_distance": [2.0]}
+    found = measure_teacher(teacher._replace(precision="int8"), run(tmp_path), one)
+    assert set(found) == {"test_distance", "test_int8_agreement"} and 90 < found["test_int8_agreement"][0] <= 100
+    assert teacher._replace(precision="int8").frozen().params[0].values.dtype == jnp.int8
