@@ -59,7 +59,7 @@ def train_ft(c, *, first=first_stage(methods.paraphraser, schedule="constant", l
 
 def train_hsakd(c, *, first=first_stage(methods.hsakd_teacher, epochs=100, drops=(0.3, 0.6, 0.9))):
     """Branches behind the teacher's stages, one set for all students; then the student with branches of its own."""
-    c.teaching.check_whole("hsakd, whose teacher is trained on")
+    c.teaching.check_float32("hsakd, whose teacher is trained on")
     before, net = c.first(methods.hsakd_teacher, first), c.teaching.specification
     branched = student_nets.branched(net)
     teacher = before.stage(

@@ -54,20 +54,20 @@ def classification_together(specification: dict) -> Callable:
     return measure
 
 
-def with_stored(evaluate: Callable, precision: str, sizes: Mapping[str, float] | None = None) -> Callable:
-    """Makes a measure that also tells how often a network names the same class as itself with its kernels kept in fewer bytes.
+def with_quantised(evaluate: Callable, precision: str, sizes: Mapping[str, float] | None = None) -> Callable:
+    """Makes a measure that also tells how often a network names the same class as itself with its kernels quantised.
 
     Args:
       evaluate: the measure of the network.
-      precision: the name in `predict` of the network with such kernels.
+      precision: of the kernels, the name in `predict` of that network.
       sizes: further measures, told at the end, that are the same for every member.
     """
 
     def measure(collect: Callable, split: str, final: bool) -> dict[str, np.ndarray]:
         measures = evaluate(collect, split, final)
         outputs, _ = collect(split, "logits")
-        whole, stored = next(iter(outputs.values()))["logits"], outputs[precision]["logits"]
-        agreement = np.mean(jax.vmap(top1_agreement)(whole, stored), -1) * 100
+        whole, quantised = next(iter(outputs.values()))["logits"], outputs[precision]["logits"]
+        agreement = np.mean(jax.vmap(top1_agreement)(whole, quantised), -1) * 100
         constant = {name: np.full(len(agreement), value) for name, value in (sizes or {}).items() if final}
         return measures | {f"{precision}_agreement": agreement} | constant
 

@@ -218,7 +218,7 @@ def build(config: Config, table: Table, objectives: Table) -> Experiment:
     """
     dataset = load_data(config, learned=not config.teacher or bool(config.get("references")))
     teaching, inception = teacher_of(config, dataset, sees_images=False), read_inception(config.inception)
-    teaching.check_whole("made-up images, which the same net in float32 is asked about too")
+    teaching.check_float32("made-up images, which the same net in float32 is asked about too")
     together = "'ensemble': images are made for all teachers together"
     check_option("--config.teachers_combine", config.teachers_combine, lambda way: way == "ensemble", together)
     if inception and dataset.shape[-1] not in (1, 3):

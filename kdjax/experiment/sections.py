@@ -93,7 +93,7 @@ def teacher_section(mean: tuple[float, ...] = (), std: tuple[float, ...] = ()) -
         "teacher_mean": mean,
         "teacher_std": std,
         "teacher_part": "",  # of a file with several networks: a key, a prefix of names, or ema for averaged weights
-        "teacher_precision": "",  # that its kernels are kept in while it teaches: bfloat16, int8 (by channel); empty: float32
+        "teacher_precision": "",  # of its kernels while it teaches: bfloat16, int8 (by channel); empty: float32
         "teacher_resize": False,  # resize the positions of a transformer that was made for images of another side
     }
 

@@ -9,16 +9,18 @@ import jax.numpy as jnp
 from kdjax import data, models
 from kdjax.core import Frozen, InputError, Net, check_option
 from kdjax.core.paths import user_path
-from kdjax.evaluate.classifier import classification, classification_together, with_stored
+from kdjax.evaluate.classifier import classification, classification_together, with_quantised
 from kdjax.experiment.classifier import ClassifierContext, supervised
 from kdjax.experiment.config import Config
 from kdjax.experiment.context import context_fields
 from kdjax.experiment.data import seen_shape
 from kdjax.experiment.nets import given_normalisation, net_specification
 from kdjax.experiment.start import with_options
-from kdjax.models.stored import PRECISIONS, megabytes, store, stored
+from kdjax.models.quantised import megabytes, quantise, quantised
 from kdjax.train import Stage
-from kdjax.train.teacher import Teacher, beside_stored, ensemble_of, kept, read_teacher, together
+from kdjax.train.teacher import Teacher, beside_quantised, ensemble_of, quantised_teacher, read_teacher, together
+
+_AS_IS = "'' for float32"
 
 
 class Teaching(NamedTuple):
@@ -58,9 +60,9 @@ class Teaching(NamedTuple):
             if classes != there:
                 raise InputError(f"--config.teacher={path} is not accepted: it has {classes} classes, the data has {there}")
 
-    def check_whole(self, what: str) -> None:
-        """Refuses a teacher with its kernels kept in fewer bytes, for what takes its weights apart or trains them."""
-        check_option("--config.teacher_precision", self.precision, lambda p: p == "float32", f"'float32' with {what}")
+    def check_float32(self, what: str) -> None:
+        """Refuses a teacher with quantised kernels, for what takes its weights apart or trains them."""
+        check_option("--config.teacher_precision", self.precision, lambda p: p == "float32", f"{_AS_IS}, with {what}")
 
 
 _MOST = 256  # teachers, each of which is traced into every step
@@ -81,8 +83,11 @@ def teacher_of(config: Config, dataset: data.Dataset, *, sees_images: bool = Tru
     specification |= given_normalisation(own, "teacher_", dataset)
     paths = _paths(config.teacher) if "teachers" in config else [config.teacher] * bool(config.teacher)
     count, shares = _several(config, len(paths))
-    precision = config.get("teacher_precision") or "float32"
-    check_option("--config.teacher_precision", precision, lambda p: p in PRECISIONS, " or ".join(map(repr, PRECISIONS)))
+    precision = config.get("teacher_precision", "")
+    check_option(
+        "--config.teacher_precision", precision, lambda p: p in ("", "bfloat16", "int8"), f"'bfloat16', 'int8' or {_AS_IS}"
+    )
+    precision = precision or "float32"
     separate = shares if count > 1 and config.teachers_combine == "separate" else ()
     if paths:
         read = [_read(config, path, specification, dataset) for path in paths]
@@ -90,32 +95,32 @@ def teacher_of(config: Config, dataset: data.Dataset, *, sees_images: bool = Tru
         teachers = [teacher for teacher, _ in read]
         teacher = teachers[0] if count == 1 else together(teachers, _ensemble([one.specification for one in teachers], shares))
         teacher = teacher._replace(precision=precision)
-        frozen, net = teacher.frozen(), stored(teacher.net, precision)
+        frozen, net = teacher.frozen(), quantised(teacher.net, precision)
         return Teaching(net, {}, lambda _: {"teacher": frozen}, teacher.specification, teacher, separate, classes, precision)
     whole = specification if count == 1 else _ensemble([specification] * count, shares)
     c = ClassifierContext(name="teacher", **context_fields(config, dataset, section, specification=specification, members=count))
 
     def given(results):
         trained = [results["teacher"].frozen(member=k) for k in range(count)]
-        return {"teacher": kept(trained[0] if count == 1 else ensemble_of(trained, whole), precision)}
+        return {"teacher": quantised_teacher(trained[0] if count == 1 else ensemble_of(trained, whole), precision)}
 
     evaluate = classification if count == 1 else classification_together(whole)
-    stages = c.stage(evaluate=evaluate) if precision == "float32" else _measured_stored(c, evaluate, precision)
-    return Teaching(stored(c.build(whole), precision), stages, given, whole, separate=separate, precision=precision)
+    stages = c.stage(evaluate=evaluate) if precision == "float32" else _measured_quantised(c, evaluate, precision)
+    return Teaching(quantised(c.build(whole), precision), stages, given, whole, separate=separate, precision=precision)
 
 
-def _measured_stored(c, evaluate, precision):
-    """The stage of a teacher, which also tells what its answers and bytes are once its kernels are kept in another precision."""
+def _measured_quantised(c, evaluate, precision):
+    """The stage of a teacher, which also tells what its answers and bytes are once its kernels are quantised."""
 
     def make(c):
         method = supervised(c)
-        return method._replace(predict=beside_stored(method.predict, method.weights, c.network, precision))
+        return method._replace(predict=beside_quantised(method.predict, method.weights, c.network, precision))
 
     images = jax.ShapeDtypeStruct((1, *seen_shape(c.config.data, c.dataset)), jnp.float32)
     params, _ = jax.eval_shape(c.network.init, jax.random.key(0), images)
-    fewer = jax.eval_shape(lambda params: store(params, precision), params)
+    fewer = jax.eval_shape(lambda params: quantise(params, precision), params)
     sizes = {"megabytes": megabytes(params), f"{precision}_megabytes": megabytes(fewer)}
-    return c.stage(make, evaluate=with_stored(evaluate, precision, sizes))
+    return c.stage(make, evaluate=with_quantised(evaluate, precision, sizes))
 
 
 def _paths(text):

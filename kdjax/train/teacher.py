@@ -10,8 +10,8 @@ from kdjax import models
 from kdjax.core import Follower, Frozen, InputError, Net, read_by_name
 from kdjax.core.paths import user_path
 from kdjax.core.printable import printable
-from kdjax.evaluate.classifier import with_stored
-from kdjax.models.stored import Precision, store, stored
+from kdjax.evaluate.classifier import with_quantised
+from kdjax.models.quantised import Precision, quantise, quantised
 from kdjax.train import fingerprint
 from kdjax.train.collect import Collector, on_devices
 from kdjax.train.devices import place
@@ -49,17 +49,17 @@ class Teacher(NamedTuple):
     def frozen(self) -> Frozen:
         """For a stage; the source is made of the weights' sha256, of what was taken, and of the net, normalisation included."""
         whole = Frozen(self.params, self.stats, f"{self.sha256}/{fingerprint.of_json([self.specification, self.told])}")
-        return kept(whole, self.precision)
+        return quantised_teacher(whole, self.precision)
 
 
-def kept(teacher: Frozen, precision: Precision) -> Frozen:
-    """A frozen teacher with its kernels kept in another precision, for the net that `models.stored` gives."""
+def quantised_teacher(teacher: Frozen, precision: Precision) -> Frozen:
+    """A frozen teacher with its kernels quantised, for the net that `quantised` gives."""
     if precision == "float32":
         return teacher
-    return Frozen(store(teacher.params, precision), teacher.stats, f"{teacher.source} {precision}")
+    return Frozen(quantise(teacher.params, precision), teacher.stats, f"{teacher.source} {precision}")
 
 
-def beside_stored(predict: Callable, weights: Callable, net: Net, precision: Precision) -> Callable:
+def beside_quantised(predict: Callable, weights: Callable, net: Net, precision: Precision) -> Callable:
     """The `predict` of a method with a network more, by the name of a precision: the first one, with its kernels kept in that.
 
     Args:
@@ -71,7 +71,7 @@ def beside_stored(predict: Callable, weights: Callable, net: Net, precision: Pre
 
     def both(state, inputs):
         params, stats = next(iter(weights(state).values()))
-        taps, _ = stored(net, precision).apply(store(params, precision), stats, inputs, train=False)
+        taps, _ = quantised(net, precision).apply(quantise(params, precision), stats, inputs, train=False)
         return {**predict(state, inputs), precision: taps}
 
     return both
@@ -144,8 +144,8 @@ def measure_teacher(teacher: Teacher, run: Run, stage: Stage) -> dict[str, list[
     evaluate = stage.evaluate
     if teacher.precision != "float32":
         predict, evaluate = (
-            beside_stored(predict, weights, teacher.net, teacher.precision),
-            with_stored(evaluate, teacher.precision),
+            beside_quantised(predict, weights, teacher.net, teacher.precision),
+            with_quantised(evaluate, teacher.precision),
         )
     state = place(stack([_Alone(Follower(teacher.params, teacher.stats))]), run.devices, lead=1)
     ask = Collector(predict, run, on_devices(run), stage.view)

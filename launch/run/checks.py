@@ -95,6 +95,7 @@ WORDS = {  # checked elsewhere
     "init": "weights that a network starts from, as of teacher: for the last stage, or <stage>=<run or file> with commas between",
     "init_part": "as teacher_part",
     "teacher_part": "which network of a PyTorch file: a key, a prefix of names, or ema for averaged weights; empty: the plain one",
+    "teacher_precision": "bfloat16 or int8, for the teacher's kernels while it teaches; empty: float32",
 }
 _NEEDED = (
     "seed",

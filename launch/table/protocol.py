@@ -130,7 +130,7 @@ def words(about: Mapping[str, Any], summary: Mapping[str, Any], stages: Sequence
         said.append(
             f"teacher {teacher.rstrip('/').rpartition('/')[2]}"
             + ", one network for all seeds and students" * single
-            + _kernels(config)
+            + _kernels(config, summary)
         )
     if (starts := _starts(about)) and "init" not in skip:
         said.append(f"started from weights: {starts}")
@@ -187,9 +187,14 @@ def _teacher(about: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     return f"given, sha256 {sha256[:12]}" if sha256 else str(config["teacher"])
 
 
-def _kernels(config: Mapping[str, Any]) -> str:
-    precision = config.get("teacher_precision") or "float32"
-    return "" if precision == "float32" else f", its kernels kept in {precision} while it teaches"
+def _kernels(config: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+    """How the kernels of a teacher are quantised, and what that loses and saves; empty where they are not."""
+    if not (precision := config.get("teacher_precision")):
+        return ""
+    found = {name.removeprefix("teacher/test_"): value["mean"] for name, value in summary.get("results", {}).items()}
+    told = [f"the class of float32 on {found[name]:.2f}% of test images"] if (name := f"{precision}_agreement") in found else []
+    told += [f"{found[name]:.3f} of {found['megabytes']:.3f} MB"] if (name := f"{precision}_megabytes") in found else []
+    return f", its kernels in {precision} while it teaches" + (f" ({', '.join(told)})" if told else "")
 
 
 def _starts(about: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 import numpy as np
 from collected import LABELS, collected
 
-from kdjax.evaluate.classifier import classification, classification_together, near_chance, sampling_error, with_stored
+from kdjax.evaluate.classifier import classification, classification_together, near_chance, sampling_error, with_quantised
 
 
 def right(count, scale=5.0):
@@ -40,7 +40,7 @@ def test_with_an_encoder_as_teacher_there_is_no_agreement():
 
 def test_a_network_agrees_with_itself_in_fewer_bytes_where_both_name_one_class():
     networks = {"network": {"logits": np.stack([right(9), right(6)])}, "int8": {"logits": np.stack([right(12), right(6)])}}
-    measure = with_stored(classification, "int8", {"int8_megabytes": 0.5})
+    measure = with_quantised(classification, "int8", {"int8_megabytes": 0.5})
     on_the_way = measure(collected({"val": networks}), "val", False)
     assert {k: v.tolist() for k, v in on_the_way.items()} == {
         "accuracy": [75, 50], "int8_accuracy": [100, 50], "int8_agreement": [75, 100],

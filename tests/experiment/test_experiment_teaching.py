@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from kdjax import models
 from kdjax.core import InputError
 from kdjax.experiment.teaching import teacher_of
-from kdjax.models.stored import restore, store
+from kdjax.models.quantised import dequantise, quantise
 from kdjax.train import Result
 
 NET = {"name": "conv_net", "widths": (3,)}
@@ -51,7 +51,7 @@ def test_it_teaches_with_its_kernels_in_fewer_bytes(given, tmp_path, precision):
     frozen = found.given(results)["teacher"]
     assert frozen.source == f"{whole.given(results)['teacher'].source} {precision}" and found.specification == whole.specification
     logits = found.net.apply(frozen.params, frozen.stats, images, train=False)[0]["logits"]
-    expected = whole.net.apply(restore(store(params, precision)), stats, images, train=False)[0]["logits"]
+    expected = whole.net.apply(dequantise(quantise(params, precision)), stats, images, train=False)[0]["logits"]
     assert (logits == expected).all()
     method = found.stages["teacher"].method
     batch = {"image": images, "label": jnp.zeros(1, jnp.int32), "index": jnp.zeros(1, jnp.int32)}
@@ -62,13 +62,15 @@ def test_it_teaches_with_its_kernels_in_fewer_bytes(given, tmp_path, precision):
     given[0].teacher = str(tmp_path / "own.safetensors")
     outside = teacher_of(*given)
     assert outside.outside and outside.outside.precision == precision and outside.given({})["teacher"].source.endswith(precision)
-    with pytest.raises(InputError, match=rf"teacher_precision='{precision}' is not accepted: expected 'float32' with hsakd"):
-        outside.check_whole("hsakd")
+    with pytest.raises(InputError, match=rf"teacher_precision='{precision}' is not accepted: expected '' for float32, with hsakd"):
+        outside.check_float32("hsakd")
 
 
 def test_other_precisions_are_refused(given):
     given[0].teacher_precision = "int4"
-    with pytest.raises(InputError, match=r"teacher_precision='int4' is not accepted: expected 'float32' or 'bfloat16' or"):
+    with pytest.raises(
+        InputError, match=r"teacher_precision='int4' is not accepted: expected 'bfloat16', 'int8' or '' for float32"
+    ):
         teacher_of(*given)
 
 

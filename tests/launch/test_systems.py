@@ -99,6 +99,7 @@ def test_images_are_classified_with_a_student_of_small_images(systems, tmp_path)
         ("hsakd --config.cache.views=1", "--config.cache.views=1 is not accepted: hsakd asks a teacher about other images"),
         ("pixel_chain --config.cache.views=1", "--config.cache.views=1 is not accepted: pixel_chain asks"),
         ("hsakd --config.student_training.net.widths=(4,4)", "student has 2 exits but teacher has 1"),
+        ("hsakd --config.teacher_precision=int8", "teacher_precision='int8' is not accepted: expected '' for float32, with hsakd"),
         ("hsakd --config.teachers=2", "net 'ensemble' has no branches; accepted: "),
         ("pixel --config.method.factor=9", "factor=9 is not accepted: expected at most 8, the side of the images"),
         ("pixel --config.method.layer=stage5", "tap 'stage5' is not one of the student's"),

@@ -384,6 +384,10 @@ TABLE = {
         "--config=configs/data_free.py --config.teachers=2 --config.teachers_combine=separate",
         "--config.teachers_combine='separate' is not accepted: expected 'ensemble': images are made for all teachers together",
     ),
+    "quantised teacher without data": (
+        "--config=configs/data_free.py --config.teacher_precision=int8",
+        "--config.teacher_precision='int8' is not accepted: expected '' for float32, with made-up images",
+    ),
     "objective of labels": ("--config=configs/data_free.py:objective=crd", "objective 'crd' is not accepted: it needs the labels"),
     "setting without data": (
         "--config=configs/data_free.py:method=cgdd,setting=cifar10",

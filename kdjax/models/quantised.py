@@ -1,4 +1,4 @@
-"""Networks that never change, with their kernels kept in fewer bytes."""
+"""Networks whose kernels are quantised: kept in bfloat16 or int8, computed with in float32."""
 
 from typing import Any, Literal
 
@@ -26,8 +26,8 @@ class Int8(Node):
     scales: jax.Array
 
 
-def store(params: Any, precision: Precision) -> Any:
-    """The parameters of a net with its kernels in fewer bytes.
+def quantise(params: Any, precision: Precision) -> Any:
+    """The parameters of a net with its kernels quantised.
 
     Kernels are arrays of two axes or more, output channels last. As int8 each is `round(w / s)`, `s = max |w| / 127` over all of an
     output channel: symmetric, without an offset. Biases, batch norms and the linear layer `classifier`, which methods also read by
@@ -43,7 +43,7 @@ def store(params: Any, precision: Precision) -> Any:
     Reference: Krishnamoorthi, "Quantizing deep convolutional networks for efficient inference: A whitepaper", 2018,
     arXiv 1806.08342 (weights by output channel, symmetric).
 
-    >>> store({"kernel": jnp.array([[1.0, -0.5], [0.5, 0.0]])}, "int8")["kernel"].values.tolist()
+    >>> quantise({"kernel": jnp.array([[1.0, -0.5], [0.5, 0.0]])}, "int8")["kernel"].values.tolist()
     [[127, -127], [64, 0]]
     """
     check_option("precision", precision, lambda p: p in PRECISIONS, " or ".join(map(repr, PRECISIONS)))
@@ -59,10 +59,10 @@ def store(params: Any, precision: Precision) -> Any:
     return jax.tree_util.tree_map_with_path(of, params)
 
 
-def restore(params: Any) -> Any:
-    """The parameters as a net computes with them, float32, from what `store` gives.
+def dequantise(params: Any) -> Any:
+    """The parameters as a net computes with them, float32, from what `quantise` gives.
 
-    >>> restore(store({"kernel": jnp.array([[1.0, -2.0]])}, "int8"))["kernel"].tolist()
+    >>> dequantise(quantise({"kernel": jnp.array([[1.0, -2.0]])}, "int8"))["kernel"].tolist()
     [[1.0, -2.0]]
     """
 
@@ -74,8 +74,8 @@ def restore(params: Any) -> Any:
     return jax.tree.map(of, params, is_leaf=lambda w: isinstance(w, Int8))
 
 
-def stored(net: Net, precision: Precision) -> Net:
-    """A Net whose params are those of another as `store` gives them; each pass restores them.
+def quantised(net: Net, precision: Precision) -> Net:
+    """A Net whose params are those of another as `quantise` gives them; each pass dequantises them.
 
     Args:
       net: the other one.
@@ -85,20 +85,20 @@ def stored(net: Net, precision: Precision) -> Net:
       InputError: for another precision.
 
     >>> from kdjax.models.conv_net import conv_net
-    >>> params, _ = stored(conv_net((4,)), "int8").init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
+    >>> params, _ = quantised(conv_net((4,)), "int8").init(jax.random.key(0), jnp.zeros((1, 8, 8, 1)))
     >>> params["stage1_conv"]["kernel"].values.dtype
     dtype('int8')
     """
-    store({}, precision)
+    quantise({}, precision)
     if precision == "float32":
         return net
 
     def init(key, x):
         params, stats = net.init(key, x)
-        return store(params, precision), stats
+        return quantise(params, precision), stats
 
     def apply(params, stats, x, *, train, key=None):
-        return net.apply(restore(params), stats, x, train=train, key=key)
+        return net.apply(dequantise(params), stats, x, train=train, key=key)
 
     return Net(init, apply)
 
