@@ -10,7 +10,7 @@ from jax import lax
 from jax.sharding import PartitionSpec as P
 
 from kdjax.core.arrays import ArrayLike
-from kdjax.core.check import check_option
+from kdjax.core.check import InputError, check_option
 from kdjax.core.mesh import on_any_mesh, placed
 from kdjax.core.shapes import check_shapes
 from kdjax.losses._positions import counted, shown
@@ -30,7 +30,8 @@ def in_chunks(
 
     Where the vocabulary is large, the logits of a whole text are the largest arrays of a step. Here only those of `size` positions
     are there at a time; on the way back they are computed again. Products and sums run in float32, and so does the sum of the
-    student's head gradient over the chunks. The gradient stops at the teacher, and at numbers that the loss brings along.
+    student's head gradient over the chunks. The gradient stops at the teacher, and at numbers that the loss brings along: those of a
+    `functools.partial`, which on a mesh of Explicit axes is the only place for arrays.
 
     Args:
       loss: `(student [n, K], teacher [n, K]) -> [n]`, each position by itself, such as
@@ -46,7 +47,8 @@ def in_chunks(
       `[...]`, what the loss gives.
 
     Raises:
-      InputError: for shapes that do not fit, or a size that is not a whole number of at least 1.
+      InputError: for shapes that do not fit, a size that is not a whole number of at least 1, or a loss that brings an array along
+        otherwise.
 
     Reference:
       Logits in chunks that are computed again: Hsu, Dai, Kothapalli, Song, Tang, Zhu, Shimizu, Sahni, Ning, Chen, "Liger Kernel:
@@ -64,19 +66,39 @@ def in_chunks(
     check_shapes("E K", {"E": theirs["E"], "K": sizes["K"]}, teacher_head=teacher_head)
     heads = jnp.asarray(student_head), jnp.asarray(teacher_head)
     hidden = shown(where, student, teacher)
+    options, within = _options(loss)
 
-    def spread(hidden, heads):
+    def spread(hidden, heads, options):
         rows = [x.reshape(-1, x.shape[-1]) for x in hidden]
         count = rows[0].shape[0]
         at_once = min(size, max(count, 1))
         chunks = [jnp.pad(x, ((0, -count % at_once), (0, 0))).reshape(-1, at_once, x.shape[-1]) for x in rows]
         some = [jax.eval_shape(_logits, chunk[0], head) for chunk, head in zip(chunks, heads, strict=True)]
         # What the loss brings along, such as the temperature of a sweep, may be traced.
-        pure, brought = jax.closure_convert(loss, *(jnp.zeros(z.shape, z.dtype) for z in some))
+        try:
+            pure, brought = jax.closure_convert(within(options), *(jnp.zeros(z.shape, z.dtype) for z in some))
+        except ValueError as error:
+            if "context mesh" not in str(error):
+                raise
+            raise InputError("the loss holds an array of its own: expected arrays as options of a functools.partial") from error
         return jnp.asarray(_chunks(pure, *chunks, *heads, brought)).reshape(-1)[:count].reshape(hidden[0].shape[:-1])
 
-    found = on_any_mesh(spread, lambda hidden, heads: P(*placed(hidden[0])[1][:-1]))(hidden, heads)
+    found = on_any_mesh(spread, lambda hidden, *others: P(*placed(hidden[0])[1][:-1]))(hidden, heads, options)
     return counted(found, where)
+
+
+def _options(loss: Callable[..., jax.Array]) -> tuple[list[jax.Array], Callable[[list[jax.Array]], Callable[..., jax.Array]]]:
+    """The arrays among the options of a `partial`, and the loss with others in their places."""
+    if not isinstance(loss, partial):
+        return [], lambda options: loss
+    leaves, tree = jax.tree.flatten((loss.args, loss.keywords))
+    at = [k for k, leaf in enumerate(leaves) if isinstance(leaf, jax.Array)]
+
+    def within(options):
+        args, keywords = tree.unflatten([options[at.index(k)] if k in at else leaf for k, leaf in enumerate(leaves)])
+        return partial(loss.func, *args, **keywords)
+
+    return [leaves[k] for k in at], within
 
 
 def _product(a: jax.Array, b: jax.Array, axes: tuple[int, int]) -> jax.Array:

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
 from oracle import refused, same_gradient, same_value, value_and_grad
 
 from kdjax import losses
@@ -55,6 +57,22 @@ def test_numbers_of_the_loss_may_be_swept():
         jax.grad(lambda h, t: jnp.sum(losses.in_chunks(partial(losses.kl_distillation, temperature=t), h, *ARRAYS[1:])))
     )
     assert np.isfinite(gradient(HIDDEN, 2.0)).all()
+
+
+def test_numbers_of_the_loss_lie_on_an_explicit_mesh():
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Explicit,))
+    hidden = jax.device_put(HIDDEN, NamedSharding(mesh, P("data")))
+
+    def at(temperature):
+        return losses.in_chunks(partial(losses.kl_distillation, temperature=temperature), hidden, *ARRAYS[1:], size=4)
+
+    def enclosed(temperature):
+        loss = partial(losses.kl_distillation, temperature=temperature)
+        return losses.in_chunks(lambda s, t: loss(s, t), hidden, *ARRAYS[1:], size=4)
+
+    with jax.set_mesh(mesh):
+        same_value(jax.jit(at)(jnp.float32(2.0)), np.float64(dense(LOSSES["kl"], *ARRAYS)))
+        refused(lambda: jax.jit(enclosed)(jnp.float32(2.0)), ["array of its own", "functools.partial"])
 
 
 def test_positions_that_do_not_count():
