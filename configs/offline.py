@@ -12,6 +12,7 @@ from functools import partial
 from ml_collections import ConfigDict
 
 from kdjax import methods
+from kdjax.core import check_option
 from kdjax.evaluate.classifier import classification
 from kdjax.evaluate.peers import classification_of_peers
 from kdjax.experiment import distillation, sections, student_nets
@@ -28,6 +29,7 @@ def train_ab(c, *, first=first_stage(methods.ab, schedule="constant")):
 
 def train_ackd(c, *, learners=2):
     """So many learners behind the student's last stage but one."""
+    check_option("learners", learners, lambda n: n >= 0, "0 or more")
     return c.stage(lambda c: methods.ackd(c.student, c.teacher, [c.bridge(c.specification)] * learners, c.tx, **c.options))
 
 

@@ -32,6 +32,7 @@ def get_config(variant: str = "") -> ConfigDict:
         {
             **sections.run_section(seeds=5),
             **pick("task", chosen["task"], TASKS),
+            "rates": (),  # learning rates of the tuning to choose from, each way its own; (): that of the config
             "learning": learning,
             "tuning": {"epochs": 40, "optimiser": sections.adam_section(3e-3, weight_decay=0.01, warmup_epochs=1.0)},
             "swa": {"after": 0.5, "rate_share": 0.5, "every": 1, "smoothing": 0.0},

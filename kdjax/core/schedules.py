@@ -61,18 +61,18 @@ def cyclic(epoch: jax.Array | int, epochs: int, *, factor: float) -> jax.Array:
 
 
 def cycled(
-    name: str, span: Sequence[Any], *, steps_per_epoch: int, epochs: int, factor: float = 2.0
+    name: str, span: Sequence[Any], *, steps_per_epoch: int, epochs: int, cycle: float = 2.0
 ) -> Callable[[jax.Array | int], jax.Array]:
     """A number as a function of the step, which is the least at the ends of a run and the largest where `cyclic` is 0.
 
-    `hi + eta (lo - hi)` with `eta = cyclic(step // steps_per_epoch, epochs, factor=factor)`; where both are the same, a constant.
+    `hi + eta (lo - hi)` with `eta = cyclic(step // steps_per_epoch, epochs, factor=cycle)`; where both are the same, a constant.
 
     Args:
       name: of the number, for messages.
       span: `(lo, hi)`.
       steps_per_epoch: of the run.
       epochs: of the run.
-      factor: as in `cyclic`.
+      cycle: the factor of `cyclic`, at least 1.
 
     Raises:
       InputError: for what is no pair of numbers, the smaller one first, or other options out of range.
@@ -82,13 +82,14 @@ def cycled(
     [1.0, 1.0, 2.0, 3.0, 1.0]
     """
     check_count(steps_per_epoch=steps_per_epoch)
-    cyclic(0, epochs, factor=factor)
+    check_option("cycle", cycle, lambda c: 1 <= c < float("inf"), "a finite number, at least 1")
+    check_count(epochs=epochs)
     traced = any(isinstance(end, Tracer) for end in span)
     fits = lambda s: len(s) == 2 and (traced or 0 <= s[0] <= s[1] < float("inf"))  # noqa: E731
     check_option(name, tuple(span), fits, "(min, max) with 0 <= min <= max")
     low, high = span
 
     def at(step):
-        return high + cyclic(jnp.asarray(step) // steps_per_epoch, epochs, factor=factor) * (low - high)
+        return high + cyclic(jnp.asarray(step) // steps_per_epoch, epochs, factor=cycle) * (low - high)
 
     return at

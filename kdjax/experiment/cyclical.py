@@ -34,6 +34,11 @@ def build(config: Config) -> Experiment:
     for part in parts:
         pick("parts", part, dict.fromkeys(PARTS))
     check_option("--config.parts", parts, lambda found: found and len(set(found)) == len(found), "parts, each once")
+    check_option("--config.cycle", config.cycle, lambda c: c >= 1, "a number, at least 1")
+    for part in parts:
+        span = "(min, max) with 0 <= min <= max"
+        check_option(f"--config.ranges.{part}", tuple(ranges[part]), lambda s: len(s) == 2 and 0 <= s[0] <= s[1], span)
+        check_option(f"--config.constants.{part}", tuple(constants[part]), bool, "numbers to choose from, one or more")
     entry = Entry(methods.cyclical, _make)
     c = ClassifierContext(name="plain", method="cyclical", entry=entry, settings={}, **shared_fields(config, dataset))
     mean = float(np.mean([1 - cyclic(e, c.epochs, factor=config.cycle) for e in range(c.epochs)]))

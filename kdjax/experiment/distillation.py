@@ -58,7 +58,8 @@ def student_sources(config: Config, dataset: data.Dataset) -> tuple[data.Source,
     try:
         return data.keep_labels(dataset.train, per_class, config.data.seed)
     except InputError as error:
-        raise InputError(f"--config.labels_per_class={per_class} is not accepted: {error}; 0 keeps all labels") from None
+        why = str(error).removeprefix(f"per_class={per_class} is not accepted: ")
+        raise InputError(f"--config.labels_per_class={per_class} is not accepted: {why}; 0 keeps all labels") from None
 
 
 def students_alone(config: Config, shared: dict[str, Any]) -> dict[str, Stage]:

@@ -129,7 +129,7 @@ def objective_of(name: str, table: Table) -> Callable[..., Objective]:
     if found := _objective(pick("method", name, table)):
         return found
     wanted = ", ".join(name for name, entry in table.items() if _objective(entry))
-    raise InputError(f"method {name!r} cannot be a part of a sum, nor a loss for each teacher; those that can: {wanted}")
+    raise InputError(f"method {name!r} cannot be a part of a sum, nor a loss for each teacher; those that can: {wanted or 'none'}")
 
 
 def objectives_of(

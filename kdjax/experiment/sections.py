@@ -1,11 +1,11 @@
 """Sections of a config, with their defaults."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kdjax import augment, models
-from kdjax.core import InputError, pick
+from kdjax.core import InputError, check_option, pick
 from kdjax.core.paths import read_number
 from kdjax.experiment.entry import keyword_defaults
 
@@ -236,6 +236,18 @@ def swept(text: str, options: Mapping[str, Any]) -> dict[str, tuple[float, ...]]
     return found
 
 
+def rates_grid(rates: Iterable[float]) -> dict[str, tuple[float, ...]] | None:
+    """The sweep over `config.rates`; None where there are none, and the learning rate is that of the config.
+
+    Raises:
+      InputError: for rates that are not above 0, or come twice.
+    """
+    found = tuple(rates)
+    good = all(rate > 0 for rate in found) and len(set(found)) == len(found)
+    check_option("--config.rates", found, lambda _: good, "numbers above 0, each once, or () for none")
+    return {"learning_rate": found} if found else None
+
+
 def variant(text: str, **defaults: str) -> dict[str, str]:
     """Reads `a=b,c=d` behind the colon of `--config=file.py:...`; names without a default are refused."""
     chosen = dict(defaults)
@@ -248,4 +260,6 @@ def variant(text: str, **defaults: str) -> dict[str, str]:
         if not equals or name not in defaults:
             raise InputError(f"variant {part!r} is not known; accepted: {', '.join(f'{n}=<name>' for n in defaults) or 'none'}")
         chosen[name] = value
+    if {"method", "methods"} <= given:
+        raise InputError(f"variant {text!r} is not accepted: it names one method and a table of several; expected one of the two")
     return chosen

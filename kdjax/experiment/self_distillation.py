@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from kdjax import data, models
 from kdjax.core import InputError, Method, Net, pick
@@ -156,7 +157,8 @@ def taught_by_itself(c: OwnContext) -> Method:
 
 def _of_classes(sampler: Callable[..., data.Sampler], labels: Any, **options: Any) -> data.Sampler:
     """A sampler of classes, all of which must have two images."""
-    try:
-        return sampler(labels, **options)
-    except InputError as error:
-        raise InputError(f"--config.method is not accepted with these images: {error}") from None
+    names, counts = np.unique(labels, return_counts=True)
+    if counts.min() < 2:
+        least = f"class {names[counts.argmin()]} has 1, and each needs another one of its class"
+        raise InputError(f"--config.method is not accepted with these images: {least}")
+    return sampler(labels, **options)

@@ -5,6 +5,7 @@ from kdjax.experiment.config import Config, plain
 from kdjax.experiment.context import Experiment, by_accuracy
 from kdjax.experiment.data import load_data
 from kdjax.experiment.entry import Entry
+from kdjax.experiment.sections import rates_grid
 from kdjax.experiment.self_distillation import OwnContext, shared_fields, taught_by_itself
 from kdjax.methods.self_distil.cosub import binary_objective, cosub_objective
 
@@ -31,7 +32,7 @@ def build(config: Config) -> Experiment:
 
     def one(name, method, options, fields=shared):
         c = OwnContext(name=name, method=method, entry=TABLE[method], settings=options, table=TABLE, **fields)
-        return c.stage(grid={"learning_rate": tuple(config.rates)} if config.rates else None)
+        return c.stage(grid=rates_grid(config.rates))
 
     stages = {
         **one("once", "binary", binary),

@@ -24,7 +24,8 @@ from kdjax.experiment.data import load_data, steps_per_epoch, view
 from kdjax.experiment.entry import Entry
 from kdjax.experiment.nets import net_specification
 from kdjax.experiment.optimiser import make_optimiser
-from kdjax.train import Result, Stage
+from kdjax.experiment.sections import rates_grid, swept
+from kdjax.train import Result, Stage, Swept
 
 _MEASURED = 4096  # images at most that statistics are measured on
 BYTES = 256  # the tokens of texts
@@ -39,7 +40,7 @@ def averaged_stage(c: ClassifierContext, *, after: float, rate_share: float, **f
       c: with the options `every` and `smoothing` in its settings.
       after: part of the steps behind which averaging starts, from 0 to below 1.
       rate_share: of the rate, above 0.
-      **fields: others of `Stage`.
+      **fields: others of `Stage`, and the `grid` of a sweep; else it is that of `config.sweep`.
     """
     check_option("after", after, lambda a: 0 <= a < 1, "a part of the steps, from 0 to below 1")
     start = round(after * c.steps)
@@ -48,8 +49,12 @@ def averaged_stage(c: ClassifierContext, *, after: float, rate_share: float, **f
     def make(c: ClassifierContext) -> Method:
         return methods.swa(c.network, then_constant(c, after, rate_share), start=start, **c.options)
 
-    refresh = {"refresh": _measured_anew(c), "refresh_every": c.steps_per_epoch * c.config.evaluate_epochs}
-    return ClassifierContext.stage(c, make, **refresh | fields)
+    usual: dict[str, Any] = {
+        "refresh": _measured_anew(c),
+        "refresh_every": c.steps_per_epoch * c.config.evaluate_epochs,
+        "grid": swept(c.config.get("sweep", ""), c.settings),
+    }
+    return ClassifierContext.stage(c, make, **usual | fields)
 
 
 def then_constant(c: ClassifierContext, after: float, rate_share: float) -> optax.GradientTransformation:
@@ -75,6 +80,8 @@ def _measured_anew(c: ClassifierContext) -> Callable:
         return re_estimated(net, params, stats, images.reshape(-1, batch, *images.shape[1:]), key)
 
     def refresh(collect, state, step, key):
+        if isinstance(state, Swept):
+            return state._replace(inner=refresh(collect, state.inner, step, key))
         mean = state.averages[0]
         if not jax.tree.leaves(mean.stats):
             return state
@@ -92,7 +99,8 @@ def build(config: Config) -> Experiment:
     learns to tell the hidden bytes of all training texts, without their labels.
 
     `decayed` has a rate that falls to 0; `constant` one that stays high, its last weights; `swa` the mean of the same path;
-    `distilled` is `decayed` that learns from a larger net too, `teacher`, which came the same way.
+    `distilled` is `decayed` that learns from a larger net too, `teacher`, which came the same way. Each of the four has the best of
+    `config.rates` by validation images, where there are some.
 
     Args:
       config: filled.
@@ -110,7 +118,8 @@ def build(config: Config) -> Experiment:
     try:
         few = subset(others.train, few_labels(others.train.labels(), config.per_class, config.data.seed))
     except InputError as error:
-        raise InputError(f"--config.per_class={config.per_class} is not accepted: {error}") from None
+        why = str(error).removeprefix(f"per_class={config.per_class} is not accepted: ")
+        raise InputError(f"--config.per_class={config.per_class} is not accepted: {why}") from None
 
     def specification(net: Config, dataset: Dataset) -> dict:
         if not text:
@@ -123,6 +132,7 @@ def build(config: Config) -> Experiment:
         own = {"training": plain(config[section]) | {"micro": 1}, "specification": specification(config[net], dataset)}
         return ClassifierContext(name=name, **context_fields(config, dataset, config[section], epoch_steps=steps, **own, **changed))
 
+    rates = rates_grid(config.rates)
     t = context("decayed", others, "tuning", "net", source=few)
     large = context("teacher", others, "tuning", "wider_net", source=few, members=1)
     swa = plain(config.swa)
@@ -135,6 +145,8 @@ def build(config: Config) -> Experiment:
     def start(stage: str) -> dict[str, Any]:
         return {"warm_start": _started, "warm_start_from": stage, **seen}
 
+    tuned = {**start("source"), "grid": rates}
+
     def given(results: dict[str, Result]) -> dict[str, Frozen]:
         return {"teacher": results["teacher"].frozen()}
 
@@ -145,11 +157,11 @@ def build(config: Config) -> Experiment:
         **context("source", first, "learning", "net").stage(**on_way),
         **context("teacher_source", first, "learning", "wider_net", members=1).stage(**on_way),
         **large.stage(**start("teacher_source")),
-        **t.stage(**start("source")),
-        **replace(t, name="constant").stage(constant, **start("source")),
-        **averaged_stage(replace(t, name="swa", entry=Entry(methods.swa), settings=swa), **part, **start("source")),
+        **t.stage(**tuned),
+        **replace(t, name="constant").stage(constant, **tuned),
+        **averaged_stage(replace(t, name="swa", entry=Entry(methods.swa), settings=swa), **part, **tuned),
         **replace(t, name="distilled", method="kd", settings=kd).stage(
-            distil, nets={"student": t.specification}, given=given, **start("source")
+            distil, nets={"student": t.specification}, given=given, **tuned
         ),
     }
     pairs = [("swa", "constant"), ("swa", "decayed"), ("swa", "distilled"), ("distilled", "decayed")]

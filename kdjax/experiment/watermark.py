@@ -245,6 +245,7 @@ def _check(config: Config) -> None:
     """Refuses what cannot be before anything is trained."""
     many = "1 or more clean models, which the detector learns from"
     check_option("--config.references", config.references, lambda n: 1 <= n <= 64, many)
+    check_option("--config.mark.key", config.mark.key, lambda n: n >= 0, "a seed, 0 or more")
     check_option("--config.mark.epsilon", config.mark.epsilon, lambda v: 0 <= v < 0.5, "a number in [0, 0.5)")
     check_option("--config.verification.random_keys", config.verification.random_keys, lambda n: n >= 1, "1 or more random keys")
     check_option("--config.temperatures", tuple(config.temperatures), lambda t: t and min(t) > 0, "one number above 0 or more")

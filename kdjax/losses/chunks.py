@@ -30,8 +30,8 @@ def in_chunks(
 
     Where the vocabulary is large, the logits of a whole text are the largest arrays of a step. Here only those of `size` positions
     are there at a time; on the way back they are computed again. Products and sums run in float32, and so does the sum of the
-    student's head gradient over the chunks. The gradient stops at the teacher, and at numbers that the loss brings along: those of a
-    `functools.partial`, which on a mesh of Explicit axes is the only place for arrays.
+    student's head gradient over the chunks. The gradient stops at the teacher, and at numbers that the loss brings along. On a mesh
+    of Explicit axes these are options of a `functools.partial`.
 
     Args:
       loss: `(student [n, K], teacher [n, K]) -> [n]`, each position by itself, such as

@@ -94,7 +94,9 @@ class _Branches(nn.Module):
         found = [tap for tap in taps if tap.startswith(f"{stage}_block")]
         blocks = sorted(found, key=lambda tap: int(tap.removeprefix(f"{stage}_block"))) or [stage]
         if self.blocks:
-            blocks = blocks[: self.blocks[stage_names(taps).index(stage) - 1]]
+            most, count = len(blocks), self.blocks[stage_names(taps).index(stage) - 1]
+            check_option("blocks", self.blocks, lambda _: count <= most, f"at most the {most} of {stage}")
+            blocks = blocks[:count]
         for number, tap in enumerate(blocks, 1):
             options = {"dtype": self.dtype, "axis_name": self.axis_name, "name": f"{name}_{stage}_block{number}"}
             x = self.family.block(taps[tap].shape[-1], number, stride=stride if number == 1 else 1, **options)(x, train)
@@ -157,7 +159,7 @@ def exits(
 
     Raises:
       InputError: for another net, one without classes, or unknown heads; when it is initialised, for one of a single stage, a stage
-        that is not there or is the last, or another number of blocks.
+        that is not there or is the last, or numbers of blocks that do not fit.
 
     Reference: Zhang, Song, Gao, Chen, Bao, Ma, "Be Your Own Teacher: Improve the Performance of Convolutional Neural Networks via
     Self Distillation", ICCV 2019, arXiv 1905.08094.

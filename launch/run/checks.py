@@ -112,6 +112,9 @@ _GIVEN = {"schedule", "dtype", "axis_name", "classes"}  # what nets and optimise
 _KEPT = {"name", *TIMED, *TRICKS}  # of an optimiser's section, beside its own options
 
 
+_CYCLED = ("weight_decay_range", "clip_range")
+
+
 def fields(config: Any, above: str = "") -> Iterator[tuple[str, Any]]:
     """All fields as `("data.batch", 64)`."""
     for name, value in config.items():
@@ -156,6 +159,9 @@ def check(config: Any, file: str) -> None:
             raise InputError(f"--config.{path}={value} is not accepted with schedule={kind!r}, which has no drops: expected ()")
         if path.endswith("optimiser.last_share") and value and (kind := _section(config, path, 1).schedule) != "cosine":
             raise InputError(f"--config.{path}={value} is not accepted with schedule={kind!r}, which does not end so: expected 0")
+        if path.endswith("optimiser.cycle") and value != TRICKS["cycle"] and not _cycles(_section(config, path, 1)):
+            without = f"without {' or '.join(_CYCLED)}, which go by it"
+            raise InputError(f"--config.{path}={value} is not accepted {without}: expected {TRICKS['cycle']}")
         if path.endswith("micro") and config.data.batch % value:
             raise InputError(f"--config.{path}={value} is not accepted: expected a divisor of data.batch={config.data.batch}")
         if path.endswith("optimiser.warmup_epochs") and value >= (epochs := _section(config, path, 2).get("epochs", float("inf"))):
@@ -222,6 +228,11 @@ def _section(config: Any, path: str, up: int) -> Any:
     for name in path.split(".")[:-up]:
         config = config[name]
     return config
+
+
+def _cycles(optimiser: Any) -> bool:
+    """Whether something of an optimiser goes up and down."""
+    return any(optimiser.get(name) for name in _CYCLED)
 
 
 def _check_fit(config: Any, path: str, builder: Callable, own: set[str], advice: str) -> None:

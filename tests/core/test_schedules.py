@@ -56,8 +56,10 @@ def test_cycled_numbers_are_largest_in_the_middle():
     easy = lambda e: 1 - e / 4 if e <= 4 else e / 4 - 1  # noqa: E731
     expected = [3 - 2 * easy(step // 3) for step in range(27)]
     np.testing.assert_allclose([at(step) for step in range(27)], expected, rtol=1e-6)
-    constant = core.cycled("decay", (0.1, 0.1), steps_per_epoch=3, epochs=9, factor=4.0)
+    constant = core.cycled("decay", (0.1, 0.1), steps_per_epoch=3, epochs=9, cycle=4.0)
     assert {float(constant(step)) for step in range(27)} == {float(np.float32(0.1))}
+    with pytest.raises(core.InputError, match=r"^cycle=0.5 is not accepted: expected a finite number, at least 1"):
+        core.cycled("decay", (1.0, 3.0), steps_per_epoch=3, epochs=9, cycle=0.5)
 
 
 def test_a_span_the_wrong_way_round_is_refused():

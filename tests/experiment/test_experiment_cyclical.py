@@ -36,8 +36,10 @@ def test_wrong_parts_and_ranges_are_refused():
     for changed, text in (
         ({"parts": ("momentum",)}, "parts"),
         ({"parts": ()}, r"^--config.parts=\(\) is not accepted"),
-        ({"parts": ("clip",), "ranges": {"clip": (2.0, 1.0)}}, r"^clip_range=\(2.0, 1.0\) is not accepted"),
-        ({"parts": ("temperature",), "ranges": {"temperature": (2.0, 1.0)}}, r"^temperature=\(2.0, 1.0\) is not accepted"),
+        ({"parts": ("clip",), "ranges": {"clip": (2.0, 1.0)}}, r"^--config.ranges.clip=\(2.0, 1.0\) is not accepted"),
+        ({"parts": ("temperature",), "ranges": {"temperature": (2.0, 1.0)}}, r"^--config.ranges.temperature=\(2.0, 1.0\) "),
+        ({"parts": ("hard",), "constants": {"hard": ()}}, r"^--config.constants.hard=\(\) is not accepted: expected numbers"),
+        ({"cycle": 0.5}, r"^--config.cycle=0.5 is not accepted: expected a number, at least 1"),
     ):
         with pytest.raises(InputError, match=text):
             built(**changed)

@@ -82,7 +82,7 @@ def test_decay_and_clip_go_up_and_down_again(section):
 def test_ranges_and_ascents_that_are_none_are_refused():
     for changed, text in (
         ({"weight_decay_range": (0.2, 0.1)}, r"^weight_decay_range=\(0.2, 0.1\) is not accepted: expected \(min, max\)"),
-        ({"cycle": 0.5, "clip_range": (0.1, 0.2)}, r"^factor=0.5 is not accepted"),
+        ({"cycle": 0.5, "clip_range": (0.1, 0.2)}, r"^cycle=0.5 is not accepted"),
         ({"ascent": -1.0}, r"^ascent=-1.0 is not accepted: expected a radius, 0 or more"),
     ):
         with pytest.raises(InputError, match=text):

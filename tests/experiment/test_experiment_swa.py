@@ -10,7 +10,7 @@ from configs import swa as config_file
 from kdjax import models
 from kdjax.core import InputError
 from kdjax.experiment import swa
-from kdjax.train import Result
+from kdjax.train import Result, Swept
 
 
 def built(**changed):
@@ -25,6 +25,12 @@ def test_all_are_tuned_from_the_same_net_in_as_many_steps():
     assert {found.stages[name].steps for name in tuned} == {found.stages["decayed"].steps}
     assert {found.stages[name].warm_start_from for name in tuned} == {"source"}
     assert found.dataset.classes == 5 and found.stages["decayed"].source.size == 100
+
+
+def test_each_way_of_tuning_has_the_best_of_the_rates():
+    found = built(rates=(0.01, 0.1)).stages
+    assert {name for name, stage in found.items() if stage.choose} == {"decayed", "constant", "swa", "distilled"}
+    assert found["swa"].hyper["learning_rate"].tolist() == [0.01, 0.01, 0.1, 0.1]
 
 
 def test_a_start_brings_the_body_to_the_mean_too():
@@ -102,6 +108,10 @@ def test_batch_norm_is_measured_at_the_mean():
     assert not np.allclose(found["var"], own["var"])  # black images do not vary
     np.testing.assert_allclose(found["var"], 0, atol=1e-6)
     assert made.refresh_every % made.pace.block == 0
+    swept = stage("swa", sweep="learning_rate=0.1,0.2")
+    assert swept.choose and swept.hyper["learning_rate"].tolist() == [0.1, 0.2]
+    inner = swept.refresh(None, Swept({}, state), 0, jax.random.key(0)).inner
+    np.testing.assert_array_equal(inner.averages[0].stats["student"]["batch_stats"]["stage1_bn"]["var"], found["var"])
 
 
 def test_wrong_starts_and_rates_are_refused():
@@ -114,7 +124,8 @@ def test_wrong_starts_and_rates_are_refused():
             stage("swa", **changed)
     for changed, text in (
         ({"source_classes": 9}, r"^--config.source_classes=9 is not accepted: expected 2 to 8"),
-        ({"per_class": 10**4}, r"^--config.per_class=10000 is not accepted: "),
+        ({"per_class": 10**4}, r"^--config.per_class=10000 is not accepted: class 0 has"),
+        ({"rates": (0.1, -0.1)}, r"^--config.rates=\(0.1, -0.1\) is not accepted: expected numbers above 0"),
     ):
         with pytest.raises(InputError, match=text):
             built(**changed)

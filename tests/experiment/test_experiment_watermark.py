@@ -142,6 +142,7 @@ def test_small_weights_are_pruned_over_all_layers():
         ("temperatures", (0.0,), r"--config.temperatures=\(0.0,\) is not accepted: expected one number above 0 or more"),
         ("pruning", (1.0,), r"--config.pruning=\(1.0,\) is not accepted: expected numbers in \[0, 1\)"),
         ("reference_temperature", 0.0, r"--config.reference_temperature=0.0 is not accepted"),
+        ("mark.key", -1, r"--config.mark.key=-1 is not accepted: expected a seed, 0 or more"),
         ("verification.rates", (2.0,), r"--config.verification.rates=\(2.0,\) is not accepted: expected numbers from 0 to 1"),
     ],
 )

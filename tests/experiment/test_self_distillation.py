@@ -62,7 +62,7 @@ def test_options_of_a_method_are_swept():
 def test_a_class_of_one_image_is_refused():
     alone = Source(30, ROWS.read, lambda: np.arange(30) // 29)
     for name in ("cs_kd", "bake"):
-        with pytest.raises(InputError, match=r"--config.method is not accepted with these images: .* has 1 row"):
+        with pytest.raises(InputError, match=r"^--config.method is not accepted with .* images: class 1 has 1, and"):
             stage(name, alone)
 
 

@@ -68,6 +68,15 @@ TABLE = {
         "--config=configs/quickstart.py:method=sp --config.method.name=ickd",
         "method.name='ickd' is not accepted: the section holds the options of sp",
     ),
+    "a method and a table of them": (
+        "--config=configs/self_distil.py:method=swa,methods=bake/cs_kd",
+        "variant 'method=swa,methods=bake/cs_kd' is not accepted: it names one method and a table of several",
+    ),
+    "cycle of nothing": (
+        f"{STUDENT}.optimiser.cycle=3",
+        "optimiser.cycle=3.0 is not accepted without weight_decay_range or clip_range, which go by it: expected 2.0",
+    ),
+    "learners": ("--config=configs/quickstart.py:method=ackd --config.method.learners=-1", "learners=-1 is not accepted"),
     "field of another section": ("--config.temperature=3", "--config.temperature is not known; accepted: method.temperature"),
     "field of a section below": (
         f"{STUDENT}.widths=3",

@@ -69,7 +69,8 @@ def test_wrong_options_are_refused():
         ({"temperature": (2.0, 1.0)}, r"^temperature=\(2.0, 1.0\) is not accepted: expected \(min, max\)"),
         ({"temperature": (0.0, 1.0)}, r"^temperature=0.0 is not accepted: expected numbers above 0"),
         ({"hard": (0.0, 1.5)}, r"^hard=1.5 is not accepted"),
-        ({"cycle": 0.5}, r"^factor=0.5 is not accepted"),
+        ({"cycle": 0.5}, r"^cycle=0.5 is not accepted"),
+        ({"hard": (0.0, 0.5)}, r"^hard=\(0.0, 0.5\) is not accepted: expected \(0.0, 1.0\) without focal"),
     ):
         with pytest.raises(InputError, match=text):
             cyclical_objective(**RUN, **changed)

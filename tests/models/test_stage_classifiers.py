@@ -203,6 +203,7 @@ def test_exits_behind_chosen_stages_copy_so_many_blocks():
         ({"stages": ("stage3",)}, r"no exit lies behind stage3; accepted: stage1, stage2(\n|$)"),
         ({"blocks": (1,)}, r"^blocks=\(1,\) is not accepted: expected \(\) or 2 numbers"),
         ({"blocks": (0, 1)}, r"^blocks=\(0, 1\) is not accepted"),
+        ({"blocks": (1, 9)}, r"^blocks=\(1, 9\) is not accepted: expected at most the 1 of stage3"),
         ({"heads": "linear"}, r"^heads='linear' is not accepted"),
     ],
 )

@@ -5,16 +5,19 @@ import itertools
 import os
 
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from orbax.checkpoint import CheckpointManager
 from tiny import LABELS, TRAIN, accuracy, after, assert_close, assert_same, linear, metrics, resumed, run, sgd, stage, weights
 
 from configs import generations
+from configs.studies import watermark as watermark_study
 from kdjax import augment, methods, models
 from kdjax.core import InputError, Net
 from kdjax.data import epochs
+from kdjax.experiment import watermark
 from kdjax.methods.recipes import mixed
-from kdjax.train import Stopped, run_stages
+from kdjax.train import Pace, Stopped, run_stages
 from kdjax.train.devices import find_devices
 
 
@@ -71,6 +74,9 @@ def ps_kd():
 KEPT = {
     "the bank of past predictions": {"only": stage(ps_kd())},
     "the mean of weights and its count": {"only": stage(methods.swa(linear(), sgd(), start=3, every=3))},
+    "the attention over peers": {
+        "only": stage(methods.okddip([linear()] * 3, sgd(), steps_per_epoch=2, warmup_epochs=2, shared=False))
+    },
     "the bridge and the statistics of its teacher": {
         "teacher": stage(methods.supervised(moving(), sgd()), steps=2),
         "only": stage(
@@ -87,6 +93,21 @@ def test_what_methods_keep_goes_on_with_a_run(tmp_path, what):
     whole = run_stages(stages, run(tmp_path / "whole"))
     pieces = resumed(tmp_path / "pieces", stages, (3 + len(stages) - 1,))  # in the middle of the last stage
     assert pieces["only"].digest == whole["only"].digest
+    assert metrics(tmp_path / "pieces") == metrics(tmp_path / "whole")
+
+
+def test_a_detector_goes_on_with_the_nets_that_it_looks_at(tmp_path):
+    """They lie in its State, here as they begin."""
+    config = watermark_study.get_config()
+    config.update({"seeds": 2, "references": 1, "pruning": (), "temperatures": (1.0,), "data": {"batch": 16}})
+    config.update({"training": {"net": {"widths": (2,)}}, "student_training": {"net": {"widths": (2,)}}})
+    config.verification.random_keys = 1
+    found = watermark.build(config).stages["detector"]
+    told = lambda collect, split, final: {"accuracy": np.zeros(2)}  # noqa: E731
+    fields = {"warm_start": None, "warm_start_from": "", "steps": 6, "pace": Pace(1, 2, 2), "evaluate": told}
+    stages = {"only": found._replace(**fields)}
+    whole = run_stages(stages, run(tmp_path / "whole"))
+    assert resumed(tmp_path / "pieces", stages, (3,))["only"].digest == whole["only"].digest
     assert metrics(tmp_path / "pieces") == metrics(tmp_path / "whole")
 
 

@@ -42,16 +42,17 @@ def cyclical_objective(
       smoothing: of the labels, in [0, 1); the authors have 0.1 in the focal loss.
 
     Raises:
-      InputError: for a pair with the larger number first, or options out of range.
+      InputError: for a pair with the larger number first, options out of range, or a `hard` that is not focal.
 
     Reference: Smith, General Cyclical Training of Neural Networks, 2022 (arXiv 2202.08835); Cyclical Focal Loss, 2022 (arXiv
     2202.08978). Weight decay and clip that go the same way are fields of the optimiser.
     """
-    timed = {"steps_per_epoch": steps_per_epoch, "epochs": epochs, "factor": cycle}
+    timed = {"steps_per_epoch": steps_per_epoch, "epochs": epochs, "cycle": cycle}
     temperature_at = cycled("temperature", temperature, **timed)
     hard_at = cycled("hard", hard, **timed)
     check_option("temperature", temperature[0], lambda t: t > 0, "numbers above 0")
     check_option("hard", hard[1], lambda h: h <= 1, "shares, at most 1")
+    check_option("hard", tuple(hard), lambda h: focal or h == (0, 1), "(0.0, 1.0) without focal=True, whose share it is")
     gammas = {"gamma_easy": gamma_easy, "gamma_pos": gamma_pos, "gamma_neg": gamma_neg}
 
     def terms(seen, adapted):
