@@ -31,7 +31,7 @@ from kdjax.experiment.entry import Entry, method_section, methods_section
 def train_cgdd(c):
     """A generator that is asked for a class, which its embedding stands for."""
     make = lambda c, g: methods.cgdd(c.student, c.teacher, g, c.tx, c.image_tx, **c.options)  # noqa: E731
-    return c.beside_generator(make, classes=c.classes, label="product")
+    return c.beside_generator(make, warm_up=c.settings["warm_up"], classes=c.classes, label="product")
 
 
 def train_cmi(c):
@@ -70,7 +70,7 @@ def train_mad(c):
     """A generator beside its moving average; a conditional one adds the embedding of a class to the latents."""
     asked = {"classes": c.classes, "label": "sum"} if c.settings["conditional"] else {}
     make = lambda c, g: methods.mad(c.student, c.teacher, g, c.tx, c.image_tx, **c.options)  # noqa: E731
-    return c.beside_generator(make, average=True, **asked)
+    return c.beside_generator(make, average=True, warm_up=c.settings["warm_up"], **asked)
 
 
 def train_zskt(c):

@@ -28,7 +28,7 @@ COMMON: dict[str, Any] = {
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "adi": {"method": {"adversarial": 1.0}},
-    "cmi": {},
+    "cmi": {"generator": generator(init="normal")},
     "cudfkd": {
         "epochs": 250, "batch": 512, "optimiser": sections.sgd_section(0.1, weight_decay=1e-4),
         "generator": generator(b1=0.9, b2=0.99, widths=(256, 128, 64), init="normal"),

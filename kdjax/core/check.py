@@ -37,7 +37,7 @@ def check_option(name: str, value: Any, ok: Callable[[Any], Any], accepted: str)
         return
     try:
         fine = bool(ok(value))
-    except (TypeError, ValueError):  # the predicate does not apply: a word for a number, an array for one number
+    except (TypeError, ValueError, IndexError):  # the predicate does not apply: a word for a number, one number for two
         fine = False
     if not fine:
         shown = " ".join(repr(value).split())

@@ -1,7 +1,7 @@
 """The experiment of a teacher without its data: students see images that are made for them."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,13 +15,12 @@ from kdjax.experiment.config import Config, plain
 from kdjax.experiment.context import Context, Experiment, by_accuracy, context_fields, make_stage, stages_of
 from kdjax.experiment.data import load_data
 from kdjax.experiment.data_free_alarms import data_free_alarms
-from kdjax.experiment.data_free_references import references
+from kdjax.experiment.data_free_references import WITH_DATA, references
+from kdjax.experiment.data_free_tables import tables
 from kdjax.experiment.entry import Table, check_accumulation, objectives_of
 from kdjax.experiment.inception import Judge, read_inception
 from kdjax.experiment.nets import net_specification
 from kdjax.experiment.optimiser import make_optimiser
-from kdjax.experiment.report_table import Measured, ReportTable
-from kdjax.experiment.stability import evaluations, stability_table
 from kdjax.experiment.synthetic_images import by_class, class_rows, drawn, judged, newest, remembered
 from kdjax.experiment.teaching import Teaching, teacher_of
 from kdjax.methods.recipes import Objective, combine, labels_objective
@@ -127,16 +126,20 @@ class DataFreeContext(Context):
         return make_optimiser({**plain(self.config.generator.optimiser), **changed}, self.steps, self.steps_per_epoch)
 
     def beside_generator(
-        self, make: Callable[["DataFreeContext", Net], Any], *, average: bool = False, **changed: Any
+        self, make: Callable[["DataFreeContext", Net], Any], *, average: bool = False, warm_up: int = 0, **changed: Any
     ) -> dict[str, Stage]:
         """One stage of a generator beside a student.
 
         Args:
           make: `(c, generator) -> Method`.
           average: whether the method keeps the moving average of the generator.
+          warm_up: first steps in which the student does not learn.
           **changed: other options of `models.generator`.
         """
-        c = replace(self, student_steps=self.settings["student_steps"])
+        wanted = f"fewer than the {self.steps} steps of the generator"
+        check_option("--config.method.warm_up", warm_up, lambda n: 0 <= n < self.steps, wanted)
+        # The student's schedule is that of the steps in which it learns.
+        c = replace(self, student_steps=self.settings["student_steps"] * (1 - warm_up / self.steps))
         specification = c.generator_specification(**changed)
         maker = replace(c, axis_name=None).build(specification)
         nets = {"generator": specification} | ({"average_generator": specification} if average else {})
@@ -145,7 +148,7 @@ class DataFreeContext(Context):
         shown: dict[str, Any] = {}
         if asked and asked <= ROWS:
             shown = {"samples": class_rows(images, asked, COLUMNS), "frames": lambda state, key: images(state, key, asked)}
-        return c.stage(lambda c: make(c, c.build(specification)), nets, images, **shown)
+        return c.stage(lambda c: make(c, c.build(specification)), nets, images, begin=warm_up, **shown)
 
     def in_rounds(
         self, make: Callable[["DataFreeContext"], Any], *, warm_up: int = 0, generator: bool = False, **changed: Any
@@ -226,7 +229,9 @@ def build(config: Config, table: Table, objectives: Table) -> Experiment:
     judged = {"outside": teaching.outside, "evaluate_teacher": classification}
     if "methods" not in config:
         stages = student_stages("student", config.method, config, table, objectives, dataset, teaching, inception)
-        return Experiment(teaching.stages | stages, dataset, **judged)
+        return Experiment(
+            teaching.stages | stages, dataset, tables=lambda measured, lines: tables(measured, lines, ("student",)), **judged
+        )
     steps = config.student_training.epochs * config.student_steps_per_epoch
     others = references(config, dataset, teaching, steps)
     stages = dict(others)
@@ -234,12 +239,9 @@ def build(config: Config, table: Table, objectives: Table) -> Experiment:
         own = student_stages(name, section, config, table, objectives, dataset, teaching, inception)
         stages |= {stage: one._replace(optional=True) for stage, one in own.items()}
     compare = by_accuracy((name, "noise") for name in stages if name not in others and "noise" in others)
-
-    def tables(measured: Measured, lines: Sequence[Mapping]) -> list[ReportTable]:
-        curves = evaluations(lines)
-        return [stability_table({name: curves[name] for name in stages if name in curves})]
-
-    return Experiment(teaching.stages | stages, dataset, compare, tables=tables, **judged)
+    taught = [name for name in others if name in WITH_DATA]
+    shown = lambda measured, lines: tables(measured, lines, tuple(stages), taught)  # noqa: E731
+    return Experiment(teaching.stages | stages, dataset, compare, tables=shown, **judged)
 
 
 def student_stages(

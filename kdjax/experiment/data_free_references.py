@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from kdjax import data, methods
-from kdjax.core import check_option
+from kdjax.core import InputError, check_option
 from kdjax.experiment.classifier import ClassifierContext
 from kdjax.experiment.config import Config
 from kdjax.experiment.context import context_fields
@@ -18,7 +18,8 @@ from kdjax.experiment.tasks import read_tasks
 from kdjax.experiment.teaching import Teaching
 from kdjax.train import Stage
 
-REFERENCES = ("student_alone", "with_data", "noise", "other_images")
+WITH_DATA = ("student_alone", "with_data")
+REFERENCES = (*WITH_DATA, "noise", "other_images")
 
 
 def references(config: Config, dataset: data.Dataset, teaching: Teaching, student_steps: int) -> dict[str, Stage]:
@@ -50,6 +51,8 @@ def references(config: Config, dataset: data.Dataset, teaching: Teaching, studen
     if "noise" in names:
         stages |= replace(taught, name="noise").stage(augment=noise(taught.mean, taught.std))
     if "other_images" in names:
+        if not config.other:
+            raise InputError("--config.other='' is not accepted: reference 'other_images' needs a set, as of --config.data.source")
         (task,) = read_tasks((config.other,), dataset, config.data, "--config.other")
         stages |= replace(taught, name="other_images", source=task.train).stage()
     return stages

@@ -213,9 +213,9 @@ def _check_sweep(config: Any) -> None:
 
 
 def _number(path: str) -> tuple[Callable, str] | None:
-    """The rule of a number; every weight of a loss has the same."""
-    weighs = path.startswith(("method.", "methods.")) and path.endswith("weight")
-    return _rule(NUMBERS, path) or (_FROM_0 if weighs else None)
+    """The rule of a number; every weight of a loss has the same, and every rate of learning."""
+    kinds = {"weight": _FROM_0, "learning_rate": _ABOVE_0} if path.startswith(("method.", "methods.")) else {}
+    return _rule(NUMBERS, path) or next((rule for end, rule in kinds.items() if path.endswith(end)), None)
 
 
 def _rule(rules: dict[str, Any], path: str) -> Any:

@@ -388,6 +388,23 @@ TABLE = {
     "warm-up": ("--config=configs/data_free.py:method=fast_dfkd --config.method.warm_up=40", "warm_up=40 is not accepted"),
     "rounds before a student learns": ("--config=configs/data_free.py:method=cmi --config.method.warm_up=30", "warm_up=30 is not"),
     "inception": ("--config=configs/data_free.py --config.inception=gone.pth", "--config.inception=gone.pth is not accepted: "),
+    "rate of pixels": (
+        "--config=configs/data_free.py:method=deep_inversion --config.method.pixel_learning_rate=0",
+        "--config.method.pixel_learning_rate=0.0 is not accepted: expected a number above 0",
+    ),
+    "one number for two": ("--config=configs/data_free.py:method=cmi --config.method.area=0.5", "area=[0.5] is not accepted: "),
+    "a sum where there is none": (
+        "--config=configs/data_free.py:method=dafl+cmi",
+        "method 'dafl' cannot be a part of a sum, nor a loss for each teacher; those that can: none",
+    ),
+    "warm-up of a generator": (
+        "--config=configs/data_free.py:method=cgdd --config.method.warm_up=1500",
+        "--config.method.warm_up=1500 is not accepted: expected fewer than the 1500 steps of the generator",
+    ),
+    "no other images": (
+        "--config=configs/data_free_benchmark.py --config.references=('other_images',)",
+        "--config.other='' is not accepted: reference 'other_images' needs a set, as of --config.data.source",
+    ),
     "objective": ("--config=configs/data_free.py:objective=fsp", "method 'fsp' cannot be a part of a sum"),
     "teachers apart without data": (
         "--config=configs/data_free.py --config.teachers=2 --config.teachers_combine=separate",

@@ -5,12 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import CASES, close
+from cases import CASES, close, student_of
 from synthetic import KEY, easel, one_step, recorded
 from tiny_nets import CLASSES, frozen, images, small
 
 from kdjax import losses, methods
-from kdjax.core import Net
+from kdjax.core import InputError, Net
+from kdjax.models import generator
 
 BATCH = {"index": jnp.arange(16)}
 
@@ -60,6 +61,24 @@ def test_the_student_sees_what_is_made_of_the_latents_that_were_judged():
     step_of(methods.cgdd, Net(lambda key, x: (images(), {}), apply), classes=CLASSES, attention=0.0)
     jax.effects_barrier()
     assert len(seen) >= 2 and all(np.array_equal(x, seen[0]) for x in seen)
+
+
+def test_a_generator_and_a_teacher_of_other_classes_are_refused():
+    maker = generator(8, channels=1, features=2, classes=3)
+    with pytest.raises(InputError, match=rf"classes={CLASSES} is not accepted: a generator of classes=3 is given a label of shape"):
+        step_of(methods.cgdd, maker, classes=CLASSES, layers=("stage1",))
+    maker = generator(8, channels=1, features=2, classes=7)
+    with pytest.raises(InputError, match=rf"classes=7 is not accepted: expected {CLASSES}, those of the teacher"):
+        step_of(methods.cgdd, maker, classes=7, layers=("stage1",))
+
+
+def test_in_its_warm_up_the_student_does_not_learn():
+    case = CASES["cgdd"](warm_up=2, adversarial=0.5)
+    state = case.method.init(KEY, case.batch, case.given)
+    new, metrics = jax.jit(case.method.step)(state, case.batch, KEY)
+    close(student_of(new.student), student_of(state.student), rtol=0, atol=0)
+    weights = {"label": 1.0, "activation": 0.1, "balance": 5.0, "adversarial": 0.0}
+    np.testing.assert_allclose(metrics["generator_loss"], sum(w * metrics[f"generator_{k}"] for k, w in weights.items()), rtol=1e-5)
 
 
 @pytest.mark.parametrize(("weight", "there"), [(0.0, False), (0.5, True)])

@@ -139,6 +139,8 @@ def test_in_two_phases_images_are_made_before_anyone_looks_at_the_student():
     [
         ({"cached": 64, "bank": 32}, r"cached=64 is not accepted: expected 1 to bank=32"),
         ({"classes": 0}, r"classes=0 is not accepted"),
+        ({"area": (0.5,)}, r"area=\(0.5,\) is not accepted: expected two shares of an image"),
+        ({"area": (0.25, 0.5, 1.0)}, r"area=\(0.25, 0.5, 1.0\) is not accepted: expected two shares of an image"),
         ({"area": (0.5, 2.0)}, r"area=\(0.5, 2.0\) is not accepted: expected two shares of an image, above 0 and at most 1"),
     ],
 )

@@ -90,6 +90,10 @@ def test_the_student_weighs_each_image_by_its_loss_and_age(kind):
     [
         ({"begin": 0.8}, r"begin=0.8 is not accepted: expected a share of the epochs below end=0.75, which is at most 1"),
         ({"kind": "linear"}, r"kind='linear' is not accepted: expected 'log', 'hard', 'soft' or 'none'"),
+        ({"age": 0.0}, r"age=0.0 is not accepted: expected a number above 0"),
+        ({"ageing": -1e-4}, r"ageing=-0.0001 is not accepted: expected a number, 0 or more"),
+        ({"increment": -0.5}, r"increment=-0.5 is not accepted: expected a number, 0 or more"),
+        ({"balance_temperature": 0.0}, r"balance_temperature=0.0 is not accepted: expected a number above 0"),
     ],
 )
 def test_options_out_of_range_are_refused(options, line):

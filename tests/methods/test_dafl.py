@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from cases import close, equal, start, student_of
+from cases import CASES, close, equal, start, student_of
 from data_free_cases import dafl
 from synthetic import KEY, easel, golden, one_step, reference_net
 from tiny_nets import CLASSES, frozen, images, small, without_batch_norm
@@ -206,11 +206,16 @@ def test_a_student_with_dropout_draws_a_mask_of_its_own_in_each_step():
     assert len(seen) == 3 and len(set(seen)) == 3
 
 
-def test_real_images_are_never_touched():
-    case = dafl()
-    state, step = start(case), jax.jit(case.method.step)
-    tempting = case.batch | {"image": jnp.full((16, 8, 8, 1), jnp.nan), "label": jnp.zeros(16, jnp.int32)}
-    close(step(state, tempting, KEY), step(state, case.batch, KEY))
+@pytest.mark.parametrize("name", ["dafl", "deep_inversion"])
+def test_real_images_are_refused(name):
+    case = CASES[name]()
+    real = case.batch | {"image": jnp.zeros((16, 8, 8, 1))}
+    line = r"a batch with 'image' is not accepted: a data-free method makes its images; expected 'index' alone"
+    with pytest.raises(InputError, match=line):
+        case.method.init(KEY, real, case.given)
+    state = jax.eval_shape(case.method.init, KEY, case.batch, case.given)
+    with pytest.raises(InputError, match=line):
+        jax.eval_shape(case.method.step, state, real, KEY)
 
 
 # Teachers

@@ -8,7 +8,8 @@ import numpy as np
 import optax
 import pytest
 from cases import CASES, equal, start
-from synthetic import KEY, golden
+from synthetic import KEY, easel, golden
+from tiny_nets import frozen, images, without_batch_norm
 
 from kdjax import losses, methods
 from kdjax.core import Frozen, InputError, Net, batch_norms
@@ -112,6 +113,19 @@ def test_the_first_round_has_no_average_to_mix_in(run, monkeypatch):
         jax.effects_barrier()
         np.testing.assert_allclose(momenta, expected, rtol=1e-6)
         assert momenta
+
+
+def test_a_generator_without_the_layers_that_begin_anew_is_refused():
+    net, tx = without_batch_norm(), optax.sgd(0.1)
+    make = lambda reset: methods.fast_dfkd(  # noqa: E731
+        net, net, easel(images()), tx, tx, tx, tx, classes=4, batch_norm=0.0, latent=3, pool=16, reset=reset
+    )
+    batch, given = {"index": jnp.arange(16)}, {"teacher": frozen(net)}
+    with pytest.raises(InputError, match=r"reset=2 is not accepted: this generator has no layers linear and bn0; 0 leaves it as"):
+        jax.eval_shape(make(2).init, KEY, batch, given)
+    jax.eval_shape(make(0).init, KEY, batch, given)
+    with pytest.raises(InputError, match=r"reset=-1 is not accepted: expected a whole number of rounds, 0 or more"):
+        make(-1)
 
 
 def test_an_unknown_way_to_follow_is_refused():

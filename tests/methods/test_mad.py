@@ -114,6 +114,22 @@ def test_classes_are_asked_for_equally_often():
     assert np.bincount(seen["labels"], minlength=CLASSES).tolist() == [4] * CLASSES
 
 
+def test_a_conditional_generator_learns_its_classes_before_it_plays_against_the_student():
+    case = CASES["mad"](warm_up=1)
+    state, step = case.method.init(KEY, case.batch, case.given), jax.jit(case.method.step)
+    warm, metrics = step(state, case.batch, KEY)
+    close(student_of(warm.student), student_of(state.student), rtol=0, atol=0)
+    parts = metrics["generator_label"] + metrics["generator_embedding"]
+    np.testing.assert_allclose(metrics["generator_loss"], parts, rtol=1e-6)
+    assert metrics["student_loss"] == 0 and metrics["generator_adversarial"] != 0
+    new, metrics = step(warm, case.batch, KEY)
+    parts = metrics["generator_label"] + metrics["generator_embedding"] + metrics["generator_adversarial"]
+    np.testing.assert_allclose(metrics["generator_loss"], parts, rtol=1e-5)
+    assert metrics["student_loss"] > 0
+    moved = jax.tree.map(lambda a, b: bool(jnp.any(a != b)), student_of(new.student)[0], student_of(warm.student)[0])
+    assert any(jax.tree.leaves(moved))
+
+
 def test_embeddings_of_classes_are_kept_short():
     """Alone, the term moves a row that is longer than 1 by `-rate factor 2 e share`, and no other row."""
     net, teacher = without_batch_norm(), without_batch_norm()
@@ -152,6 +168,11 @@ def test_a_generator_that_embeds_no_classes_is_refused_but_for_a_factor_of_0():
     ("options", "line"),
     [
         ({"decay": 1.0}, r"decay=1.0 is not accepted: expected a number from 0 to below 1"),
+        (
+            {"new_weight": 0.0, "replay_weight": 0.0},
+            r"new_weight=0 and replay_weight=0 are not accepted together: the student learns",
+        ),
+        ({"warm_up": 5}, r"warm_up=5 is not accepted: expected 0 where the generator knows no classes"),
         ({"conditional": True}, r"classes=None is not accepted: a conditional generator needs the number of classes"),
     ],
 )

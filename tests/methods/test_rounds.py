@@ -20,10 +20,10 @@ BATCH = {"index": jnp.arange(8)}
 
 
 def inversion(axis_name=None, **options):
-    counts = {"synthesis_steps": 2, "student_steps": 3, "pool": 16, "padding": 1, "batch_norm": 0.1, "roll": 1}
+    counts = {"synthesis_steps": 2, "student_steps": 3, "pool": 16, "padding": 1, "batch_norm": 0.1, "roll": 1, "classes": 4}
     student, teacher = small(axis_name), small(axis_name, 6)
     method = methods.deep_inversion(
-        student, teacher, optax.sgd(0.1), optax.adam(0.1), shape=(8, 8, 1), classes=4, axis_name=axis_name, **{**counts, **options}
+        student, teacher, optax.sgd(0.1), optax.adam(0.1), shape=(8, 8, 1), axis_name=axis_name, **{**counts, **options}
     )
     return method, {"teacher": frozen(teacher)}
 
@@ -118,6 +118,7 @@ def test_the_student_s_part_over_devices_is_the_same(run, mapped):
         ({"pool": 4}, r"pool=4 is not accepted: it must hold the 8 images of a round"),
         ({"synthesis_steps": 0}, r"synthesis_steps=0 is not accepted"),
         ({"student_steps": 0}, r"student_steps=0 is not accepted"),
+        ({"classes": 7}, r"classes=7 is not accepted: expected 4, those of the teacher"),
         ({"roll": 8}, r"roll=8 is not accepted: expected a whole number of pixels, below the sides of an image"),
     ],
 )

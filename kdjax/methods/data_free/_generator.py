@@ -15,6 +15,7 @@ from kdjax.core import (
     Method,
     Net,
     check_count,
+    check_option,
     ema,
     example_keys,
     learn,
@@ -26,6 +27,7 @@ from kdjax.core import (
 from kdjax.core.arrays import AxisName
 from kdjax.core.node import Node, static
 from kdjax.core.start import started
+from kdjax.methods.data_free._checks import check_asked, check_classes, check_made
 
 
 class DataFree(NamedTuple):
@@ -87,6 +89,7 @@ def data_free(
     statistics: Literal["batch", "running"] = "batch",
     classes: int | None = None,
     decay: float | None = None,
+    warm_up: int = 0,
     memory: Callable[[jax.Array, SyntheticBatch], Any] | None = None,
     replay: Callable[[Any, jax.Array, jax.Array], jax.Array] | None = None,
     axis_name: AxisName = None,
@@ -115,12 +118,14 @@ def data_free(
       decay: of the moving average of a generator; the student then sees as many images of the average, of latents of their own, as
         of the generator, row by row in turn (column `"replayed"` of its batch); how far a step moves the images of both, for the
         student, is logged as `generator_shift` and `average_shift`. None: there is none.
+      warm_up: first steps, in which the generator learns alone; the student's metrics are 0 there.
       memory: `(key, seen of shapes) -> ` what the first step finds; zeros stand for the numbers. None: nothing is kept.
       replay: `(memory, key, images) -> images` that a student step sees in the place of those made for it: some that are remembered
         beside or among them. None: it sees what is made.
       axis_name: mapped axis that holds the batch, or None.
     """
     check_count(student_steps=student_steps, latent=latent)
+    check_option("warm_up", warm_up, lambda n: n >= 0, "a whole number of steps, 0 or more")
     net = generator if isinstance(generator, Net) else _together(generator)
     several = None if isinstance(generator, Net) else generator
 
@@ -139,10 +144,12 @@ def data_free(
         return jnp.tile(drawn["label"], len(images) // len(drawn["label"]))
 
     def init(key, batch, given, **start):
+        check_made(batch)
         a, b = jax.random.split(key)
         drawn = draw(key, batch)
         own = {name: start.pop(name) for name in several or ["generator"] if name in start}
         maker = _started(new_learner(a, net, generator_tx, drawn), own, several, generator_tx)
+        check_asked(net, maker, latent, classes)
         image = jax.eval_shape(lambda m: make(m.params, m.stats, drawn)[0], maker)
         images = jnp.zeros(image.shape, image.dtype)
         seen = lesson(images, jnp.zeros(len(images), jnp.int32), batch["index"])
@@ -156,11 +163,13 @@ def data_free(
 
     def judge(state, images, drawn, key):
         """What the generator's objective sees."""
-        return judged(
-            student, state.student, images, labels_of(state.student, drawn, images), state.memory, key, state.step, axis_name
-        )
+        labels = labels_of(state.student, drawn, images)
+        seen = judged(student, state.student, images, labels, state.memory, key, state.step, axis_name)
+        check_classes(classes, seen.teacher["logits"])
+        return seen
 
     def step(state, batch, key):
+        check_made(batch)
         *keys, drop = jax.random.split(key, student_steps + 2)
         first = draw(keys[0], batch)
 
@@ -194,7 +203,14 @@ def data_free(
             key, drop = now
             return student.step(held, seen_by_student(held, key), drop)
 
-        held, learned = lax.scan(student_step, state.student, (jnp.stack(keys[1:]), jax.random.split(drop, student_steps)))
+        def learnt():
+            return lax.scan(student_step, state.student, (jnp.stack(keys[1:]), jax.random.split(drop, student_steps)))
+
+        if warm_up:
+            nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(learnt)[1])
+            held, learned = lax.cond(state.step < warm_up, lambda: (state.student, nothing), learnt)
+        else:
+            held, learned = learnt()
         metrics = {f"student_{k}": jnp.mean(v) for k, v in learned.items()} | {f"generator_{k}": v for k, v in made.items()}
         if average is not None:
             for name, old, new in (("generator", state.generator, maker), ("average", state.average, average)):

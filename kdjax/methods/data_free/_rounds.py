@@ -16,6 +16,7 @@ from kdjax.core import (
     apply_gradients,
     check_count,
     check_optimiser,
+    check_option,
     example_keys,
     gather_replicated,
     mean_grad,
@@ -24,9 +25,9 @@ from kdjax.core import (
     weighted_sum,
     weights_at,
 )
-from kdjax.core.arrays import AxisName, Weight
+from kdjax.core.arrays import AxisName
 from kdjax.core.collectives import take
-from kdjax.core.terms import weight_at
+from kdjax.methods.data_free._checks import check_classes, check_made
 from kdjax.methods.data_free._generator import SyntheticBatch, balanced_labels, found_labels, is_zero, judged, lesson
 
 Judge = Callable[[jax.Array], SyntheticBatch]
@@ -118,21 +119,6 @@ class Synthesis(NamedTuple):
     networks: Callable[[Rounds], dict[str, tuple[Any, Any]]] = lambda state: {}
 
 
-def behind(steps: int, weight: Weight) -> Weight:
-    """The factor of a term that counts behind so many steps, and not in them.
-
-    Args:
-      steps: of a warm-up; 0: there is none.
-      weight: of the term from then on.
-
-    >>> [float(behind(2, lambda step: 10.0 * step)(step)) for step in (1, 2)]
-    [0.0, 20.0]
-    """
-    if not steps or is_zero(weight):
-        return weight
-    return lambda step: jnp.where(step < steps, 0.0, weight_at(weight, step))
-
-
 def rounds(
     student: Method,
     synthesis: Synthesis,
@@ -168,6 +154,7 @@ def rounds(
     """
     check_optimiser(tx)
     check_count(synthesis_steps=synthesis_steps, student_steps=student_steps, classes=classes, pool=pool)
+    check_option("warm_up", warm_up, lambda n: n >= 0, "a whole number of rounds, 0 or more")
     warm = warm_up * synthesis_steps
 
     def done_of(step):
@@ -180,6 +167,7 @@ def rounds(
         return Learner(params, stats, tx.init(params)), labels
 
     def init(key, batch, given, **start):
+        check_made(batch)
         rows = len(batch["index"])
         if pool < rows:
             raise InputError(f"pool={pool} is not accepted: it must hold the {rows} images of a round")
@@ -201,7 +189,9 @@ def rounds(
         asked = take(labels, batch["index"])
 
         def judge(images):
-            return judged(student, held, images, asked, memory, key, step, axis_name)
+            seen = judged(student, held, images, asked, memory, key, step, axis_name)
+            check_classes(classes, seen.teacher["logits"])
+            return seen
 
         images, stats = synthesis.make(params, stats, batch["index"])
         terms, kept = synthesis.objective(Draft(images, batch["index"], params, memory, key), judge)
@@ -245,6 +235,8 @@ def rounds(
         return state._replace(student=held), {f"student_{name}": x for name, x in metrics.items()}
 
     def step(state, batch, key):
+        check_made(batch)
+
         def phase(run):
             def of(state):
                 new, metrics = run(state, {"index": batch["index"]}, key)

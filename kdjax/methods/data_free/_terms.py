@@ -7,9 +7,26 @@ import jax.numpy as jnp
 
 from kdjax import losses
 from kdjax.core import InputError, batch_norms, check_option
+from kdjax.core.arrays import Weight
+from kdjax.core.terms import weight_at
 from kdjax.methods.data_free._generator import SyntheticBatch, is_zero
 
 _FORMS = {"norm": losses.batch_norm_statistics, "gaussian": losses.batch_norm_gaussian}
+
+
+def behind(steps: int, weight: Weight) -> Weight:
+    """The factor of a term that counts behind so many steps, and not in them.
+
+    Args:
+      steps: of a warm-up; 0: there is none.
+      weight: of the term from then on.
+
+    >>> [float(behind(2, lambda step: 10.0 * step)(step)) for step in (1, 2)]
+    [0.0, 20.0]
+    """
+    if not steps or is_zero(weight):
+        return weight
+    return lambda step: jnp.where(step < steps, 0.0, weight_at(weight, step))
 
 
 def check_batch_norm(seen: SyntheticBatch, weight: object) -> list[tuple[jax.Array, jax.Array, jax.Array]]:

@@ -9,7 +9,7 @@ from kdjax.core import Method, Net
 from kdjax.core.arrays import AxisName, Weight
 from kdjax.methods import recipes
 from kdjax.methods.data_free._generator import data_free
-from kdjax.methods.data_free._terms import batch_norm_term, disagreement
+from kdjax.methods.data_free._terms import batch_norm_term, behind, disagreement
 from kdjax.methods.offline.at import at_objective
 from kdjax.methods.offline.kd import kd_objective
 from kdjax.methods.recipes import Objective
@@ -32,6 +32,7 @@ def cgdd(
     attention: Weight = 10.0,
     layers: Sequence[str] = (),
     temperature: float = 4.0,
+    warm_up: int = 0,
     latent: int = 100,
     student_steps: int = 1,
     objective: Objective | None = None,
@@ -46,7 +47,8 @@ def cgdd(
 
     A reconstruction: the paper's abstract names the ingredients; all factors are practice of DAFL and guesses, there is no code,
     and the batch-norm term is one of plain norms. An `attention` of 1000, as in `at`, swamps the other terms on small images. A
-    class asked for means little in the first steps of a generator: `student_label` may be a function of the step.
+    class asked for means little in the first steps of a generator: these may be a `warm_up`, or `student_label` a function of the
+    step.
 
     Args:
       student: the net to train; it never sees a real image.
@@ -64,6 +66,7 @@ def cgdd(
       attention: factor of the attention term; 0 leaves it out.
       layers: which maps are compared, as in `recipes.pairs`; empty: the ends of all stages.
       temperature: T of the student's imitation.
+      warm_up: first steps, in which the student does not learn and the disagreement with it does not count.
       latent: length of a latent vector.
       student_steps: student steps for each generator step.
       objective: what the student is asked for in place of its three terms: that of any offline method.
@@ -92,12 +95,13 @@ def cgdd(
         "activation": activation,
         "balance": balance,
         "batch_norm": batch_norm,
-        "adversarial": adversarial,
+        "adversarial": behind(warm_up, adversarial),
     }
     own = [kd_objective(weight=1.0, temperature=temperature), recipes.labels_objective(student_label)]
     own += [at_objective(weight=attention, layers=layers)] if attention else []
     asked = objective or recipes.combine(*own)
     return data_free(
         recipes.student(student, student_tx, asked, teacher=teacher, axis_name=axis_name), generator, generator_tx, terms,
-        weights=weights, latent=latent, student_steps=student_steps, images="same", classes=classes, axis_name=axis_name,
+        weights=weights, latent=latent, student_steps=student_steps, warm_up=warm_up, images="same", classes=classes,
+        axis_name=axis_name,
     )  # fmt: skip

@@ -10,8 +10,8 @@ from kdjax.core import InputError, Method, Net, batch_norms, check_option, gathe
 from kdjax.core.arrays import AxisName, Weight
 from kdjax.core.collectives import take
 from kdjax.methods import recipes
-from kdjax.methods.data_free._rounds import Synthesis, behind, rounds
-from kdjax.methods.data_free._terms import batch_norm_term
+from kdjax.methods.data_free._rounds import Synthesis, rounds
+from kdjax.methods.data_free._terms import batch_norm_term, behind
 from kdjax.methods.data_free._views import shifted, zoomed
 from kdjax.methods.offline.kd import kd_objective
 from kdjax.methods.recipes import Objective
@@ -92,7 +92,9 @@ def cmi(
     """
     if not 1 <= cached <= bank:
         raise InputError(f"cached={cached} is not accepted: expected 1 to bank={bank}")
-    check_option("area", area, lambda a: 0 < a[0] <= a[1] <= 1, "two shares of an image, above 0 and at most 1, in order")
+    check_option(
+        "area", area, lambda a: len(a) == 2 and 0 < a[0] <= a[1] <= 1, "two shares of an image, above 0 and at most 1, in order"
+    )
     whole, part = jax.vmap(shifted(padding)), jax.vmap(zoomed(area))
 
     def described():

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from kdjax import losses
-from kdjax.core import Method, Net, check_option
+from kdjax.core import Method, Net, check_option, check_positive
 from kdjax.core.arrays import AxisName, Weight
 from kdjax.methods import recipes
 from kdjax.methods.data_free._generator import data_free
@@ -86,6 +86,9 @@ def cudfkd(
     """
     check_option("begin", begin, lambda b: 0 <= b < end <= 1, f"a share of the epochs below end={end}, which is at most 1")
     check_option("kind", kind, lambda k: k in ("log", "hard", "soft", "none"), "'log', 'hard', 'soft' or 'none'")
+    check_positive(age=age, balance_temperature=balance_temperature)
+    for name, least in {"ageing": ageing, "increment": increment}.items():
+        check_option(name, least, lambda x: x >= 0, "a number, 0 or more")
     epochs = steps / steps_per_epoch
     first, last = math.floor(begin * epochs) + 1, math.ceil(end * epochs) - 1  # the epochs between the two shares
 

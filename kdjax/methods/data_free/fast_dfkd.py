@@ -1,5 +1,6 @@
 """Fast data-free distillation by a generator that learns to be trained."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 import jax
@@ -7,12 +8,12 @@ import jax.numpy as jnp
 import optax
 
 from kdjax import losses
-from kdjax.core import Learner, Method, Net, apply_gradients, batch_norms, by_part, check_optimiser, check_option
+from kdjax.core import InputError, Learner, Method, Net, apply_gradients, batch_norms, by_part, check_optimiser, check_option
 from kdjax.core.arrays import AxisName, Weight
 from kdjax.core.collectives import take
 from kdjax.methods import recipes
-from kdjax.methods.data_free._rounds import Synthesis, behind, rounds
-from kdjax.methods.data_free._terms import check_batch_norm
+from kdjax.methods.data_free._rounds import Synthesis, rounds
+from kdjax.methods.data_free._terms import behind, check_batch_norm
 from kdjax.methods.data_free._views import shifted
 from kdjax.methods.offline.kd import kd_objective
 from kdjax.methods.recipes import Objective
@@ -92,6 +93,7 @@ def fast_dfkd(
     """
     check_optimiser(meta_tx)
     check_option("meta", meta, lambda m: m in ("fomaml", "reptile", "none"), "'fomaml', 'reptile' or 'none'")
+    check_option("reset", reset, lambda n: n >= 0, "a whole number of rounds, 0 or more")
     whole = jax.vmap(shifted(padding))
 
     def layers_of(key):
@@ -102,6 +104,10 @@ def fast_dfkd(
 
     def memory(key):
         params, stats = generator.init(key, jnp.zeros((2, latent)))
+        if reset and not (isinstance(params, Mapping) and {*RESET} <= {*params}):
+            raise InputError(
+                f"reset={reset} is not accepted: this generator has no layers {' and '.join(RESET)}; 0 leaves it as it is"
+            )
         blank = lambda tree: jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), tree)  # noqa: E731
         learner = Learner(params, stats, meta_tx.init(params))
         return {

@@ -9,7 +9,7 @@ from kdjax.core import InputError, Method, Net, check_option
 from kdjax.core.arrays import AxisName, Weight
 from kdjax.methods import recipes
 from kdjax.methods.data_free._generator import data_free, is_zero
-from kdjax.methods.data_free._terms import disagreement
+from kdjax.methods.data_free._terms import behind, disagreement
 from kdjax.methods.recipes import Objective
 
 
@@ -28,6 +28,7 @@ def mad(
     conditional: bool = False,
     label: Weight = 1.0,
     embedding: Weight = 1.0,
+    warm_up: int = 0,
     latent: int = 256,
     student_steps: int = 10,
     objective: Objective | None = None,
@@ -61,6 +62,8 @@ def mad(
       conditional: whether the generator is asked for a class, for data of many classes.
       label: factor of the cross-entropy of the teacher with the labels asked for.
       embedding: factor of the regulariser that keeps the embeddings of a conditional generator short; 0 leaves it out.
+      warm_up: first steps, in which a conditional generator learns its classes and embeddings, without the disagreement, and the
+        student does not learn.
       latent: length of a latent vector.
       student_steps: student steps for each generator step.
       objective: what the student is asked for in place of both terms: that of any offline method.
@@ -76,6 +79,10 @@ def mad(
     """
     if conditional and not classes:
         raise InputError(f"classes={classes} is not accepted: a conditional generator needs the number of classes")
+    if objective is None and is_zero(new_weight) and is_zero(replay_weight):
+        raise InputError("new_weight=0 and replay_weight=0 are not accepted together: the student learns from one or both")
+    wanted = "0 where the generator knows no classes: it learns nothing without the disagreement"
+    check_option("warm_up", warm_up, lambda n: conditional or n == 0, wanted)
     check_option("decay", decay, lambda d: 0 <= d < 1, "a number from 0 to below 1")
 
     def terms(seen):
@@ -97,6 +104,7 @@ def mad(
     # Slices of accumulation hold every other row: one the generator's, one the average's. Other objectives may couple rows.
     learner = recipes.student(student, student_tx, asked, teacher=teacher, axis_name=axis_name, micro=1 if objective else 2)
     return data_free(
-        learner, generator, generator_tx, terms, weights={"adversarial": adversarial, "label": label, "embedding": embedding},
-        latent=latent, student_steps=student_steps, classes=classes if conditional else None, decay=decay, axis_name=axis_name,
+        learner, generator, generator_tx, terms, latent=latent, student_steps=student_steps, decay=decay, warm_up=warm_up,
+        weights={"adversarial": behind(warm_up, adversarial), "label": label, "embedding": embedding},
+        classes=classes if conditional else None, axis_name=axis_name,
     )  # fmt: skip
