@@ -35,13 +35,11 @@ def relative_table(measured: Measured, names: Sequence[str], taught: Sequence[st
       taught: of the students who saw data, a column each; without any there are no rows.
     """
     columns = {name: values for name in ("teacher", *taught) if (values := _accuracy(measured, name)).size}
-    rows = {
-        name: {
-            f"of {other}, %": list(relative_accuracy(own, np.broadcast_to(values, own.shape))) for other, values in columns.items()
-        }
-        for name in names
-        if (own := _accuracy(measured, name)).size and taught
-    }
+    rows: dict[str, dict] = {}
+    for name in names if taught else ():
+        if (own := _accuracy(measured, name)).size:
+            against = {f"of {other}, %": relative_accuracy(own, np.broadcast_to(x, own.shape)) for other, x in columns.items()}
+            rows[name] = {title: np.asarray(share).tolist() for title, share in against.items()}
     note = "Test accuracy in percent of that of the teacher and of students who saw images of its data, seed by seed."
     return ReportTable("relative_accuracy", "Accuracy relative to that with data", rows, note=note)
 
