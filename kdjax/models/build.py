@@ -12,6 +12,7 @@ from kdjax.core import InputError, Net, normalised, pick
 from kdjax.core.arrays import AxisName
 from kdjax.models.concatenation import concatenated
 from kdjax.models.ensemble import ensemble
+from kdjax.models.remat import remat
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 _SEVERAL: Mapping[str, Callable[..., Net]] = {"ensemble": ensemble, "concatenated": concatenated}
@@ -25,9 +26,9 @@ def build(specification: Mapping[str, Any], *, axis_name: AxisName = None) -> Ne
 
     Args:
       specification: `name` (one of `NETS`); optionally `mean` and `std` for the input normalisation (of a generator those of its
-        images), `dtype` by name, and `input`, the shape of one row of what a head sees (`[64]`), by which saved weights are
-        checked; all else is passed to the net's function. Or `{"name": "ensemble", "nets": [specification, ...]}` with the options
-        of `ensemble`, or `"concatenated"` with those of `concatenated`.
+        images), `dtype` by name, `remat` for gradient checkpointing, and `input`, the shape of one row of what a head sees
+        (`[64]`), by which saved weights are checked; all else is passed to the net's function. Or `{"name": "ensemble", "nets":
+        [specification, ...]}` with the options of `ensemble`, or `"concatenated"` with those of `concatenated`.
       axis_name: mapped axis over which batch statistics are averaged, or None.
 
     Raises:
@@ -45,12 +46,14 @@ def build(specification: Mapping[str, Any], *, axis_name: AxisName = None) -> Ne
             return _SEVERAL[name]([build(one, axis_name=axis_name) for one in options.pop("nets")], **options)
         make = pick("net", name, NETS)
         mean, std, _ = options.pop("mean", None), options.pop("std", None), options.pop("input", None)
+        again = options.pop("remat", False)
         dtype = pick("dtype", str(options.pop("dtype", "float32")), DTYPES)
         takes = inspect.signature(make).parameters  # a linear head has neither
         if "mean" in takes:  # of the images that a generator makes, not of what it sees
             options |= {name: a for name, a in {"mean": mean, "std": std}.items() if a is not None}
             mean = std = None
         net = make(**options, **{k: v for k, v in {"dtype": dtype, "axis_name": axis_name}.items() if k in takes})
+        net = remat(net) if again else net
     except InputError:
         raise
     except (TypeError, ValueError, KeyError, AttributeError) as error:  # options of another kind

@@ -52,6 +52,15 @@ def test_what_is_not_known_is_refused(changed, said):
         models.build(SPECIFICATION | changed)
 
 
+def test_remat_is_that_of_the_net_inside():
+    net = models.build(SPECIFICATION | {"remat": True})
+    with pytest.raises(InputError, match="remat=True is not accepted: expected a net with blocks"):
+        jax.eval_shape(net.init, jax.random.key(0), IMAGES)
+    blocks = {"name": "vit", "patch": 4, "width": 4, "depth": 1, "heads": 1, "classes": 4}
+    shapes = [jax.eval_shape(models.build(blocks | more).init, jax.random.key(0), IMAGES) for more in ({}, {"remat": True})]
+    assert shapes[0] == shapes[1]
+
+
 @pytest.mark.parametrize("name", models.CLASSIFIERS)
 def test_every_classifier_takes_what_specifications_hold(name):
     assert {"classes", "dtype", "axis_name"} <= set(inspect.signature(models.CLASSIFIERS[name]).parameters)
