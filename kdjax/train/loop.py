@@ -31,6 +31,7 @@ from kdjax.train.stage import Result, Stage, check_stage, score_of, seeds_of
 from kdjax.train.stage_cache import clear, keep, machine_of, read_back
 from kdjax.train.sweep import choose
 from kdjax.train.teacher_cache.compute import check_outputs, teacher_outputs
+from kdjax.train.trace_once import trace_once
 
 
 def run_stages(stages: dict[str, Stage], run: Run) -> dict[str, Result]:
@@ -46,6 +47,7 @@ def run_stages(stages: dict[str, Stage], run: Run) -> dict[str, Result]:
     for asked, name in ((run.select == "best", "select='best'"), (any(s.choose for s in stages.values()), "a sweep that chooses")):
         if asked and "val" not in run.splits:
             raise InputError(f"{name} is not accepted: it needs validation images")
+    stages = {name: trace_once(stage) for name, stage in stages.items()}
     for name, stage in stages.items():
         check_outputs(name, stage, run)
     (run.folder / "models").mkdir(parents=True, exist_ok=True)

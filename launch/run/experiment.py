@@ -24,6 +24,7 @@ from kdjax.train.processes import first, primary, together
 from kdjax.train.run import name_damaged
 from kdjax.train.stage import score_of
 from kdjax.train.teacher import measure_teacher
+from kdjax.train.trace_once import trace_once
 from launch.run import cli, tensorboard
 from launch.run.caches import stage_cache
 from launch.run.checks import check, check_validation
@@ -57,6 +58,7 @@ def run(build: Callable, config: Any, folder: Path, *, path: str, source: dict) 
     check(config, path)
     devices = _devices(config)
     experiment = together(lambda: started(config, build(config)))
+    experiment = experiment._replace(stages={name: trace_once(stage) for name, stage in experiment.stages.items()})
     check_validation(config, experiment.dataset)
     expected = together(lambda: rehearse(experiment.stages, devices))
     about = _about(config, experiment, devices) | source

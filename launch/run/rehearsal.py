@@ -74,9 +74,12 @@ def _steps(name: str, stage: Any, given: dict, told: list[str]) -> Any:
     _check_state(name, stage, state, told)
 
     def step(stage: Any, state: Any) -> None:
-        # One device under the name of many, so that methods built for a mapped axis find it.
-        rows = jax.tree.map(lambda x: x[None], blank_batch(stage))
-        jax.vmap(lambda batch: stage.method.step(state, batch, jax.random.key(0)), axis_name=AXIS)(rows)
+        batch, key = blank_batch(stage), jax.random.key(0)
+        if stage.unmapped is None:
+            stage.method.step(state, batch, key)
+        else:  # one device under the name of many, so that a method built for a mapped axis finds it
+            rows = jax.tree.map(lambda x: x[None], batch)
+            jax.vmap(lambda batch: stage.method.step(state, batch, key), axis_name=AXIS)(rows)
 
     step(stage, state)
     for point in points_to_check(stage.hyper):  # its numbers are checked only where they are known
