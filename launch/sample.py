@@ -160,7 +160,7 @@ def _by_class(images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, None,
 
 def _from_file(file: Path) -> Maker:
     found = read_teacher(file, {}, (1, 1, 1))
-    if not models.generates(found.specification):
+    if not models.is_generator(found.specification):
         raise InputError(f"{file} holds no generator: {_others({'network': found.specification})}")
     return Maker(found.net, found.params, found.stats, found.specification)
 
@@ -168,7 +168,7 @@ def _from_file(file: Path) -> Maker:
 def _from_run(run: Path, stage: str | None, network: str | None, seed: int) -> Maker | None:
     """A generator of a run; None where the stage has none, but has kept images."""
     nets = specifications(run, stage)
-    generators = [name for name, one in nets.items() if models.generates(one)]
+    generators = [name for name, one in nets.items() if models.is_generator(one)]
     if not generators:
         if read_samples(run, stage) is not None:
             return None

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdjax.core.arrays import ArrayLike, AxisName, Weight
 from kdjax.core.averages import averaged, running_mean
+from kdjax.core.batch_statistics import estimate_statistics
 from kdjax.core.chain import chain
 from kdjax.core.check import InputError, check_count, check_option, check_positive, check_share, nearest, pick
 from kdjax.core.collectives import gather, gather_replicated, mean, offset, pmean, psum
@@ -23,8 +24,7 @@ from kdjax.core.node import Node, static
 from kdjax.core.norm_rescale import norm_rescale
 from kdjax.core.pool import average_pool, match_sizes, nearest_resize
 from kdjax.core.queue import Queue, new_queue, push
-from kdjax.core.re_estimated import re_estimated
-from kdjax.core.schedules import cycled, cyclic, linear_warmup, sigmoid_rampup
+from kdjax.core.schedules import cyclic, cyclic_schedule, linear_warmup, sigmoid_rampup
 from kdjax.core.state import Follower, Frozen, Learner, join, map_by_kind, split
 from kdjax.core.terms import masked_loss, weighted_sum, weights_at, with_label_weights
 from kdjax.core.unit import unit
@@ -37,14 +37,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ArrayLike", "AxisName", "Batch", "Follower", "Frozen", "InputError", "Learner", "Method", "Metrics", "Net", "Node",
-    "Queue", "Weight", "apply_gradients", "ascend", "average_pool", "averaged", "batch_norms", "by_part", "chain", "check_count",
-    "check_memory", "check_optimiser", "check_option", "check_positive", "check_share", "cosine_to_one", "cycled", "cyclic",
-    "descent", "donating", "ema", "euclidean_k_means", "example_keys", "freeze", "from_equinox", "from_linen", "from_nnx",
-    "gather", "gather_replicated", "jit_fast_compile", "join", "keep_unit_columns", "learn", "learner_of", "linear_warmup",
-    "map_by_kind", "masked_loss", "match_sizes", "mean", "mean_grad", "memory_available", "nearest", "nearest_resize",
-    "new_learner", "new_queue", "nnx_weights", "norm_rescale", "normalised", "offset", "on_parts", "pick", "pmean", "psum",
-    "push", "re_estimated", "read_by_name", "row_keys", "row_normal", "running_mean", "sigmoid_rampup", "skip_zero_gradients",
-    "spherical_k_means", "split", "static", "unit", "weighted_sum", "weights_at", "with_label_weights", "with_norms",
+    "Queue", "Weight", "apply_gradients", "ascend", "average_pool", "averaged", "batch_norms", "by_part", "chain",
+    "check_count", "check_memory", "check_optimiser", "check_option", "check_positive", "check_share", "cosine_to_one",
+    "cyclic", "cyclic_schedule", "descent", "donating", "ema", "estimate_statistics", "euclidean_k_means", "example_keys",
+    "freeze", "from_equinox", "from_linen", "from_nnx", "gather", "gather_replicated", "jit_fast_compile", "join",
+    "keep_unit_columns", "learn", "learner_of", "linear_warmup", "map_by_kind", "masked_loss", "match_sizes", "mean",
+    "mean_grad", "memory_available", "nearest", "nearest_resize", "new_learner", "new_queue", "nnx_weights", "norm_rescale",
+    "normalised", "offset", "on_parts", "pick", "pmean", "psum", "push", "read_by_name", "row_keys", "row_normal",
+    "running_mean", "sigmoid_rampup", "skip_zero_gradients", "spherical_k_means", "split", "static", "unit", "weighted_sum",
+    "weights_at", "with_label_weights", "with_norms",
 ]  # fmt: skip
 
 _WITH_OPTAX = {  # imported when they are asked for: a loss has no use for optax

@@ -60,7 +60,7 @@ def cyclic(epoch: jax.Array | int, epochs: int, *, factor: float) -> jax.Array:
     return jnp.clip(jnp.where(e < epochs, 1.0 - there, back), 0.0, 1.0)
 
 
-def cycled(
+def cyclic_schedule(
     name: str, span: Sequence[Any], *, steps_per_epoch: int, epochs: int, cycle: float = 2.0
 ) -> Callable[[jax.Array | int], jax.Array]:
     """A number as a function of the step, which is the least at the ends of a run and the largest where `cyclic` is 0.
@@ -77,7 +77,7 @@ def cycled(
     Raises:
       InputError: for what is no pair of numbers, the smaller one first, or other options out of range.
 
-    >>> decay = cycled("decay", (1.0, 3.0), steps_per_epoch=2, epochs=5)
+    >>> decay = cyclic_schedule("decay", (1.0, 3.0), steps_per_epoch=2, epochs=5)
     >>> [float(decay(step)) for step in (0, 1, 2, 4, 9)]
     [1.0, 1.0, 2.0, 3.0, 1.0]
     """

@@ -4,7 +4,7 @@ from kdjax.data.alter import alter, in_bands, with_channels
 from kdjax.data.classes import keep_classes
 from kdjax.data.clip import clips
 from kdjax.data.companions import companions
-from kdjax.data.damaged import Damaged, one_row, read_sound
+from kdjax.data.damaged import Damaged, one_row, read_undamaged
 from kdjax.data.domain import domains
 from kdjax.data.episode import episodes, support_and_query
 from kdjax.data.load import load
@@ -50,7 +50,7 @@ __all__ = [
     "pieces",
     "positive_pairs",
     "process_rows",
-    "read_sound",
+    "read_undamaged",
     "resident",
     "spread_rows",
     "stratified",

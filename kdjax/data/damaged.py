@@ -24,7 +24,7 @@ class Damaged(InputError):  # noqa: N818
         return Damaged, (self.what, self.row)
 
 
-def read_sound(source: Source, rows: np.ndarray, *, skip: bool) -> tuple[dict[str, np.ndarray], list[str]]:
+def read_undamaged(source: Source, rows: np.ndarray, *, skip: bool) -> tuple[dict[str, np.ndarray], list[str]]:
     """Reads rows, and where `skip` says so others in place of damaged ones.
 
     A row that cannot be decoded gives way to the next row of the source that can be: row + 1, row + 2, ..., after the last
@@ -44,7 +44,7 @@ def read_sound(source: Source, rows: np.ndarray, *, skip: bool) -> tuple[dict[st
 
     >>> from kdjax.data.source import array_source
     >>> images = np.zeros((3, 1, 1, 1), np.uint8)
-    >>> read_sound(array_source(images, np.array([5, 6, 7])), np.array([2, 0]), skip=True)[0]["label"].tolist()
+    >>> read_undamaged(array_source(images, np.array([5, 6, 7])), np.array([2, 0]), skip=True)[0]["label"].tolist()
     [7, 5]
     """
     try:
@@ -84,5 +84,5 @@ def one_row(source: Source) -> dict[str, np.ndarray]:
     [[[[0.0]]]]
     """
     if source.size:
-        return read_sound(source, np.zeros(1, np.int32), skip=True)[0]
+        return read_undamaged(source, np.zeros(1, np.int32), skip=True)[0]
     return {name: np.zeros((1, *x.shape[1:]), x.dtype) for name, x in source.read(np.zeros(0, np.int32)).items()}

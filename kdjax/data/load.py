@@ -101,7 +101,7 @@ def load(
       reader: `resident` decodes all images into memory now; `streaming` decodes rows when they are read; `auto` is
         `resident` where the decoded images take at most 2 GiB.
       corrupt: what becomes of an image that cannot be decoded: `stop` refuses it, when it is read; `skip` takes the next
-        image of its set in its place (streaming readers through `read_sound`).
+        image of its set in its place (streaming readers through `read_undamaged`).
       workers: processes that decode a resident set; 0 decodes in this one.
       exif_orientation: whether images are turned as the EXIF orientation says that cameras write; off as in torchvision's
         loader. For image files and sets of TFDS; of `array_record` for those that were packed so.

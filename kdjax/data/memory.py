@@ -114,7 +114,7 @@ def _one_by_one(source: Source, rows: np.ndarray) -> tuple[dict[str, np.ndarray]
 
 
 def step_over(rows: np.ndarray, damaged: dict[int, str]) -> np.ndarray:
-    """The rows of a source with those that are damaged replaced as `read_sound` replaces them.
+    """The rows of a source with those that are damaged replaced as `read_undamaged` replaces them.
 
     Args:
       rows: the rows of the whole set that make up the source, `[K]`.
@@ -124,7 +124,7 @@ def step_over(rows: np.ndarray, damaged: dict[int, str]) -> np.ndarray:
       `[K]`; for each damaged row the next of the source that is not, after the last the first.
 
     Raises:
-      InputError: as in `read_sound`.
+      InputError: as in `read_undamaged`.
 
     >>> step_over(np.array([0, 2, 4, 5]), {2: "image c.png: ...", 5: "image f.png: ..."}).tolist()
     [0, 4, 4, 0]

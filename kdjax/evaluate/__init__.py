@@ -21,7 +21,7 @@ from kdjax.evaluate.hint_points import hint_points
 from kdjax.evaluate.intervals import Interval, paired_interval
 from kdjax.evaluate.knn import knn_accuracy, knn_scores, nearest
 from kdjax.evaluate.landscape import Gap, filter_normalised, losses_at, perturbation_gap
-from kdjax.evaluate.measure import MEASURES, Alarm, Measure, alike, measure_of
+from kdjax.evaluate.measure import MEASURES, Alarm, Measure, measure_of, same_kind
 from kdjax.evaluate.multi_label import average_precision, multi_label_probe
 from kdjax.evaluate.probe import linear_probe
 from kdjax.evaluate.segmentation import class_iou, confusion_matrix, mean_iou
@@ -32,7 +32,7 @@ from kdjax.evaluate.synthetic import batch_norm_distance, class_entropy, diversi
 from kdjax.evaluate.task_gradient import pge_distance, principal_gradient
 from kdjax.evaluate.teacher_layers import candidate_layers, choose_hint_points
 from kdjax.evaluate.transferability import h_score, leep, log_me, negative_conditional_entropy
-from kdjax.evaluate.watermark import chance_of_key, found_at, watermark_key
+from kdjax.evaluate.watermark import chance_of_key, detection_rates, watermark_key
 
 __all__ = [
     "MEASURES",
@@ -46,7 +46,6 @@ __all__ = [
     "Trace",
     "accuracy_logit",
     "alignment",
-    "alike",
     "auroc",
     "average_precision",
     "batch_norm_distance",
@@ -62,6 +61,7 @@ __all__ = [
     "correlation_difference",
     "correlation_gap",
     "density",
+    "detection_rates",
     "divergence",
     "diversity",
     "duplicates",
@@ -75,7 +75,6 @@ __all__ = [
     "fgsm",
     "filter_normalised",
     "forgetting",
-    "found_at",
     "frechet_distance",
     "h_score",
     "hessian_top",
@@ -112,6 +111,7 @@ __all__ = [
     "rbf_cka",
     "relative_accuracy",
     "reliability",
+    "same_kind",
     "select_apart",
     "similarities",
     "top1_agreement",

@@ -9,7 +9,7 @@ import numpy as np
 from kdjax import models
 from kdjax.evaluate.agreement import top1_agreement
 from kdjax.evaluate.classification import brier, expected_calibration_error, negative_log_likelihood, top_k
-from kdjax.evaluate.measure import alike
+from kdjax.evaluate.measure import same_kind
 
 
 def classification(collect: Callable, split: str, final: bool) -> dict[str, np.ndarray]:
@@ -41,7 +41,7 @@ def classification_together(specification: dict) -> Callable:
     Args:
       specification: of the ensemble, for its weights.
     """
-    share = models.shares(len(specification["nets"]), specification["weights"])
+    share = models.normalised_weights(len(specification["nets"]), specification["weights"])
 
     def measure(collect: Callable, split: str, final: bool) -> dict[str, np.ndarray]:
         measures = classification(collect, split, final)
@@ -98,7 +98,7 @@ def sampling_error(result: str, percent: float | None, rows: int) -> float | Non
     >>> sampling_error("test_accuracy", 50.0, 100), sampling_error("test_fid", 50.0, 100)
     (9.8, None)
     """
-    if not alike(result, "accuracy") or percent is None:
+    if not same_kind(result, "accuracy") or percent is None:
         return None
     share = min(max(percent / 100, 0), 1)
     return float(196 * np.sqrt(share * (1 - share) / rows))

@@ -116,10 +116,10 @@ def measure_of(result: str, known: Mapping[str, Measure] = MEASURES) -> Measure:
     return max(fits, key=lambda measure: len(measure.name), default=Measure(result))
 
 
-def alike(result: str, score: str) -> bool:
+def same_kind(result: str, score: str) -> bool:
     """Whether a result is of the kind of a score, as the last word of their names tells: a kNN accuracy is an accuracy.
 
-    >>> alike("test_knn_accuracy", "accuracy"), alike("val_nll", "accuracy"), alike("loss", "distance")
+    >>> same_kind("test_knn_accuracy", "accuracy"), same_kind("val_nll", "accuracy"), same_kind("loss", "distance")
     (True, False, False)
     """
     return result.rpartition("_")[2] == score.rpartition("_")[2]

@@ -97,10 +97,10 @@ def _scores(logits, keys):
     return jax.lax.map(lambda key: jnp.mean(losses.watermark_score(logits, key)), keys, batch_size=64)
 
 
-def found_at(positive: np.ndarray, negative: np.ndarray, rates: Sequence[float]) -> np.ndarray:
+def detection_rates(positive: np.ndarray, negative: np.ndarray, rates: Sequence[float]) -> np.ndarray:
     """The share of the first that is above a threshold which at most such a share of the second is above: a curve of detection.
 
-    >>> found_at(np.array([1.0, 3.0, 4.0]), np.array([2.0, 1.0, 0.0, 3.5]), (0.0, 0.25)).round(2).tolist()
+    >>> detection_rates(np.array([1.0, 3.0, 4.0]), np.array([2.0, 1.0, 0.0, 3.5]), (0.0, 0.25)).round(2).tolist()
     [0.33, 0.67]
     """
     ordered = np.sort(negative)[::-1]
@@ -151,7 +151,7 @@ def marks(names: Sequence[str], key: np.ndarray, others: Sequence[np.ndarray], r
             each = [np.asarray(losses.watermark_score(jnp.asarray(z[:, a, k]), jnp.asarray(key))) for k in (0, 1)]
             for prefix, what, (one, other) in (("", "shown", each), ("detector_", "found", (told[:, a, 0], told[:, a, 1]))):
                 found[f"{name}_{prefix}auroc"] = auroc(one, other) * 100
-                shares = found_at(one, other, rates) * 100
+                shares = detection_rates(one, other, rates) * 100
                 found |= {f"{name}_{prefix}{what}_at_{100 * r:g}": float(v) for r, v in zip(rates, shares, strict=True)}
             found[f"{name}_detector_accuracy"] = _right(told[:, a])
         return found

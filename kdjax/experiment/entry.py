@@ -45,6 +45,11 @@ def keyword_defaults(builder: Callable | None) -> dict:
     return {p.name: p.default for p in found if p.kind is p.KEYWORD_ONLY and p.default is not p.empty and p.name not in KNOWN}
 
 
+def options_taken(entry: Entry) -> set[str]:
+    """The names of all that an entry's builders are given."""
+    return {name for builder in (entry.method, entry.objective) if builder for name in inspect.signature(builder).parameters}
+
+
 def first_stage(builder: Callable, **changed: Any) -> dict:
     """The options of a stage before the last one, as `method.first` shows them: how it is trained, and its builder's own."""
     return {**PACE, **keyword_defaults(builder), **changed}

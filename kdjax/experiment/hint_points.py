@@ -79,4 +79,4 @@ def _paired(ends, points) -> list[str]:
 def _images(source: data.Source, count: int, view) -> Iterator[jax.Array]:
     rows = data.spread_rows(source.size, count)
     for start in range(0, len(rows), BATCH):
-        yield view(jax.tree.map(jnp.asarray, data.read_sound(source, rows[start : start + BATCH], skip=True)[0]))
+        yield view(jax.tree.map(jnp.asarray, data.read_undamaged(source, rows[start : start + BATCH], skip=True)[0]))

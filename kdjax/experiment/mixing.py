@@ -1,6 +1,5 @@
 """What the words in a method's name, `kd+cutmix`, make of its stages."""
 
-import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from kdjax.core import InputError, Method
-from kdjax.experiment.entry import Table
+from kdjax.experiment.entry import Table, options_taken
 from kdjax.experiment.words import MIXING, WORDS, parted
 from kdjax.methods.recipes import mixed
 from kdjax.models import stage_names
@@ -28,9 +27,7 @@ def with_words(settings: dict[str, Any], table: Table) -> tuple[str, dict[str, A
     method = method or "supervised" * bool(words)
     if mixing_of(own):
         for part in (part for part in method.split("+") if part in table):
-            builders = (table[part].method, table[part].objective)
-            takes = {option for builder in builders if builder for option in inspect.signature(builder).parameters}
-            if takes & {"labels", "numbers"}:
+            if options_taken(table[part]) & {"labels", "numbers"}:
                 raise InputError(f"method={name!r} is not accepted: {part} keeps something of each image, and these are mixed")
     return method, settings, own
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import optax
 
-from kdjax.core import InputError, ascend, check_option, cycled, pick, with_norms
+from kdjax.core import InputError, ascend, check_option, cyclic_schedule, pick, with_norms
 from kdjax.train.optimiser import OPTIMISERS, schedule
 
 
@@ -23,7 +23,7 @@ def make_optimiser(section: Mapping[str, Any], steps: int, steps_per_epoch: int)
         if span := options.pop(f"{ranged}_range", ()):
             check_option(f"{ranged}_range", tuple(span), lambda _, ranged=ranged: ranged in options, f"() with optimiser {name!r}")
             epochs = max(steps // steps_per_epoch, 1)
-            options[ranged] = cycled(f"{ranged}_range", span, steps_per_epoch=steps_per_epoch, epochs=epochs, cycle=cycle)
+            options[ranged] = cyclic_schedule(f"{ranged}_range", span, steps_per_epoch=steps_per_epoch, epochs=epochs, cycle=cycle)
     try:
         tx = pick("optimiser", name, OPTIMISERS)(timed, **options)
         tx = with_norms(tx) if norms else tx

@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from kdjax import data, models
-from kdjax.core import InputError, Method, Net, pick
+from kdjax.core import InputError, Method, Net, check_option, pick
 from kdjax.evaluate.exits import classification_of_exits
 from kdjax.experiment.classifier import ClassifierContext
 from kdjax.experiment.config import Config, plain
 from kdjax.experiment.context import Experiment, by_accuracy, context_fields, stages_of
 from kdjax.experiment.data import load_data, own_views, seen_shape
 from kdjax.experiment.distillation import student_sources, students_alone
-from kdjax.experiment.entry import Entry, Table, objectives_of
+from kdjax.experiment.entry import Entry, Table, objectives_of, options_taken
 from kdjax.experiment.mixing import with_words
 from kdjax.experiment.sections import swept
 from kdjax.methods import recipes
@@ -40,12 +40,25 @@ def build(config: Config, table: Table, *, taught: Callable[..., dict[str, Stage
     shared = shared_fields(config, dataset)
     stages = students_alone(config, shared)
     alone, many = list(stages), "methods" in config
+    _check_exits(config, table)
     for name, section in config.methods.items() if many else [("student", config.method)]:
         own = taught(name, section, table, shared)
         stages |= {stage: one._replace(optional=many) for stage, one in own.items()}
     others = [name for name in stages if name not in alone]
     compare = [(name, alone[0]) for name in alone[1:]] + [(name, other) for name in others for other in alone]
     return Experiment(stages, dataset, by_accuracy(compare))
+
+
+def _check_exits(config: Config, table: Table) -> None:
+    """Refuses a section of exits for methods that have none."""
+    asked = plain(config.get("exits", {}))
+    names = [section.name for section in (config.methods.values() if "methods" in config else [config.method])]
+    parts = {part for name in names for part in name.split("+") if part in table}
+    if any("exits" in options_taken(table[part]) for part in parts):
+        return
+    for field, default in (("stages", ""), ("blocks", []), ("heads", "copies")):
+        value, wanted = asked.get(field, default), f"{default!r}, as no method that is asked for has exits"
+        check_option(f"--config.exits.{field}", value, lambda v, default=default: list(v) == list(default), wanted)
 
 
 def shared_fields(config: Config, dataset: data.Dataset) -> dict[str, Any]:

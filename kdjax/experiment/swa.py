@@ -12,7 +12,7 @@ import optax
 
 from kdjax import methods
 from kdjax.augment import masked_tokens, per_image
-from kdjax.core import Frozen, InputError, Method, check_option, re_estimated
+from kdjax.core import Frozen, InputError, Method, check_option, estimate_statistics
 from kdjax.core.averages import Averaged
 from kdjax.core.images import inputs_of
 from kdjax.core.state import Follower
@@ -77,7 +77,7 @@ def _measured_anew(c: ClassifierContext) -> Callable:
 
     @jax.jit
     def measured(params, stats, images, key):
-        return re_estimated(net, params, stats, images.reshape(-1, batch, *images.shape[1:]), key)
+        return estimate_statistics(net, params, stats, images.reshape(-1, batch, *images.shape[1:]), key)
 
     def refresh(collect, state, step, key):
         if isinstance(state, Swept):

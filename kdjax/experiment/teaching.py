@@ -143,7 +143,7 @@ def _several(config, paths):
             raise InputError(f"--config.teacher_weights={weights} is not accepted with one teacher: expected ()")
         return 1, ()
     try:
-        return count, models.shares(count, weights)
+        return count, models.normalised_weights(count, weights)
     except InputError as error:
         raise InputError(f"--config.teacher_{error}") from None
 

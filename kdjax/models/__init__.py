@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from kdjax.core.net import Net
 from kdjax.models.bifpn import bifpn
-from kdjax.models.build import DTYPES, LARGEST, build, generates, input_shape
+from kdjax.models.build import DTYPES, LARGEST_SIZE, build, input_shape, is_generator
 from kdjax.models.concatenation import concatenated
 from kdjax.models.connector import Connector
 from kdjax.models.conv import canonical_convolution, conv2d, convolution, fan_in_bias, fan_in_uniform, fan_out_uniform, he_normal
@@ -15,7 +15,7 @@ from kdjax.models.dcgan_critic import DCGANCritic, dcgan_critic
 from kdjax.models.deit import deit_base, deit_small, deit_tiny
 from kdjax.models.depthwise import depthwise_convolution
 from kdjax.models.drop_path import DropPath, drop_path
-from kdjax.models.ensemble import ensemble, pooled_together, shares
+from kdjax.models.ensemble import ensemble, normalised_weights, pooled_together
 from kdjax.models.exit_heads import BottleneckExit, SeparableExit
 from kdjax.models.fcn import FCN, fcn
 from kdjax.models.fusion import DualAttention, MultiScale, fusion
@@ -131,7 +131,7 @@ __all__ = [
     "FCN",
     "GENERATORS",
     "HEADS",
-    "LARGEST",
+    "LARGEST_SIZE",
     "NETS",
     "TEXT",
     "VGG",
@@ -209,11 +209,11 @@ __all__ = [
     "from_pytorch",
     "fusion",
     "gate",
-    "generates",
     "generator",
     "he_normal",
     "inception",
     "input_shape",
+    "is_generator",
     "last_map",
     "last_stage",
     "latents_of",
@@ -224,6 +224,7 @@ __all__ = [
     "mlp_head",
     "mobilenet_v2",
     "mobilenet_v2_half",
+    "normalised_weights",
     "parameter_count",
     "patch_decoder",
     "peer_queries",
@@ -247,7 +248,6 @@ __all__ = [
     "resnet50",
     "resnet56",
     "resnet110",
-    "shares",
     "shrink",
     "shrunk",
     "shufflenet_v1",

@@ -16,7 +16,7 @@ from kdjax.models.remat import remat
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 _SEVERAL: Mapping[str, Callable[..., Net]] = {"ensemble": ensemble, "concatenated": concatenated}
-LARGEST = 2**20  # of the whole numbers in a specification: widths, classes
+LARGEST_SIZE = 2**20  # of the whole numbers in a specification: widths, classes
 _DEPTH = 2**11  # layers or blocks; each is traced, so that more would seem to hang
 _LONGEST, _DEEPEST = 4096, 8  # values in all, and specifications in specifications
 
@@ -61,10 +61,10 @@ def build(specification: Mapping[str, Any], *, axis_name: AxisName = None) -> Ne
     return net if mean is None and std is None else normalised(net, mean, std)
 
 
-def generates(specification: Mapping[str, Any]) -> bool:
+def is_generator(specification: Mapping[str, Any]) -> bool:
     """Whether a specification is of a generator: a net of latents that gives images.
 
-    >>> generates({"name": "generator", "latent": 64}), generates({"name": "conv_net"})
+    >>> is_generator({"name": "generator", "latent": 64}), is_generator({"name": "conv_net"})
     (True, False)
     """
     from kdjax.models import GENERATORS
@@ -85,7 +85,7 @@ def input_shape(specification: Mapping[str, Any], image: tuple[int, ...]) -> tup
         if not isinstance(own, list | tuple) or not all(isinstance(n, int) and n >= 1 for n in own):
             raise InputError(f"net {specification['name']!r}: input={own!r} is not accepted: expected a shape, such as [64]")
         return tuple(own)
-    if not generates(specification):
+    if not is_generator(specification):
         return image
     if not isinstance(latent := specification.get("latent"), int) or latent < 1:
         raise InputError(f"net {specification['name']!r}: latent={latent!r} is not accepted: expected the length of a latent")
@@ -102,7 +102,7 @@ def _check(specification: Any) -> None:
     count = 0
     while waiting:
         name, value, depth = waiting.pop()
-        most = _DEPTH if name == "depth" else LARGEST
+        most = _DEPTH if name == "depth" else LARGEST_SIZE
         if isinstance(value, int | float) and not (math.isfinite(value) and abs(value) <= most):
             raise InputError(f"{name}={value} is not accepted in a net: expected a number of at most {most}")
         if not isinstance(value, Mapping | list | tuple):

@@ -37,7 +37,7 @@ def ensemble(
     """
     check_option("nets", len(nets), lambda n: n > 0, "one net or more")
     check_option("combine", combine, lambda c: c in ("logits", "probabilities"), "'logits' or 'probabilities'")
-    share = shares(len(nets), weights)
+    share = normalised_weights(len(nets), weights)
 
     def init(key, x):
         made = [net.init(jax.random.fold_in(key, k), x) for k, net in enumerate(nets)]
@@ -74,13 +74,13 @@ def pooled_together(net: Net) -> Net:
     return net._replace(apply=apply)
 
 
-def shares(count: int, weights: Sequence[float] | None = None) -> tuple[float, ...]:
+def normalised_weights(count: int, weights: Sequence[float] | None = None) -> tuple[float, ...]:
     """Weights made to sum to 1; equal ones where there are none.
 
     Raises:
       InputError: unless there are `count` numbers of at least 0, not all 0.
 
-    >>> shares(2), shares(2, (3, 1))
+    >>> normalised_weights(2), normalised_weights(2, (3, 1))
     ((0.5, 0.5), (0.75, 0.25))
     """
     given = tuple(weights or (1.0,) * count)

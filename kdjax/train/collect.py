@@ -14,7 +14,7 @@ from jax import lax
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from kdjax.data import Sampler, Source, padded_batches, read_sound, resident, stream, take
+from kdjax.data import Sampler, Source, padded_batches, read_undamaged, resident, stream, take
 from kdjax.train.devices import constrain_rows, own_rows, place, put_rows
 from kdjax.train.members import over_members
 from kdjax.train.run import Run, name_damaged, skips_damaged
@@ -242,7 +242,7 @@ def batches(source: Source, rows: np.ndarray, run: Run) -> Iterator[dict[str, ja
 
 
 def _read(source: Source, rows: np.ndarray, skip: bool, number: int) -> tuple[dict, list[str]]:
-    return read_sound(source, rows[number], skip=skip)
+    return read_undamaged(source, rows[number], skip=skip)
 
 
 def _sampled(sampler: Sampler, seed: int, steps: int | None) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from kdjax.data import Sampler, epochs, pieces, process_rows, read_sound, stream
+from kdjax.data import Sampler, epochs, pieces, process_rows, read_undamaged, stream
 from kdjax.train.devices import put_rows
 from kdjax.train.run import Run, skips_damaged
 from kdjax.train.stage import Stage, seeds_of
@@ -127,7 +127,7 @@ def _reader(source: Any, order: Callable, span: Callable, own_part: Callable, *,
         found = []
         for _, rows in pieces(span(number), order):
             rows = own_part(rows)
-            flat, damaged = read_sound(source, rows.reshape(-1), skip=skip)
+            flat, damaged = read_undamaged(source, rows.reshape(-1), skip=skip)
             found.append(({name: x.reshape(*rows.shape, *x.shape[1:]) for name, x in flat.items()}, damaged))
         return found
 

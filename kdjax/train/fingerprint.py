@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from kdjax.core.tree_paths import path_name
-from kdjax.data import Sampler, Source, numbers_of, read_sound, spread_rows
+from kdjax.data import Sampler, Source, numbers_of, read_undamaged, spread_rows
 
 SOME = 6  # rows or steps that stand for all where looking at all would take long
 
@@ -44,7 +44,7 @@ def of_rows(source: Source) -> str:
 @lru_cache(maxsize=16)
 def of_inputs(source: Source) -> str:
     """sha256 over the numbers of a source's rows, and over some of them as they are read, labels left out."""
-    some, _ = read_sound(source, spread_rows(source.size, SOME), skip=True)
+    some, _ = read_undamaged(source, spread_rows(source.size, SOME), skip=True)
     return of_json([of_array(numbers_of(source)), of_tree({name: x for name, x in some.items() if name != "label"})])
 
 

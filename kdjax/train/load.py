@@ -138,7 +138,7 @@ def _seen(about: Mapping) -> tuple[int, ...]:
     if not isinstance(shape, list) or len(shape) != 3:
         return ()
     seen = (crop, crop, shape[2]) if crop else tuple(shape)
-    return seen if all(type(n) is int and 0 < n <= models.LARGEST for n in seen) else ()
+    return seen if all(type(n) is int and 0 < n <= models.LARGEST_SIZE for n in seen) else ()
 
 
 def _mapping(holder: Mapping, name: str) -> Mapping:

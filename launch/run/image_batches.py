@@ -20,7 +20,7 @@ def draw(source: data.Source, images: int, config: Any) -> Batches:
     rows = np.random.default_rng(0).permutation(source.size)[:images].astype(np.int32)
     size = len(rows) // -(-len(rows) // BATCH)
     parts = [np.sort(rows[i : i + size]) for i in range(0, len(rows) - size + 1, size)]
-    read = (data.read_sound(source, part, skip=config.data.corrupt == "skip")[0] for part in parts)
+    read = (data.read_undamaged(source, part, skip=config.data.corrupt == "skip")[0] for part in parts)
     return [{name: batch[name] for name in ("image", "label") if name in batch} for batch in read]
 
 

@@ -120,7 +120,7 @@ def _from_run(run: Path, stage: str | None, seed: int) -> Opened:
 
 
 def _check_sees_images(place: Path, specification: Mapping) -> None:
-    if models.generates(specification):
+    if models.is_generator(specification):
         raise InputError(f"{place} holds a generator, which does not classify: {cli.command('sample.py', place)} draws from it")
 
 

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kdjax.core.printable import printable
-from kdjax.evaluate import Measure, alike, measure_of
+from kdjax.evaluate import Measure, measure_of, same_kind
 from kdjax.train.stage import score_of
 from kdjax.train.sweep import members_by_point
 from launch.run import cli
@@ -172,7 +172,7 @@ def _cell(found: dict | None, measure: Measure) -> str:
 
 
 def _note(line: dict, score: str) -> dict[str, str]:
-    shown = [k for k in line if k.endswith("loss") or (k.startswith(("val_", "test_")) and alike(k, score))]
+    shown = [k for k in line if k.endswith("loss") or (k.startswith(("val_", "test_")) and same_kind(k, score))]
     values = {k: [v for v in np.ravel(line[k]) if v is not None] for k in shown}
     return {_words(k): f"{np.mean(v):.3g}" for k, v in values.items() if v}
 

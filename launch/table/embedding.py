@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from kdjax.data import read_sound, spread_rows
+from kdjax.data import read_undamaged, spread_rows
 from launch.table import look
 
 ROWS = 1000  # images on a map
@@ -27,7 +27,7 @@ def embedding(path: Path, name: str, result: Any, stage: Any, dataset: Any) -> N
     """
     if not dataset.test.size:
         return
-    batch, _ = read_sound(dataset.test, spread_rows(dataset.test.size, ROWS), skip=True)
+    batch, _ = read_undamaged(dataset.test, spread_rows(dataset.test.size, ROWS), skip=True)
     features = _features(result, stage, batch)
     if len(features) < FEWEST or features.shape[1] < 2 or not np.isfinite(features).all():
         return

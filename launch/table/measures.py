@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kdjax.evaluate import MEASURES, Measure, alike, measure_of
+from kdjax.evaluate import MEASURES, Measure, measure_of, same_kind
 
 AT_BEST = "test_at_best_val_"
 
@@ -76,5 +76,5 @@ def curve_of(score: str, names: Iterable[str]) -> str:
     ('val_accuracy', 'test_knn_accuracy')
     """
     measured = [name for name in names if name.startswith(("val_", "test_"))]
-    wanted = [f"val_{score}", f"test_{score}", *(name for name in measured if alike(name, score))]
+    wanted = [f"val_{score}", f"test_{score}", *(name for name in measured if same_kind(name, score))]
     return next((name for name in wanted if name in measured), "")

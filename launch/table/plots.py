@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kdjax.evaluate import MEASURES, Measure, alike, measure_of, paired_interval
+from kdjax.evaluate import MEASURES, Measure, measure_of, paired_interval, same_kind
 from kdjax.train.sweep import members_by_point
 from launch.table import look
 from launch.table.embedding import embedding
@@ -145,7 +145,7 @@ def _scores(path: Path, summary: dict, stages: list[str], about: str) -> None:
         network, _, measure = key.partition("/")
         values = [v for v in cell["values"] if v is not None]
         shown = measure.startswith("test_") and not measure.startswith((AT_BEST, "test_top5"))
-        if values and shown and alike(measure, score_of(summary, network)):
+        if values and shown and same_kind(measure, score_of(summary, network)):
             panels.setdefault(measure, {})[network] = values
     if panels:
         bars(path, panels, about, stages, known=known_measures(summary))

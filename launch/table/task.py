@@ -16,7 +16,7 @@ def task_of(specification: Mapping[str, Any]) -> str:
     >>> task_of({"name": "conv_net", "classes": 10}), task_of({"name": "generator", "latent": 64})
     ('image-classification', 'unconditional-image-generation')
     """
-    if models.generates(specification):
+    if models.is_generator(specification):
         return GENERATE
     if specification["name"] in models.TEXT:
         return CONTINUE

@@ -52,17 +52,17 @@ def test_cyclic_is_refused_out_of_range(options):
 
 
 def test_cycled_numbers_are_largest_in_the_middle():
-    at = core.cycled("decay", (1.0, 3.0), steps_per_epoch=3, epochs=9)
+    at = core.cyclic_schedule("decay", (1.0, 3.0), steps_per_epoch=3, epochs=9)
     easy = lambda e: 1 - e / 4 if e <= 4 else e / 4 - 1  # noqa: E731
     expected = [3 - 2 * easy(step // 3) for step in range(27)]
     np.testing.assert_allclose([at(step) for step in range(27)], expected, rtol=1e-6)
-    constant = core.cycled("decay", (0.1, 0.1), steps_per_epoch=3, epochs=9, cycle=4.0)
+    constant = core.cyclic_schedule("decay", (0.1, 0.1), steps_per_epoch=3, epochs=9, cycle=4.0)
     assert {float(constant(step)) for step in range(27)} == {float(np.float32(0.1))}
     with pytest.raises(core.InputError, match=r"^cycle=0.5 is not accepted: expected a finite number, at least 1"):
-        core.cycled("decay", (1.0, 3.0), steps_per_epoch=3, epochs=9, cycle=0.5)
+        core.cyclic_schedule("decay", (1.0, 3.0), steps_per_epoch=3, epochs=9, cycle=0.5)
 
 
 def test_a_span_the_wrong_way_round_is_refused():
     for span in ((2.0, 1.0), (1.0,), (-1.0, 1.0)):
         with pytest.raises(core.InputError, match=r"^decay=\(.*\) is not accepted: expected \(min, max\) with 0 <= min <= max"):
-            core.cycled("decay", span, steps_per_epoch=3, epochs=9)
+            core.cyclic_schedule("decay", span, steps_per_epoch=3, epochs=9)

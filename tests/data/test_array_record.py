@@ -12,7 +12,7 @@ import pytest
 from made import encoded, pixels, write_shard
 
 from kdjax.core.check import InputError
-from kdjax.data import Damaged, load, read_sound
+from kdjax.data import Damaged, load, read_undamaged
 from kdjax.data.array_record import FORMAT, Contents, open_packed, sha256
 from kdjax.data.resize import resize_crop
 
@@ -190,7 +190,7 @@ def test_a_flipped_byte_is_found_at_once_or_when_it_is_read(tmp_path, monkeypatc
     with pytest.raises(Damaged, match=f"record 2 of {file}: cannot be read .chunk data hash mismatch") as error:
         opened.train.read(np.array([6, 2]))
     assert error.value.row == 1
-    assert read_sound(opened.train, np.array([6, 2]), skip=True)[0]["index"].tolist() == [6, 3]
+    assert read_undamaged(opened.train, np.array([6, 2]), skip=True)[0]["index"].tolist() == [6, 3]
 
 
 def test_a_record_of_another_length_is_named(tmp_path):

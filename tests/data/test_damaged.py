@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kdjax.core.check import InputError
-from kdjax.data import Damaged, Source, array_source, column_source, keep_labels, one_row, read_sound
+from kdjax.data import Damaged, Source, array_source, column_source, keep_labels, one_row, read_undamaged
 
 IMAGES = np.arange(8, dtype=np.uint8).reshape(8, 1, 1, 1)
 LABELS = np.arange(8) % 4
@@ -24,20 +24,20 @@ def broken(*bad, size=8):
 
 
 def test_sound_rows_are_read_as_they_are():
-    batch, lines = read_sound(broken(3), np.array([5, 0]), skip=False)
+    batch, lines = read_undamaged(broken(3), np.array([5, 0]), skip=False)
     assert batch["index"].tolist() == [5, 0] and lines == []
 
 
 def test_damage_passes_without_skip():
     with pytest.raises(Damaged, match=r"^image 3.png: cannot be decoded; --config.data.corrupt=skip takes") as error:
-        read_sound(broken(3), np.array([5, 3, 0]), skip=False)
+        read_undamaged(broken(3), np.array([5, 3, 0]), skip=False)
     assert error.value.row == 1 and isinstance(error.value, InputError)
     again = pickle.loads(pickle.dumps(error.value))
     assert (again.row, again.what, str(again)) == (1, error.value.what, str(error.value))
 
 
 def test_the_next_sound_row_takes_the_place():
-    batch, lines = read_sound(broken(3, 4, 7), np.array([7, 1, 3, 4, 3]), skip=True)
+    batch, lines = read_undamaged(broken(3, 4, 7), np.array([7, 1, 3, 4, 3]), skip=True)
     assert batch["index"].tolist() == [0, 1, 5, 5, 5]
     np.testing.assert_array_equal(batch["image"], IMAGES[batch["index"]])
     np.testing.assert_array_equal(batch["label"], LABELS[batch["index"]])
@@ -48,7 +48,7 @@ def test_the_next_sound_row_takes_the_place():
 def test_sources_made_from_a_source_pass_the_damage_on():
     labelled, partly = keep_labels(broken(1), 2, seed=0)
     for source in (labelled, partly):
-        batch, lines = read_sound(source, np.arange(source.size), skip=True)
+        batch, lines = read_undamaged(source, np.arange(source.size), skip=True)
         assert batch["index"].tolist() == [0, 2, 2, *range(3, 8)] and len(lines) == 1
 
 
@@ -62,9 +62,9 @@ def test_sources_made_from_a_source_pass_the_damage_on():
 )
 def test_too_much_damage_is_refused(source, line):
     with pytest.raises(InputError, match=line) as error:
-        read_sound(source, np.array([2 % source.size]), skip=True)
+        read_undamaged(source, np.array([2 % source.size]), skip=True)
     assert not isinstance(error.value, Damaged)
-    assert read_sound(broken(*range(2, 101), size=200), np.array([2]), skip=True)[0]["index"].tolist() == [101]
+    assert read_undamaged(broken(*range(2, 101), size=200), np.array([2]), skip=True)[0]["index"].tolist() == [101]
 
 
 def test_one_row_has_the_shapes_of_a_source_without_rows_and_else_is_the_first_that_can_be_read():

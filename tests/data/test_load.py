@@ -7,7 +7,7 @@ from made import encoded, pixels
 from PIL import Image
 
 from kdjax.core.check import InputError
-from kdjax.data import Damaged, read_sound
+from kdjax.data import Damaged, read_undamaged
 from kdjax.data.load import load
 from kdjax.data.sampler import VAL_SPLIT
 from kdjax.data.split import stratified
@@ -217,7 +217,7 @@ def test_corrupt_files_are_stepped_over(broken, fraction):
     for part in ("train", "val", "test"):
         a, b = getattr(lazy, part), getattr(whole, part)
         if a is not None:
-            sound, found = read_sound(a, np.arange(a.size), skip=True)
+            sound, found = read_undamaged(a, np.arange(a.size), skip=True)
             lines += found
             for key, value in sound.items():
                 np.testing.assert_array_equal(value, rows(b)[key])

@@ -3,7 +3,7 @@ import pytest
 from made import pixels
 
 from kdjax.core.check import InputError
-from kdjax.data import Damaged, Source, array_source, read_sound
+from kdjax.data import Damaged, Source, array_source, read_undamaged
 from kdjax.data.memory import CHUNK, decode_all, step_over
 from kdjax.data.source import subset
 
@@ -55,7 +55,7 @@ def test_a_whole_damaged_chunk():
 def test_steps_over_as_read_sound_does(rows, bad):
     source, _ = broken(8, *bad)
     (found,) = decode_all([source], (2, 2, 1), skip=True)
-    batch, _ = read_sound(subset(source, rows), np.arange(len(rows)), skip=True)
+    batch, _ = read_undamaged(subset(source, rows), np.arange(len(rows)), skip=True)
     assert step_over(rows, found.damaged).tolist() == batch["index"].tolist()
 
 

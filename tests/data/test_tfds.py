@@ -12,7 +12,7 @@ import pytest
 from made import IMAGE, LABEL, encoded, example, pixels, tfds_images, tfds_records, write_shard, write_tfds
 
 from kdjax.core.check import InputError
-from kdjax.data import Damaged, load, read_sound
+from kdjax.data import Damaged, load, read_undamaged
 from kdjax.data.resize import resize_crop
 from kdjax.data.sampler import TEST_SPLIT
 from kdjax.data.split import stratified
@@ -319,7 +319,7 @@ def test_one_damaged_record_is_named(flipped):
     assert error.value.row == 1
     with pytest.raises(Damaged, match="record 1 of"):
         load("tfds:tiny", directory=str(directory))
-    batch, lines = read_sound(opened.train, np.array([6, 7, 11]), skip=True)
+    batch, lines = read_undamaged(opened.train, np.array([6, 7, 11]), skip=True)
     assert batch["index"].tolist() == [6, 8, 11] and len(lines) == 1 and str(file) in lines[0]
     assert opened.train.labels().tolist() == [0, 1] * 3 + [0, 0] + [0, 1] * 2  # that of the record after it
 
@@ -332,7 +332,7 @@ def test_one_damaged_record_is_stepped_over(flipped):
         found = []
         for a, b in ((lazy.train, whole.train), (lazy.val, whole.val), (lazy.test, whole.test)):
             if a is not None:
-                sound, lines = read_sound(a, np.arange(a.size), skip=True)
+                sound, lines = read_undamaged(a, np.arange(a.size), skip=True)
                 found += lines
                 for key, value in sound.items():
                     np.testing.assert_array_equal(value, rows(b)[key])

@@ -10,8 +10,8 @@ from kdjax.core import InputError
 from kdjax.evaluate.watermark import (
     accuracy_of_pair,
     chance_of_key,
+    detection_rates,
     detector_inputs,
-    found_at,
     marks,
     watermark_key,
 )
@@ -55,7 +55,7 @@ def test_a_key_that_was_learnt_is_found_and_others_are_not():
 
 def test_curves_are_those_of_counting():
     positive, negative = RNG.integers(0, 9, 30) / 1.0, RNG.integers(0, 7, 40) / 1.0
-    for rate, share in zip((0.0, 0.1, 0.5, 1.0), found_at(positive, negative, (0.0, 0.1, 0.5, 1.0)), strict=True):
+    for rate, share in zip((0.0, 0.1, 0.5, 1.0), detection_rates(positive, negative, (0.0, 0.1, 0.5, 1.0)), strict=True):
         allowed = [np.mean(positive > t) for t in [-1.0, *negative] if np.mean(negative > t) <= rate]
         assert share == pytest.approx(max(allowed) if rate < 1 else 1.0)
 

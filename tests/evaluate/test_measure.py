@@ -2,7 +2,7 @@
 
 import pytest
 
-from kdjax.evaluate import MEASURES, Measure, alike, measure_of
+from kdjax.evaluate import MEASURES, Measure, measure_of, same_kind
 from kdjax.evaluate.measure import all_of
 
 
@@ -58,8 +58,8 @@ def test_of_which_measures_less_is_better():
 
 
 def test_results_alike_end_with_one_word():
-    assert alike("test_top5_accuracy", "accuracy") and alike("val_accuracy", "probe_accuracy")
-    assert not alike("test_accuracy", "agreement")
+    assert same_kind("test_top5_accuracy", "accuracy") and same_kind("val_accuracy", "probe_accuracy")
+    assert not same_kind("test_accuracy", "agreement")
 
 
 def test_all_measures_are_asked_the_same():

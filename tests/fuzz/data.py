@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from kdjax.core import InputError
-from kdjax.data import load, read_sound
+from kdjax.data import load, read_undamaged
 from kdjax.data.array_record import FORMAT, Contents, sha256
 from tests.made import IMAGE, LABEL, example, pixels, write_shard, write_tfds
 
@@ -68,7 +68,7 @@ def _judge(source: str, folder: Path, options: dict) -> str:
         if part is None:
             continue
         rows = np.arange(part.size)
-        batch, _ = read_sound(part, rows, skip=options["corrupt"] == "skip")
+        batch, _ = read_undamaged(part, rows, skip=options["corrupt"] == "skip")
         if part.size < 1 or batch["image"].shape != (part.size, *data.shape) or batch["image"].dtype != np.uint8:
             return f"{name}: images {batch['image'].shape} {batch['image'].dtype} of {part.size}, {data.shape}"
         if not all(batch[key].shape == (part.size,) and batch[key].dtype == np.int32 for key in ("label", "index")):

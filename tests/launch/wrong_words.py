@@ -72,6 +72,10 @@ TABLE = {
         "--config=configs/self_distil.py:method=swa,methods=bake/cs_kd",
         "variant 'method=swa,methods=bake/cs_kd' is not accepted: it names one method and a table of several",
     ),
+    "exits of no exits": (
+        "--config=configs/self_distil.py:method=sd_dropout --config.exits.stages=stage1",
+        "--config.exits.stages='stage1' is not accepted: expected '', as no method that is asked for has exits",
+    ),
     "cycle of nothing": (
         f"{STUDENT}.optimiser.cycle=3",
         "optimiser.cycle=3.0 is not accepted without weight_decay_range or clip_range, which go by it: expected 2.0",

@@ -68,7 +68,7 @@ def test_every_classifier_takes_what_specifications_hold(name):
 
 def test_a_generator_is_built_and_takes_latents():
     specification = {"name": "generator", "size": [4, 6], "channels": 2, "features": 2, "latent": 3}
-    assert models.generates(specification) and models.input_shape(specification, (4, 6, 2)) == (3,)
+    assert models.is_generator(specification) and models.input_shape(specification, (4, 6, 2)) == (3,)
     net, z = models.build(specification), jnp.zeros((5, 3))
     made = jax.eval_shape(lambda key: net.apply(*net.init(key, z), z, train=False)[0]["image"], jax.random.key(0))
     assert made.shape == (5, 4, 6, 2)

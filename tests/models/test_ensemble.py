@@ -7,7 +7,7 @@ import pytest
 
 from kdjax import models
 from kdjax.core import InputError, Net, batch_norms, normalised
-from kdjax.models import conv_net, ensemble, pooled_together, shares
+from kdjax.models import conv_net, ensemble, normalised_weights, pooled_together
 
 IMAGES = jax.random.uniform(jax.random.key(1), (3, 4, 4, 1))
 NETS = [normalised(conv_net((2,), 4), 0.5, 0.25), conv_net((3, 2), 4)]
@@ -82,7 +82,7 @@ def test_a_specification_holds_the_nets():
 @pytest.mark.parametrize("weights", [(1,), (1, 2, 3), (1, -1), (0, 0)])
 def test_weights_that_do_not_fit_are_refused(weights):
     with pytest.raises(InputError, match=r"^weights=.* expected 2 numbers of at least 0, not all 0"):
-        shares(2, weights)
+        normalised_weights(2, weights)
 
 
 def test_no_nets_and_another_combination_are_refused():

@@ -100,8 +100,9 @@ def test_a_detector_goes_on_with_the_nets_that_it_looks_at(tmp_path):
     """They lie in its State, here as they begin."""
     config = watermark_study.get_config()
     config.update({"seeds": 2, "references": 1, "pruning": (), "temperatures": (1.0,), "data": {"batch": 16}})
-    config.update({"training": {"net": {"widths": (2,)}}, "student_training": {"net": {"widths": (2,)}}})
-    config.verification.random_keys = 1
+    config.update(
+        {"training": {"net": {"widths": (2,)}}, "student_training": {"net": {"widths": (2,)}}, "verification": {"random_keys": 1}}
+    )
     found = watermark.build(config).stages["detector"]
     told = lambda collect, split, final: {"accuracy": np.zeros(2)}  # noqa: E731
     fields = {"warm_start": None, "warm_start_from": "", "steps": 6, "pace": Pace(1, 2, 2), "evaluate": told}

@@ -8,7 +8,7 @@ from kdjax import losses
 from kdjax.core import InputError, Learner, Method, Net, check_positive, masked_loss
 from kdjax.core.arrays import AxisName, Weight
 from kdjax.core.start import started
-from kdjax.methods.recipes import joint_exits, joint_labels_term, turned
+from kdjax.methods.recipes import four_rotations, joint_exits, joint_labels_term
 from kdjax.methods.recipes import peers as side_by_side
 from kdjax.models import attach
 
@@ -93,6 +93,6 @@ def _seeing_rotations(net: Net) -> Net:
     """The same net, which sees all four rotations of each image while it is trained."""
 
     def apply(params, stats, x, *, train, key=None):
-        return net.apply(params, stats, turned(x) if train else x, train=train, key=key)
+        return net.apply(params, stats, four_rotations(x) if train else x, train=train, key=key)
 
     return Net(net.init, apply)

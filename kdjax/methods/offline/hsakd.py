@@ -10,7 +10,7 @@ from kdjax import losses
 from kdjax.core import Frozen, InputError, Learner, Method, Net, descent, masked_loss, new_learner, weighted_sum, weights_at
 from kdjax.core.arrays import AxisName, Weight
 from kdjax.core.start import started
-from kdjax.methods.recipes import joint_exits, joint_labels_term, turned
+from kdjax.methods.recipes import four_rotations, joint_exits, joint_labels_term
 from kdjax.models import attach
 
 
@@ -74,7 +74,7 @@ def hsakd_teacher(
         return Hsakd(new_learner(key, branches, tx, taps), given, jnp.int32(0))
 
     def loss(params, state, batch, key):
-        images = turned(batch["image"])
+        images = four_rotations(batch["image"])
         if joint:
             taps, stats = whole.apply(params, state.learner.stats, images, train=True, key=key)
             terms = {"cross_entropy": masked_loss(losses.cross_entropy, taps["logits"][::4], batch)}
@@ -145,7 +145,7 @@ def hsakd(
         return Hsakd(Learner(params, stats, tx.init(params)), given, jnp.int32(0))
 
     def loss(params, state, batch, key):
-        frozen, images = state.given["teacher"], turned(batch["image"])
+        frozen, images = state.given["teacher"], four_rotations(batch["image"])
         wanted, _ = teacher.apply(frozen.params, frozen.stats, images, train=False)
         taps, stats = whole.apply(params, state.learner.stats, images, train=True, key=key)
         terms = {

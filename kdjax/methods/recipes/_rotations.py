@@ -11,7 +11,7 @@ from kdjax.augment import rotations
 from kdjax.core import InputError, masked_loss
 
 
-def turned(images: jax.Array) -> jax.Array:
+def four_rotations(images: jax.Array) -> jax.Array:
     """Images `[B, H, H, C]` in their four rotations `[4 B, H, H, C]`, those of an image one after another."""
     return jax.vmap(rotations)(images).reshape(-1, *images.shape[1:])
 

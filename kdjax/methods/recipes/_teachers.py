@@ -6,7 +6,7 @@ from typing import Any
 from kdjax.core import Frozen, Net
 from kdjax.core.net import NORM
 from kdjax.methods.recipes._objective import Objective, Outputs, combine
-from kdjax.models import shares
+from kdjax.models import normalised_weights
 
 
 def each_teacher(objective: Objective, count: int, *, weights: Sequence[float] | None = None) -> Objective:
@@ -19,7 +19,7 @@ def each_teacher(objective: Objective, count: int, *, weights: Sequence[float] |
       count: how many teachers there are.
       weights: a number of at least 0 for each, of which shares are made; None: equal shares.
     """
-    return combine(*(_of(objective, k, share) for k, share in enumerate(shares(count, weights))))
+    return combine(*(_of(objective, k, share) for k, share in enumerate(normalised_weights(count, weights))))
 
 
 def _of(objective: Objective, k: int, share: float) -> Objective:

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from kdjax import losses
-from kdjax.core import check_option, cycled, masked_loss
+from kdjax.core import check_option, cyclic_schedule, masked_loss
 from kdjax.core.arrays import Weight
 from kdjax.methods.recipes import Objective, method_of
 
@@ -25,8 +25,8 @@ def cyclical_objective(
     """The labels at a temperature, or by a focal loss, that begin easy, grow hard and come back over a run.
 
     `L_x = CE(y, softmax(z / T_e))`, without a factor `T^2`; with `focal`, `losses.cyclical_focal` of `z / T_e` with the share
-    `1 - h_e` of what is predicted well. Both `T_e` and `h_e` follow `core.cycled` in epoch e: the smaller number of a pair at
-    both ends, the larger one after a part `1 / cycle` of the run. Pairs of equal numbers are constants.
+    `1 - h_e` of what is predicted well. Both `T_e` and `h_e` follow `core.cyclic_schedule` in epoch e: the smaller number of a pair
+    at both ends, the larger one after a part `1 / cycle` of the run. Pairs of equal numbers are constants.
 
     Args:
       steps_per_epoch: of a run.
@@ -48,8 +48,8 @@ def cyclical_objective(
     2202.08978). Weight decay and clip that go the same way are fields of the optimiser.
     """
     timed = {"steps_per_epoch": steps_per_epoch, "epochs": epochs, "cycle": cycle}
-    temperature_at = cycled("temperature", temperature, **timed)
-    hard_at = cycled("hard", hard, **timed)
+    temperature_at = cyclic_schedule("temperature", temperature, **timed)
+    hard_at = cyclic_schedule("hard", hard, **timed)
     check_option("temperature", temperature[0], lambda t: t > 0, "numbers above 0")
     check_option("hard", hard[1], lambda h: h <= 1, "shares, at most 1")
     check_option("hard", tuple(hard), lambda h: focal or h == (0, 1), "(0.0, 1.0) without focal=True, whose share it is")

@@ -19,8 +19,8 @@ def swa(
     """Labels teach a network, and the plain mean of its weights from some step on is what is shipped.
 
     `a <- (n a + w) / (n + 1)` behind the steps `start`, `start + every`, ..., with n counted from 0; until then `a = w`. The rate
-    is to stay high: let it be constant from `start` on. Statistics of batch norm are averaged here likewise; `core.re_estimated`
-    measures them at the mean.
+    is to stay high: let it be constant from `start` on. Statistics of batch norm are averaged here likewise;
+    `core.estimate_statistics` measures them at the mean.
 
     Args:
       network: the net to train.

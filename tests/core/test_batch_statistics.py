@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from kdjax.core import from_linen, re_estimated
+from kdjax.core import estimate_statistics, from_linen
 
 
 class Two(nn.Module):
@@ -25,7 +25,9 @@ def test_they_are_the_means_over_batches():
     batches = jnp.asarray(np.random.default_rng(0).normal(3.0, 2.0, (4, 8, 3)), jnp.float32)
     net = from_linen(Two(0.9))
     params, stats = net.init(jax.random.key(0), batches[0])
-    found = jax.jit(lambda stats: re_estimated(net, params, stats, batches))(jax.tree.map(lambda s: s + 5.0, stats))["batch_stats"]
+    found = jax.jit(lambda stats: estimate_statistics(net, params, stats, batches))(jax.tree.map(lambda s: s + 5.0, stats))[
+        "batch_stats"
+    ]
     x = np.asarray(batches, np.float64)
     mean, var = x.mean(1), x.var(1)
     np.testing.assert_allclose(found["first"]["mean"], mean.mean(0), rtol=1e-4)
@@ -40,5 +42,5 @@ def test_what_does_not_move_stays():
     x = jnp.tile(jnp.arange(8.0)[None, :, None], (2, 1, 3))
     params, stats = net.init(jax.random.key(0), x[0])
     stats = {"batch_stats": stats["batch_stats"] | {"first": {"mean": jnp.full(3, 0.25), "var": jnp.full(3, 4.0)}}}
-    found = re_estimated(net, params, stats, x)["batch_stats"]["first"]
+    found = estimate_statistics(net, params, stats, x)["batch_stats"]["first"]
     np.testing.assert_array_equal(found["mean"], stats["batch_stats"]["first"]["mean"])

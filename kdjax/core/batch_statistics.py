@@ -9,7 +9,7 @@ from jax import lax
 from kdjax.core.net import Net
 
 
-def re_estimated(net: Net, params: Any, stats: Any, batches: Any, key: jax.Array | None = None) -> Any:
+def estimate_statistics(net: Net, params: Any, stats: Any, batches: Any, key: jax.Array | None = None) -> Any:
     """The statistics of a net with other weights than those it was trained at: the plain mean over batches of what each one has.
 
     In training a statistic moves to `m old + (1 - m) new`; from two starts, 0 and 1, both m and what is new follow: so this fits
