@@ -197,7 +197,7 @@ def tables(
     parts: Sequence[float],
     measure: str = "accuracy",
 ) -> list[ReportTable]:
-    """Accuracy by the part of the labels, for each method and the net that learns from these labels; and by transforms.
+    """What probes reach by the part of the labels, for each method and the net that learns from these labels; and by transforms.
 
     Args:
       measured: `{stage: {measure: one number a seed}}`.
@@ -234,15 +234,16 @@ def tables(
     note += "Gains: mean difference in points with its 95% interval, paired by seed."
     at = sorted(parts)
     drawn = {name: [own[part] for part in at] for name, own in lines.items()}
-    plot = Lines("labels, %", f"test {measure.replace('_', ' ')}, %", [100 * part for part in at], drawn, logarithmic=True)
+    told = measure.replace("_", " ")
+    plot = Lines("labels, %", f"test {told}, %", [100 * part for part in at], drawn, logarithmic=True)
     seen = {"all transforms": whole, FLOOR: untrained}
     seen |= {name.replace("_", " "): own for name in changed if any((own := probe(name)).values())}
-    labels = ReportTable("labels", "Accuracy by the part of the labels", rows, 2, note, plot)
+    labels = ReportTable("labels", f"{told.capitalize()} by the part of the labels", rows, 2, note, plot)
     return [labels, _by_transforms(seen, method, at)] if len(seen) > 2 else [labels]
 
 
 def _by_transforms(seen: Mapping[str, Mapping[float, list[float]]], method: str, at: Sequence[float]) -> ReportTable:
-    """Of accuracies by the transforms of the views, then by the part of the labels."""
+    """Of probes by the transforms of the views, then by the part of the labels."""
     rows: dict[str, dict[str, Cell]] = {}
     for number, (name, own) in enumerate(seen.items()):
         rows[name] = {f"{100 * part:g}% of the labels, %": own[part] for part in at}
