@@ -105,7 +105,7 @@ def test_launch_command_is_accepted(command, monkeypatch):
 
 SHOWN = (
     "quickstart.py", "generations.py", "mutual.py", "self_distil.py:method=mixup", "ssl.py", "ssl.py:method=twist_labels",
-    "data_free.py:method=fast_dfkd", "data_free_benchmark.py",
+    "data_free.py:method=fast_dfkd", "data_free_benchmark.py", "swa.py",
 )  # fmt: skip
 
 

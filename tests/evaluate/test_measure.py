@@ -53,6 +53,7 @@ def test_of_which_measures_less_is_better():
         "duplicates",
         "batch_norm_distance",
         "forgetting",
+        "megabytes",
     }
     assert {measure.better for measure in MEASURES.values()} == {"higher", "lower"}
 
