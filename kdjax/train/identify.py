@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from kdjax.core import Frozen, InputError
-from kdjax.data import Source, one_row
+from kdjax.data import one_row
 from kdjax.train import fingerprint
 from kdjax.train.block import augmented
 from kdjax.train.evaluation import selects_best
@@ -94,19 +94,14 @@ def _programs(name: str, stage: Stage, run: Run, given: Mapping[str, Frozen]) ->
     try:
         found["initialisation"], state = trace(method.init, key, batch, dict(given))
         found["step"], _ = trace(method.step, state, batch, key)
-        row = _row(run.splits["test"])
+        row = one_row(run.splits["test"])
         found["prediction"], _ = trace(lambda state, row: method.predict(state, stage.view(row)), state, row)
     except NameError as error:  # JAX's word for an axis that nothing maps over
         wanted = "expected the same method built with axis_name=None as its Stage.unmapped"
         raise InputError(f"stage {name!r} is built for a mapped axis ({error}): {wanted}") from None
     if stage.source is not None:
-        rows = {k: np.broadcast_to(x, (stage.batch, *x.shape[1:])) for k, x in _row(stage.source).items()}
+        rows = {k: np.broadcast_to(x, (stage.batch, *x.shape[1:])) for k, x in one_row(stage.source).items()}
         found["augmentation"], _ = trace(lambda key, rows: augmented(stage, key, rows, 0), key, rows)
     if (cache := stage.teacher_cache) is not None:
         found["teacher outputs"], _ = trace(lambda taps: decode(cache, encode(cache, taps)), batch["teacher"])
     return found
-
-
-def _row(source: Source) -> dict[str, Any]:
-    """One row of a source, as it is read."""
-    return one_row(source)

@@ -19,7 +19,7 @@ from kdjax.core import Frozen, InputError
 from kdjax.core.files import refusing
 from kdjax.core.images import inputs_of
 from kdjax.core.paths import user_path
-from kdjax.data import padded_batches, read_undamaged
+from kdjax.data import one_row, padded_batches
 from kdjax.train import fingerprint
 from kdjax.train.block import augmented
 from kdjax.train.collect import batches
@@ -119,8 +119,8 @@ def folder_of(stage: Stage, run: Run, teacher: Frozen, wanted: Mapping[str, Any]
     if cache.folder:
         return user_path(cache.folder)
     above = run.cache if run.cache and jax.process_count() == 1 else run.folder
-    row = read_undamaged(stage.source, np.zeros(1, np.int32), skip=True)[0]
-    program, _ = trace(partial(_ask, stage), teacher.params, teacher.stats, jax.random.key(0), row, np.int32(0))
+    row, key = one_row(stage.source), jax.random.key(0)
+    program, _ = trace(partial(_ask, stage), teacher.params, teacher.stats, key, row, np.int32(0))
     return above / f"outputs-{fingerprint.of_json([wanted, fingerprint.of_inputs(stage.source), program, machine_of(run)])[:32]}"
 
 
