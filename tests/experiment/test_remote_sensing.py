@@ -170,6 +170,7 @@ def test_images_of_several_classes_are_probed_for_each(scenes):
     assert measured[result] == [100.0] and "test_rank_me" in measured
     labels, transforms = found.tables({"untrained": measured, "moco": measured, "without_crop": measured}, [])
     assert labels.rows["moco"]["20% of the labels, %"] == [100.0] and labels.plot.y == "test micro average precision, %"
+    assert labels.title == "Micro average precision by the part of the labels"
     assert list(transforms.rows) == ["all transforms", "untrained", "without crop"]
 
 
