@@ -136,7 +136,7 @@ class DataFreeContext(Context):
           warm_up: first steps in which the student does not learn.
           **changed: other options of `models.generator`.
         """
-        wanted = f"fewer than the {self.steps} steps of the generator"
+        wanted = f"0 or more, fewer than the {self.steps} steps of the generator"
         check_option("--config.method.warm_up", warm_up, lambda n: 0 <= n < self.steps, wanted)
         # The student's schedule is that of the steps in which it learns.
         c = replace(self, student_steps=self.settings["student_steps"] * (1 - warm_up / self.steps))
@@ -162,7 +162,9 @@ class DataFreeContext(Context):
           **changed: other options of `models.generator`.
         """
         often, makes = self.settings["student_steps"], self.settings["synthesis_steps"]
-        check_option("--config.method.warm_up", warm_up, lambda n: 0 <= n < self.epochs, f"fewer than the {self.epochs} epochs")
+        check_option(
+            "--config.method.warm_up", warm_up, lambda n: 0 <= n < self.epochs, f"0 or more, fewer than the {self.epochs} epochs"
+        )
         learning, each = self.epochs - warm_up, makes + often
         # The student's schedule is that of the epochs in which it learns.
         c = replace(self, steps_per_epoch=each, student_steps=often * learning / self.epochs / each)

@@ -100,7 +100,7 @@ def test_an_epoch_of_rounds_is_a_round(method):
     stage = small(found).stages["student"]
     assert stage.steps == 6 * 5 + 2 * 7 and list(stage.nets) == ["student", "generator"]
     found.method.warm_up = 6
-    with pytest.raises(InputError, match=r"--config.method.warm_up=6 is not accepted: expected fewer than the 6 epochs"):
+    with pytest.raises(InputError, match=r"--config.method.warm_up=6 is not accepted: expected 0 or more, fewer than the 6 epochs"):
         data_free.build(found)
 
 

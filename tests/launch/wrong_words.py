@@ -403,7 +403,7 @@ TABLE = {
     ),
     "warm-up of a generator": (
         "--config=configs/data_free.py:method=cgdd --config.method.warm_up=1500",
-        "--config.method.warm_up=1500 is not accepted: expected fewer than the 1500 steps of the generator",
+        "--config.method.warm_up=1500 is not accepted: expected 0 or more, fewer than the 1500 steps of the generator",
     ),
     "no other images": (
         "--config=configs/data_free_benchmark.py --config.references=('other_images',)",
